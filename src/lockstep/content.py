@@ -1,0 +1,40 @@
+"""Things from outside the project enter with the hash of their content beside their path."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from lockstep.errors import LockstepError
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file, or of a folder: of its files' relative names and hashes, in order.
+
+    Raises
+    ------
+    LockstepError
+        If there is nothing at `path`.
+    """
+    if path.is_file():
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    if not path.is_dir():
+        raise LockstepError(f"{path}: no such file or folder")
+    total = hashlib.sha256()
+    for file_path in sorted(p for p in path.rglob("*") if p.is_file()):
+        total.update(f"{file_path.relative_to(path).as_posix()}\0{sha256(file_path)}\n".encode())
+    return total.hexdigest()
+
+
+def verify(path: Path, expected: str | None, key: str) -> None:
+    """Check that `path` still holds what params.yaml says.
+
+    Raises
+    ------
+    LockstepError
+        If it does not, or if params.yaml gives no hash; the message has the command that mends it.
+    """
+    if sha256(path) != expected:
+        said = "has no hash in params.yaml" if expected is None else "is not what params.yaml says"
+        raise LockstepError(f"{path}: {key} {said}; run `lockstep add {key} {path}`")

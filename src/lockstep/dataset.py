@@ -1,0 +1,105 @@
+"""Packed pictures with their conditions and splits: memory-mapped, so that size costs no memory.
+
+A packed folder has `pictures.npy` (N, H, W, 3) uint8, `conditions.npy` (N, C) uint8, `split.npy`
+(N,) uint8 (an index into `SPLITS`) and `dataset.json` (counts and the SHA-256 of the arrays).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lockstep.errors import LockstepError
+
+SPLITS = ("train", "validation", "judge_train", "judge_validation")
+_ARRAYS = ("pictures", "conditions", "split")
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """An open packed folder. `pictures` stays on disk; index it to read."""
+
+    pictures: NDArray[np.uint8]
+    conditions: NDArray[np.uint8]
+    split: NDArray[np.uint8]
+    digest: str
+
+    def indices(self, split: str) -> NDArray[np.int64]:
+        """Positions of a split's pictures, in ascending order."""
+        return np.flatnonzero(self.split == SPLITS.index(split))
+
+
+def split_of_groups(
+    groups: Sequence[str], *, validation: float, judge: float, seed: int
+) -> NDArray[np.uint8]:
+    """One split for each group (a scene), so that no group is in two.
+
+    A group's place comes from a hash of (seed, its name): neither the order nor the other groups
+    matter. `validation` and `judge` are shares of the groups in [0, 1); a tenth of the judge's
+    is held out to measure it.
+    """
+    bounds = np.cumsum([validation, judge * 0.1, judge * 0.9])
+    split_at = [SPLITS.index(name) for name in ("validation", "judge_validation", "judge_train")]
+    codes = {}
+    for group in set(groups):
+        digest = hashlib.sha256(f"{seed}/{group}".encode()).digest()
+        place = int.from_bytes(digest[:8], "big") / 2**64
+        below = np.flatnonzero(place < bounds)
+        codes[group] = split_at[below[0]] if len(below) else SPLITS.index("train")
+    return np.array([codes[group] for group in groups], np.uint8)
+
+
+def pack(
+    out: Path,
+    pictures: Iterable[NDArray[np.uint8]],
+    conditions: NDArray[np.uint8],
+    split: NDArray[np.uint8],
+    size: int,
+) -> dict[str, int | str]:
+    """Write a packed folder from a stream of (size, size, 3) pictures; gives `dataset.json`.
+
+    Raises
+    ------
+    LockstepError
+        If a split that cannot be empty is.
+    """
+    count = len(conditions)
+    packed = np.lib.format.open_memmap(
+        out / "pictures.npy", mode="w+", dtype=np.uint8, shape=(count, size, size, 3)
+    )
+    for slot, picture in zip(packed, pictures, strict=True):
+        slot[:] = picture
+    packed.flush()
+    np.save(out / "conditions.npy", conditions)
+    np.save(out / "split.npy", split)
+
+    counts = {name: int((split == code).sum()) for code, name in enumerate(SPLITS)}
+    if counts["train"] == 0:
+        raise LockstepError("dataset: no picture is left to train on; collect more")
+    summary: dict[str, int | str] = {"pictures": count, **counts, "digest": _digest(out)}
+    (out / "dataset.json").write_text(json.dumps(summary, indent=2) + "\n", "utf-8")
+    return summary
+
+
+def _digest(folder: Path) -> str:
+    total = hashlib.sha256()
+    for name in _ARRAYS:
+        with (folder / f"{name}.npy").open("rb") as file:
+            total.update(hashlib.file_digest(file, "sha256").digest())
+    return total.hexdigest()
+
+
+def open_dataset(folder: Path) -> Dataset:
+    """Map a packed folder. Raises `LockstepError` if it is missing or incomplete."""
+    try:
+        arrays = [np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS]
+        summary = json.loads((folder / "dataset.json").read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise LockstepError(f"{folder}: not a whole data set ({error}); `dvc repro`") from None
+    return Dataset(*arrays, digest=summary["digest"])

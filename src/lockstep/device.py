@@ -1,0 +1,55 @@
+"""Which device and precision the arithmetic uses, decided once and recorded."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Literal
+
+import torch
+
+from lockstep.errors import LockstepError
+
+Precision = Literal["fp32", "bf16"]
+
+
+def device() -> torch.device:
+    """The GPU if there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _fast_bf16() -> bool:
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
+def resolve_precision(wanted: Literal["auto", "fp32", "bf16"]) -> Precision:
+    """`auto` is bf16 where the hardware multiplies it natively, else fp32.
+
+    Raises
+    ------
+    LockstepError
+        If bf16 is asked of a GPU that does not have it.
+    """
+    if wanted == "auto":
+        return "bf16" if _fast_bf16() else "fp32"
+    if wanted == "bf16" and torch.cuda.is_available() and not _fast_bf16():
+        raise LockstepError("train.precision: this GPU has no bf16; set fp32 or auto")
+    return wanted
+
+
+def autocast(precision: Precision) -> AbstractContextManager[None]:
+    """bf16 mixed precision (weights stay fp32), or nothing."""
+    if precision == "fp32":
+        return nullcontext()
+    return torch.autocast(device().type, dtype=torch.bfloat16)
+
+
+def make_deterministic(threads: int) -> None:
+    """The same bytes on every run on one machine: fixed thread count, no racing algorithms.
+
+    The thread count is part of the result: sums are split by it.
+    """
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cudnn.benchmark = False

@@ -1,0 +1,127 @@
+"""What a network says of a noisy picture, whatever it was trained to predict.
+
+A denoiser maps (x_t, t) to an `Estimate` of the clean picture and of the noise in it. Samplers
+see nothing else, so the prediction kind and guidance are settled here and nowhere else.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, Protocol, get_args
+
+import torch
+from torch import Tensor
+
+from lockstep.diffusion._check import one_of
+from lockstep.diffusion.schedule import NoiseSchedule
+
+Prediction = Literal["epsilon", "v", "x0"]
+Network = Callable[[Tensor, Tensor], Tensor]
+"""(x_t (B, C, H, W), t (B,) int64) -> (B, C, H, W); a condition is bound by the caller."""
+
+
+class Estimate(NamedTuple):
+    """The two readings of one network output; x_t = sqrt(ab) x0 + sqrt(1 - ab) epsilon."""
+
+    x0: Tensor
+    epsilon: Tensor
+
+
+class Denoise(Protocol):
+    """A denoiser: the noisy picture (B, C, H, W) and its level, an int in [0, T)."""
+
+    def __call__(self, x: Tensor, t: int, /) -> Estimate: ...
+
+
+class ScheduledDenoise(Denoise, Protocol):
+    """A denoiser that knows its noise levels."""
+
+    @property
+    def schedule(self) -> NoiseSchedule: ...
+
+
+@dataclass(frozen=True)
+class Denoiser:
+    """A network together with what it predicts: `epsilon`, `v` or `x0`.
+
+    Both halves of the estimate come straight from the network's output, never one from the
+    other: at the cosine schedule's last level sqrt(alphas_bar) is 5e-5, and a detour through the
+    wrong half would divide by it. The two divisions left are in the predictions' definition: an
+    epsilon network says x0 only up to 1 / sqrt(alphas_bar), an x0 network says epsilon only up to
+    1 / sqrt(1 - alphas_bar).
+    """
+
+    network: Network
+    schedule: NoiseSchedule
+    prediction: Prediction
+
+    def __post_init__(self) -> None:
+        one_of("prediction", self.prediction, get_args(Prediction))
+
+    def __call__(self, x: Tensor, t: int) -> Estimate:
+        """The estimate at level t, 0 <= t < T, of x (B, C, H, W), in x's dtype.
+
+        The network may answer in another dtype (autocast): its output is read in x's.
+        """
+        alpha_bar = float(self.schedule.alphas_bar[t])
+        signal, sigma = math.sqrt(alpha_bar), math.sqrt(1 - alpha_bar)
+        levels = torch.full((len(x),), t, dtype=torch.int64, device=x.device)
+        output = self.network(x, levels).to(x.dtype)
+        if self.prediction == "epsilon":  # Ho et al. 2020, eq. 4 solved for x0
+            return Estimate((x - sigma * output) / signal, output)
+        if self.prediction == "x0":  # and for the noise
+            return Estimate(output, (x - signal * output) / sigma)
+        # Salimans & Ho 2022: (x_t, v) is (x0, epsilon) turned by an angle, so the way back is a
+        # rotation too and divides by nothing.
+        return Estimate(signal * x - sigma * output, sigma * x + signal * output)
+
+
+@dataclass(frozen=True)
+class Guidance:
+    """Classifier-free guidance of one denoiser by another; itself a denoiser.
+
+    epsilon = epsilon_u + scale (epsilon_c - epsilon_u), Ho & Salimans 2022 (arXiv 2207.12598),
+    eq. 6 with scale = 1 + w; x0 likewise, since x0 is affine in epsilon at a given x_t.
+
+    scale      0 is the unconditional denoiser, 1 the conditional (the unconditional is then not
+               evaluated), more than 1 extrapolates. Any finite number.
+    interval   where to guide (Kynkäänniemi et al. 2024, arXiv 2404.07724): a pair (low, high) of
+               noise levels in units of t / T, 0 <= low < high <= 1, both ends included. 0 is the
+               clean end. Outside it only the conditional is evaluated. None guides everywhere.
+    """
+
+    conditional: ScheduledDenoise
+    unconditional: Denoise
+    scale: float
+    interval: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.scale):
+            raise ValueError(f"scale: {self.scale} is not finite; use 1 for no guidance")
+        if self.interval is not None:
+            low, high = self.interval
+            if not 0 <= low < high <= 1:
+                raise ValueError(
+                    f"interval: ({low}, {high}) is not a range of t / T; "
+                    "use 0 <= low < high <= 1, or None to guide everywhere"
+                )
+
+    @property
+    def schedule(self) -> NoiseSchedule:
+        return self.conditional.schedule
+
+    def __call__(self, x: Tensor, t: int) -> Estimate:
+        """The guided estimate at level t of x (B, C, H, W)."""
+        conditional = self.conditional(x, t)
+        if self.scale == 1 or not self._guides(t):
+            return conditional
+        unconditional = self.unconditional(x, t)
+        return Estimate(
+            *(u + self.scale * (c - u) for c, u in zip(conditional, unconditional, strict=True))
+        )
+
+    def _guides(self, t: int) -> bool:
+        if self.interval is None:
+            return True
+        low, high = self.interval
+        return low <= t / self.schedule.timesteps <= high

@@ -1,0 +1,54 @@
+"""The training loss of a diffusion model."""
+
+from typing import get_args
+
+import torch
+from torch import Tensor
+
+from lockstep.diffusion._check import one_of
+from lockstep.diffusion.denoiser import Network, Prediction
+from lockstep.diffusion.schedule import NoiseSchedule
+
+
+def diffusion_loss(
+    network: Network,
+    schedule: NoiseSchedule,
+    x0: Tensor,
+    noise: Tensor,
+    t: Tensor,
+    prediction: Prediction,
+    min_snr_gamma: float | None = None,
+) -> Tensor:
+    """Mean squared error of the network's prediction, one number for each picture.
+
+    x0 and noise (B, C, H, W), t (B,) int64 in [0, T). With `min_snr_gamma` each picture is
+    weighted by `min_snr_weights`. Returns (B,) float32, whatever dtype the network answers in.
+    """
+    one_of("prediction", prediction, get_args(Prediction))
+    output = network(schedule.add_noise(x0, noise, t), t)
+    if prediction == "epsilon":  # Ho et al. 2020, eq. 14
+        target = noise
+    elif prediction == "v":  # Salimans & Ho 2022, section 4
+        target = schedule.velocity(x0, noise, t)
+    else:
+        target = x0
+    loss = (output.float() - target.float()).square().flatten(1).mean(1)
+    if min_snr_gamma is None:
+        return loss
+    weights = min_snr_weights(schedule, prediction, min_snr_gamma)
+    return weights.float().to(t.device)[t] * loss
+
+
+def min_snr_weights(schedule: NoiseSchedule, prediction: Prediction, gamma: float) -> Tensor:
+    """(T,) float64: the loss weight of each level, Hang et al. 2023 (arXiv 2303.09556).
+
+    The weight on the error of x0 is min(SNR, gamma). The same error is SNR times
+    smaller read as epsilon, and SNR + 1 times smaller read as v, so theirs is divided by that.
+    gamma > 0; the paper uses 5. Raises ValueError otherwise.
+    """
+    one_of("prediction", prediction, get_args(Prediction))
+    if not gamma > 0:
+        raise ValueError(f"min_snr_gamma: {gamma} is not positive; use 5, or None for no weighting")
+    snr = schedule.snr(torch.arange(schedule.timesteps))
+    clamped = snr.clamp(max=gamma)
+    return clamped / {"epsilon": snr, "v": snr + 1, "x0": torch.ones_like(snr)}[prediction]

@@ -1,0 +1,74 @@
+"""Noise that belongs to a picture, not to its place in a batch."""
+
+import hashlib
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+_WORD = 0xFFFF_FFFF
+
+
+class PictureNoise:
+    """A stream of standard normal noise with one random stream per picture.
+
+    Each call returns the next (B, *shape) noise of the pictures `indices` (length B). Picture i
+    of a seed gets the same noise in any batch, in any order and on any device: it is drawn on the
+    CPU by a generator of its own, then moved. The first call is usually x_T, the next ones the
+    fresh noise of each step.
+
+    The same bytes need the same torch and a CPU with AVX2 (or one without, both times): torch's
+    two ways of computing a normal differ in the last bits.
+
+    seed      any int, the run's. Distinct seeds give unrelated streams.
+    indices   the pictures, ints in [0, 2**32); no two of them share a stream.
+    shape     of one picture, (C, H, W).
+    dtype     drawn in this dtype: float64 noise is other noise, not float32 noise with more digits.
+
+    Raises ValueError for an index out of range.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        indices: Sequence[int],
+        shape: Sequence[int],
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self._generators = [
+            torch.Generator("cpu").manual_seed(stream_seed(seed, index)) for index in indices
+        ]
+        self._shape = tuple(shape)
+        self._device = device
+        self._dtype = dtype
+
+    def __call__(self) -> Tensor:
+        draws = [
+            torch.randn(self._shape, generator=generator, dtype=self._dtype)
+            for generator in self._generators
+        ]
+        empty = torch.empty((0, *self._shape), dtype=self._dtype)
+        return (torch.stack(draws) if draws else empty).to(self._device)
+
+
+def stream_seed(seed: int, index: int) -> int:
+    """The 32-bit generator seed of a picture; for one `seed` distinct indices differ.
+
+    torch's CPU generator uses only the low 32 bits of its seed. A hash of (seed, index) cut to
+    that would give two of 50,000 pictures the same noise in one run out of four (the birthday
+    bound), so the index goes through a keyed permutation of 32-bit words instead.
+    """
+    seed, index = int(seed), int(index)  # numpy's ints would overflow below
+    if not 0 <= index <= _WORD:
+        raise ValueError(f"indices: {index} is out of range; use 0 to {_WORD}")
+    digest = hashlib.sha256(str(seed).encode()).digest()
+    before, after = (int.from_bytes(digest[i : i + 4], "little") for i in (0, 4))
+    return _mix(_mix(index ^ before) ^ after)
+
+
+def _mix(word: int) -> int:
+    """A permutation of 32-bit words: the finalizer of MurmurHash3 (Appleby), odd factors only."""
+    word = (word ^ (word >> 16)) * 0x85EB_CA6B & _WORD
+    word = (word ^ (word >> 13)) * 0xC2B2_AE35 & _WORD
+    return word ^ (word >> 16)

@@ -1,0 +1,36 @@
+"""How well pictures show the objects they were asked to: figures from an evaluator's scores."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def hits(scores: Tensor, labels: Tensor) -> Tensor:
+    """(N,) how many of a picture's k labels are among its k highest scores.
+
+    `scores` (N, L) floats, `labels` (N, L) of zeros and ones.
+    """
+    found = torch.zeros(len(scores), dtype=torch.int64)
+    for i, (row, truth) in enumerate(zip(scores, labels, strict=True)):
+        best = row.topk(int(truth.sum())).indices
+        found[i] = int(truth[best].sum())
+    return found
+
+
+def top_k_accuracy(scores: Tensor, labels: Tensor) -> float:
+    """The official accuracy: sum of hits / sum of labels over all pictures (a micro average)."""
+    return int(hits(scores, labels).sum()) / int(labels.sum())
+
+
+def exact_match(scores: Tensor, labels: Tensor, threshold: float = 0.5) -> float:
+    """The share of pictures where the objects above `threshold` are exactly those asked for."""
+    return ((scores > threshold) == labels.bool()).all(1).double().mean().item()
+
+
+def false_objects(scores: Tensor, labels: Tensor, threshold: float = 0.5) -> float:
+    """Objects above `threshold` that were not asked for, per picture.
+
+    The official accuracy never punishes these.
+    """
+    return ((scores > threshold) & ~labels.bool()).sum(1).double().mean().item()

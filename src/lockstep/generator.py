@@ -1,0 +1,124 @@
+"""The trained thing: a UNet with the embedding of its labels, saved and rebuilt from a folder.
+
+A model's folder has `ema.safetensors` and `last.safetensors` (weights) and `model.json` (all that
+is needed to rebuild and use it, and the fingerprint of the training that made it). Nothing in it
+is a pickle: loading never runs code.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import TypeAdapter, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from lockstep.diffusion import NoiseSchedule
+from lockstep.errors import LockstepError
+from lockstep.unet import LabelEmbedding, UNet, UNetConfig
+
+Weights = Literal["ema", "last"]
+
+
+class Generator(nn.Module):
+    """`(x_t (B, 3, H, W), t (B,), labels (B, L) multi-hot) -> (B, 3, H, W)`.
+
+    All-zero labels are the unconditional model; with `labels=0` there is no condition at all.
+    """
+
+    def __init__(self, config: UNetConfig, labels: int) -> None:
+        super().__init__()
+        self.unet = UNet(config)
+        self.embedding = LabelEmbedding(labels, width=config.embedding_dim) if labels else None
+
+    def forward(self, x: Tensor, t: Tensor, labels: Tensor | None = None) -> Tensor:
+        if self.embedding is None or labels is None:
+            return self.unet(x, t, None)
+        return self.unet(x, t, self.embedding(labels))
+
+
+@dataclass(frozen=True)
+class Description:
+    """`model.json`: what the weights are and how they came to be."""
+
+    unet: UNetConfig
+    labels: int
+    size: int
+    schedule: NoiseSchedule
+    prediction: Literal["epsilon", "v", "x0"]
+    steps: int
+    precision: Literal["fp32", "bf16"]
+    fingerprint: str
+
+    def build(self) -> Generator:
+        return Generator(self.unet, self.labels)
+
+
+def save(
+    folder: Path, description: Description, weights: dict[Weights, dict[str, Tensor]]
+) -> None:
+    """Write a model's folder; `folder` exists and is empty."""
+    for name, state in weights.items():
+        save_file({k: v.contiguous() for k, v in state.items()}, folder / f"{name}.safetensors")
+    text = json.dumps(dataclasses.asdict(description), indent=2)
+    (folder / "model.json").write_text(text + "\n", "utf-8")
+
+
+def describe(folder: Path) -> Description:
+    """Read `model.json`. Raises `LockstepError` that says what is wrong with it."""
+    path = folder / "model.json"
+    try:
+        value: Any = json.loads(path.read_text("utf-8"))
+        return TypeAdapter(Description).validate_python(value)
+    except FileNotFoundError:
+        raise LockstepError(f"{path}: no trained model here; run `dvc repro`") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        raise LockstepError(f"{path}: {key}: {first['msg']}; train again") from None
+    except ValueError as error:
+        raise LockstepError(f"{path}: damaged ({error}); `dvc checkout` restores it") from None
+
+
+def load(folder: Path, weights: Weights) -> tuple[Generator, Description]:
+    """The model of a folder, in evaluation mode. Raises `LockstepError` on damaged files."""
+    description = describe(folder)
+    model = description.build()
+    load_weights(model, folder / f"{weights}.safetensors")
+    return model.eval(), description
+
+
+def load_weights(module: nn.Module, path: Path) -> None:
+    """Fill `module` from a safetensors file; keys and shapes must agree exactly.
+
+    Raises
+    ------
+    LockstepError
+        If the file is missing or damaged, or one line that says what differs.
+    """
+    try:
+        found = load_file(path)
+    except FileNotFoundError:
+        raise LockstepError(f"{path}: missing; `dvc checkout` restores it") from None
+    except SafetensorError as error:
+        raise LockstepError(f"{path}: damaged ({error}); `dvc checkout` restores it") from None
+    expected = module.state_dict()
+    if difference := _difference(expected, found):
+        raise LockstepError(f"{path}: not this model's weights: {difference}")
+    module.load_state_dict(found)
+
+
+def _difference(expected: dict[str, Tensor], found: dict[str, Tensor]) -> str | None:
+    missing, extra = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
+    if missing or extra:
+        first = f"lacks {missing[0]}" if missing else f"has an unknown {extra[0]}"
+        return f"it {first} ({len(missing)} missing, {len(extra)} unknown)"
+    for name, tensor in expected.items():
+        if tensor.shape != found[name].shape:
+            return f"{name} is {tuple(found[name].shape)}, expected {tuple(tensor.shape)}"
+    return None

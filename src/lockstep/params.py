@@ -1,0 +1,325 @@
+"""params.yaml -> validated, frozen dataclasses.
+
+The file has one section per subject (`train`, `sample`, ...) and one per workload, whose own
+sections override the shared ones key by key. An unknown key, a wrong type or an impossible value
+is a `LockstepError` of one line that names the key.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from dataclasses import field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from lockstep.diffusion import NoiseSchedule
+from lockstep.errors import LockstepError
+from lockstep.unet import UNetConfig
+
+WORKLOADS = ("iclevr",)
+
+Positive = Annotated[int, Field(gt=0)]
+Count = Annotated[int, Field(ge=0)]
+PositiveFloat = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+_STRICT = ConfigDict(extra="forbid", strict=True)
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Scenes:
+    """How many scenes the ray-caster draws (three pictures each), and how."""
+
+    count: Positive
+    seed: Count
+    supersample: Annotated[int, Field(ge=1, le=8)]
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Dataset:
+    """Side of the packed pictures in pixels, and the shares of the scenes that are held out."""
+
+    size: Positive
+    validation: Fraction
+    judge: Fraction
+    seed: Count
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Judge:
+    """The evaluator's training, or the official checkpoint instead of it."""
+
+    checkpoint: str | None
+    checkpoint_sha256: Sha256 | None
+    epochs: Positive
+    batch_size: Positive
+    lr: PositiveFloat
+    weight_decay: NonNegative
+    seed: Count
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Model:
+    """The UNet: see `lockstep.unet.UNetConfig` for each field."""
+
+    channels: Annotated[tuple[Positive, ...], Field(strict=False, min_length=1)]
+    layers_per_block: Positive
+    attention: Annotated[tuple[bool, ...], Field(strict=False)]
+    attention_head_dim: Positive | None
+    norm_groups: Positive
+    norm_eps: PositiveFloat
+    dropout: Fraction
+    time_embedding_dim: Positive | None
+    patch: Positive
+    scale_shift: bool
+    gradient_checkpointing: bool
+
+    def unet(self) -> UNetConfig:
+        return UNetConfig(**dataclasses.asdict(self))
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Diffusion:
+    """The noise schedule, what the network predicts, and how the loss is weighted."""
+
+    schedule: Literal["linear", "scaled_linear", "squaredcos_cap_v2"]
+    timesteps: Positive
+    beta_start: PositiveFloat
+    beta_end: PositiveFloat
+    prediction: Literal["epsilon", "v", "x0"]
+    min_snr_gamma: PositiveFloat | None
+
+    def noise_schedule(self) -> NoiseSchedule:
+        return NoiseSchedule(self.schedule, self.timesteps, self.beta_start, self.beta_end)
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Train:
+    """Optimisation. Fields marked `neutral` do not change the result, only how it is reached."""
+
+    lr: PositiveFloat
+    steps: Positive
+    batch_size: Positive
+    warmup_steps: Count
+    lr_schedule: Literal["constant", "linear", "cosine"]
+    weight_decay: NonNegative
+    betas: Annotated[tuple[Fraction, Fraction], Field(strict=False)]
+    max_grad_norm: PositiveFloat | None
+    ema_decay: Fraction
+    condition_dropout: Annotated[float, Field(ge=0, le=1)]
+    precision: Literal["auto", "fp32", "bf16"]
+    threads: Positive
+    seed: Count
+    validate_every: Positive
+    log_every: Positive = field(metadata={"neutral": True})
+    checkpoint_every: Positive = field(metadata={"neutral": True})
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Sample:
+    """How pictures are drawn from the trained model."""
+
+    weights: Literal["ema", "last"]
+    sampler: Literal["ddpm", "ddim", "dpmpp_2m"]
+    steps: Positive
+    spacing: Literal["leading", "trailing", "linspace"]
+    eta: Annotated[float, Field(ge=0, le=1)]
+    variance: Literal["fixed_small", "fixed_large"]
+    clip: PositiveFloat | None
+    guidance_scale: NonNegative
+    guidance_interval: Annotated[
+        tuple[
+            Annotated[float, Field(ge=0, le=1)],
+            Annotated[float, Field(ge=0, le=1)],
+        ]
+        | None,
+        Field(strict=False),
+    ]
+    batch_size: Positive
+    strip: Annotated[int, Field(ge=2)]
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Evaluate:
+    """The seeds of the sets of pictures that are drawn and scored."""
+
+    seeds: Annotated[tuple[Count, ...], Field(strict=False, min_length=1)]
+
+
+@dataclasses.dataclass(frozen=True)
+class Params:
+    """What is in force for one workload, shared sections and its own overrides merged."""
+
+    workload: str
+    source: str
+    source_sha256: str | None
+    scenes: Scenes
+    dataset: Dataset
+    judge: Judge
+    model: Model
+    diffusion: Diffusion
+    train: Train
+    sample: Sample
+    evaluate: Evaluate
+
+    def flat(self) -> dict[str, Any]:
+        """`{"train.lr": 0.001, ...}`: every effective value, by its dotted name."""
+        values: dict[str, Any] = {}
+        for name, value in dataclasses.asdict(self).items():
+            if isinstance(value, dict):
+                values |= {f"{name}.{key}": inner for key, inner in value.items()}
+            else:
+                values[name] = value
+        return values
+
+    def result_of(self, section: str) -> dict[str, Any]:
+        """The values of a section that change its result: the fields marked neutral left out."""
+        instance = getattr(self, section)
+        return {
+            f.name: getattr(instance, f.name)
+            for f in dataclasses.fields(instance)
+            if not f.metadata.get("neutral")
+        }
+
+
+SECTIONS: dict[str, type] = {
+    "scenes": Scenes,
+    "dataset": Dataset,
+    "judge": Judge,
+    "model": Model,
+    "diffusion": Diffusion,
+    "train": Train,
+    "sample": Sample,
+    "evaluate": Evaluate,
+}
+
+# What a workload's section holds besides overrides: where its pictures come from.
+_ORIGIN = {"source": TypeAdapter(str), "source_sha256": TypeAdapter(Sha256 | None)}
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2 floats: PyYAML follows 1.1, to which `1e-05`, as DVC writes it, is a string."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: list(resolvers) for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
+    list("-+.0123456789"),
+)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The file as nested dicts, floats as floats. Raises `LockstepError` if it is not that."""
+    try:
+        document = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+    except FileNotFoundError:
+        raise LockstepError(f"{path}: no such file; run from the project's folder") from None
+    except yaml.YAMLError as error:
+        reason = " ".join(str(error).split())
+        raise LockstepError(f"{path}: not valid YAML: {reason}") from None
+    if not isinstance(document, dict):
+        raise LockstepError(f"{path}: expected sections, found {type(document).__name__}")
+    return document
+
+
+def _one_line(error: ValidationError, path: Path, prefix: str) -> LockstepError:
+    first = error.errors(include_url=False)[0]
+    key = ".".join([prefix, *(str(part) for part in first["loc"])]).strip(".")
+    if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+        return LockstepError(f"{path}: {key}: unknown parameter; remove it or mend its name")
+    if first["type"] in ("missing", "missing_argument"):
+        return LockstepError(f"{path}: {key}: missing parameter; give it a value")
+    message = first["msg"][:1].lower() + first["msg"][1:]
+    return LockstepError(f"{path}: {key}: {message}, not {first['input']!r}")
+
+
+def _mapping(path: Path, key: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise LockstepError(f"{path}: {key}: expected a section of `name: value`, not {value!r}")
+    return {str(name): inner for name, inner in value.items()}
+
+
+def parse(document: dict[str, Any], workload: str, path: Path = Path("params.yaml")) -> Params:
+    """Validate a whole document and give what is in force for `workload`.
+
+    `path` only names the file in messages. Raises `LockstepError`.
+    """
+    if workload not in WORKLOADS:
+        raise LockstepError(f"unknown workload {workload!r}; choose from {', '.join(WORKLOADS)}")
+    for key in document:
+        if key not in SECTIONS and key not in WORKLOADS:
+            raise LockstepError(f"{path}: {key}: unknown section; remove it or mend its name")
+    own = _mapping(path, workload, document.get(workload))
+    for key in own:
+        if key not in SECTIONS and key not in _ORIGIN:
+            raise LockstepError(f"{path}: {workload}.{key}: unknown parameter; remove it")
+
+    values: dict[str, Any] = {}
+    for name, adapter in _ORIGIN.items():
+        try:
+            values[name] = adapter.validate_python(own.get(name), strict=True)
+        except ValidationError as error:
+            raise _one_line(error, path, f"{workload}.{name}") from None
+    for name, kind in SECTIONS.items():
+        shared = _mapping(path, name, document.get(name))
+        overrides = _mapping(path, f"{workload}.{name}", own.get(name))
+        try:
+            values[name] = kind(**{**shared, **overrides})
+        except ValidationError as error:
+            key = str(error.errors()[0]["loc"][0])
+            prefix = f"{workload}.{name}" if key in overrides else name
+            raise _one_line(error, path, prefix) from None
+    params = Params(workload=workload, **values)
+    _check_combinations(params, path)
+    return params
+
+
+def _check_combinations(params: Params, path: Path) -> None:
+    """What each value alone cannot tell: that the sections fit together."""
+    where = f"{path} ({params.workload})"
+    try:
+        multiple = params.model.unet().size_multiple
+    except ValueError as error:
+        raise LockstepError(f"{where}: model: {error}") from None
+    if params.dataset.size % multiple:
+        raise LockstepError(
+            f"{where}: dataset.size: {params.dataset.size} is not a multiple of {multiple}, as "
+            "model.patch and the number of model.channels want; change one of them"
+        )
+    try:
+        params.diffusion.noise_schedule()
+    except ValueError as error:
+        raise LockstepError(f"{where}: diffusion: {error}") from None
+    steps, timesteps = params.sample.steps, params.diffusion.timesteps
+    if steps > timesteps:
+        raise LockstepError(
+            f"{where}: sample.steps: {steps} is above diffusion.timesteps ({timesteps}); lower it"
+        )
+    interval = params.sample.guidance_interval
+    if interval is not None and interval[0] >= interval[1]:
+        raise LockstepError(f"{where}: sample.guidance_interval: {list(interval)} is empty")
+    if params.dataset.validation + params.dataset.judge >= 1:
+        raise LockstepError(
+            f"{where}: dataset.validation + dataset.judge leave nothing to train on; lower them"
+        )
+    if params.train.warmup_steps > params.train.steps:
+        raise LockstepError(
+            f"{where}: train.warmup_steps: {params.train.warmup_steps} is above train.steps "
+            f"({params.train.steps}); lower it"
+        )
+
+
+def load(workload: str, path: Path = Path("params.yaml")) -> Params:
+    """What is in force for `workload` in the file at `path`. Raises `LockstepError`."""
+    return parse(read(path), workload, path)

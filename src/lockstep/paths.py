@@ -1,0 +1,49 @@
+"""Where every artefact lives.
+
+Artefacts are relative to the tree that a stage runs in (DVC may run it in a copy of the project);
+what is shared between such copies is anchored at `home()`.
+"""
+
+import os
+from pathlib import Path
+
+PARAMS = Path("params.yaml")
+CHECKED = Path("data/params.checked")
+
+
+def home() -> Path:
+    """The main checkout: DVC says where it is, also to experiments that run in another folder."""
+    return Path(os.environ.get("DVC_ROOT", ".")).resolve()
+
+
+def scratch() -> Path:
+    """Checkpoints of unfinished work: not an output of any stage, safe to delete."""
+    return home() / ".scratch"
+
+
+def collected(workload: str) -> Path:
+    return Path("data/collected") / workload
+
+
+def dataset(workload: str) -> Path:
+    return Path("data/dataset") / workload
+
+
+def judge(workload: str) -> Path:
+    return Path("judges") / workload
+
+
+def model(workload: str) -> Path:
+    return Path("models") / workload
+
+
+def samples(workload: str) -> Path:
+    return Path("samples") / workload
+
+
+def metrics(workload: str, stage: str) -> Path:
+    return Path("metrics") / workload / f"{stage}.json"
+
+
+def plots(workload: str, stage: str) -> Path:
+    return Path("plots") / workload / stage

@@ -1,0 +1,101 @@
+"""Drawing pictures from a trained model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from lockstep import device as hardware
+from lockstep.diffusion import (
+    Callback,
+    Denoise,
+    Denoiser,
+    Guidance,
+    PictureNoise,
+    ddim,
+    ddpm,
+    dpmpp_2m,
+    timesteps,
+)
+from lockstep.generator import Description, Generator
+from lockstep.params import Sample
+
+
+@torch.inference_mode()
+def sample(
+    model: Generator,
+    description: Description,
+    settings: Sample,
+    labels: Tensor,
+    *,
+    seed: int,
+    indices: Sequence[int] | None = None,
+    callback: Callback | None = None,
+    progress: Callable[[int], object] = lambda count: None,
+) -> Tensor:
+    """One picture for each row of `labels` (N, L) multi-hot -> (N, 3, size, size) in [-1, 1].
+
+    Picture i gets the noise of (seed, indices[i]), by default (seed, i), whatever the batch size.
+    `callback` sees each step of each batch; `progress` is told the pictures done with a step.
+    """
+    device = hardware.device()
+    model = model.to(device, memory_format=torch.channels_last)
+    numbers = list(range(len(labels))) if indices is None else list(indices)
+    batches = []
+    for start in range(0, len(labels), settings.batch_size):
+        stop = start + settings.batch_size
+        condition = labels[start:stop].to(device)
+
+        def on_step(info, count=len(condition)):  # type: ignore[no-untyped-def]
+            progress(count)
+            if callback is not None:
+                callback(info)
+
+        denoise = _denoiser(model, description, settings, condition)
+        shape = (3, description.size, description.size)
+        noise = PictureNoise(seed, numbers[start:stop], shape, device)
+        batches.append(_run(denoise, description, settings, noise, on_step))
+    return torch.cat(batches).float().cpu()
+
+
+def _denoiser(
+    model: Generator, description: Description, settings: Sample, condition: Tensor
+) -> Denoise:
+    def network(labels: Tensor, x: Tensor, t: Tensor) -> Tensor:
+        with hardware.autocast(description.precision):
+            return model(x, t, labels)
+
+    def bound(labels: Tensor) -> Denoiser:
+        return Denoiser(partial(network, labels), description.schedule, description.prediction)
+
+    if description.labels == 0:
+        return bound(condition)
+    return Guidance(
+        bound(condition),
+        bound(torch.zeros_like(condition)),
+        settings.guidance_scale,
+        settings.guidance_interval,
+    )
+
+
+def _run(
+    denoise: Denoise,
+    description: Description,
+    settings: Sample,
+    noise: PictureNoise,
+    callback: Callback,
+) -> Tensor:
+    schedule = description.schedule
+    levels = timesteps(schedule.timesteps, settings.steps, settings.spacing)
+    x = noise().contiguous(memory_format=torch.channels_last)
+    common = {"clip": settings.clip, "callback": callback}
+    if settings.sampler == "ddpm":
+        return ddpm(
+            denoise, x, schedule, levels, noise=noise, variance=settings.variance, **common
+        )
+    if settings.sampler == "ddim":
+        return ddim(denoise, x, schedule, levels, noise=noise, eta=settings.eta, **common)
+    return dpmpp_2m(denoise, x, schedule, levels, **common)

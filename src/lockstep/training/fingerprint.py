@@ -1,0 +1,47 @@
+"""What a training is: two trainings with one fingerprint give the same model."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import lockstep
+from lockstep.params import Params
+
+# The code that decides the weights. A change anywhere in it is another training.
+_CODE = ("unet", "diffusion", "training", "generator.py", "dataset.py", "device.py", "pictures.py")
+
+
+def of(value: Any) -> str:
+    """SHA-256 of a JSON-able value, independent of the order of its keys."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def of_training(params: Params, data_digest: str, precision: str) -> str:
+    """From the parameters that change the result, the data, the code, torch and the precision."""
+    sections = {name: params.result_of(name) for name in ("model", "diffusion", "train")}
+    return of(
+        {
+            **sections,
+            "workload": params.workload,
+            "precision": precision,
+            "data": data_digest,
+            "code": _code_digest(),
+            "torch": version("torch"),
+        }
+    )
+
+
+def _code_digest() -> str:
+    root = Path(lockstep.__file__).parent
+    total = hashlib.sha256()
+    for name in _CODE:
+        path = root / name
+        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+            total.update(f"{file.relative_to(root)}\0".encode())
+            total.update(file.read_bytes())
+    return total.hexdigest()

@@ -1,0 +1,32 @@
+"""Pictures for i-CLEVR: drawn by the ray-caster, or brought in from the official folder."""
+
+from pathlib import Path
+
+import this_tree  # noqa: F401
+
+from lockstep import atomic, content, paths
+from lockstep.collect import iclevr
+from lockstep.params import Params
+from lockstep.stage import progress, run
+
+
+def main(params: Params) -> None:
+    size = params.dataset.size
+    with atomic.folder(paths.collected(params.workload)) as out:
+        if params.source == "rendered":
+            iclevr.render(
+                out,
+                scenes=params.scenes.count,
+                seed=params.scenes.seed,
+                size=size,
+                supersample=params.scenes.supersample,
+                progress=progress("draw scenes", "scene"),
+            )
+        else:
+            source = Path(params.source)
+            content.verify(source, params.source_sha256, f"{params.workload}.source")
+            iclevr.import_folder(source, out, size, progress("read pictures", "picture"))
+
+
+if __name__ == "__main__":
+    run(main)
