@@ -7,7 +7,6 @@ output: a mistake in params.yaml ends the run here, and a valid change re-runs n
 import sys
 
 import this_tree  # noqa: F401
-
 from lockstep import atomic, params, paths
 from lockstep.stage import reported
 

@@ -1,9 +1,8 @@
 """Pack the collected pictures with their conditions, split by scene."""
 
 import this_tree  # noqa: F401
-
 from lockstep import atomic, dataset, paths
-from lockstep.collect import iclevr
+from lockstep.labels import PROMPT_FILES, multi_hot, read_labels, scene_of, write_labels
 from lockstep.params import Params
 from lockstep.pictures import read_rgb
 from lockstep.stage import progress, run
@@ -11,25 +10,24 @@ from lockstep.stage import progress, run
 
 def main(params: Params) -> None:
     collected = paths.collected(params.workload)
-    labels = iclevr.read_labels(collected)
+    labels = read_labels(collected)
     names = sorted(labels.train)
     split = dataset.split_of_groups(
-        [iclevr.scene_of(name) for name in names],
+        [scene_of(name) for name in names],
         validation=params.dataset.validation,
         judge=params.dataset.judge,
         seed=params.dataset.seed,
     )
-    pictures = (read_rgb(collected / "images" / name, params.dataset.size) for name in names)
+    pictures = (read_rgb(collected / "images" / name) for name in names)
     with atomic.folder(paths.dataset(params.workload)) as out:
         dataset.pack(
             out,
             progress("pack pictures", "picture")(pictures, len(names)),
-            iclevr.multi_hot([labels.train[name] for name in names], labels.objects),
+            multi_hot([labels.train[name] for name in names], labels.objects),
             split,
-            params.dataset.size,
         )
-        for name in ("objects", *iclevr.PROMPT_FILES):
-            iclevr.write_labels(out, name, getattr(labels, name))
+        for name in ("objects", *PROMPT_FILES):
+            write_labels(out, name, getattr(labels, name))
 
 
 if __name__ == "__main__":

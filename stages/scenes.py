@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import this_tree  # noqa: F401
-
 from lockstep import atomic, content, paths
 from lockstep.collect import iclevr
 from lockstep.params import Params
@@ -11,7 +10,7 @@ from lockstep.stage import progress, run
 
 
 def main(params: Params) -> None:
-    size = params.dataset.size
+    size = params.scenes.size
     with atomic.folder(paths.collected(params.workload)) as out:
         if params.source == "rendered":
             iclevr.render(

@@ -1,5 +1,7 @@
 """The levels a sampler visits, against diffusers and by their properties."""
 
+import itertools
+
 import pytest
 from diffusers import DDIMScheduler
 from hypothesis import given
@@ -39,7 +41,7 @@ def test_levels_decrease_in_range_and_are_as_many_as_asked(T_and_steps: tuple[in
     for spacing in SPACINGS:
         levels = timesteps(T, steps, spacing)
         assert len(levels) == steps
-        assert all(a > b for a, b in zip(levels, levels[1:], strict=False))
+        assert all(a > b for a, b in itertools.pairwise(levels))
         assert levels[-1] >= 0 and levels[0] < T
         assert all(type(t) is int for t in levels)
     assert timesteps(T, steps, "trailing")[0] == T - 1

@@ -28,7 +28,7 @@ def file(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         _sync(temporary)
-        os.replace(temporary, path)
+        temporary.replace(path)
         _sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
@@ -49,7 +49,7 @@ def folder(path: Path) -> Iterator[Path]:
         os.sync()  # one call for all the files; one fsync each takes minutes for 10,000 pictures
         if path.exists():
             shutil.rmtree(path)
-        os.replace(temporary, path)
+        temporary.replace(path)
         _sync(path.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

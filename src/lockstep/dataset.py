@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -60,20 +61,23 @@ def pack(
     pictures: Iterable[NDArray[np.uint8]],
     conditions: NDArray[np.uint8],
     split: NDArray[np.uint8],
-    size: int,
 ) -> dict[str, int | str]:
-    """Write a packed folder from a stream of (size, size, 3) pictures; gives `dataset.json`.
+    """Write a packed folder from a stream of (H, W, 3) pictures; gives `dataset.json`.
 
     Raises
     ------
     LockstepError
-        If a split that cannot be empty is.
+        If the pictures differ in size, or none is left to train on.
     """
     count = len(conditions)
+    stream = iter(pictures)
+    first = next(stream)
     packed = np.lib.format.open_memmap(
-        out / "pictures.npy", mode="w+", dtype=np.uint8, shape=(count, size, size, 3)
+        out / "pictures.npy", mode="w+", dtype=np.uint8, shape=(count, *first.shape)
     )
-    for slot, picture in zip(packed, pictures, strict=True):
+    for slot, picture in zip(packed, chain([first], stream), strict=True):
+        if picture.shape != first.shape:
+            raise LockstepError(f"dataset: pictures of {picture.shape} and {first.shape} pixels")
         slot[:] = picture
     packed.flush()
     np.save(out / "conditions.npy", conditions)
@@ -98,8 +102,8 @@ def _digest(folder: Path) -> str:
 def open_dataset(folder: Path) -> Dataset:
     """Map a packed folder. Raises `LockstepError` if it is missing or incomplete."""
     try:
-        arrays = [np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS]
+        arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS}
         summary = json.loads((folder / "dataset.json").read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise LockstepError(f"{folder}: not a whole data set ({error}); `dvc repro`") from None
-    return Dataset(*arrays, digest=summary["digest"])
+    return Dataset(**arrays, digest=summary["digest"])

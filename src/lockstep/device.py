@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
+from torch import nn
 
 from lockstep.errors import LockstepError
 
 Precision = Literal["fp32", "bf16"]
+M = TypeVar("M", bound=nn.Module)
 
 
 def device() -> torch.device:
     """The GPU if there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def place(module: M) -> M:
+    """Move a network to the device, its convolutions in the faster memory format."""
+    # Two calls: torch's own signature has no overload for both.
+    return module.to(device()).to(memory_format=torch.channels_last)
 
 
 def _fast_bf16() -> bool:
@@ -53,3 +61,6 @@ def make_deterministic(threads: int) -> None:
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.backends.cudnn.benchmark = False
+    # A debugging aid that comes with the switch: it overwrites every fresh tensor with NaN, which
+    # costs a tenth of a training step here and changes nothing that is read.
+    torch.utils.deterministic.fill_uninitialized_memory = False

@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from lockstep.diffusion import NoiseSchedule
 from lockstep.errors import LockstepError
 from lockstep.unet import LabelEmbedding, UNet, UNetConfig
+from lockstep.weights import load_weights, save_weights
 
 Weights = Literal["ema", "last"]
 
@@ -51,20 +50,18 @@ class Description:
     size: int
     schedule: NoiseSchedule
     prediction: Literal["epsilon", "v", "x0"]
-    steps: int
     precision: Literal["fp32", "bf16"]
     fingerprint: str
+    params: dict[str, Any]  # the effective values that made it, by dotted name
 
     def build(self) -> Generator:
         return Generator(self.unet, self.labels)
 
 
-def save(
-    folder: Path, description: Description, weights: dict[Weights, dict[str, Tensor]]
-) -> None:
-    """Write a model's folder; `folder` exists and is empty."""
-    for name, state in weights.items():
-        save_file({k: v.contiguous() for k, v in state.items()}, folder / f"{name}.safetensors")
+def save(folder: Path, description: Description, **weights: Generator) -> None:
+    """Write a model's folder, one file a keyword (`ema`, `last`); it exists and is empty."""
+    for name, model in weights.items():
+        save_weights(model, folder / f"{name}.safetensors")
     text = json.dumps(dataclasses.asdict(description), indent=2)
     (folder / "model.json").write_text(text + "\n", "utf-8")
 
@@ -91,34 +88,3 @@ def load(folder: Path, weights: Weights) -> tuple[Generator, Description]:
     model = description.build()
     load_weights(model, folder / f"{weights}.safetensors")
     return model.eval(), description
-
-
-def load_weights(module: nn.Module, path: Path) -> None:
-    """Fill `module` from a safetensors file; keys and shapes must agree exactly.
-
-    Raises
-    ------
-    LockstepError
-        If the file is missing or damaged, or one line that says what differs.
-    """
-    try:
-        found = load_file(path)
-    except FileNotFoundError:
-        raise LockstepError(f"{path}: missing; `dvc checkout` restores it") from None
-    except SafetensorError as error:
-        raise LockstepError(f"{path}: damaged ({error}); `dvc checkout` restores it") from None
-    expected = module.state_dict()
-    if difference := _difference(expected, found):
-        raise LockstepError(f"{path}: not this model's weights: {difference}")
-    module.load_state_dict(found)
-
-
-def _difference(expected: dict[str, Tensor], found: dict[str, Tensor]) -> str | None:
-    missing, extra = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
-    if missing or extra:
-        first = f"lacks {missing[0]}" if missing else f"has an unknown {extra[0]}"
-        return f"it {first} ({len(missing)} missing, {len(extra)} unknown)"
-    for name, tensor in expected.items():
-        if tensor.shape != found[name].shape:
-            return f"{name} is {tuple(found[name].shape)}, expected {tuple(tensor.shape)}"
-    return None

@@ -36,18 +36,18 @@ _STRICT = ConfigDict(extra="forbid", strict=True)
 
 @dataclass(frozen=True, config=_STRICT)
 class Scenes:
-    """How many scenes the ray-caster draws (three pictures each), and how."""
+    """How many scenes the ray-caster draws (three pictures each), and the pictures' side."""
 
     count: Positive
+    size: Positive
     seed: Count
     supersample: Annotated[int, Field(ge=1, le=8)]
 
 
 @dataclass(frozen=True, config=_STRICT)
 class Dataset:
-    """Side of the packed pictures in pixels, and the shares of the scenes that are held out."""
+    """The shares of the scenes that are held out."""
 
-    size: Positive
     validation: Fraction
     judge: Fraction
     seed: Count
@@ -63,6 +63,7 @@ class Judge:
     batch_size: Positive
     lr: PositiveFloat
     weight_decay: NonNegative
+    precision: Literal["auto", "fp32", "bf16"]
     seed: Count
 
 
@@ -116,7 +117,6 @@ class Train:
     ema_decay: Fraction
     condition_dropout: Annotated[float, Field(ge=0, le=1)]
     precision: Literal["auto", "fp32", "bf16"]
-    threads: Positive
     seed: Count
     validate_every: Positive
     log_every: Positive = field(metadata={"neutral": True})
@@ -159,6 +159,7 @@ class Params:
     """What is in force for one workload, shared sections and its own overrides merged."""
 
     workload: str
+    threads: int
     source: str
     source_sha256: str | None
     scenes: Scenes
@@ -170,22 +171,15 @@ class Params:
     sample: Sample
     evaluate: Evaluate
 
-    def flat(self) -> dict[str, Any]:
-        """`{"train.lr": 0.001, ...}`: every effective value, by its dotted name."""
-        values: dict[str, Any] = {}
-        for name, value in dataclasses.asdict(self).items():
-            if isinstance(value, dict):
-                values |= {f"{name}.{key}": inner for key, inner in value.items()}
-            else:
-                values[name] = value
-        return values
+    def values(self, *sections: str) -> dict[str, Any]:
+        """`{"train.lr": 0.001, ...}`: what changes the result of these sections, all by default.
 
-    def result_of(self, section: str) -> dict[str, Any]:
-        """The values of a section that change its result: the fields marked neutral left out."""
-        instance = getattr(self, section)
+        Fields marked neutral are left out.
+        """
         return {
-            f.name: getattr(instance, f.name)
-            for f in dataclasses.fields(instance)
+            f"{name}.{f.name}": getattr(getattr(self, name), f.name)
+            for name in sections or SECTIONS
+            for f in dataclasses.fields(SECTIONS[name])
             if not f.metadata.get("neutral")
         }
 
@@ -201,8 +195,12 @@ SECTIONS: dict[str, type] = {
     "evaluate": Evaluate,
 }
 
-# What a workload's section holds besides overrides: where its pictures come from.
-_ORIGIN = {"source": TypeAdapter(str), "source_sha256": TypeAdapter(Sha256 | None)}
+# What stands beside the sections: at the top, and in a workload where its pictures come from.
+_TOP: dict[str, TypeAdapter[Any]] = {"threads": TypeAdapter(Positive)}
+_ORIGIN: dict[str, TypeAdapter[Any]] = {
+    "source": TypeAdapter(str),
+    "source_sha256": TypeAdapter(Sha256 | None),
+}
 
 
 class _Loader(yaml.SafeLoader):
@@ -258,19 +256,22 @@ def parse(document: dict[str, Any], workload: str, path: Path = Path("params.yam
     if workload not in WORKLOADS:
         raise LockstepError(f"unknown workload {workload!r}; choose from {', '.join(WORKLOADS)}")
     for key in document:
-        if key not in SECTIONS and key not in WORKLOADS:
-            raise LockstepError(f"{path}: {key}: unknown section; remove it or mend its name")
+        if key not in SECTIONS and key not in WORKLOADS and key not in _TOP:
+            raise LockstepError(
+                f"{path}: {key}: unknown section or parameter; remove it or mend its name"
+            )
     own = _mapping(path, workload, document.get(workload))
     for key in own:
         if key not in SECTIONS and key not in _ORIGIN:
             raise LockstepError(f"{path}: {workload}.{key}: unknown parameter; remove it")
 
     values: dict[str, Any] = {}
-    for name, adapter in _ORIGIN.items():
-        try:
-            values[name] = adapter.validate_python(own.get(name), strict=True)
-        except ValidationError as error:
-            raise _one_line(error, path, f"{workload}.{name}") from None
+    for place, prefix, adapters in ((document, "", _TOP), (own, f"{workload}.", _ORIGIN)):
+        for name, adapter in adapters.items():
+            try:
+                values[name] = adapter.validate_python(place.get(name), strict=True)
+            except ValidationError as error:
+                raise _one_line(error, path, f"{prefix}{name}") from None
     for name, kind in SECTIONS.items():
         shared = _mapping(path, name, document.get(name))
         overrides = _mapping(path, f"{workload}.{name}", own.get(name))
@@ -292,9 +293,9 @@ def _check_combinations(params: Params, path: Path) -> None:
         multiple = params.model.unet().size_multiple
     except ValueError as error:
         raise LockstepError(f"{where}: model: {error}") from None
-    if params.dataset.size % multiple:
+    if params.scenes.size % multiple:
         raise LockstepError(
-            f"{where}: dataset.size: {params.dataset.size} is not a multiple of {multiple}, as "
+            f"{where}: scenes.size: {params.scenes.size} is not a multiple of {multiple}, as "
             "model.patch and the number of model.channels want; change one of them"
         )
     try:
@@ -312,6 +313,11 @@ def _check_combinations(params: Params, path: Path) -> None:
     if params.dataset.validation + params.dataset.judge >= 1:
         raise LockstepError(
             f"{where}: dataset.validation + dataset.judge leave nothing to train on; lower them"
+        )
+    if params.dataset.judge == 0 and params.judge.checkpoint is None:
+        raise LockstepError(
+            f"{where}: dataset.judge: 0.0 leaves no scenes to train the evaluator on; raise it, or "
+            "give judge.checkpoint"
         )
     if params.train.warmup_steps > params.train.steps:
         raise LockstepError(

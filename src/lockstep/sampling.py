@@ -15,6 +15,7 @@ from lockstep.diffusion import (
     Denoiser,
     Guidance,
     PictureNoise,
+    StepInfo,
     ddim,
     ddpm,
     dpmpp_2m,
@@ -42,14 +43,14 @@ def sample(
     `callback` sees each step of each batch; `progress` is told the pictures done with a step.
     """
     device = hardware.device()
-    model = model.to(device, memory_format=torch.channels_last)
+    model = hardware.place(model)
     numbers = list(range(len(labels))) if indices is None else list(indices)
     batches = []
     for start in range(0, len(labels), settings.batch_size):
         stop = start + settings.batch_size
         condition = labels[start:stop].to(device)
 
-        def on_step(info, count=len(condition)):  # type: ignore[no-untyped-def]
+        def on_step(info: StepInfo, count: int = len(condition)) -> None:
             progress(count)
             if callback is not None:
                 callback(info)
@@ -58,7 +59,30 @@ def sample(
         shape = (3, description.size, description.size)
         noise = PictureNoise(seed, numbers[start:stop], shape, device)
         batches.append(_run(denoise, description, settings, noise, on_step))
-    return torch.cat(batches).float().cpu()
+    return torch.cat(batches).float().cpu().contiguous()
+
+
+def denoising_strip(
+    model: Generator, description: Description, settings: Sample, labels: Tensor, *, seed: int
+) -> Tensor:
+    """One picture on its way from noise to clear -> (settings.strip, 3, size, size).
+
+    `labels` is (1, L). The moments are spread evenly over the steps; with fewer steps than
+    pictures asked for, every step is one.
+    """
+    states: list[Tensor] = []
+    final = sample(
+        model,
+        description,
+        settings,
+        labels,
+        seed=seed,
+        callback=lambda info: states.append(info.x.float().cpu()),
+    )
+    states.append(final)
+    count = min(settings.strip, len(states))
+    chosen = torch.linspace(0, len(states) - 1, count).round().long()
+    return torch.cat([states[i] for i in chosen.tolist()])
 
 
 def _denoiser(
@@ -91,11 +115,10 @@ def _run(
     schedule = description.schedule
     levels = timesteps(schedule.timesteps, settings.steps, settings.spacing)
     x = noise().contiguous(memory_format=torch.channels_last)
-    common = {"clip": settings.clip, "callback": callback}
     if settings.sampler == "ddpm":
-        return ddpm(
-            denoise, x, schedule, levels, noise=noise, variance=settings.variance, **common
-        )
-    if settings.sampler == "ddim":
-        return ddim(denoise, x, schedule, levels, noise=noise, eta=settings.eta, **common)
-    return dpmpp_2m(denoise, x, schedule, levels, **common)
+        run = partial(ddpm, noise=noise, variance=settings.variance)
+    elif settings.sampler == "ddim":
+        run = partial(ddim, noise=noise, eta=settings.eta)
+    else:
+        run = partial(dpmpp_2m)
+    return run(denoise, x, schedule, levels, clip=settings.clip, callback=callback)

@@ -19,6 +19,7 @@ x in its own dtype. No gradients are recorded. ValueError, one line, for an argu
 Written ab for alphas_bar[t] of the step's own level and ab' for that of the level it goes to.
 """
 
+import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -191,7 +192,7 @@ def _steps(
         raise ValueError(
             f"timesteps: {levels} do not fit the schedule; use levels in [0, {schedule.timesteps})"
         )
-    if any(later >= t for t, later in zip(levels, levels[1:], strict=False)):
+    if any(later >= t for t, later in itertools.pairwise(levels)):
         raise ValueError(f"timesteps: {levels} do not strictly decrease; sort them, each once")
     alphas_bar = [float(schedule.alphas_bar[t]) for t in levels]
     end = 1.0 if final_alpha_bar == "one" else float(schedule.alphas_bar[0])

@@ -14,7 +14,7 @@ Spacing = Literal["trailing", "leading", "linspace"]
 
 
 def timesteps(
-    T: int,  # noqa: N803 - the T of the papers
+    T: int,
     steps: int,
     spacing: Spacing = "trailing",
     start: int | None = None,
@@ -56,16 +56,16 @@ def timesteps(
 # so the two functions below do the additions in the order numpy.arange and numpy.linspace do.
 
 
-def _trailing(T: int, steps: int) -> list[int]:  # noqa: N803
+def _trailing(T: int, steps: int) -> list[int]:
     stride = (T - T / steps) - T
     return [round(T + i * stride) - 1 for i in range(steps)]
 
 
-def _leading(T: int, steps: int) -> list[int]:  # noqa: N803
+def _leading(T: int, steps: int) -> list[int]:
     return [i * (T // steps) for i in reversed(range(steps))]
 
 
-def _linspace(T: int, steps: int) -> list[int]:  # noqa: N803
+def _linspace(T: int, steps: int) -> list[int]:
     if steps == 1:
         return [0]
     stride = (T - 1) / (steps - 1)

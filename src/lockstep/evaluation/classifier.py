@@ -7,22 +7,15 @@ input (B, 3, 64, 64) in [-1, 1]), so that the official weights load.
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Iterable
 from pathlib import Path
 
-import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models import resnet18
 
 from lockstep import device as hardware
-from lockstep.dataset import Dataset
 from lockstep.errors import LockstepError
-from lockstep.evaluation.accuracy import top_k_accuracy
-from lockstep.params import Judge
-from lockstep.pictures import to_tensor
-from lockstep.training.learning_rate import factor
+from lockstep.weights import load_weights, save_weights
 
 
 class Classifier(nn.Module):
@@ -77,48 +70,16 @@ def official(checkpoint: Path, labels: int) -> Classifier:
     return model.eval()
 
 
-def train(
-    data: Dataset,
-    settings: Judge,
-    precision: hardware.Precision,
-    progress: Callable[[Iterable[int], int], Iterable[int]],
-) -> Classifier:
-    """An evaluator from the data set's `judge_train` pictures, which no generator sees.
+def save(model: Classifier, folder: Path) -> None:
+    """Write `classifier.safetensors` into an existing folder."""
+    save_weights(model, folder / "classifier.safetensors")
 
-    AdamW, warm-up and half a cosine; a binary cross-entropy for each label. Half of the pictures
-    of a batch are mirrored: which objects are there does not depend on left and right.
-    """
-    positions = data.indices("judge_train")
-    device = hardware.device()
-    with torch.random.fork_rng():
-        torch.manual_seed(settings.seed)
-        model = Classifier(data.conditions.shape[1])
-    model = model.to(device, memory_format=torch.channels_last).train()
-    optimizer = torch.optim.AdamW(
-        model.parameters(), settings.lr, weight_decay=settings.weight_decay, fused=True
-    )
-    # A batch of one picture has no variance for the batch norms; a short last one is left out.
-    per_epoch = max(1, len(positions) // settings.batch_size)
-    steps = settings.epochs * per_epoch
-    for step in progress(range(steps), steps):
-        epoch, batch = divmod(step, per_epoch)
-        order = np.random.default_rng([settings.seed, epoch]).permutation(positions)
-        chosen = order[batch * settings.batch_size : (batch + 1) * settings.batch_size]
-        pictures = to_tensor(data.pictures[chosen]).to(device)
-        mirrored = np.random.default_rng([settings.seed, epoch, batch]).random(len(chosen)) < 0.5
-        pictures[mirrored] = pictures[mirrored].flip(-1)
-        target = torch.from_numpy(data.conditions[chosen]).float().to(device)
-        rate = factor(step, steps=steps, warmup=min(100, steps // 10), decay="cosine")
-        for group in optimizer.param_groups:
-            group["lr"] = settings.lr * rate
-        with hardware.autocast(precision):
-            logits = model.logits(pictures)
-        # Through logits: a sigmoid in bf16 is exactly 1 far too early.
-        loss = F.binary_cross_entropy_with_logits(logits.float(), target)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-    return model.eval()
+
+def load(folder: Path, labels: int) -> Classifier:
+    """What `save` wrote, in evaluation mode. Raises `LockstepError` if it is damaged."""
+    model = Classifier(labels)
+    load_weights(model, folder / "classifier.safetensors")
+    return hardware.place(model).eval()
 
 
 @torch.inference_mode()
@@ -126,12 +87,3 @@ def scores(model: Classifier, pictures: Tensor) -> Tensor:
     """(N, 3, H, W) in [-1, 1] -> (N, labels) scores in [0, 1], in fp32, in batches of 256."""
     device = next(model.parameters()).device
     return torch.cat([model(batch.to(device)).cpu() for batch in pictures.split(256)])
-
-
-def held_out_accuracy(model: Classifier, data: Dataset) -> float | None:
-    """Micro top-k accuracy on the `judge_validation` pictures; None if there are none."""
-    positions = data.indices("judge_validation")
-    if len(positions) == 0:
-        return None
-    found = scores(model, to_tensor(data.pictures[positions]))
-    return top_k_accuracy(found, torch.from_numpy(data.conditions[positions]))

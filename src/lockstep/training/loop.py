@@ -11,7 +11,7 @@ import math
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from statistics import fmean
 from types import FrameType
@@ -27,27 +27,15 @@ from lockstep.dataset import Dataset
 from lockstep.diffusion import diffusion_loss
 from lockstep.errors import LockstepError
 from lockstep.generator import Generator
+from lockstep.history import History, Row
 from lockstep.params import Params
 from lockstep.pictures import to_tensor
 from lockstep.training import ema, learning_rate
 from lockstep.training.checkpoint import Checkpoints
 
-Row = dict[str, float]
 # Streams of random numbers that must never meet: (seed, stream, index) seeds a generator.
 _INIT, _ORDER, _STEP, _VALIDATION = range(4)
 _VALIDATION_PICTURES = 256
-
-
-@dataclass
-class History:
-    """What was measured: `train` rows (step, loss, lr), `validation` rows (step, val_loss).
-
-    `recent` are the losses since the last row of `train`.
-    """
-
-    train: list[Row] = field(default_factory=list)
-    validation: list[Row] = field(default_factory=list)
-    recent: list[float] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -100,7 +88,7 @@ def train(
     """
     settings = params.train
     device = hardware.device()
-    hardware.make_deterministic(settings.threads)
+    hardware.make_deterministic(params.threads)
     schedule = params.diffusion.noise_schedule()
     compute_loss = partial(
         diffusion_loss,
@@ -114,10 +102,14 @@ def train(
     with torch.random.fork_rng():
         torch.manual_seed(int(random_numbers(settings.seed, _INIT, 0).integers(2**32)))
         model = Generator(params.model.unet(), labels)
-    model = model.to(device, memory_format=torch.channels_last)
+    model = hardware.place(model)
     average = copy.deepcopy(model).eval().requires_grad_(False)
     optimizer = torch.optim.AdamW(
-        model.parameters(), settings.lr, settings.betas, weight_decay=settings.weight_decay, fused=True
+        model.parameters(),
+        settings.lr,
+        settings.betas,
+        weight_decay=settings.weight_decay,
+        fused=True,
     )
     history = History()
     first_step = 0

@@ -23,11 +23,11 @@ def of(value: Any) -> str:
 
 def of_training(params: Params, data_digest: str, precision: str) -> str:
     """From the parameters that change the result, the data, the code, torch and the precision."""
-    sections = {name: params.result_of(name) for name in ("model", "diffusion", "train")}
     return of(
         {
-            **sections,
+            "params": params.values("model", "diffusion", "train"),
             "workload": params.workload,
+            "threads": params.threads,
             "precision": precision,
             "data": data_digest,
             "code": _code_digest(),

@@ -1,0 +1,39 @@
+# make        environment in .venv, the whole pipeline, its runs in MLflow
+# make test   the tests
+# make lint   ruff and mypy
+# make ui     MLflow's web page over the runs
+# make clean  remove what the pipeline made (DVC's cache stays) and the environment
+
+PYTHON ?= python3.11
+BIN := .venv/bin
+# Stages say `python`: it must be the environment's.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export VIRTUAL_ENV := $(CURDIR)/.venv
+
+.PHONY: all env test lint ui clean
+
+all: env
+	dvc repro
+	lockstep track
+
+env: $(BIN)/.complete
+
+$(BIN)/.complete: requirements.lock pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+test: env
+	pytest
+
+lint: env
+	ruff check
+	ruff format --check
+	mypy
+
+ui: env
+	mlflow ui --backend-store-uri sqlite:///$(CURDIR)/mlflow.db
+
+clean:
+	rm -rf .venv .scratch data judges models samples plots

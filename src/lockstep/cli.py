@@ -1,0 +1,142 @@
+"""`lockstep`: what a person does beside `dvc repro`."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import shutil
+import sys
+from pathlib import Path
+
+import yaml
+
+from lockstep import content, paths, presets
+from lockstep import params as parameters
+from lockstep.errors import LockstepError
+from lockstep.params import WORKLOADS
+from lockstep.stage import reported
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="lockstep", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    command = commands.add_parser("params", help="print the parameters in force for a workload")
+    command.add_argument("workload", choices=WORKLOADS)
+    command.set_defaults(run=_params)
+
+    command = commands.add_parser(
+        "preset",
+        help="print a preset as arguments of `dvc exp run`; without a name, list them",
+    )
+    command.add_argument("name", nargs="?")
+    command.set_defaults(run=_preset)
+
+    command = commands.add_parser(
+        "add", help="bring something from outside in: its path and its hash, into params.yaml"
+    )
+    command.add_argument("key", help="for example iclevr.source or judge.checkpoint")
+    command.add_argument("path", type=Path)
+    command.set_defaults(run=_add)
+
+    command = commands.add_parser("sample", help="draw pictures of objects with the trained model")
+    command.add_argument("workload", choices=WORKLOADS)
+    command.add_argument("objects", help='for example "red cube, cyan sphere"')
+    command.add_argument("--count", type=int, default=8, help="pictures (default: 8)")
+    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--steps", type=int, help="default: sample.steps")
+    command.add_argument("--guidance", type=float, help="default: sample.guidance_scale")
+    command.add_argument("--out", type=Path, default=Path("sample.png"))
+    command.set_defaults(run=_sample)
+
+    command = commands.add_parser("track", help="write the outputs on disk into MLflow")
+    command.set_defaults(run=_track)
+
+    command = commands.add_parser("clean", help="show the checkpoints of unfinished trainings")
+    command.add_argument("--force", action="store_true", help="and delete them")
+    command.set_defaults(run=_clean)
+
+    arguments = parser.parse_args()
+    sys.exit(reported(lambda: arguments.run(arguments)))
+
+
+def _params(arguments: argparse.Namespace) -> None:
+    params = parameters.load(arguments.workload, paths.PARAMS)
+    values = {key: list(v) if isinstance(v, tuple) else v for key, v in params.values().items()}
+    print(yaml.safe_dump(values, sort_keys=False, default_flow_style=None), end="")
+
+
+def _preset(arguments: argparse.Namespace) -> None:
+    if arguments.name is None:
+        for name in presets.names():
+            print(f"{name:12} {presets.load(name).description}")
+        return
+    preset = presets.load(arguments.name)
+    document = preset.over(parameters.read(paths.PARAMS))
+    for workload in WORKLOADS:
+        parameters.parse(document, workload, presets.FOLDER / f"{preset.name}.yaml")
+    print(shlex.join(preset.arguments()))
+
+
+def _add(arguments: argparse.Namespace) -> None:
+    from lockstep.yaml_edit import set_values
+
+    *section, name = arguments.key.split(".")
+    hash_key = ".".join([*section, f"{name}_sha256"])
+    path = arguments.path.resolve()
+    digest = content.sha256(path)
+    set_values(paths.PARAMS, {arguments.key: str(path), hash_key: digest})
+    print(f"{arguments.key}: {path}\n{hash_key}: {digest}")
+
+
+def _sample(arguments: argparse.Namespace) -> None:
+    # Here, not above: the other commands need none of this, and some of it is slow to import.
+    import dataclasses
+
+    import torch
+
+    from lockstep import generator
+    from lockstep.labels import multi_hot, read_objects
+    from lockstep.pictures import grid, to_bytes, write_png
+    from lockstep.sampling import sample
+
+    params = parameters.load(arguments.workload, paths.PARAMS)
+    changes = {"steps": arguments.steps, "guidance_scale": arguments.guidance}
+    settings = dataclasses.replace(
+        params.sample, **{key: value for key, value in changes.items() if value is not None}
+    )
+    model, description = generator.load(paths.model(arguments.workload), settings.weights)
+    objects = read_objects(paths.dataset(arguments.workload) / "objects.json")
+    names = [name.strip() for name in arguments.objects.split(",") if name.strip()]
+    if unknown := [name for name in names if name not in objects]:
+        raise LockstepError(f"unknown object {unknown[0]!r}; choose from {', '.join(objects)}")
+    labels = torch.from_numpy(multi_hot([names], objects)).float()
+    pictures = sample(
+        model, description, settings, labels.expand(arguments.count, -1), seed=arguments.seed
+    )
+    write_png(arguments.out, grid(to_bytes(pictures), per_row=8))
+    print(arguments.out)
+
+
+def _track(_: argparse.Namespace) -> None:
+    from lockstep.recording import record
+
+    for workload in WORKLOADS:
+        if paths.model(workload).exists():
+            record(workload)
+
+
+def _clean(arguments: argparse.Namespace) -> None:
+    folder = paths.scratch()
+    found = sorted(folder.glob("*/*/")) if folder.exists() else []
+    for path in found:
+        size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+        print(f"{path}  {size / 2**20:.0f} MiB")
+        if arguments.force:
+            shutil.rmtree(path)
+    if not found:
+        print("no unfinished training")
+
+
+if __name__ == "__main__":
+    main()

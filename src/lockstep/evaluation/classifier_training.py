@@ -1,0 +1,71 @@
+"""Training the evaluator, and measuring it on scenes it has not seen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from lockstep import device as hardware
+from lockstep.dataset import Dataset
+from lockstep.evaluation.accuracy import top_k_accuracy
+from lockstep.evaluation.classifier import Classifier, scores
+from lockstep.params import Judge
+from lockstep.pictures import to_tensor
+from lockstep.training.learning_rate import factor
+
+
+def train(
+    data: Dataset,
+    settings: Judge,
+    precision: hardware.Precision,
+    progress: Callable[[Iterable[int], int], Iterable[int]],
+) -> Classifier:
+    """An evaluator from the data set's `judge_train` pictures, which no generator sees.
+
+    AdamW, warm-up and half a cosine; a binary cross-entropy for each label.
+    """
+    positions = data.indices("judge_train")
+    device = hardware.device()
+    with torch.random.fork_rng():
+        torch.manual_seed(settings.seed)
+        model = Classifier(data.conditions.shape[1])
+    # Start from each label's frequency, not from one half: the first steps need not learn it.
+    frequency = torch.from_numpy(data.conditions[positions]).double().mean(0).clamp(1e-3, 1 - 1e-3)
+    with torch.no_grad():
+        model.resnet.fc[0].bias.copy_(torch.logit(frequency))
+    model = hardware.place(model).train()
+    optimizer = torch.optim.AdamW(
+        model.parameters(), settings.lr, weight_decay=settings.weight_decay, fused=True
+    )
+    # A batch of one picture has no variance for the batch norms; a short last one is left out.
+    per_epoch = max(1, len(positions) // settings.batch_size)
+    steps = settings.epochs * per_epoch
+    for step in progress(range(steps), steps):
+        epoch, batch = divmod(step, per_epoch)
+        order = np.random.default_rng([settings.seed, epoch]).permutation(positions)
+        chosen = order[batch * settings.batch_size : (batch + 1) * settings.batch_size]
+        pictures = to_tensor(data.pictures[chosen]).to(device)
+        target = torch.from_numpy(data.conditions[chosen]).float().to(device)
+        rate = factor(step, steps=steps, warmup=min(100, steps // 10), decay="cosine")
+        for group in optimizer.param_groups:
+            group["lr"] = settings.lr * rate
+        with hardware.autocast(precision):
+            logits = model.logits(pictures)
+        # Through logits: a sigmoid in bf16 is exactly 1 far too early.
+        loss = F.binary_cross_entropy_with_logits(logits.float(), target)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+    return model.eval()
+
+
+def held_out_accuracy(model: Classifier, data: Dataset) -> float | None:
+    """Micro top-k accuracy on the `judge_validation` pictures; None if there are none."""
+    positions = data.indices("judge_validation")
+    if len(positions) == 0:
+        return None
+    found = scores(model, to_tensor(data.pictures[positions]))
+    return top_k_accuracy(found, torch.from_numpy(data.conditions[positions]))

@@ -1,0 +1,74 @@
+"""Published settings: overlays over params.yaml, one file each in `presets/`.
+
+A preset file has `description` (a line), `target` (a DVC target) and `params` (dotted names of
+workload keys and their values). The shared `train.lr` is never set, so that `-S train.lr=...`
+keeps its effect.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lockstep import params as parameters
+from lockstep.errors import LockstepError
+from lockstep.params import WORKLOADS
+
+FOLDER = Path("presets")
+
+
+@dataclass(frozen=True)
+class Preset:
+    name: str
+    description: str
+    target: str
+    values: dict[str, Any]
+
+    def arguments(self) -> list[str]:
+        """What to give to `dvc exp run`: `-S ++key=value` for each value, then the target.
+
+        `++` sets keys that exist and adds those that do not.
+        """
+        flags = [
+            part for key, value in self.values.items() for part in ("-S", f"++{key}={_flow(value)}")
+        ]
+        return [*flags, self.target]
+
+    def over(self, document: dict[str, Any]) -> dict[str, Any]:
+        """A params.yaml document with this preset's values in it; `document` is left alone."""
+        merged = {**document}
+        for key, value in self.values.items():
+            *sections, name = key.split(".")
+            place = merged
+            for section in sections:
+                place[section] = {**(place.get(section) or {})}
+                place = place[section]
+            place[name] = value
+        return merged
+
+
+def _flow(value: Any) -> str:
+    """A value on one line without spaces, as the shell and Hydra's grammar both take it."""
+    text = yaml.safe_dump(value, default_flow_style=True, width=10**6).removesuffix("\n...\n")
+    return text.strip().replace(" ", "")
+
+
+def names() -> list[str]:
+    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+
+
+def load(name: str, folder: Path = FOLDER) -> Preset:
+    """Read and check `presets/<name>.yaml`. Raises `LockstepError` that names what is wrong."""
+    path = folder / f"{name}.yaml"
+    if not path.is_file():
+        raise LockstepError(f"unknown preset {name!r}; choose from {', '.join(names())}")
+    content = parameters.read(path)
+    if set(content) != {"description", "target", "params"}:
+        raise LockstepError(f"{path}: must have description, target and params, nothing else")
+    for key in content["params"]:
+        if key.split(".")[0] not in WORKLOADS:
+            raise LockstepError(f"{path}: {key}: a preset sets keys of a workload only")
+    return Preset(name, content["description"], content["target"], content["params"])

@@ -1,0 +1,29 @@
+"""Setting values in a YAML file that people write: comments and layout stay."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from lockstep import atomic
+from lockstep.errors import LockstepError
+
+
+def set_values(path: Path, values: dict[str, Any]) -> None:
+    """Set dotted keys that exist already. Raises `LockstepError` for one that does not."""
+    yaml = YAML()
+    yaml.preserve_quotes = True
+    yaml.width = 10**6
+    document = yaml.load(path)
+    for key, value in values.items():
+        *sections, name = key.split(".")
+        place = document
+        for section in sections:
+            place = place.get(section) if isinstance(place, dict) else None
+        if not isinstance(place, dict) or name not in place:
+            raise LockstepError(f"{path}: {key}: no such parameter to set")
+        place[name] = value
+    with atomic.file(path) as temporary:
+        yaml.dump(document, temporary)

@@ -1,0 +1,111 @@
+"""A finished smoke pipeline, made once with real `dvc repro` and copied for each test."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+OURS = ("DVC_", "MLFLOW_", "GIT_")
+
+
+@dataclass(frozen=True)
+class Project:
+    """A checkout of the project in a folder of its own."""
+
+    root: Path
+
+    def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run a command in it, with this interpreter's environment first in the path."""
+        environment = {k: v for k, v in os.environ.items() if not k.startswith(OURS)}
+        environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+        environment["PYTHONPATH"] = str(self.root / "src")
+        environment["DVC_SITE_CACHE_DIR"] = str(self.root.parent / "dvc-site-cache")
+        done = subprocess.run(
+            command, cwd=self.root, env=environment, text=True, capture_output=True, check=False
+        )
+        if check and done.returncode != 0:
+            pytest.fail(f"{' '.join(command)}\n{done.stdout}\n{done.stderr}")
+        return done
+
+    def dvc(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        return self.run("dvc", *arguments, check=check)
+
+    def lockstep(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        return self.run(sys.executable, "-m", "lockstep.cli", *arguments, check=check)
+
+    def set(self, **values: str) -> None:
+        """Replace lines `name: ...` in params.yaml by the text given; each must stand once."""
+        path = self.root / "params.yaml"
+        lines = path.read_text("utf-8").splitlines()
+        for name, value in values.items():
+            found = [i for i, line in enumerate(lines) if line.strip().startswith(f"{name}:")]
+            assert len(found) == 1, f"{name} stands {len(found)} times in params.yaml"
+            indent = lines[found[0]][: -len(lines[found[0]].lstrip())]
+            lines[found[0]] = f"{indent}{name}: {value}"
+        path.write_text("\n".join(lines) + "\n", "utf-8")
+
+
+def checkout(root: Path) -> Project:
+    """What git would give a stranger: the tracked files, in a repository of their own."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    for name in filter(None, listed.split("\0")):
+        source = REPOSITORY / name
+        if source.is_file():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, root / name)
+    project = Project(root)
+    project.run("git", "init", "--quiet")
+    project.run("git", "config", "user.name", "tester")
+    project.run("git", "config", "user.email", "tester@example.com")
+    return project
+
+
+def commit(project: Project, message: str) -> None:
+    project.run("git", "add", "--all")
+    project.run("git", "commit", "--quiet", "--message", message)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The whole pipeline on the smoke preset. Shared: do not change it, take `project`."""
+    import yaml
+
+    from lockstep import params, presets
+
+    project = checkout(tmp_path_factory.mktemp("finished") / "project")
+    path = project.root / "params.yaml"
+    overlay = presets.load("smoke", project.root / "presets").over(params.read(path))
+    path.write_text(yaml.safe_dump(overlay, sort_keys=False), "utf-8")
+    # The committed results belong to the committed parameters.
+    (project.root / "dvc.lock").unlink(missing_ok=True)
+    shutil.rmtree(project.root / "metrics", ignore_errors=True)
+    commit(project, "smoke")
+    project.dvc("repro")
+    commit(project, "results")
+    return project
+
+
+@pytest.fixture
+def project(finished: Project, tmp_path: Path) -> Project:
+    """A copy of the finished pipeline to do anything to."""
+    root = tmp_path / "project"
+    shutil.copytree(finished.root, root, symlinks=True)
+    copy = Project(root)
+    # The store knows the absolute place of its files.
+    for left in ("mlflow.db", "mlartifacts"):
+        path = root / left
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    return copy

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny import ROOT
+from torchvision.models import resnet18
+
+from lockstep import content, dataset, params
+from lockstep.errors import LockstepError
+from lockstep.evaluation import classifier, classifier_training
+from lockstep.evaluation.classifier import Classifier
+
+
+def official_network(labels: int = 24) -> torch.nn.Module:
+    """The evaluator as its authors build it."""
+    network = resnet18(weights=None)
+    network.fc = torch.nn.Sequential(torch.nn.Linear(512, labels), torch.nn.Sigmoid())
+    return network
+
+
+def test_it_is_the_official_network(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    theirs = official_network().eval()
+    checkpoint = tmp_path / "checkpoint.pth"
+    torch.save({"model": theirs.state_dict()}, checkpoint)
+    ours = classifier.official(checkpoint, 24)
+    pictures = torch.rand(4, 3, 64, 64) * 2 - 1
+    with torch.inference_mode():
+        assert torch.equal(ours(pictures), theirs(pictures))
+        assert ours.features(pictures).shape == (4, 512)
+    assert torch.equal(classifier.scores(ours, pictures), theirs(pictures))
+
+
+class _Trap:
+    def __reduce__(self):
+        return (Path.touch, (Path("trapped"),))
+
+
+def test_a_checkpoint_never_runs_code(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save({"model": _Trap()}, tmp_path / "checkpoint.pth")
+    with pytest.raises(LockstepError, match=r"checkpoint.pth: not a checkpoint of weights"):
+        classifier.official(tmp_path / "checkpoint.pth", 24)
+    assert not Path("trapped").exists()
+
+
+def test_wrong_checkpoints_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.pth"
+    with pytest.raises(LockstepError, match=r"checkpoint.pth: no such file"):
+        classifier.official(path, 24)
+    path.write_bytes(b"garbage")
+    with pytest.raises(LockstepError, match=r"not a checkpoint of weights"):
+        classifier.official(path, 24)
+    torch.save({"weights": {}}, path)
+    with pytest.raises(LockstepError, match=r'has no "model"'):
+        classifier.official(path, 24)
+    torch.save({"model": official_network(5).state_dict()}, path)
+    with pytest.raises(LockstepError, match=r"not this evaluator's weights: .*size mismatch"):
+        classifier.official(path, 24)
+
+
+def test_what_is_saved_comes_back(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = Classifier(24).eval()
+    classifier.save(model, tmp_path)
+    pictures = torch.rand(2, 3, 64, 64)
+    loaded = classifier.load(tmp_path, 24)
+    assert torch.equal(classifier.scores(loaded, pictures), classifier.scores(model, pictures))
+
+
+def test_it_learns_colours_and_repeats_to_the_bit(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    colour = rng.integers(0, 3, 240)
+    pictures = rng.integers(0, 80, (240, 32, 32, 3)).astype(np.uint8)
+    pictures[np.arange(240), 8:24, 8:24, colour] += 150
+    split = np.where(np.arange(240) < 200, 2, 3).astype(np.uint8)
+    split[:8] = 0
+    dataset.pack(tmp_path, iter(pictures), np.eye(3, dtype=np.uint8)[colour], split)
+    data = dataset.open_dataset(tmp_path)
+    committed = params.load("iclevr", ROOT / "params.yaml").judge
+    settings = dataclasses.replace(committed, epochs=6, batch_size=16)
+
+    def train() -> Classifier:
+        return classifier_training.train(data, settings, "fp32", lambda items, total: items)
+
+    model, again = train(), train()
+    accuracy = classifier_training.held_out_accuracy(model, data)
+    assert accuracy is not None and accuracy > 0.9
+    for one, other in zip(model.state_dict().values(), again.state_dict().values(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_content_hashes(tmp_path: Path) -> None:
+    file = tmp_path / "a.bin"
+    file.write_bytes(b"abc")
+    assert content.sha256(file) == hashlib.sha256(b"abc").hexdigest()
+    folder = tmp_path / "folder"
+    (folder / "inner").mkdir(parents=True)
+    (folder / "inner/x").write_text("1")
+    before = content.sha256(folder)
+    assert content.sha256(folder) == before
+    (folder / "inner/x").rename(folder / "inner/y")
+    assert content.sha256(folder) != before
+    with pytest.raises(LockstepError, match="no such file or folder"):
+        content.sha256(tmp_path / "nothing")
+    with pytest.raises(LockstepError, match=r"has no hash .*run `lockstep add iclevr.source"):
+        content.verify(folder, None, "iclevr.source")
+    with pytest.raises(LockstepError, match="is not what params.yaml says"):
+        content.verify(folder, before, "iclevr.source")

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lockstep import dataset
+from lockstep.errors import LockstepError
+
+RNG = np.random.default_rng(0)
+PICTURES = RNG.integers(0, 256, (9, 8, 8, 3), np.uint8)
+CONDITIONS = RNG.integers(0, 2, (9, 24), np.uint8)
+SPLIT = np.array([0, 0, 0, 1, 1, 2, 2, 2, 3], np.uint8)
+
+
+def test_what_goes_in_comes_out_mapped(tmp_path: Path) -> None:
+    summary = dataset.pack(tmp_path, iter(PICTURES), CONDITIONS, SPLIT)
+    found = dataset.open_dataset(tmp_path)
+    assert isinstance(found.pictures, np.memmap)
+    assert np.array_equal(found.pictures, PICTURES)
+    assert np.array_equal(found.conditions, CONDITIONS)
+    assert list(found.indices("judge_train")) == [5, 6, 7]
+    assert summary["train"] == 3
+    assert found.digest == summary["digest"]
+
+
+def test_the_digest_sees_one_pixel(tmp_path: Path) -> None:
+    first = dataset.pack(tmp_path, iter(PICTURES), CONDITIONS, SPLIT)
+    other = PICTURES.copy()
+    other[4, 3, 2, 1] ^= 1
+    assert dataset.pack(tmp_path, iter(other), CONDITIONS, SPLIT)["digest"] != first["digest"]
+
+
+def test_pictures_of_two_sizes_are_refused(tmp_path: Path) -> None:
+    mixed = [PICTURES[0], np.zeros((4, 4, 3), np.uint8)]
+    with pytest.raises(LockstepError, match="pictures of"):
+        dataset.pack(tmp_path, iter(mixed), CONDITIONS[:2], SPLIT[:2])
+
+
+def test_nothing_to_train_on_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(LockstepError, match="no picture is left to train on"):
+        dataset.pack(tmp_path, iter(PICTURES), CONDITIONS, np.full(9, 1, np.uint8))
+
+
+def test_a_damaged_folder_is_refused(tmp_path: Path) -> None:
+    dataset.pack(tmp_path, iter(PICTURES), CONDITIONS, SPLIT)
+    (tmp_path / "split.npy").unlink()
+    with pytest.raises(LockstepError, match="not a whole data set"):
+        dataset.open_dataset(tmp_path)
+
+
+@given(st.lists(st.text(), min_size=1, max_size=30, unique=True), st.integers(0, 99), st.randoms())
+def test_a_group_is_in_one_split_whatever_stands_beside_it(names, seed, random) -> None:
+    shares = {"validation": 0.2, "judge": 0.3, "seed": seed}
+    whole = dict(zip(names, dataset.split_of_groups(names, **shares), strict=True))
+    doubled = names + names
+    random.shuffle(doubled)
+    some = doubled[: len(names)]
+    for name, split in zip(some, dataset.split_of_groups(some, **shares), strict=True):
+        assert split == whole[name]
+
+
+def test_the_shares_are_kept() -> None:
+    names = [f"scene_{i}" for i in range(20_000)]
+    split = dataset.split_of_groups(names, validation=0.1, judge=0.4, seed=1)
+    shares = np.bincount(split, minlength=4) / len(names)
+    # Four standard deviations of a share of 20,000.
+    assert np.allclose(shares, [0.5, 0.1, 0.36, 0.04], atol=0.015)
+    assert (dataset.split_of_groups(names, validation=0.0, judge=0.0, seed=1) == 0).all()

@@ -1,0 +1,101 @@
+"""dvc.yaml says all that a stage reads: the code it imports and the parameters it depends on."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lockstep import params
+
+ROOT = Path(__file__).resolve().parent.parent
+SRC = ROOT / "src"
+STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text("utf-8"))["stages"]
+# Code that decides how a stage is run, watched and written down, not what comes out.
+HOUSEKEEPING = {
+    f"lockstep/{name}"
+    for name in (
+        "__init__.py",
+        "atomic.py",
+        "content.py",
+        "errors.py",
+        "fingerprint.py",
+        "params.py",
+        "paths.py",
+        "recording.py",
+        "stage.py",
+        "tracking.py",
+    )
+}
+
+
+def imported(path: Path) -> set[Path]:
+    """The files of `lockstep` that a file imports, directly."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        names = []
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        for name in names:
+            for file in (f"{name.replace('.', '/')}.py", f"{name.replace('.', '/')}/__init__.py"):
+                if name.startswith("lockstep") and (SRC / file).is_file():
+                    found.add(SRC / file)
+    return found
+
+
+def used(stage_file: Path) -> set[str]:
+    """All that a stage imports, through everything but housekeeping."""
+    seen: set[Path] = set()
+    todo = imported(stage_file)
+    while todo:
+        path = todo.pop()
+        if path in seen or path.relative_to(SRC).as_posix() in HOUSEKEEPING:
+            continue
+        seen.add(path)
+        todo |= imported(path)
+    return {path.relative_to(SRC).as_posix() for path in seen}
+
+
+def body(stage: dict) -> dict:
+    return stage.get("do", stage)
+
+
+@pytest.mark.parametrize("name", [name for name in STAGES if name != "check"])
+def test_a_stage_depends_on_the_code_it_imports(name: str) -> None:
+    stage = body(STAGES[name])
+    script = stage["cmd"].split()[1]
+    declared = [dep.removeprefix("src/") for dep in stage["deps"] if dep.startswith("src/")]
+    assert script in stage["deps"]
+    missing = {
+        file
+        for file in used(ROOT / script)
+        if not any(file == dep or file.startswith(f"{dep}/") for dep in declared)
+    }
+    assert not missing, f"{name} imports {sorted(missing)}, which dvc.yaml does not say"
+
+
+@pytest.mark.parametrize("name", [name for name in STAGES if name != "check"])
+def test_overridable_parameters_are_watched_in_both_places(name: str) -> None:
+    watched = {str(key).replace("${item}", "iclevr") for key in body(STAGES[name])["params"]}
+    for key in watched:
+        section = key.split(".")[0]
+        if section in params.SECTIONS:
+            assert f"iclevr.{section}" in watched
+    sections = {key.split(".")[-1] for key in watched}
+    script = (ROOT / body(STAGES[name])["cmd"].split()[1]).read_text("utf-8")
+    for section in params.SECTIONS:
+        if f"params.{section}." in script or f"params.{section}," in script:
+            assert section in sections, f"{name} reads params.{section}"
+
+
+def test_every_workload_has_every_section_and_every_foreach_stage() -> None:
+    document = params.read(ROOT / "params.yaml")
+    for workload in params.WORKLOADS:
+        assert params.SECTIONS.keys() <= document[workload].keys()
+    for stage in STAGES.values():
+        if "foreach" in stage:
+            assert tuple(stage["foreach"]) == params.WORKLOADS

@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from lockstep import generator
+from lockstep.errors import LockstepError
+from lockstep.generator import Description, Generator
+from lockstep.params import Sample
+from lockstep.sampling import denoising_strip, sample
+from tiny import tiny_params
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> tuple[Path, Generator, Description]:
+    params = tiny_params()
+    torch.manual_seed(0)
+    description = Description(
+        unet=params.model.unet(),
+        labels=3,
+        size=16,
+        schedule=params.diffusion.noise_schedule(),
+        prediction="v",
+        precision="fp32",
+        fingerprint="0" * 64,
+        params=params.values("model"),
+    )
+    model = description.build().eval()
+    generator.save(tmp_path, description, ema=model, last=model)
+    return tmp_path, model, description
+
+
+def settings(**changes: object) -> Sample:
+    values = {
+        "weights": "ema", "sampler": "ddim", "steps": 4, "spacing": "trailing", "eta": 0.0,
+        "variance": "fixed_small", "clip": 1.0, "guidance_scale": 2.0, "guidance_interval": None,
+        "batch_size": 3, "strip": 4, **changes,
+    }  # fmt: skip
+    return Sample(**values)  # type: ignore[arg-type]
+
+
+def test_the_folder_rebuilds_the_model(saved) -> None:
+    folder, model, description = saved
+    loaded, found = generator.load(folder, "ema")
+    assert found.unet == description.unet
+    assert found.schedule == description.schedule
+    x, t, labels = torch.randn(2, 3, 16, 16), torch.tensor([3, 900]), torch.eye(3)[:2]
+    assert torch.equal(loaded(x, t, labels), model(x, t, labels))
+
+
+def test_unconditional_is_the_zero_vector_before_the_embedding(saved) -> None:
+    _, model, _ = saved
+    x, t = torch.randn(1, 3, 16, 16), torch.tensor([5])
+    zero = model(x, t, torch.zeros(1, 3))
+    assert torch.equal(zero, model.unet(x, t, model.embedding(torch.zeros(1, 3))))
+    assert not torch.equal(zero, model(x, t, torch.eye(3)[:1]))
+
+
+def test_damage_is_said(saved) -> None:
+    folder, _, _ = saved
+    weights = folder / "ema.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-10])
+    with pytest.raises(LockstepError, match=r"ema.safetensors: damaged"):
+        generator.load(folder, "ema")
+    weights.unlink()
+    with pytest.raises(LockstepError, match=r"ema.safetensors: missing"):
+        generator.load(folder, "ema")
+    weights.write_bytes(whole)
+
+    description = json.loads((folder / "model.json").read_text())
+    wider = {**description, "unet": {**description["unet"], "channels": [8, 32]}}
+    (folder / "model.json").write_text(json.dumps(wider))
+    with pytest.raises(LockstepError, match=r"not this model's weights: .* is \(.*expected \("):
+        generator.load(folder, "ema")
+    deeper = {**description, "unet": {**description["unet"], "layers_per_block": 2}}
+    (folder / "model.json").write_text(json.dumps(deeper))
+    with pytest.raises(LockstepError, match=r"it lacks unet\..* missing, 0 unknown"):
+        generator.load(folder, "ema")
+    (folder / "model.json").write_text("{")
+    with pytest.raises(LockstepError, match=r"model.json: damaged"):
+        generator.load(folder, "ema")
+    (folder / "model.json").unlink()
+    with pytest.raises(LockstepError, match=r"model.json: no trained model here"):
+        generator.load(folder, "ema")
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"sampler": "ddpm"}, {"sampler": "dpmpp_2m"}, {"eta": 1.0}], ids=str
+)
+def test_a_picture_does_not_depend_on_its_batch(saved, changes) -> None:
+    _, model, description = saved
+    labels = torch.eye(3).repeat(2, 1)
+    together = sample(model, description, settings(batch_size=6, **changes), labels, seed=1)
+    apart = sample(model, description, settings(batch_size=1, **changes), labels, seed=1)
+    assert torch.allclose(together, apart, atol=1e-5)
+    some = sample(model, description, settings(**changes), labels[4:], seed=1, indices=[4, 5])
+    assert torch.allclose(together[4:], some, atol=1e-5)
+    other = sample(model, description, settings(**changes), labels, seed=2)
+    assert not torch.allclose(together, other, atol=1e-2)
+
+
+def test_guidance_acts(saved) -> None:
+    _, model, description = saved
+    labels = torch.eye(3)
+    one = sample(model, description, settings(guidance_scale=1.0), labels, seed=0)
+    four = sample(model, description, settings(guidance_scale=4.0), labels, seed=0)
+    assert not torch.allclose(one, four, atol=1e-4)
+
+
+def test_the_strip_goes_from_noise_to_the_picture(saved) -> None:
+    _, model, description = saved
+    labels = torch.eye(3)[:1]
+    strip = denoising_strip(model, description, settings(steps=8, strip=5), labels, seed=0)
+    assert strip.shape == (5, 3, 16, 16)
+    final = sample(model, description, settings(steps=8), labels, seed=0)
+    assert torch.equal(strip[-1:], final)
+    assert strip[0].std() == pytest.approx(1, abs=0.1)  # pure noise
+    assert len(denoising_strip(model, description, settings(), labels, seed=0)) == 4

@@ -1,0 +1,165 @@
+"""Label files, the official folder's import, and the stand-in's combinations."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lockstep.collect import iclevr
+from lockstep.errors import LockstepError
+from lockstep.labels import multi_hot, read_labels
+
+OBJECTS = {
+    f"{colour} {shape}": i
+    for i, (shape, colour) in enumerate(
+        (shape, colour)
+        for shape in ("cube", "sphere", "cylinder")
+        for colour in ("gray", "red", "blue", "green", "brown", "purple", "cyan", "yellow")
+    )
+}
+
+
+def quiet(items: Iterable, total: int) -> Iterable:
+    return items
+
+
+def folder_with(tmp_path: Path, pictures: str = "images", **files: object) -> Path:
+    """An i-CLEVR folder of three 320x240 pictures; `files` replace label files."""
+    folder = tmp_path / "source"
+    (folder / pictures).mkdir(parents=True)
+    content: dict[str, object] = {
+        "objects": OBJECTS,
+        "train": {
+            "CLEVR_train_000001_0.png": ["red cube"],
+            "CLEVR_train_000001_1.png": ["red cube", "cyan sphere"],
+            "CLEVR_train_000002_0.png": ["gray cylinder"],
+        },
+        "test": [["gray cube"]],
+        "new_test": [["gray cube", "red sphere"]],
+    }
+    for name, value in {**content, **files}.items():
+        (folder / f"{name}.json").write_text(json.dumps(value))
+    rng = np.random.default_rng(0)
+    for name in content["train"]:  # type: ignore[attr-defined]
+        pixels = rng.integers(0, 256, (240, 320, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / pictures / name)
+    return folder
+
+
+@pytest.mark.parametrize("pictures", ["images", "iclevr", "."])
+def test_an_official_folder_comes_in(tmp_path: Path, pictures: str) -> None:
+    source = folder_with(tmp_path, pictures)
+    out = tmp_path / "out"
+    out.mkdir()
+    iclevr.import_folder(source, out, 64, quiet)
+    labels = read_labels(out)
+    assert labels == read_labels(source)
+    for name in labels.train:
+        with (
+            Image.open(out / "images" / name) as image,
+            Image.open(source / pictures / name) as original,
+        ):
+            assert image.size == (64, 64)
+            # Straight to the square: the whole picture, not a crop of it.
+            expected = original.resize((64, 64), Image.Resampling.BILINEAR)
+            assert np.array_equal(np.asarray(image), np.asarray(expected))
+
+
+def test_all_missing_and_broken_pictures_are_listed(tmp_path: Path) -> None:
+    source = folder_with(tmp_path)
+    (source / "images/CLEVR_train_000001_1.png").unlink()
+    whole = (source / "images/CLEVR_train_000002_0.png").read_bytes()
+    (source / "images/CLEVR_train_000002_0.png").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "out").mkdir()
+    with pytest.raises(LockstepError) as caught:
+        iclevr.import_folder(source, tmp_path / "out", 64, quiet)
+    message = str(caught.value)
+    assert "2 pictures missing or broken" in message
+    assert "CLEVR_train_000001_1.png, CLEVR_train_000002_0.png" in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (
+            {"train": {"a_0.png": ["red cow"]}},
+            "train.json: objects that objects.json does not",
+        ),
+        ({"test": [["red cow"]]}, "test.json: objects that objects.json does not know"),
+        ({"train": {"a_0.png": []}}, "train.json: a_0.png: must be a list of distinct"),
+        ({"train": {"a_0.png": ["red cube"] * 2}}, "train.json: a_0.png: must be a list of dist"),
+        ({"train": {"../a_0.png": ["red cube"]}}, "'../a_0.png': must be a bare file name"),
+        ({"train": []}, "train.json: must map file names"),
+        ({"objects": {"red cube": 1}}, "objects.json: must map each object name to its id"),
+        ({"objects": {"a": 0, "b": 0}}, "objects.json: must map each object name to its id"),
+        ({"new_test": {}}, "new_test.json: must be a list of lists"),
+    ],
+)
+def test_wrong_labels_are_named(tmp_path: Path, files: dict, message: str) -> None:
+    source = folder_with(tmp_path, **files)
+    with pytest.raises(LockstepError) as caught:
+        read_labels(source)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_label_file_and_a_folder_without_pictures(tmp_path: Path) -> None:
+    source = folder_with(tmp_path)
+    for path in (source / "images").iterdir():
+        path.unlink()
+    (tmp_path / "out").mkdir()
+    with pytest.raises(LockstepError, match=r"no picture CLEVR_train_000001_0.png in it"):
+        iclevr.import_folder(source, tmp_path / "out", 64, quiet)
+    (source / "test.json").unlink()
+    with pytest.raises(LockstepError, match=r"test.json: missing"):
+        read_labels(source)
+
+
+def test_multi_hot() -> None:
+    hot = multi_hot([["gray cube"], ["yellow cylinder", "red cube"]], OBJECTS)
+    assert hot.shape == (2, 24)
+    assert [list(np.flatnonzero(row)) for row in hot] == [[0], [1, 23]]
+
+
+@pytest.fixture(scope="module")
+def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("rendered")
+    iclevr.render(out, scenes=60, seed=3, size=32, supersample=1, progress=quiet)
+    return out
+
+
+def test_rendered_files_have_the_official_form(rendered: Path) -> None:
+    labels = read_labels(rendered)
+    assert labels.objects == OBJECTS
+    assert len(labels.train) == 180
+    assert sorted(labels.train) == sorted(p.name for p in (rendered / "images").iterdir())
+    for index in range(60):
+        names = [labels.train[f"scene_{index:06d}_{k}.png"] for k in range(3)]
+        assert names[0] == names[2][:1]
+        assert names[1] == names[2][:2]
+    # As many sets and labels as the official files have.
+    assert (len(labels.test), sum(map(len, labels.test))) == (32, 72)
+    assert (len(labels.new_test), sum(map(len, labels.new_test))) == (32, 84)
+
+
+def test_test_sets_occur_and_new_test_sets_never_do(rendered: Path) -> None:
+    labels = read_labels(rendered)
+    shown = [frozenset(names) for names in labels.train.values()]
+    for names in labels.test:
+        assert frozenset(names) in shown
+    for names in labels.new_test:
+        assert not any(set(names) <= picture for picture in shown)
+    for one, other in combinations(labels.test, 2):
+        assert set(one) != set(other)
+
+
+def test_too_few_scenes_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(LockstepError, match=r"scenes.count: too few scenes"):
+        iclevr.render(tmp_path, scenes=5, seed=0, size=32, supersample=1, progress=quiet)

@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lockstep import params, presets
+from lockstep.errors import LockstepError
+
+ROOT = Path(__file__).resolve().parent.parent
+COMMITTED = ROOT / "params.yaml"
+
+
+def changed(**values: object) -> dict:
+    """The committed document with dotted keys (`__` for the dot) set."""
+    document = copy.deepcopy(params.read(COMMITTED))
+    for key, value in values.items():
+        *sections, name = key.split("__")
+        place = document
+        for section in sections:
+            place = place[section]
+        place[name] = value
+    return document
+
+
+def test_the_committed_file_is_valid_and_leaves_the_shared_rate_in_force() -> None:
+    found = params.load("iclevr", COMMITTED)
+    assert found.train.lr == params.read(COMMITTED)["train"]["lr"]
+    for workload in params.WORKLOADS:
+        assert "lr" not in params.read(COMMITTED)[workload]["train"]
+
+
+def test_a_workload_overrides_key_by_key() -> None:
+    found = params.parse(changed(iclevr__train={"batch_size": 7}), "iclevr")
+    assert found.train.batch_size == 7
+    assert found.train.lr == params.load("iclevr", COMMITTED).train.lr
+
+
+@given(st.floats(min_value=1e-300, max_value=1e300))
+def test_every_float_survives_however_it_is_written(value: float) -> None:
+    for text in (repr(value), f"{value:e}", f"{value:E}", yaml.safe_dump(value)):
+        read = yaml.load(f"x: {text}", Loader=params._Loader)["x"]
+        assert isinstance(read, float), text
+        assert read == float(text.split("\n")[0])
+
+
+@pytest.mark.parametrize("text", ["1e-05", "1E5", "+1e3", "-2e-3", "1.5e3"])
+def test_exponents_without_a_dot_are_floats(text: str) -> None:
+    assert yaml.load(text, Loader=params._Loader) == float(text)
+
+
+@pytest.mark.parametrize("text", ["1e", "e5", "0x1e5", "v1e5", "2024-01-01", "12e3x", "1_0e"])
+def test_what_is_no_float_stays_what_it_was(text: str) -> None:
+    assert yaml.load(text, Loader=params._Loader) == yaml.safe_load(text)
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        (changed(train__lr="fast"), "params.yaml: train.lr: input should be a valid number"),
+        (changed(train__lr=True), "params.yaml: train.lr: input should be a valid number"),
+        (changed(train__lr=-1.0), "params.yaml: train.lr: input should be greater than 0"),
+        (changed(train__steps=1.5), "params.yaml: train.steps: input should be a valid integer"),
+        (changed(train__colour=1), "params.yaml: train.colour: unknown parameter"),
+        (changed(iclevr__train={"colour": 1}), "params.yaml: iclevr.train.colour: unknown"),
+        (changed(iclevr__train={"lr": "x"}), "params.yaml: iclevr.train.lr: input should be"),
+        (changed(iclevr__colour=1), "params.yaml: iclevr.colour: unknown parameter"),
+        (changed(colour={}), "params.yaml: colour: unknown section"),
+        (changed(threads=0), "params.yaml: threads: input should be greater than 0"),
+        (changed(train=None), "params.yaml: train: expected a section"),
+        (changed(diffusion__timesteps=0), "params.yaml: diffusion.timesteps: input should be"),
+        (changed(sample__sampler="foo"), "params.yaml: sample.sampler: input should be 'ddpm'"),
+        (changed(sample__steps=1001), "params.yaml (iclevr): sample.steps: 1001 is above"),
+        (changed(sample__guidance_interval=[0.9, 0.1]), "params.yaml (iclevr): sample.guidance_"),
+        (changed(dataset__judge=0.99), "params.yaml (iclevr): dataset.validation + dataset.judge"),
+        (changed(dataset__judge=0.0), "params.yaml (iclevr): dataset.judge: 0.0 leaves no"),
+        (changed(scenes__size=63), "params.yaml (iclevr): scenes.size: 63 is not a multiple"),
+        (changed(model__channels=[32, 65]), "params.yaml (iclevr): model: UNetConfig.channels"),
+        (changed(diffusion__beta_end=2.0), "params.yaml (iclevr): diffusion: "),
+        (changed(train__warmup_steps=10**6), "params.yaml (iclevr): train.warmup_steps: 1000000"),
+        (changed(iclevr__source_sha256="12"), "params.yaml: iclevr.source_sha256: "),
+    ],
+)
+def test_bad_values_are_named_in_one_line(document: dict, message: str) -> None:
+    with pytest.raises(LockstepError) as caught:
+        params.parse(document, "iclevr")
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_key_is_named() -> None:
+    document = changed()
+    del document["train"]["lr"]
+    with pytest.raises(LockstepError, match=r"params.yaml: train.lr: missing parameter"):
+        params.parse(document, "iclevr")
+
+
+@pytest.mark.parametrize("text", ["a: [", "- 1", ""])
+def test_a_file_that_is_no_mapping(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(text)
+    with pytest.raises(LockstepError, match=r"params\.yaml: (not valid YAML|expected sections)"):
+        params.read(path)
+
+
+def test_neutral_parameters_are_not_part_of_the_result() -> None:
+    values = params.load("iclevr", COMMITTED).values()
+    assert "train.checkpoint_every" not in values
+    assert "train.lr" in values
+
+
+@pytest.mark.parametrize("name", [path.stem for path in (ROOT / "presets").glob("*.yaml")])
+def test_every_preset_fits_and_its_arguments_give_its_values(name: str) -> None:
+    preset = presets.load(name, ROOT / "presets")
+    for workload in params.WORKLOADS:
+        params.parse(preset.over(params.read(COMMITTED)), workload)
+    *flags, target = preset.arguments()
+    assert target == preset.target
+    assert set(flags[::2]) == {"-S"}
+    for flag, (key, value) in zip(flags[1::2], preset.values.items(), strict=True):
+        name_of, _, text = flag.removeprefix("++").partition("=")
+        assert name_of == key
+        assert yaml.load(text, Loader=params._Loader) == value
+
+
+def test_an_overlay_leaves_the_document_alone() -> None:
+    document = params.read(COMMITTED)
+    before = copy.deepcopy(document)
+    presets.load("smoke", ROOT / "presets").over(document)
+    assert document == before

@@ -1,0 +1,183 @@
+"""The pipeline as its user runs it: real `dvc repro` and `dvc exp run` on the smoke preset."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+from mlflow import MlflowClient
+
+from conftest import Project, checkout, commit
+from lockstep.dataset import open_dataset
+from lockstep.labels import PROMPT_FILES, read_labels, read_objects, read_prompts, scene_of
+
+
+def ran(output: str) -> list[str]:
+    """The stages that a `dvc repro` or `dvc exp run` really ran, in order."""
+    return re.findall(r"Running stage '([^']+)'", output)
+
+
+def lock(project: Project) -> dict:
+    return yaml.safe_load((project.root / "dvc.lock").read_text("utf-8"))["stages"]
+
+
+def runs(project: Project, kind: str) -> list:
+    client = MlflowClient(f"sqlite:///{project.root / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("iclevr")
+    if experiment is None:
+        return []
+    return client.search_runs([experiment.experiment_id], f"tags.`lockstep.kind` = '{kind}'")
+
+
+def test_everything_is_there(finished: Project) -> None:
+    root = finished.root
+    for name in PROMPT_FILES:
+        prompts = json.loads((root / f"data/dataset/iclevr/{name}.json").read_text())
+        folder = root / "samples/iclevr/images" / name
+        assert sorted(p.name for p in folder.iterdir()) == sorted(
+            f"{i}.png" for i in range(len(prompts))
+        )
+        assert (root / f"plots/iclevr/sample/{name}.png").stat().st_size > 0
+    metrics = json.loads((root / "metrics/iclevr/evaluate.json").read_text())
+    for name in PROMPT_FILES:
+        for figure in ("accuracy", "accuracy_png", "exact_match", "false_objects"):
+            assert isinstance(metrics[f"{figure}_{name}"], float)
+    train = json.loads((root / "metrics/iclevr/train.json").read_text())
+    assert train["steps"] == 20
+    assert not list((root / ".scratch").glob("*/*/")), "a finished training leaves no checkpoints"
+
+
+def test_new_combinations_and_the_judges_scenes_are_kept_from_the_generator(
+    finished: Project,
+) -> None:
+    folder = finished.root / "data/dataset/iclevr"
+    data = open_dataset(folder)
+    objects = read_objects(folder / "objects.json")
+    trained = data.conditions[data.indices("train")]
+    for names in read_prompts(folder / "new_test.json", objects):
+        ids = [objects[name] for name in names]
+        assert not trained[:, ids].all(1).any(), f"{names} occurs in a training picture"
+
+    labels = read_labels(finished.root / "data/collected/iclevr")
+    scenes = [scene_of(name) for name in sorted(labels.train)]
+    of_split = {
+        split: {scenes[i] for i in data.indices(split)}
+        for split in ("train", "validation", "judge_train", "judge_validation")
+    }
+    for split, members in of_split.items():
+        assert members, f"no scene in {split}"
+        others = set().union(*(m for s, m in of_split.items() if s != split))
+        assert not members & others
+
+
+def test_again_nothing_runs(project: Project) -> None:
+    again = project.dvc("repro")
+    assert ran(again.stdout) == []
+    assert project.run("git", "status", "--porcelain").stdout == ""
+
+
+def test_a_second_clone_gives_the_same_bytes(finished: Project, tmp_path: Path) -> None:
+    clone = checkout(tmp_path / "project")
+    shutil.copy(finished.root / "params.yaml", clone.root / "params.yaml")
+    (clone.root / "dvc.lock").unlink(missing_ok=True)
+    commit(clone, "smoke")
+    clone.dvc("repro")
+    assert lock(clone) == lock(finished)
+
+
+def test_another_learning_rate_runs_training_and_what_follows(project: Project) -> None:
+    before = lock(project)
+    # DVC writes this as 1e-05, which YAML 1.1 takes for a string.
+    done = project.dvc("exp", "run", "-S", "train.lr=0.00001")
+    assert ran(done.stdout) == ["check", "train@iclevr", "sample@iclevr", "evaluate@iclevr"]
+    after = lock(project)
+    for stage in ("scenes", "dataset@iclevr", "judge@iclevr"):
+        assert after[stage] == before[stage]
+    assert after["train@iclevr"]["outs"] != before["train@iclevr"]["outs"]
+    (run,) = runs(project, "training")
+    assert float(run.data.params["train.lr"]) == 1e-5
+    difference = json.loads(project.dvc("metrics", "diff", "--json").stdout)
+    assert "metrics/iclevr/train.json" in difference
+    assert "train.lr" in project.dvc("exp", "show", "--csv").stdout
+
+
+def test_other_sampling_does_not_train_and_both_evaluations_stay(project: Project) -> None:
+    project.lockstep("track")
+    project.lockstep("track")  # no second run for what is there already
+    assert len(runs(project, "training")) == len(runs(project, "evaluation")) == 1
+
+    done = project.dvc("exp", "run", "-S", "iclevr.sample.steps=4")
+    assert ran(done.stdout) == ["check", "sample@iclevr", "evaluate@iclevr"]
+    (training,) = runs(project, "training")
+    evaluations = runs(project, "evaluation")
+    assert {run.data.params["sample.steps"] for run in evaluations} == {"3", "4"}
+    for run in evaluations:
+        assert run.data.tags["mlflow.parentRunId"] == training.info.run_id
+        assert "accuracy_test" in run.data.metrics
+
+
+def test_a_cached_training_still_gets_its_run(project: Project) -> None:
+    project.dvc("exp", "run", "-S", "train.lr=0.002")
+    for left in ("mlflow.db", "mlartifacts"):
+        path = project.root / left
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    # Both learning rates are in DVC's cache now: nothing trains, only the evaluation is new.
+    done = project.dvc("exp", "run", "-S", "iclevr.sample.steps=5")
+    assert "train@iclevr" not in ran(done.stdout)
+    (training,) = runs(project, "training")
+    assert float(training.data.params["train.lr"]) == 0.002
+    client = MlflowClient(f"sqlite:///{project.root / 'mlflow.db'}")
+    losses = client.get_metric_history(training.info.run_id, "loss")
+    assert [point.step for point in losses] == [5, 10, 15, 20]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("lr", "fast", "params.yaml: train.lr: input should be a valid number"),
+        ("timesteps", "0", "params.yaml: diffusion.timesteps: input should be greater than 0"),
+        ("sampler", "foo", "params.yaml: sample.sampler: input should be 'ddpm', 'ddim' or"),
+        ("prediction", "v\n  colour: 1", "params.yaml: diffusion.colour: unknown parameter"),
+    ],
+)
+def test_a_mistake_in_params_is_one_line_and_costs_nothing(
+    project: Project, name: str, value: str, message: str
+) -> None:
+    shutil.copy(Path(__file__).parent.parent / "params.yaml", project.root / "params.yaml")
+    project.set(**{name: value}) if name != "lr" else _set_train_lr(project, value)
+    done = project.dvc("repro", check=False)
+    assert done.returncode != 0
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert line.startswith(f"error: {message}"), line
+    assert ran(done.stdout) == ["check"]
+    assert (project.root / "models/iclevr/model.json").exists()
+    assert (project.root / "metrics/iclevr/evaluate.json").exists()
+
+
+def _set_train_lr(project: Project, value: str) -> None:
+    path = project.root / "params.yaml"
+    document = yaml.safe_load(path.read_text("utf-8"))
+    document["train"]["lr"] = value
+    path.write_text(yaml.safe_dump(document), "utf-8")
+
+
+def test_a_queued_experiment_runs_the_code_it_was_queued_with(project: Project) -> None:
+    """In DVC's copy of the project, the copy's `src` is imported, not the main checkout's."""
+    done = project.dvc("exp", "run", "--temp", "-S", "train.lr=0.003")
+    assert "train@iclevr" in ran(done.stdout)
+    (run,) = runs(project, "training")  # in the main checkout's store, not in the copy's
+    assert run.data.tags["dvc.exp_name"]
+    assert float(run.data.params["train.lr"]) == 0.003
+
+
+def test_sampling_from_the_command_line(project: Project) -> None:
+    out = project.root / "cubes.png"
+    project.lockstep("sample", "iclevr", "red cube, cyan sphere", "--count", "2", "--out", str(out))
+    assert out.stat().st_size > 0
+    done = project.lockstep("sample", "iclevr", "red cow", check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: unknown object 'red cow'; choose from gray cube,")

@@ -1,0 +1,101 @@
+"""MLflow's runs, read back through its client."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from lockstep.errors import LockstepError
+from lockstep.history import History
+from lockstep.pictures import write_png
+from lockstep.tracking import Tracking
+
+PARAMS = {"train.lr": 1e-3, "train.steps": 20, "model.channels": (32, 64)}
+SAMPLING = {"sample.sampler": "ddim", "sample.steps": 20, "sample.guidance_scale": 4.0}
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
+    for name in ("DVC_EXP_NAME", "DVC_STAGE", "DVC_EXP_BASELINE_REV", "MLFLOW_TRACKING_URI"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    return MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
+
+
+def runs(store: MlflowClient, kind: str) -> list[Run]:
+    experiment = store.get_experiment_by_name("iclevr")
+    assert experiment is not None
+    return store.search_runs([experiment.experiment_id], f"tags.`lockstep.kind` = '{kind}'")
+
+
+def test_a_training_is_followed_live_and_resumed_in_the_same_run(
+    store: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DVC_EXP_NAME", "vocal-kiwi")
+    with pytest.raises(RuntimeError), Tracking("iclevr").training("f" * 64, PARAMS) as log:
+        log(5, {"loss": 0.5, "lr": 1e-3})
+        (run,) = runs(store, "training")
+        assert run.info.status == "RUNNING"
+        assert run.data.metrics["loss"] == 0.5
+        log(10, {"loss": 0.4, "lr": 1e-3})
+        raise RuntimeError
+    (run,) = runs(store, "training")
+    assert run.info.status == "FAILED"
+    with Tracking("iclevr").training("f" * 64, PARAMS) as log:
+        log(10, {"loss": 0.4, "lr": 1e-3})  # again, from the checkpoint at step 5
+        log(15, {"loss": 0.3, "lr": 1e-3})
+    (run,) = runs(store, "training")
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["dvc.exp_name"] == "vocal-kiwi"
+    assert run.info.run_name == "vocal-kiwi: lr=0.001 steps=20"
+    assert run.data.params["model.channels"] == "(32, 64)"
+    points = store.get_metric_history(run.info.run_id, "loss")
+    assert [(p.step, p.value) for p in points] == [(5, 0.5), (10, 0.4), (15, 0.3)]
+
+
+def test_another_fingerprint_is_another_run(store: MlflowClient) -> None:
+    for fingerprint in ("a" * 64, "b" * 64):
+        with Tracking("iclevr").training(fingerprint, PARAMS):
+            pass
+    assert len(runs(store, "training")) == 2
+
+
+def test_records_are_written_once(store: MlflowClient, tmp_path: Path) -> None:
+    history = History([{"step": 5, "loss": 0.5, "lr": 0.1}], [{"step": 5, "val_loss": 0.6}])
+    grid = tmp_path / "test.png"
+    write_png(grid, np.zeros((4, 4, 3), np.uint8))
+    for scores in ({"accuracy_test": 0.5}, {"accuracy_test": 0.5}, {"accuracy_test": 0.75}):
+        tracking = Tracking("iclevr")
+        training = tracking.record_training("f" * 64, PARAMS, history, {"loss": 0.5, "steps": 5})
+        params = {**PARAMS, **SAMPLING}
+        tracking.record_evaluation(training, "e" * 64, params, scores, [grid])
+    (run,), (evaluation,) = runs(store, "training"), runs(store, "evaluation")
+    assert evaluation.data.tags["mlflow.parentRunId"] == run.info.run_id
+    assert evaluation.data.params["sample.steps"] == "20"
+    assert evaluation.data.metrics["accuracy_test"] == 0.75
+    assert run.data.metrics["val_loss"] == 0.6
+    assert len(store.get_metric_history(run.info.run_id, "loss")) == 1
+    assert len(store.get_metric_history(evaluation.info.run_id, "accuracy_test")) == 2
+    for info in (run.info, evaluation.info):
+        (artifact,) = store.list_artifacts(info.run_id, "pictures")
+        assert artifact.path == "pictures/test.png"
+
+
+def test_the_users_store_is_respected(
+    store: MlflowClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'elsewhere.db'}")
+    with Tracking("iclevr").training("f" * 64, PARAMS):
+        pass
+    assert (tmp_path / "elsewhere.db").exists()
+    assert not (tmp_path / "mlflow.db").exists()
+
+
+def test_a_store_out_of_reach_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "nonsense://somewhere")
+    with pytest.raises(LockstepError, match=r"MLflow at nonsense://somewhere: "):
+        Tracking("iclevr")

@@ -1,0 +1,56 @@
+"""A data set and parameters so small that a training takes a second."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lockstep import dataset, params
+from lockstep.dataset import Dataset
+from lockstep.params import Params
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def tiny_dataset(folder: Path, count: int = 40) -> Dataset:
+    """16x16 pictures of one of three colours, the colour being the condition."""
+    rng = np.random.default_rng(0)
+    colour = rng.integers(0, 3, count)
+    pictures = rng.integers(0, 60, (count, 16, 16, 3)).astype(np.uint8)
+    pictures[np.arange(count), :, :, colour] += 180
+    conditions = np.eye(3, dtype=np.uint8)[colour]
+    split = np.zeros(count, np.uint8)
+    split[: count // 5] = 1
+    folder.mkdir(parents=True, exist_ok=True)
+    dataset.pack(folder, iter(pictures), conditions, split)
+    return dataset.open_dataset(folder)
+
+
+def tiny_params(**train: Any) -> Params:
+    committed = params.load("iclevr", ROOT / "params.yaml")
+    model = dataclasses.replace(
+        committed.model,
+        channels=(8, 16),
+        attention=(False, True),
+        attention_head_dim=8,
+        norm_groups=4,
+        patch=2,
+        layers_per_block=1,
+    )
+    settings = {
+        "steps": 12,
+        "batch_size": 4,
+        "warmup_steps": 2,
+        "log_every": 3,
+        "validate_every": 5,
+        "checkpoint_every": 4,
+        "precision": "fp32",
+        "lr_schedule": "cosine",
+        **train,
+    }
+    return dataclasses.replace(
+        committed, threads=1, model=model, train=dataclasses.replace(committed.train, **settings)
+    )
