@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny import ROOT
 from torchvision.models import resnet18
 
 from lockstep import content, dataset, params
 from lockstep.errors import LockstepError
 from lockstep.evaluation import classifier, classifier_training
 from lockstep.evaluation.classifier import Classifier
+from tiny import ROOT
 
 
 def official_network(labels: int = 24) -> torch.nn.Module:
@@ -110,5 +110,5 @@ def test_content_hashes(tmp_path: Path) -> None:
         content.sha256(tmp_path / "nothing")
     with pytest.raises(LockstepError, match=r"has no hash .*run `lockstep add iclevr.source"):
         content.verify(folder, None, "iclevr.source")
-    with pytest.raises(LockstepError, match="is not what params.yaml says"):
+    with pytest.raises(LockstepError, match=r"is not what params\.yaml says"):
         content.verify(folder, before, "iclevr.source")

@@ -5,9 +5,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from tiny import ROOT
 
 from lockstep import cli, params
+from tiny import ROOT
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from typing import TypeAlias
 Triple: TypeAlias = tuple[float, float, float]
 
 TARGET = (0.0, 0.15, 0.55)
-FIELD = 0.24
+FIELD = 0.205
 """Tangent of half the field of view, the same across and up: pictures are square."""
 
 

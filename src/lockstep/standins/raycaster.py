@@ -39,8 +39,8 @@ FLOOR = -1
 """Owner of the pixels that show no item."""
 
 _FLOOR_RGB = (170, 169, 167)
-_KEY = 0.95
-_FILL = 0.30
+_KEY = 1.1
+_FILL = 0.12
 _SKY = 0.32
 _BOUNCE = 0.2
 _GLOSS = 0.10
@@ -51,7 +51,7 @@ _POOL_RADIUS = 8.0
 _VIGNETTE = 0.15
 _BEVEL = 0.12
 _FAINT = 0.03
-_BOUNDING = {"cube": math.sqrt(3), "sphere": 1.0, "cylinder": math.sqrt(2)}
+_BOUNDING = {"cube": math.sqrt(3), "sphere": 1.0, "cylinder": math.sqrt(1 + 0.76**2)}
 
 
 def draw(scenes: Sequence[Scene], size: int = 64, supersample: int = 2) -> npt.NDArray[np.uint8]:
@@ -201,7 +201,8 @@ def _span(item: Item, origin: Vector, ray: Vector) -> tuple[Array, Array]:
     if item.shape == "cube":
         spans = [_slab_span(half, o, r) for o, r in zip(origin, ray, strict=True)]
     else:
-        spans = [_ball_span(half, origin[:2], ray[:2]), _slab_span(half, origin[2], ray[2])]
+        radius = np.float32(item.radius)
+        spans = [_ball_span(radius, origin[:2], ray[:2]), _slab_span(half, origin[2], ray[2])]
     near, far = spans[0]
     for low, high in spans[1:]:
         near, far = np.maximum(near, low), np.minimum(far, high)
@@ -253,9 +254,10 @@ def _normal(item: Item, local: Vector) -> Vector:
     """Unit normals at points of the surface, in the item's own frame, edges rounded off."""
     if item.shape == "sphere":
         return _unit(local)
-    inner = np.float32(item.half * (1 - _BEVEL))
+    bevel = item.half * _BEVEL
+    inner = np.float32(item.radius - bevel)
     x, y, z = local
-    nz = _beyond(z, inner)
+    nz = _beyond(z, np.float32(item.half - bevel))
     if item.shape == "cube":
         return _unit((_beyond(x, inner), _beyond(y, inner), nz))
     radial = np.sqrt(x * x + y * y)
@@ -363,11 +365,11 @@ def _floor_occlusion(item: Item, x: Array, y: Array) -> Array:
 
 def _gap_to_foot(item: Item, dx: Array, dy: Array) -> Array:
     """Distance of floor points from the footprint of a cube or cylinder."""
-    half = np.float32(item.half)
+    radius = np.float32(item.radius)
     if item.shape == "cylinder":
-        return np.maximum(np.sqrt(dx * dx + dy * dy) - half, 0)
+        return np.maximum(np.sqrt(dx * dx + dy * dy) - radius, 0)
     x, y, _ = _turned(item, (dx, dy, dx))
-    beyond_x, beyond_y = _beyond(x, half), _beyond(y, half)
+    beyond_x, beyond_y = _beyond(x, radius), _beyond(y, radius)
     return np.sqrt(beyond_x * beyond_x + beyond_y * beyond_y)
 
 

@@ -33,7 +33,8 @@ A solid fills at least some two thirds of its box, so that no more than about a 
 own pixels can be hidden.
 """
 
-_PROPORTION = {"cube": 0.82, "sphere": 1.0, "cylinder": 0.88}
+_PROPORTION = {"cube": 0.82, "sphere": 1.0, "cylinder": 0.95}
+_SLIMNESS = {"cube": 1.0, "sphere": 1.0, "cylinder": 0.76}
 _FOOT = {"cube": math.sqrt(2), "sphere": 1.0, "cylinder": 1.0}
 _EYE = (0.0, -9.6, 5.6)
 _EYE_JITTER = 0.4
@@ -99,13 +100,18 @@ class Item:
 
     @property
     def half(self) -> float:
-        """Half the height; also the radius, or half the side of a cube."""
+        """Half the height."""
         return SIZES[self.size] * self.scale * _PROPORTION[self.shape]
+
+    @property
+    def radius(self) -> float:
+        """Half the width: the radius, or half the side of a cube."""
+        return self.half * _SLIMNESS[self.shape]
 
     @property
     def foot(self) -> float:
         """Radius of the smallest upright tube that holds the item."""
-        return self.half * _FOOT[self.shape]
+        return self.radius * _FOOT[self.shape]
 
     @property
     def centre(self) -> Triple:
