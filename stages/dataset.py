@@ -1,7 +1,7 @@
 """Pack the collected pictures with their conditions, split by scene."""
 
 import this_tree  # noqa: F401
-from lockstep import atomic, dataset, paths
+from lockstep import atomic, dataset, paths, records
 from lockstep.labels import PROMPT_FILES, multi_hot, read_labels, scene_of, write_labels
 from lockstep.params import Params
 from lockstep.pictures import read_rgb
@@ -25,6 +25,7 @@ def main(params: Params) -> None:
             progress("pack pictures", "picture")(pictures, len(names)),
             multi_hot([labels.train[name] for name in names], labels.objects),
             split,
+            {**records.read(collected / "collected.json"), **params.values("dataset")},
         )
         for name in ("objects", *PROMPT_FILES):
             write_labels(out, name, getattr(labels, name))

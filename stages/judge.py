@@ -1,9 +1,7 @@
 """The network whose eyes measure the workload: trained here, or the official checkpoint."""
 
-from pathlib import Path
-
 import this_tree  # noqa: F401
-from lockstep import atomic, content, paths
+from lockstep import atomic, content, paths, records
 from lockstep.dataset import open_dataset
 from lockstep.device import make_deterministic, resolve_precision
 from lockstep.evaluation import classifier, classifier_training
@@ -16,18 +14,19 @@ def main(params: Params) -> None:
     labels = data.conditions.shape[1]
     make_deterministic(params.threads)
     if params.judge.checkpoint is not None:
-        checkpoint = Path(params.judge.checkpoint)
+        checkpoint = paths.home() / params.judge.checkpoint
         content.verify(checkpoint, params.judge.checkpoint_sha256, "judge.checkpoint")
         model = classifier.official(checkpoint, labels)
     else:
-        precision = resolve_precision(params.judge.precision)
+        precision = resolve_precision(params.judge.precision, "judge.precision")
         bar = progress(f"judge {params.workload}", "step")
         model = classifier_training.train(data, params.judge, precision, bar)
     accuracy = classifier_training.held_out_accuracy(model, data)
     with atomic.folder(paths.judge(params.workload)) as out:
         classifier.save(model, out)
-    metrics = {} if accuracy is None else {"evaluator_accuracy": accuracy}
-    atomic.write_json(paths.metrics(params.workload, "judge"), metrics)
+        records.write(out / "judge.json", params.values("judge"))
+    with atomic.file(paths.metrics(params.workload, "judge")) as file:
+        records.write(file, {} if accuracy is None else {"evaluator_accuracy": accuracy})
 
 
 if __name__ == "__main__":

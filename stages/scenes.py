@@ -1,9 +1,7 @@
 """Pictures for i-CLEVR: drawn by the ray-caster, or brought in from the official folder."""
 
-from pathlib import Path
-
 import this_tree  # noqa: F401
-from lockstep import atomic, content, paths
+from lockstep import atomic, content, paths, records
 from lockstep.collect import iclevr
 from lockstep.params import Params
 from lockstep.stage import progress, run
@@ -22,9 +20,10 @@ def main(params: Params) -> None:
                 progress=progress("draw scenes", "scene"),
             )
         else:
-            source = Path(params.source)
+            source = paths.home() / params.source
             content.verify(source, params.source_sha256, f"{params.workload}.source")
             iclevr.import_folder(source, out, size, progress("read pictures", "picture"))
+        records.write(out / "collected.json", params.origin())
 
 
 if __name__ == "__main__":

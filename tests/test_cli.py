@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from lockstep import cli, params
+from lockstep.lock import exclusive
 from tiny import ROOT
 
 
@@ -44,7 +45,7 @@ def test_presets_are_listed_and_printed(run) -> None:
     status, out, _ = run("preset", "smoke")
     assert status == 0
     assert out.strip().endswith("evaluate@iclevr")
-    assert "'++iclevr.model.channels=[16,16]'" in out
+    assert "-S ++iclevr.model.channels=[16,16] -S" in out
     status, _, err = run("preset", "nothing")
     assert (status, err[:32]) == (1, "error: unknown preset 'nothing'; ")
 
@@ -77,12 +78,16 @@ def test_add_refuses_what_is_not_there(run, tmp_path: Path) -> None:
 
 
 def test_clean_shows_and_frees_scratch(run) -> None:
-    assert run("clean")[1] == "no unfinished training\n"
+    assert run("clean")[1] == "no checkpoints\n"
     left = Path(".scratch/train/abc/step-000000001")
     left.mkdir(parents=True)
     (left / "state.safetensors").write_bytes(bytes(3 * 2**20))
     _, out, _ = run("clean")
     assert "abc" in out and "3 MiB" in out
     assert left.exists()
+    with exclusive(Path(".scratch/train/abc.lock")):
+        _, out, _ = run("clean", "--force")
+        assert "running" in out
+        assert left.exists()
     run("clean", "--force")
     assert not left.exists()

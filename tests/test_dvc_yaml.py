@@ -22,6 +22,7 @@ HOUSEKEEPING = {
         "content.py",
         "errors.py",
         "fingerprint.py",
+        "lock.py",
         "params.py",
         "paths.py",
         "recording.py",

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
+import json
+import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -77,6 +81,9 @@ def test_what_is_no_float_stays_what_it_was(text: str) -> None:
         (changed(sample__steps=1001), "params.yaml (iclevr): sample.steps: 1001 is above"),
         (changed(sample__guidance_interval=[0.9, 0.1]), "params.yaml (iclevr): sample.guidance_"),
         (changed(dataset__judge=0.99), "params.yaml (iclevr): dataset.validation + dataset.judge"),
+        (changed(train__lr=float("inf")), "params.yaml: train.lr: input should be a finite"),
+        (changed(evaluate__seeds=[0, 0]), "params.yaml: evaluate.seeds: value error, must be all"),
+        (changed(iclevr__source=""), "params.yaml: iclevr.source: string should have at least"),
         (changed(dataset__judge=0.0), "params.yaml (iclevr): dataset.judge: 0.0 leaves no"),
         (changed(scenes__size=63), "params.yaml (iclevr): scenes.size: 63 is not a multiple"),
         (changed(model__channels=[32, 65]), "params.yaml (iclevr): model: UNetConfig.channels"),
@@ -107,10 +114,34 @@ def test_a_file_that_is_no_mapping(tmp_path: Path, text: str) -> None:
         params.read(path)
 
 
-def test_neutral_parameters_are_not_part_of_the_result() -> None:
-    values = params.load("iclevr", COMMITTED).values()
-    assert "train.checkpoint_every" not in values
-    assert "train.lr" in values
+def test_values_are_as_json_has_them() -> None:
+    found = params.load("iclevr", COMMITTED)
+    values = found.values(*params.SECTIONS)
+    assert json.loads(json.dumps(values)) == values
+    assert values["train.lr"] == found.train.lr
+    assert "scenes.count" in found.origin()
+    official = dataclasses.replace(found, source="folder", source_sha256="0" * 64)
+    assert official.origin()["source_sha256"] == "0" * 64
+    assert "scenes.count" not in official.origin()
+
+
+def readme_changes() -> list[str]:
+    """Every `-S key=value` of the README."""
+    text = (ROOT / "README.md").read_text("utf-8")
+    return [m[1] or m[2] for m in re.finditer(r"-S (?:'([^']+)'|(\S+))", text)]
+
+
+@pytest.mark.parametrize("change", readme_changes())
+def test_the_readmes_changes_are_taken_by_dvc(tmp_path: Path, change: str) -> None:
+    from dvc.utils.hydra import apply_overrides, get_hydra_sweeps
+
+    for sweep in get_hydra_sweeps({"params.yaml": [change]}):
+        path = tmp_path / "params.yaml"
+        shutil.copy(COMMITTED, path)
+        apply_overrides(path, sweep["params.yaml"])
+        params.load("iclevr", path)
+        difference = set(path.read_text().splitlines()) ^ set(COMMITTED.read_text().splitlines())
+        assert len(difference) == 2, "DVC writes the file in another form than it is committed in"
 
 
 @pytest.mark.parametrize("name", [path.stem for path in (ROOT / "presets").glob("*.yaml")])
@@ -121,6 +152,7 @@ def test_every_preset_fits_and_its_arguments_give_its_values(name: str) -> None:
     *flags, target = preset.arguments()
     assert target == preset.target
     assert set(flags[::2]) == {"-S"}
+    assert not any(" " in flag for flag in flags), "$(lockstep preset ...) splits at spaces"
     for flag, (key, value) in zip(flags[1::2], preset.values.items(), strict=True):
         name_of, _, text = flag.removeprefix("++").partition("=")
         assert name_of == key

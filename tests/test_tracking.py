@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
 
-from lockstep.errors import LockstepError
+from lockstep.errors import LockstepError, Stopped
 from lockstep.history import History
 from lockstep.pictures import write_png
 from lockstep.tracking import Tracking
+from tiny import ROOT
 
-PARAMS = {"train.lr": 1e-3, "train.steps": 20, "model.channels": (32, 64)}
+PARAMS = {"train.lr": 1e-3, "train.steps": 20, "model.channels": [32, 64]}
 SAMPLING = {"sample.sampler": "ddim", "sample.steps": 20, "sample.guidance_scale": 4.0}
 
 
@@ -52,7 +58,7 @@ def test_a_training_is_followed_live_and_resumed_in_the_same_run(
     assert run.info.status == "FINISHED"
     assert run.data.tags["dvc.exp_name"] == "vocal-kiwi"
     assert run.info.run_name == "vocal-kiwi: lr=0.001 steps=20"
-    assert run.data.params["model.channels"] == "(32, 64)"
+    assert run.data.params["model.channels"] == "[32, 64]"
     points = store.get_metric_history(run.info.run_id, "loss")
     assert [(p.step, p.value) for p in points] == [(5, 0.5), (10, 0.4), (15, 0.3)]
 
@@ -83,6 +89,74 @@ def test_records_are_written_once(store: MlflowClient, tmp_path: Path) -> None:
     for info in (run.info, evaluation.info):
         (artifact,) = store.list_artifacts(info.run_id, "pictures")
         assert artifact.path == "pictures/test.png"
+
+
+def test_a_finished_run_keeps_its_end(store: MlflowClient) -> None:
+    with Tracking("iclevr").training("f" * 64, PARAMS):
+        pass
+    (before,) = runs(store, "training")
+    time.sleep(0.01)
+    Tracking("iclevr").record_training("f" * 64, PARAMS, History(), {"loss": 0.5})
+    (after,) = runs(store, "training")
+    assert after.info.end_time == before.info.end_time
+
+
+def test_a_stop_on_request_is_no_failure(store: MlflowClient) -> None:
+    with pytest.raises(Stopped), Tracking("iclevr").training("f" * 64, PARAMS):
+        raise Stopped("stopped")
+    (run,) = runs(store, "training")
+    assert run.info.status == "KILLED"
+
+
+def test_a_run_cut_off_before_its_params_gets_them(
+    store: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as cut:
+        cut.setattr(MlflowClient, "log_batch", lambda *_, **__: sys.exit(1))
+        with pytest.raises(SystemExit), Tracking("iclevr").training("f" * 64, PARAMS):
+            pass
+    (run,) = runs(store, "training")
+    assert run.data.params == {}
+    with Tracking("iclevr").training("f" * 64, PARAMS):
+        pass
+    (run,) = runs(store, "training")
+    assert run.data.params["train.lr"] == "0.001"
+
+
+def test_processes_that_start_together_share_a_run(store: MlflowClient, tmp_path: Path) -> None:
+    code = (
+        "from lockstep.tracking import Tracking\n"
+        f"Tracking('iclevr').training('f' * 64, {PARAMS!r}).__enter__()"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "DVC_ROOT": str(tmp_path)}
+    children = [subprocess.Popen([sys.executable, "-c", code], env=environment) for _ in range(3)]
+    assert [child.wait(120) for child in children] == [0, 0, 0]
+    assert len(runs(store, "training")) == 1
+
+
+def test_a_deleted_experiment_is_said_in_one_line(store: MlflowClient) -> None:
+    number = Tracking("iclevr").experiment
+    store.delete_experiment(number)
+    with pytest.raises(LockstepError, match=rf"is deleted; .* --experiment-id {number}"):
+        Tracking("iclevr")
+
+
+def test_a_store_that_fails_on_the_way_does_not_end_the_training(
+    store: MlflowClient, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def away(*_: object, **__: object) -> None:
+        raise MlflowException("database is locked")
+
+    with Tracking("iclevr").training("f" * 64, PARAMS) as log:
+        with monkeypatch.context() as cut:
+            cut.setattr(MlflowClient, "log_batch", away)
+            log(5, {"loss": 0.5})
+        log(10, {"loss": 0.4})
+    assert "step 5 is not in MLflow: MLflow at" in capsys.readouterr().err
+    history = History([{"step": 5, "loss": 0.5}, {"step": 10, "loss": 0.4}])
+    run = Tracking("iclevr").record_training("f" * 64, PARAMS, history, {})
+    points = store.get_metric_history(run, "loss")
+    assert sorted((p.step, p.value) for p in points) == [(5, 0.5), (10, 0.4)]
 
 
 def test_the_users_store_is_respected(

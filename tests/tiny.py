@@ -25,7 +25,7 @@ def tiny_dataset(folder: Path, count: int = 40) -> Dataset:
     split = np.zeros(count, np.uint8)
     split[: count // 5] = 1
     folder.mkdir(parents=True, exist_ok=True)
-    dataset.pack(folder, iter(pictures), conditions, split)
+    dataset.pack(folder, iter(pictures), conditions, split, {})
     return dataset.open_dataset(folder)
 
 
@@ -46,11 +46,14 @@ def tiny_params(**train: Any) -> Params:
         "warmup_steps": 2,
         "log_every": 3,
         "validate_every": 5,
-        "checkpoint_every": 4,
         "precision": "fp32",
         "lr_schedule": "cosine",
         **train,
     }
     return dataclasses.replace(
-        committed, threads=1, model=model, train=dataclasses.replace(committed.train, **settings)
+        committed,
+        threads=1,
+        checkpoint_every=4,
+        model=model,
+        train=dataclasses.replace(committed.train, **settings),
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -13,6 +12,7 @@ import yaml
 from lockstep import content, paths, presets
 from lockstep import params as parameters
 from lockstep.errors import LockstepError
+from lockstep.lock import is_held
 from lockstep.params import WORKLOADS
 from lockstep.stage import reported
 
@@ -42,27 +42,40 @@ def main() -> None:
     command = commands.add_parser("sample", help="draw pictures of objects with the trained model")
     command.add_argument("workload", choices=WORKLOADS)
     command.add_argument("objects", help='for example "red cube, cyan sphere"')
-    command.add_argument("--count", type=int, default=8, help="pictures (default: 8)")
+    command.add_argument("--count", type=_positive, default=8, help="pictures (default: 8)")
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--steps", type=int, help="default: sample.steps")
     command.add_argument("--guidance", type=float, help="default: sample.guidance_scale")
-    command.add_argument("--out", type=Path, default=Path("sample.png"))
+    command.add_argument("--out", type=_png, default=Path("sample.png"), help="a PNG file")
     command.set_defaults(run=_sample)
 
     command = commands.add_parser("track", help="write the outputs on disk into MLflow")
     command.set_defaults(run=_track)
 
-    command = commands.add_parser("clean", help="show the checkpoints of unfinished trainings")
-    command.add_argument("--force", action="store_true", help="and delete them")
+    command = commands.add_parser("clean", help="show the checkpoints of trainings")
+    command.add_argument("--force", action="store_true", help="and delete those of no running one")
     command.set_defaults(run=_clean)
 
     arguments = parser.parse_args()
     sys.exit(reported(lambda: arguments.run(arguments)))
 
 
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
+def _png(text: str) -> Path:
+    if not text.lower().endswith(".png"):
+        raise argparse.ArgumentTypeError(f"{text!r} does not end in .png")
+    return Path(text)
+
+
 def _params(arguments: argparse.Namespace) -> None:
     params = parameters.load(arguments.workload, paths.PARAMS)
-    values = {key: list(v) if isinstance(v, tuple) else v for key, v in params.values().items()}
+    values = {"threads": params.threads, **params.origin()}
+    values |= params.values(*parameters.SECTIONS)
     print(yaml.safe_dump(values, sort_keys=False, default_flow_style=None), end="")
 
 
@@ -75,7 +88,8 @@ def _preset(arguments: argparse.Namespace) -> None:
     document = preset.over(parameters.read(paths.PARAMS))
     for workload in WORKLOADS:
         parameters.parse(document, workload, presets.FOLDER / f"{preset.name}.yaml")
-    print(shlex.join(preset.arguments()))
+    # No quotes: `$(lockstep preset NAME)` splits at spaces, of which no argument has any.
+    print(*preset.arguments())
 
 
 def _add(arguments: argparse.Namespace) -> None:
@@ -91,20 +105,23 @@ def _add(arguments: argparse.Namespace) -> None:
 
 def _sample(arguments: argparse.Namespace) -> None:
     # Here, not above: the other commands need none of this, and some of it is slow to import.
-    import dataclasses
-
     import torch
 
     from lockstep import generator
+    from lockstep.device import make_deterministic
     from lockstep.labels import multi_hot, read_objects
-    from lockstep.pictures import grid, to_bytes, write_png
+    from lockstep.pictures import grid, write_png
+    from lockstep.pixels import to_bytes
     from lockstep.sampling import sample
 
-    params = parameters.load(arguments.workload, paths.PARAMS)
     changes = {"steps": arguments.steps, "guidance_scale": arguments.guidance}
-    settings = dataclasses.replace(
-        params.sample, **{key: value for key, value in changes.items() if value is not None}
-    )
+    document = parameters.read(paths.PARAMS)
+    for name, value in changes.items():
+        if value is not None:
+            document[arguments.workload]["sample"][name] = value
+    params = parameters.parse(document, arguments.workload, Path("command line"))
+    settings = params.sample
+    make_deterministic(params.threads)
     model, description = generator.load(paths.model(arguments.workload), settings.weights)
     objects = read_objects(paths.dataset(arguments.workload) / "objects.json")
     names = [name.strip() for name in arguments.objects.split(",") if name.strip()]
@@ -122,20 +139,23 @@ def _track(_: argparse.Namespace) -> None:
     from lockstep.recording import record
 
     for workload in WORKLOADS:
-        if paths.model(workload).exists():
+        if paths.samples(workload).exists():
             record(workload)
+            print(f"{workload}: in MLflow")
+        else:
+            print(f"{workload}: nothing to record; `dvc repro evaluate@{workload}` makes it")
 
 
 def _clean(arguments: argparse.Namespace) -> None:
-    folder = paths.scratch()
-    found = sorted(folder.glob("*/*/")) if folder.exists() else []
+    found = [path for path in sorted(paths.scratch().glob("*/*")) if path.is_dir()]
     for path in found:
         size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
-        print(f"{path}  {size / 2**20:.0f} MiB")
-        if arguments.force:
+        running = is_held(path.with_name(f"{path.name}.lock"))
+        print(f"{path}  {size / 2**20:.0f} MiB{'  running' if running else ''}")
+        if arguments.force and not running:
             shutil.rmtree(path)
     if not found:
-        print("no unfinished training")
+        print("no checkpoints")
 
 
 if __name__ == "__main__":

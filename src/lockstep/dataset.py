@@ -1,21 +1,23 @@
 """Packed pictures with their conditions and splits: memory-mapped, so that size costs no memory.
 
 A packed folder has `pictures.npy` (N, H, W, 3) uint8, `conditions.npy` (N, C) uint8, `split.npy`
-(N,) uint8 (an index into `SPLITS`) and `dataset.json` (counts and the SHA-256 of the arrays).
+(N,) uint8 (an index into `SPLITS`) and `dataset.json` (counts, the SHA-256 of the arrays, the
+parameters that decided them).
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lockstep import records
 from lockstep.errors import LockstepError
 
 SPLITS = ("train", "validation", "judge_train", "judge_validation")
@@ -30,6 +32,7 @@ class Dataset:
     conditions: NDArray[np.uint8]
     split: NDArray[np.uint8]
     digest: str
+    params: dict[str, Any]
 
     def indices(self, split: str) -> NDArray[np.int64]:
         """Positions of a split's pictures, in ascending order."""
@@ -61,8 +64,11 @@ def pack(
     pictures: Iterable[NDArray[np.uint8]],
     conditions: NDArray[np.uint8],
     split: NDArray[np.uint8],
-) -> dict[str, int | str]:
+    params: dict[str, Any],
+) -> dict[str, Any]:
     """Write a packed folder from a stream of (H, W, 3) pictures; gives `dataset.json`.
+
+    `params` are the values that decided the data; they are kept in `dataset.json`.
 
     Raises
     ------
@@ -86,8 +92,8 @@ def pack(
     counts = {name: int((split == code).sum()) for code, name in enumerate(SPLITS)}
     if counts["train"] == 0:
         raise LockstepError("dataset: no picture is left to train on; collect more")
-    summary: dict[str, int | str] = {"pictures": count, **counts, "digest": _digest(out)}
-    (out / "dataset.json").write_text(json.dumps(summary, indent=2) + "\n", "utf-8")
+    summary = {"pictures": count, **counts, "digest": _digest(out), "params": params}
+    records.write(out / "dataset.json", summary)
     return summary
 
 
@@ -103,7 +109,7 @@ def open_dataset(folder: Path) -> Dataset:
     """Map a packed folder. Raises `LockstepError` if it is missing or incomplete."""
     try:
         arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS}
-        summary = json.loads((folder / "dataset.json").read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise LockstepError(f"{folder}: not a whole data set ({error}); `dvc repro`") from None
-    return Dataset(**arrays, digest=summary["digest"])
+    summary = records.read(folder / "dataset.json")
+    return Dataset(**arrays, digest=summary["digest"], params=summary["params"])

@@ -31,8 +31,10 @@ def _fast_bf16() -> bool:
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
-def resolve_precision(wanted: Literal["auto", "fp32", "bf16"]) -> Precision:
+def resolve_precision(wanted: Literal["auto", "fp32", "bf16"], key: str) -> Precision:
     """`auto` is bf16 where the hardware multiplies it natively, else fp32.
+
+    `key` is the parameter's name, for the message.
 
     Raises
     ------
@@ -42,7 +44,7 @@ def resolve_precision(wanted: Literal["auto", "fp32", "bf16"]) -> Precision:
     if wanted == "auto":
         return "bf16" if _fast_bf16() else "fp32"
     if wanted == "bf16" and torch.cuda.is_available() and not _fast_bf16():
-        raise LockstepError("train.precision: this GPU has no bf16; set fp32 or auto")
+        raise LockstepError(f"{key}: this GPU has no bf16; set fp32 or auto")
     return wanted
 
 
@@ -63,4 +65,4 @@ def make_deterministic(threads: int) -> None:
     torch.backends.cudnn.benchmark = False
     # A debugging aid that comes with the switch: it overwrites every fresh tensor with NaN, which
     # costs a tenth of a training step here and changes nothing that is read.
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]

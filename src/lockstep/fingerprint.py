@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import lockstep
+from lockstep.device import device
 from lockstep.params import Params
 
 # The code that decides the weights. A change anywhere in it is another training.
-_CODE = ("unet", "diffusion", "training", "generator.py", "dataset.py", "device.py", "pictures.py")
+_CODE = ("unet", "diffusion", "training", "generator.py", "dataset.py", "device.py", "pixels.py")
 
 
 def of(value: Any) -> str:
@@ -22,7 +23,7 @@ def of(value: Any) -> str:
 
 
 def of_training(params: Params, data_digest: str, precision: str) -> str:
-    """From the parameters that change the result, the data, the code, torch and the precision."""
+    """From all that changes the result: parameters, data, code, libraries, device, precision."""
     return of(
         {
             "params": params.values("model", "diffusion", "train"),
@@ -31,7 +32,8 @@ def of_training(params: Params, data_digest: str, precision: str) -> str:
             "precision": precision,
             "data": data_digest,
             "code": _code_digest(),
-            "torch": version("torch"),
+            "device": device().type,
+            "versions": {name: version(name) for name in ("torch", "numpy")},
         }
     )
 

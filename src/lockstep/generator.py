@@ -8,7 +8,6 @@ is a pickle: loading never runs code.
 from __future__ import annotations
 
 import dataclasses
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +15,7 @@ from typing import Any, Literal
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 
+from lockstep import records
 from lockstep.diffusion import NoiseSchedule
 from lockstep.errors import LockstepError
 from lockstep.unet import LabelEmbedding, UNet, UNetConfig
@@ -62,24 +62,18 @@ def save(folder: Path, description: Description, **weights: Generator) -> None:
     """Write a model's folder, one file a keyword (`ema`, `last`); it exists and is empty."""
     for name, model in weights.items():
         save_weights(model, folder / f"{name}.safetensors")
-    text = json.dumps(dataclasses.asdict(description), indent=2)
-    (folder / "model.json").write_text(text + "\n", "utf-8")
+    records.write(folder / "model.json", dataclasses.asdict(description))
 
 
 def describe(folder: Path) -> Description:
     """Read `model.json`. Raises `LockstepError` that says what is wrong with it."""
     path = folder / "model.json"
     try:
-        value: Any = json.loads(path.read_text("utf-8"))
-        return TypeAdapter(Description).validate_python(value)
-    except FileNotFoundError:
-        raise LockstepError(f"{path}: no trained model here; run `dvc repro`") from None
+        return TypeAdapter(Description).validate_python(records.read(path))
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
         raise LockstepError(f"{path}: {key}: {first['msg']}; train again") from None
-    except ValueError as error:
-        raise LockstepError(f"{path}: damaged ({error}); `dvc checkout` restores it") from None
 
 
 def load(folder: Path, weights: Weights) -> tuple[Generator, Description]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lockstep import atomic
+from lockstep.errors import LockstepError
 
 Row = dict[str, float]
 
@@ -32,7 +33,7 @@ def write(folder: Path, history: History) -> None:
 
 
 def read(folder: Path) -> History:
-    """What `write` wrote."""
+    """What `write` wrote. Raises `LockstepError` if it is missing."""
     return History(_read_csv(folder / "train.csv"), _read_csv(folder / "validation.csv"))
 
 
@@ -53,6 +54,9 @@ def _write_csv(path: Path, fields: tuple[str, ...], rows: list[Row]) -> None:
 
 
 def _read_csv(path: Path) -> list[Row]:
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)]
+    except FileNotFoundError:
+        raise LockstepError(f"{path}: missing; `dvc repro` makes it") from None
     return [{**row, "step": int(row["step"])} for row in rows]

@@ -96,7 +96,8 @@ def read_prompts(path: Path, objects: dict[str, int]) -> list[list[str]]:
 
 def _check_names(path: Path, rows: dict[str, Any], objects: dict[str, int]) -> None:
     for key, names in rows.items():
-        if not isinstance(names, list) or not names or len(set(map(str, names))) < len(names):
+        strings = isinstance(names, list) and all(isinstance(name, str) for name in names)
+        if not strings or not names or len(set(names)) < len(names):
             raise LockstepError(f"{path}: {key}: must be a list of distinct object names")
     unknown = sorted({f"{n!r} ({key})" for key, ns in rows.items() for n in ns if n not in objects})
     if unknown:

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from dataclasses import field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from lockstep.diffusion import NoiseSchedule
@@ -31,14 +30,20 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
-_STRICT = ConfigDict(extra="forbid", strict=True)
+def _all_different(values: tuple[int, ...]) -> tuple[int, ...]:
+    if len(set(values)) < len(values):
+        raise ValueError("must be all different")
+    return values
+
+
+_STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
 @dataclass(frozen=True, config=_STRICT)
 class Scenes:
     """How many scenes the ray-caster draws (three pictures each), and the pictures' side."""
 
-    count: Positive
+    count: Annotated[int, Field(ge=32)]  # test.json alone wants 32 scenes
     size: Positive
     seed: Count
     supersample: Annotated[int, Field(ge=1, le=8)]
@@ -60,7 +65,7 @@ class Judge:
     checkpoint: str | None
     checkpoint_sha256: Sha256 | None
     epochs: Positive
-    batch_size: Positive
+    batch_size: Annotated[int, Field(ge=2)]  # batch norm wants two
     lr: PositiveFloat
     weight_decay: NonNegative
     precision: Literal["auto", "fp32", "bf16"]
@@ -104,7 +109,7 @@ class Diffusion:
 
 @dataclass(frozen=True, config=_STRICT)
 class Train:
-    """Optimisation. Fields marked `neutral` do not change the result, only how it is reached."""
+    """Optimisation."""
 
     lr: PositiveFloat
     steps: Positive
@@ -119,8 +124,7 @@ class Train:
     precision: Literal["auto", "fp32", "bf16"]
     seed: Count
     validate_every: Positive
-    log_every: Positive = field(metadata={"neutral": True})
-    checkpoint_every: Positive = field(metadata={"neutral": True})
+    log_every: Positive
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -151,7 +155,9 @@ class Sample:
 class Evaluate:
     """The seeds of the sets of pictures that are drawn and scored."""
 
-    seeds: Annotated[tuple[Count, ...], Field(strict=False, min_length=1)]
+    seeds: Annotated[
+        tuple[Count, ...], Field(strict=False, min_length=1), AfterValidator(_all_different)
+    ]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -160,6 +166,7 @@ class Params:
 
     workload: str
     threads: int
+    checkpoint_every: int
     source: str
     source_sha256: str | None
     scenes: Scenes
@@ -172,15 +179,21 @@ class Params:
     evaluate: Evaluate
 
     def values(self, *sections: str) -> dict[str, Any]:
-        """`{"train.lr": 0.001, ...}`: what changes the result of these sections, all by default.
-
-        Fields marked neutral are left out.
-        """
+        """`{"train.lr": 0.001, ...}`: the values of these sections as JSON has them."""
         return {
-            f"{name}.{f.name}": getattr(getattr(self, name), f.name)
-            for name in sections or SECTIONS
-            for f in dataclasses.fields(SECTIONS[name])
-            if not f.metadata.get("neutral")
+            f"{name}.{key}": list(value) if isinstance(value, tuple) else value
+            for name in sections
+            for key, value in dataclasses.asdict(getattr(self, name)).items()
+        }
+
+    def origin(self) -> dict[str, Any]:
+        """The values that decide the collected pictures."""
+        if self.source == "rendered":
+            return {"source": self.source, **self.values("scenes")}
+        return {
+            "source": self.source,
+            "source_sha256": self.source_sha256,
+            "scenes.size": self.scenes.size,
         }
 
 
@@ -196,9 +209,12 @@ SECTIONS: dict[str, type] = {
 }
 
 # What stands beside the sections: at the top, and in a workload where its pictures come from.
-_TOP: dict[str, TypeAdapter[Any]] = {"threads": TypeAdapter(Positive)}
+_TOP: dict[str, TypeAdapter[Any]] = {
+    "threads": TypeAdapter(Positive),
+    "checkpoint_every": TypeAdapter(Positive),
+}
 _ORIGIN: dict[str, TypeAdapter[Any]] = {
-    "source": TypeAdapter(str),
+    "source": TypeAdapter(Annotated[str, Field(min_length=1)]),
     "source_sha256": TypeAdapter(Sha256 | None),
 }
 

@@ -41,6 +41,11 @@ def samples(workload: str) -> Path:
     return Path("samples") / workload
 
 
+def drawn(samples: Path, number: int, seed: int) -> Path:
+    """The set of pictures of a seed: the first stands where the official evaluation looks."""
+    return samples if number == 0 else samples / f"seed_{seed}"
+
+
 def metrics(workload: str, stage: str) -> Path:
     return Path("metrics") / workload / f"{stage}.json"
 

@@ -51,7 +51,7 @@ class Preset:
 
 
 def _flow(value: Any) -> str:
-    """A value on one line without spaces, as the shell and Hydra's grammar both take it."""
+    """A value on one line without spaces, as `$(...)` in a shell and Hydra's grammar take it."""
     text = yaml.safe_dump(value, default_flow_style=True, width=10**6).removesuffix("\n...\n")
     return text.strip().replace(" ", "")
 

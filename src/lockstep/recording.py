@@ -1,16 +1,12 @@
 """Writes what stands on disk into MLflow: the model, its evaluation, the figures of both.
 
-It needs nothing but a workload's outputs and metrics files, so it also rebuilds the runs in a
-fresh clone, and after stages that DVC served from its cache without running them.
+It needs nothing but a workload's outputs and metrics files, so it also rebuilds the runs after
+stages that DVC served from its cache without running them.
 """
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-from typing import Any
-
-from lockstep import content, fingerprint, generator, history, paths
+from lockstep import content, fingerprint, generator, history, paths, records
 from lockstep.errors import LockstepError
 from lockstep.tracking import Tracking
 
@@ -21,35 +17,25 @@ def record(workload: str) -> None:
     Raises
     ------
     LockstepError
-        If outputs are missing, or the pictures were drawn by another model than the one here.
+        If outputs are missing, or were made by another model than the one here.
     """
     model = generator.describe(paths.model(workload))
-    sampling = _read_json(paths.samples(workload) / "sampling.json")
-    if sampling["model"] != model.fingerprint:
+    curves = history.read(paths.plots(workload, "train"))
+    trained = records.read(paths.metrics(workload, "train"))
+    sampling = records.read(paths.samples(workload) / "sampling.json")
+    if sampling["model"] != model.fingerprint or trained != history.summary(curves):
         raise LockstepError(
-            f"{paths.samples(workload)}: drawn by another model than {paths.model(workload)}; "
+            f"{paths.model(workload)}: the pictures or figures here are another model's; "
             f"`dvc repro evaluate@{workload}`"
         )
     tracking = Tracking(workload)
-    run = tracking.record_training(
-        model.fingerprint,
-        model.params,
-        history.read(paths.plots(workload, "train")),
-        _read_json(paths.metrics(workload, "train")),
-    )
+    run = tracking.record_training(model.fingerprint, model.params, curves, trained)
+    judge = paths.judge(workload)
+    identity = fingerprint.of({"sampling": sampling, "judge": content.sha256(judge)})
+    params = {**model.params, **records.read(judge / "judge.json"), **sampling["params"]}
     metrics = {
-        **_read_json(paths.metrics(workload, "judge")),
-        **_read_json(paths.metrics(workload, "evaluate")),
+        **records.read(paths.metrics(workload, "judge")),
+        **records.read(paths.metrics(workload, "evaluate")),
     }
-    params = {**model.params, **sampling["params"]}
-    judge = content.sha256(paths.judge(workload))
-    identity = fingerprint.of({"sampling": sampling, "judge": judge})
     shown = sorted(paths.plots(workload, "sample").glob("*.png"))
     tracking.record_evaluation(run, identity, params, metrics, shown)
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise LockstepError(f"{path}: missing; `dvc repro` or `dvc pull` brings it") from None

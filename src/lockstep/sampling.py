@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import TypedDict
 
 import torch
 from torch import Tensor
@@ -115,10 +116,17 @@ def _run(
     schedule = description.schedule
     levels = timesteps(schedule.timesteps, settings.steps, settings.spacing)
     x = noise().contiguous(memory_format=torch.channels_last)
-    if settings.sampler == "ddpm":
-        run = partial(ddpm, noise=noise, variance=settings.variance)
-    elif settings.sampler == "ddim":
-        run = partial(ddim, noise=noise, eta=settings.eta)
-    else:
-        run = partial(dpmpp_2m)
-    return run(denoise, x, schedule, levels, clip=settings.clip, callback=callback)
+    common: _Common = {"clip": settings.clip, "callback": callback}
+    match settings.sampler:
+        case "ddpm":
+            variance = settings.variance
+            return ddpm(denoise, x, schedule, levels, noise=noise, variance=variance, **common)
+        case "ddim":
+            return ddim(denoise, x, schedule, levels, noise=noise, eta=settings.eta, **common)
+        case "dpmpp_2m":
+            return dpmpp_2m(denoise, x, schedule, levels, **common)
+
+
+class _Common(TypedDict):
+    clip: float | None
+    callback: Callback

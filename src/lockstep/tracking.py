@@ -8,9 +8,11 @@ is not written twice.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,83 +20,94 @@ from pathlib import Path
 from typing import Any
 
 from lockstep import paths
-from lockstep.errors import LockstepError
+from lockstep.errors import LockstepError, Stopped
 from lockstep.history import History, Row
+from lockstep.lock import exclusive
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 logging.getLogger("alembic").setLevel(logging.WARNING)
 
 from mlflow import MlflowClient  # noqa: E402
-from mlflow.entities import Metric, Param, Run  # noqa: E402
+from mlflow.entities import LifecycleStage, Metric, Param  # noqa: E402
 from mlflow.exceptions import MlflowException  # noqa: E402
 from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_PARENT_RUN_ID  # noqa: E402
+from sqlalchemy.exc import SQLAlchemyError  # noqa: E402
 
 FINGERPRINT = "lockstep.fingerprint"
 KIND = "lockstep.kind"
+_CURVES = ("loss", "lr", "val_loss")
+# The store's limits for one batch.
+_METRICS, _PARAMS = 1000, 100
+
+Log = Callable[[int, Row], None]
 
 
 class Tracking:
-    """The runs of one workload in the store."""
+    """The runs of one workload in the store. Any failure of the store is a `LockstepError`."""
 
     def __init__(self, workload: str) -> None:
-        """Open the store: `MLFLOW_TRACKING_URI`, or a SQLite file in the main checkout.
-
-        Raises
-        ------
-        LockstepError
-            If the store cannot be reached.
-        """
-        uri = os.environ.get("MLFLOW_TRACKING_URI")
+        """Open the store: `MLFLOW_TRACKING_URI`, or a SQLite file in the main checkout."""
+        self.uri = os.environ.get("MLFLOW_TRACKING_URI", "")
         location = None
-        if not uri:
-            uri = f"sqlite:///{paths.home() / 'mlflow.db'}"
+        if not self.uri:
+            self.uri = f"sqlite:///{paths.home() / 'mlflow.db'}"
             # Absolute: experiments may run in another folder, and so may the UI.
             location = (paths.home() / "mlartifacts" / workload).as_uri()
-        try:
-            self.client = MlflowClient(uri)
+        with self._in_one_line(), self._alone():
+            self.client = MlflowClient(self.uri)
             found = self.client.get_experiment_by_name(workload)
-            self.experiment = (
-                found.experiment_id
-                if found is not None
-                else self.client.create_experiment(workload, artifact_location=location)
-            )
-        except MlflowException as error:
-            reason = str(error).splitlines()[0]
-            raise LockstepError(f"MLflow at {uri}: {reason}; see MLFLOW_TRACKING_URI") from None
+            if found is None:
+                self.experiment = self.client.create_experiment(workload, location)
+            elif found.lifecycle_stage == LifecycleStage.ACTIVE:
+                self.experiment = found.experiment_id
+            else:
+                raise LockstepError(
+                    f"MLflow at {self.uri}: experiment {workload!r} is deleted; `mlflow "
+                    f"experiments restore --experiment-id {found.experiment_id}` brings it back"
+                )
 
     @contextmanager
-    def training(
-        self, fingerprint: str, params: Mapping[str, Any]
-    ) -> Iterator[Callable[[int, Row], None]]:
-        """The run of a training while it goes on; gives `log(step, {name: value})`."""
-        run = self._training_run(fingerprint, params)
-        run_id = run.info.run_id
-        written = self._written_steps(run_id)
-        self.client.set_terminated(run_id, "RUNNING")
+    def training(self, fingerprint: str, params: Mapping[str, Any]) -> Iterator[Log]:
+        """The run of a training while it goes on; gives `log(step, {name: value})`.
+
+        A store that fails on the way does not end the training: stderr says so, and the rows
+        are written when the training is recorded next.
+        """
+        with self._in_one_line():
+            run_id = self._training_run(fingerprint, params)
+            self.client.update_run(run_id, status="RUNNING")
+            written = self._written_steps(run_id)
 
         def log(step: int, values: Row) -> None:
-            self._log_rows(run_id, [(step, values)], written)
+            try:
+                with self._in_one_line():
+                    self._log_rows(run_id, [(step, values)], written)
+            except LockstepError as error:
+                print(f"step {step} is not in MLflow: {error}", file=sys.stderr)
 
         try:
             yield log
         except BaseException as error:
-            killed = isinstance(error, KeyboardInterrupt | SystemExit)
-            self.client.set_terminated(run_id, "KILLED" if killed else "FAILED")
+            stopped = isinstance(error, Stopped | KeyboardInterrupt | SystemExit)
+            with self._in_one_line():
+                self.client.set_terminated(run_id, "KILLED" if stopped else "FAILED")
             raise
-        self.client.set_terminated(run_id, "FINISHED")
+        with self._in_one_line():
+            self.client.set_terminated(run_id, "FINISHED")
 
     def record_training(
         self, fingerprint: str, params: Mapping[str, Any], history: History, metrics: Row
     ) -> str:
         """A finished training from what it left on disk; gives the run's id."""
-        run_id = self._training_run(fingerprint, params).info.run_id
         rows = [
             (int(row["step"]), {key: value for key, value in row.items() if key != "step"})
             for row in (*history.train, *history.validation)
         ]
-        self._log_rows(run_id, rows, self._written_steps(run_id))
-        self._log_metrics(run_id, metrics)
-        self.client.set_terminated(run_id, "FINISHED")
+        with self._in_one_line():
+            run_id = self._training_run(fingerprint, params)
+            self._log_rows(run_id, rows, self._written_steps(run_id))
+            self._log_metrics(run_id, metrics)
+            self._finish(run_id)
         return run_id
 
     def record_evaluation(
@@ -109,21 +122,21 @@ class Tracking:
 
         The training's run shows the metrics and pictures too, those of its latest evaluation.
         """
-        summary = (
+        name = (
             f"{params['sample.sampler']} {params['sample.steps']} "
             f"guidance={params['sample.guidance_scale']:g}"
         )
-        child = self._find_or_create(
-            "evaluation", fingerprint, summary, params, {MLFLOW_PARENT_RUN_ID: training_run}
-        ).info.run_id
-        for run_id in (child, training_run):
-            self._log_metrics(run_id, metrics)
-            for path in pictures:
-                self.client.log_artifact(run_id, str(path), "pictures")
-        self.client.set_terminated(child, "FINISHED")
+        with self._in_one_line():
+            parent = {MLFLOW_PARENT_RUN_ID: training_run}
+            child = self._find_or_create("evaluation", fingerprint, name, params, parent)
+            for run_id in (child, training_run):
+                self._log_metrics(run_id, metrics)
+                for path in pictures:
+                    self.client.log_artifact(run_id, str(path), "pictures")
+            self._finish(child)
         return child
 
-    def _training_run(self, fingerprint: str, params: Mapping[str, Any]) -> Run:
+    def _training_run(self, fingerprint: str, params: Mapping[str, Any]) -> str:
         experiment = os.environ.get("DVC_EXP_NAME")
         summary = f"lr={params['train.lr']:g} steps={params['train.steps']}"
         name = f"{experiment}: {summary}" if experiment else summary
@@ -136,26 +149,33 @@ class Tracking:
         name: str,
         params: Mapping[str, Any],
         tags: Mapping[str, str],
-    ) -> Run:
-        found = self.client.search_runs(
-            [self.experiment],
-            f"tags.`{FINGERPRINT}` = '{fingerprint}' and tags.`{KIND}` = '{kind}'",
-            max_results=1,
-        )
-        if found:
-            return found[0]
-        about = {FINGERPRINT: fingerprint, KIND: kind, **_provenance(), **tags}
-        run = self.client.create_run(self.experiment, tags=about, run_name=name)
-        self.client.log_batch(
-            run.info.run_id, params=[Param(key, str(value)) for key, value in params.items()]
-        )
-        return run
+    ) -> str:
+        """The id of the run; it has the params, also if it was once cut off before it got them."""
+        with self._alone():
+            found = self.client.search_runs(
+                [self.experiment],
+                f"tags.`{FINGERPRINT}` = '{fingerprint}' and tags.`{KIND}` = '{kind}'",
+                max_results=1,
+            )
+            if found:
+                run = found[0]
+            else:
+                about = {FINGERPRINT: fingerprint, KIND: kind, **_provenance(), **tags}
+                run = self.client.create_run(self.experiment, tags=about, run_name=name)
+            missing = [
+                Param(key, json.dumps(value))
+                for key, value in params.items()
+                if key not in run.data.params
+            ]
+            for start in range(0, len(missing), _PARAMS):
+                self.client.log_batch(run.info.run_id, params=missing[start : start + _PARAMS])
+        run_id: str = run.info.run_id
+        return run_id
 
     def _written_steps(self, run_id: str) -> dict[str, set[int]]:
-        metrics = ("loss", "lr", "val_loss")
         return {
             name: {point.step for point in self.client.get_metric_history(run_id, name)}
-            for name in metrics
+            for name in _CURVES
         }
 
     def _log_rows(
@@ -168,10 +188,10 @@ class Tracking:
             for name, value in values.items()
             if step not in written[name]
         ]
+        for start in range(0, len(new), _METRICS):
+            self.client.log_batch(run_id, metrics=new[start : start + _METRICS])
         for metric in new:
             written[metric.key].add(metric.step)
-        for start in range(0, len(new), 1000):  # the store's limit for one batch
-            self.client.log_batch(run_id, metrics=new[start : start + 1000])
 
     def _log_metrics(self, run_id: str, metrics: Row) -> None:
         """Final figures, each once: one that stands there already with that value is left."""
@@ -180,6 +200,27 @@ class Tracking:
         new = [Metric(k, v, now, 0) for k, v in metrics.items() if current.get(k) != v]
         if new:
             self.client.log_batch(run_id, metrics=new)
+
+    def _finish(self, run_id: str) -> None:
+        """End a run, unless it has ended: its duration is a figure too."""
+        if self.client.get_run(run_id).info.status != "FINISHED":
+            self.client.set_terminated(run_id, "FINISHED")
+
+    @contextmanager
+    def _in_one_line(self) -> Iterator[None]:
+        try:
+            yield
+        except (MlflowException, SQLAlchemyError, OSError) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise LockstepError(
+                f"MLflow at {self.uri}: {reason}; is MLFLOW_TRACKING_URI right?"
+            ) from None
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Look and create as one act: parallel experiments must not both create a run."""
+        with exclusive(paths.scratch() / "mlflow.lock"):
+            yield
 
 
 def _provenance() -> dict[str, str]:

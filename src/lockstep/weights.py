@@ -16,6 +16,16 @@ def save_weights(module: nn.Module, path: Path) -> None:
     save_file({name: tensor.contiguous() for name, tensor in module.state_dict().items()}, path)
 
 
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file. Raises `LockstepError` if it is missing or damaged."""
+    try:
+        return load_file(path)
+    except FileNotFoundError:
+        raise LockstepError(f"{path}: missing; `dvc checkout` restores it") from None
+    except SafetensorError as error:
+        raise LockstepError(f"{path}: damaged ({error}); `dvc checkout` restores it") from None
+
+
 def load_weights(module: nn.Module, path: Path) -> None:
     """Fill `module` from a safetensors file; keys and shapes must agree exactly.
 
@@ -24,12 +34,7 @@ def load_weights(module: nn.Module, path: Path) -> None:
     LockstepError
         If the file is missing or damaged, or one line that says what differs.
     """
-    try:
-        found = load_file(path)
-    except FileNotFoundError:
-        raise LockstepError(f"{path}: missing; `dvc checkout` restores it") from None
-    except SafetensorError as error:
-        raise LockstepError(f"{path}: damaged ({error}); `dvc checkout` restores it") from None
+    found = read_tensors(path)
     expected = module.state_dict()
     if difference := _difference(expected, found):
         raise LockstepError(f"{path}: not this model's weights: {difference}")

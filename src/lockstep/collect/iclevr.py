@@ -29,11 +29,12 @@ NEW_TEST_SIZES = (2,) * 12 + (3,) * 20
 
 def _pictures_folder(folder: Path, train: dict[str, list[str]]) -> Path:
     """The official archive unpacks to `iclevr/`, some mirrors to `images/` or beside the JSON."""
-    first = next(iter(train))
     for candidate in (folder / "images", folder / "iclevr", folder):
-        if (candidate / first).is_file():
+        if any((candidate / name).is_file() for name in train):
             return candidate
-    raise LockstepError(f"{folder}: no picture {first} in it, nor in its images/ or iclevr/")
+    raise LockstepError(
+        f"{folder}: none of train.json's pictures is in it, nor in its images/ or iclevr/"
+    )
 
 
 Progress = Callable[[Iterable[Any], int], Iterable[Any]]
@@ -54,11 +55,11 @@ def import_folder(source: Path, out: Path, size: int, progress: Progress) -> Non
     def bring(name: str) -> str | None:
         try:
             Image.fromarray(read_rgb(pictures / name, size)).save(out / "images" / name)
-        except LockstepError:
+        except (LockstepError, ValueError):  # ValueError: a name that is no picture's
             return name
         return None
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(_cores()) as pool:
         outcomes = progress(pool.map(bring, labels.train), len(labels.train))
         bad = [name for name in outcomes if name is not None]
     if bad:
@@ -74,7 +75,8 @@ def render(
     The combinations in `new_test.json` occur in no picture, not even as a part of one.
     """
     objects = {f"{colour} {shape}": i for i, (shape, colour) in enumerate(_catalogue())}
-    rng = np.random.default_rng([seed, 0])
+    # A stream of its own: scene i is drawn from (seed, i).
+    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(1,)))
     new_test = _draw_sets(NEW_TEST_SIZES, rng, list(objects))
     forbidden = _supersets({frozenset(names) for names in new_test}, list(objects))
     (out / "images").mkdir()
@@ -88,13 +90,18 @@ def render(
         folder=out / "images",
     )
     # "spawn": a forked child of a process that has used threads may hang.
-    with multiprocessing.get_context("spawn").Pool() as pool:
+    with multiprocessing.get_context("spawn").Pool(_cores()) as pool:
         drawn = list(progress(pool.imap(task, range(scenes), chunksize=16), scenes))
     train = {name: names for pictures in drawn for name, names in pictures}
 
     seen = iter(_shuffled([list(pictures[-1][1]) for pictures in drawn], rng))
     labels = Labels(objects, train, _test_sets(seen), new_test)
     labels.write(out)
+
+
+def _cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0))
 
 
 def _catalogue() -> Iterator[tuple[str, str]]:

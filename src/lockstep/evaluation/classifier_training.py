@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,10 +11,11 @@ import torch.nn.functional as F
 
 from lockstep import device as hardware
 from lockstep.dataset import Dataset
+from lockstep.errors import LockstepError
 from lockstep.evaluation.accuracy import top_k_accuracy
 from lockstep.evaluation.classifier import Classifier, scores
 from lockstep.params import Judge
-from lockstep.pictures import to_tensor
+from lockstep.pixels import to_tensor
 from lockstep.training.learning_rate import factor
 
 
@@ -21,13 +23,23 @@ def train(
     data: Dataset,
     settings: Judge,
     precision: hardware.Precision,
-    progress: Callable[[Iterable[int], int], Iterable[int]],
+    progress: Callable[[Iterable[Any], int], Iterable[Any]],
 ) -> Classifier:
     """An evaluator from the data set's `judge_train` pictures, which no generator sees.
 
     AdamW, warm-up and half a cosine; a binary cross-entropy for each label.
+
+    Raises
+    ------
+    LockstepError
+        If there are fewer pictures than a batch has.
     """
     positions = data.indices("judge_train")
+    if len(positions) < settings.batch_size:
+        raise LockstepError(
+            f"dataset.judge: leaves {len(positions)} pictures to train the evaluator on, fewer "
+            f"than judge.batch_size ({settings.batch_size}); raise it"
+        )
     device = hardware.device()
     with torch.random.fork_rng():
         torch.manual_seed(settings.seed)
@@ -40,13 +52,17 @@ def train(
     optimizer = torch.optim.AdamW(
         model.parameters(), settings.lr, weight_decay=settings.weight_decay, fused=True
     )
-    # A batch of one picture has no variance for the batch norms; a short last one is left out.
-    per_epoch = max(1, len(positions) // settings.batch_size)
+    # Whole batches only: the batch norms of a short last one would see too few pictures.
+    per_epoch = len(positions) // settings.batch_size
     steps = settings.epochs * per_epoch
-    for step in progress(range(steps), steps):
-        epoch, batch = divmod(step, per_epoch)
-        order = np.random.default_rng([settings.seed, epoch]).permutation(positions)
-        chosen = order[batch * settings.batch_size : (batch + 1) * settings.batch_size]
+    random = np.random.default_rng(settings.seed)
+    epochs = (random.permutation(positions) for _ in range(settings.epochs))
+    batches = (
+        order[batch * settings.batch_size : (batch + 1) * settings.batch_size]
+        for order in epochs
+        for batch in range(per_epoch)
+    )
+    for step, chosen in enumerate(progress(batches, steps)):
         pictures = to_tensor(data.pictures[chosen]).to(device)
         target = torch.from_numpy(data.conditions[chosen]).float().to(device)
         rate = factor(step, steps=steps, warmup=min(100, steps // 10), decay="cosine")

@@ -6,13 +6,10 @@ They live in a scratch folder named by the training's fingerprint, one folder a 
 
 from __future__ import annotations
 
-import fcntl
 import json
 import re
 import shutil
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +18,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from lockstep import atomic
-from lockstep.errors import LockstepError
 
 _NAME = re.compile(r"step-(\d{9})$")
 KEEP = 2
+_FINISHED = "finished"
 
 
 class Checkpoints:
@@ -56,9 +53,13 @@ class Checkpoints:
             return int(path.name.removeprefix("step-")), state, history
         return None
 
-    def clear(self) -> None:
-        """Delete all: the training's outputs are written."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+    def finish(self) -> None:
+        """Mark the training as finished: its outputs are written.
+
+        The last checkpoint stays for now: should its outputs be lost before DVC has stored them,
+        the same command has them back at once. `remove_finished` frees the space.
+        """
+        (self.folder / _FINISHED).touch()
 
     def _found(self) -> list[Path]:
         """Newest first."""
@@ -68,21 +69,8 @@ class Checkpoints:
         return sorted(whole, reverse=True)
 
 
-@contextmanager
-def exclusive(lock: Path) -> Iterator[None]:
-    """Hold `lock` against other processes; it is freed even if this one is killed.
-
-    Raises
-    ------
-    LockstepError
-        If another process holds it: the same training is already running.
-    """
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with lock.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise LockstepError(
-                f"{lock}: the same training is running in another process; wait for it or end it"
-            ) from None
-        yield
+def remove_finished(scratch: Path, but: Path) -> None:
+    """Delete the checkpoints of the finished trainings in `scratch`, save those in `but`."""
+    for marker in scratch.glob(f"*/{_FINISHED}"):
+        if marker.parent != but:
+            shutil.rmtree(marker.parent, ignore_errors=True)

@@ -3,7 +3,16 @@
 import math
 from typing import Literal
 
+from lockstep.params import Train
+
 Decay = Literal["constant", "linear", "cosine"]
+
+
+def at(step: int, settings: Train) -> float:
+    """The learning rate at `step` (0 .. settings.steps - 1)."""
+    return settings.lr * factor(
+        step, steps=settings.steps, warmup=settings.warmup_steps, decay=settings.lr_schedule
+    )
 
 
 def factor(step: int, *, steps: int, warmup: int, decay: Decay) -> float:

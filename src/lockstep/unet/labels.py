@@ -26,6 +26,10 @@ class LabelEmbedding(nn.Module):
                 raise ValueError(f"LabelEmbedding's {name} is {value}: give 1 or more")
         self.linear_1 = nn.Linear(labels, width)
         self.linear_2 = nn.Linear(width, width)
+        # A label's column is its embedding, and begins as torch begins embeddings: N(0, 1). From
+        # a linear layer's own beginning the labels would drown beside the timestep for long.
+        nn.init.normal_(self.linear_1.weight)
+        nn.init.normal_(self.linear_2.weight, std=width**-0.5)
 
     def forward(self, labels: Tensor) -> Tensor:
         """Multi-hot float (B, labels), 1 where an image has a label and 0 elsewhere -> (B, width).
