@@ -291,12 +291,12 @@ def parse(document: dict[str, Any], workload: str, path: Path = Path("params.yam
     for name, kind in SECTIONS.items():
         shared = _mapping(path, name, document.get(name))
         overrides = _mapping(path, f"{workload}.{name}", own.get(name))
-        try:
-            values[name] = kind(**{**shared, **overrides})
-        except ValidationError as error:
-            key = str(error.errors()[0]["loc"][0])
-            prefix = f"{workload}.{name}" if key in overrides else name
-            raise _one_line(error, path, prefix) from None
+        # The shared values on their own too: an override must not hide a mistake in them.
+        for prefix, merged in ((name, shared), (f"{workload}.{name}", {**shared, **overrides})):
+            try:
+                values[name] = kind(**merged)
+            except ValidationError as error:
+                raise _one_line(error, path, prefix) from None
     params = Params(workload=workload, **values)
     _check_combinations(params, path)
     return params
