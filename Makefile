@@ -2,7 +2,7 @@
 # make test   the tests
 # make lint   ruff and mypy
 # make ui     MLflow's web page over the runs
-# make clean  remove what the pipeline made (DVC's cache stays) and the environment
+# make clean  remove the outputs, checkpoints and environment (DVC's cache and MLflow's store stay)
 
 PYTHON ?= python3.11
 BIN := .venv/bin
@@ -33,7 +33,7 @@ lint: env
 	mypy
 
 ui: env
-	mlflow ui --backend-store-uri sqlite:///$(CURDIR)/mlflow.db
+	mlflow ui --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}"
 
 clean:
 	rm -rf .venv .scratch data judges models samples plots

@@ -70,7 +70,8 @@ def test_what_is_saved_comes_back(tmp_path: Path) -> None:
     classifier.save(model, tmp_path)
     pictures = torch.rand(2, 3, 64, 64)
     loaded = classifier.load(tmp_path, 24)
-    assert torch.equal(classifier.scores(loaded, pictures), classifier.scores(model, pictures))
+    found, expected = classifier.scores(loaded, pictures), classifier.scores(model, pictures)
+    assert torch.allclose(found, expected, atol=1e-6)  # another memory format, other roundings
 
 
 def test_it_learns_colours_and_repeats_to_the_bit(tmp_path: Path) -> None:

@@ -47,7 +47,8 @@ def test_presets_are_listed_and_printed(run) -> None:
     assert out.strip().endswith("evaluate@iclevr")
     assert "-S ++iclevr.model.channels=[16,16] -S" in out
     status, _, err = run("preset", "nothing")
-    assert (status, err[:32]) == (1, "error: unknown preset 'nothing'; ")
+    assert status == 1
+    assert err.startswith("error: unknown preset 'nothing'; choose from")
 
 
 def test_add_writes_path_and_hash_and_keeps_the_comments(run, tmp_path: Path) -> None:

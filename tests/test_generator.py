@@ -84,7 +84,7 @@ def test_damage_is_said(saved) -> None:
     with pytest.raises(LockstepError, match=r"model.json: damaged"):
         generator.load(folder, "ema")
     (folder / "model.json").unlink()
-    with pytest.raises(LockstepError, match=r"model.json: no trained model here"):
+    with pytest.raises(LockstepError, match=r"model.json: missing; `dvc repro`"):
         generator.load(folder, "ema")
 
 

@@ -84,7 +84,7 @@ def test_given_objects_are_placed_in_order() -> None:
 def test_items_do_not_touch(scenes: list[Scene]) -> None:
     def reach(item: Item) -> float:
         corner = math.sqrt(2) if item.shape == "cube" else 1.0
-        return item.half * corner
+        return item.radius * corner
 
     for scene in scenes:
         for i, item in enumerate(scene.items):
@@ -203,6 +203,7 @@ def test_supersampling_keeps_the_picture(supersample: int) -> None:
 
 
 def test_a_prefix_changes_the_picture_only_around_the_new_item() -> None:
+    far_pixels = 0
     for scene in SCENES[:15]:
         pictures = draw([scene.prefix(k) for k in range(4)]).astype(int)
         for k, (item, place) in enumerate(zip(scene.items, places(scene), strict=True)):
@@ -212,9 +213,10 @@ def test_a_prefix_changes_the_picture_only_around_the_new_item() -> None:
             rows, columns = (np.indices((64, 64)) + 0.5) / 64
             reach = 5 * item.half / (place.depth * 2 * FIELD)
             far = np.hypot(columns - place.u, rows - place.v) > reach
-            assert far.any()
+            far_pixels += far.sum()
             assert not (changed & far).any()
             assert changed[new].mean() > 0.95
+    assert far_pixels > 64 * 64, "the radius covers nearly every picture: this tests nothing"
 
 
 @pytest.mark.parametrize("scenes", [SCENES, MIXED])

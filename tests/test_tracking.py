@@ -166,7 +166,7 @@ def test_the_users_store_is_respected(
     with Tracking("iclevr").training("f" * 64, PARAMS):
         pass
     assert (tmp_path / "elsewhere.db").exists()
-    assert not (tmp_path / "mlflow.db").exists()
+    assert store.get_experiment_by_name("iclevr") is None
 
 
 def test_a_store_out_of_reach_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

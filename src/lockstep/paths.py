@@ -22,22 +22,27 @@ def scratch() -> Path:
 
 
 def collected(workload: str) -> Path:
+    """Pictures with their label files."""
     return Path("data/collected") / workload
 
 
 def dataset(workload: str) -> Path:
+    """The packed arrays, and the label files that sampling and evaluation need."""
     return Path("data/dataset") / workload
 
 
 def judge(workload: str) -> Path:
+    """The evaluator."""
     return Path("judges") / workload
 
 
 def model(workload: str) -> Path:
+    """The trained generator."""
     return Path("models") / workload
 
 
 def samples(workload: str) -> Path:
+    """The drawn pictures."""
     return Path("samples") / workload
 
 
@@ -47,8 +52,10 @@ def drawn(samples: Path, number: int, seed: int) -> Path:
 
 
 def metrics(workload: str, stage: str) -> Path:
+    """A stage's figures: small, in git."""
     return Path("metrics") / workload / f"{stage}.json"
 
 
 def plots(workload: str, stage: str) -> Path:
+    """A stage's curves and grids."""
     return Path("plots") / workload / stage
