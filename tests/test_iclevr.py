@@ -13,7 +13,7 @@ from PIL import Image
 
 from lockstep.collect import iclevr
 from lockstep.errors import LockstepError
-from lockstep.labels import multi_hot, read_labels
+from lockstep.labels import multi_hot, read_labels, scene_of
 
 OBJECTS = {
     f"{colour} {shape}": i
@@ -126,6 +126,20 @@ def test_multi_hot() -> None:
     hot = multi_hot([["gray cube"], ["yellow cylinder", "red cube"]], OBJECTS)
     assert hot.shape == (2, 24)
     assert [list(np.flatnonzero(row)) for row in hot] == [[0], [1, 23]]
+
+
+OFFICIAL = Path(__file__).resolve().parents[2] / "shared" / "iclevr"
+
+
+@pytest.mark.skipif(not OFFICIAL.is_dir(), reason="the official label files are not beside us")
+def test_the_official_label_files_are_read() -> None:
+    labels = read_labels(OFFICIAL)
+    assert labels.objects == OBJECTS
+    assert len(labels.train) == 3 * 6003
+    assert len({scene_of(name) for name in labels.train}) == 6003
+    # The rendered files have as many sets of each size.
+    assert sorted(map(len, labels.test)) == sorted(iclevr.TEST_SIZES)
+    assert sorted(map(len, labels.new_test)) == sorted(iclevr.NEW_TEST_SIZES)
 
 
 @pytest.fixture(scope="module")
