@@ -50,6 +50,29 @@ def test_nothing_to_train_on_is_refused(tmp_path: Path) -> None:
         )
 
 
+def test_no_pictures_at_all_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(LockstepError, match="dataset: no pictures were collected; collect some"):
+        dataset.pack(tmp_path, iter([]), CONDITIONS[:0], SPLIT[:0], {}, mirrorable=True)
+
+
+@pytest.mark.parametrize("how", ["in place", "replaced"])
+def test_a_folder_that_is_written_to_is_noticed(tmp_path: Path, how: str) -> None:
+    dataset.pack(tmp_path, iter(PICTURES), CONDITIONS, SPLIT, {}, mirrorable=True)
+    found = dataset.open_dataset(tmp_path)
+    assert found.mirrorable
+    found.check_unchanged()
+    path = tmp_path / "conditions.npy"
+    if how == "in place":
+        with path.open("r+b") as file:
+            file.seek(130)
+            file.write(b"\1")
+    else:
+        (tmp_path / "new").write_bytes(path.read_bytes())
+        (tmp_path / "new").replace(path)
+    with pytest.raises(LockstepError, match="changed while it was read; `dvc repro` begins again"):
+        found.check_unchanged()
+
+
 def test_a_damaged_folder_is_refused(tmp_path: Path) -> None:
     dataset.pack(tmp_path, iter(PICTURES), CONDITIONS, SPLIT, {}, mirrorable=False)
     (tmp_path / "split.npy").unlink()

@@ -209,6 +209,8 @@ def test_a_repro_that_was_killed_ends_in_the_same_bytes(project: Project, tmp_pa
 
 
 def test_two_processes_share_each_stage(project: Project) -> None:
+    # Else the finished training would be taken: its fingerprint leaves out the processes.
+    shutil.rmtree(project.root / ".scratch")
     before = json.loads((project.root / "metrics/iclevr/train.json").read_text())
     changes = [f"{stage}.processes=2" for stage in ("train", "sample", "evaluate")]
     done = project.dvc("exp", "run", *(part for change in changes for part in ("-S", change)))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
 import time
@@ -38,6 +39,7 @@ from sqlalchemy.exc import SQLAlchemyError  # noqa: E402
 
 FINGERPRINT = "lockstep.fingerprint"
 KIND = "lockstep.kind"
+_GRIDS = "samples"
 _CURVES = ("loss", "lr", "val_loss")
 # The store's limits for one batch.
 _METRICS, _PARAMS = 1000, 100
@@ -73,7 +75,7 @@ class Tracking:
         with self._in_one_line():
             run_id = self._training_run(fingerprint, params)
             self.client.update_run(run_id, status="RUNNING")
-            live = Live(self, run_id, self._written_steps(run_id))
+            live = Live(self, run_id, self._written_steps(run_id), self._shown_steps(run_id))
         try:
             yield live
         except BaseException as error:
@@ -167,6 +169,11 @@ class Tracking:
             for name in _CURVES
         }
 
+    def _shown_steps(self, run_id: str) -> set[int]:
+        files = [file.path for file in self.client.list_artifacts(run_id, "images")]
+        found = [re.match(rf"images/{_GRIDS}\+step\+(\d+)\+", path) for path in files]
+        return {int(match[1]) for match in found if match}
+
     def _log_rows(
         self, run_id: str, rows: list[tuple[int, Row]], written: dict[str, set[int]]
     ) -> None:
@@ -219,10 +226,13 @@ class Live:
     written when the training is recorded next.
     """
 
-    def __init__(self, tracking: Tracking, run_id: str, written: dict[str, set[int]]) -> None:
+    def __init__(
+        self, tracking: Tracking, run_id: str, written: dict[str, set[int]], shown: set[int]
+    ) -> None:
         self._tracking = tracking
         self._run_id = run_id
         self._written = written
+        self._shown = shown
 
     def log(self, step: int, values: Row) -> None:
         """A row of the history, unless it stands there already."""
@@ -230,9 +240,12 @@ class Live:
             self._tracking._log_rows(self._run_id, [(step, values)], self._written)
 
     def show(self, step: int, picture: NDArray[np.uint8]) -> None:
-        """A picture (H, W, 3) of this step; MLflow's page shows them side by side by step."""
+        """A grid (H, W, 3) of this step, unless there is one; MLflow shows them side by side."""
+        if step in self._shown:
+            return
         with self._not_fatal(step):
-            self._tracking.client.log_image(self._run_id, picture, key="samples", step=step)
+            self._tracking.client.log_image(self._run_id, picture, key=_GRIDS, step=step)
+            self._shown.add(step)
 
     @contextmanager
     def _not_fatal(self, step: int) -> Iterator[None]:

@@ -44,7 +44,7 @@ def share_gradients(model: Generator) -> nn.Module:
     """What to call for a prediction whose gradients all processes will share."""
     if distributed.size() == 1 or isinstance(model, FSDPModule):
         return model
-    return DistributedDataParallel(model, broadcast_buffers=False, gradient_as_bucket_view=True)
+    return DistributedDataParallel(model, gradient_as_bucket_view=True)
 
 
 def sharing(network: nn.Module, share: bool) -> AbstractContextManager[None]:
