@@ -115,7 +115,6 @@ def _handler(
                 asked[host, self.path] += 1
                 number = asked[host, self.path]
             wrong = trouble(host, self.path, number) or Trouble()
-            time.sleep(wrong.wait)
             cookies = {
                 name: morsel.value
                 for name, morsel in SimpleCookie(self.headers.get("Cookie", "")).items()
@@ -125,6 +124,7 @@ def _handler(
             )
             with lock:
                 log.append(Request(host, self.path, answer.status))
+            time.sleep(wrong.wait)
             with suppress(ConnectionError):
                 self._send(answer, wrong)
 
