@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -36,6 +37,13 @@ def _all_different(values: tuple[int, ...]) -> tuple[int, ...]:
     return values
 
 
+def _is_day(value: str) -> str:
+    date.fromisoformat(value)
+    return value
+
+
+Day = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\d$"), AfterValidator(_is_day)]
+
 _STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
@@ -47,6 +55,35 @@ class Scenes:
     size: Positive
     seed: Count
     supersample: Annotated[int, Field(ge=1, le=8)]
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Crawl:
+    """Which articles of which board; days are in Taipei, and both of them are in."""
+
+    source: Annotated[str, Field(pattern=r"^(replica|https?://[^/\s@]+)$")]
+    board: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
+    start: Day
+    end: Day
+    min_pushes: Annotated[int, Field(ge=-100, le=100)] | None
+    replies: bool
+    delay: NonNegative
+    tries: Positive
+    replica_articles: Positive
+    replica_seed: Count
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Download:
+    """How pictures are fetched, and what is too much."""
+
+    workers: Positive
+    per_host: Positive
+    tries: Positive
+    seconds: PositiveFloat
+    max_bytes: Positive
+    max_pixels: Positive
+    max_failed_fraction: Annotated[float, Field(ge=0, le=1)]
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -170,6 +207,8 @@ class Params:
     source: str
     source_sha256: str | None
     scenes: Scenes
+    crawl: Crawl
+    download: Download
     dataset: Dataset
     judge: Judge
     model: Model
@@ -199,6 +238,8 @@ class Params:
 
 SECTIONS: dict[str, type] = {
     "scenes": Scenes,
+    "crawl": Crawl,
+    "download": Download,
     "dataset": Dataset,
     "judge": Judge,
     "model": Model,
@@ -313,6 +354,10 @@ def _check_combinations(params: Params, path: Path) -> None:
         raise LockstepError(
             f"{where}: scenes.size: {params.scenes.size} is not a multiple of {multiple}, as "
             "model.patch and the number of model.channels want; change one of them"
+        )
+    if params.crawl.start > params.crawl.end:
+        raise LockstepError(
+            f"{where}: crawl.start: {params.crawl.start} is after crawl.end ({params.crawl.end})"
         )
     try:
         params.diffusion.noise_schedule()

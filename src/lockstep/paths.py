@@ -21,6 +21,16 @@ def scratch() -> Path:
     return home() / ".scratch"
 
 
+def crawled(workload: str) -> Path:
+    """What articles say, and the addresses of the pictures that they name."""
+    return Path("data/crawled") / workload
+
+
+def downloaded(workload: str) -> Path:
+    """Pictures as they came, and the manifest."""
+    return Path("data/downloaded") / workload
+
+
 def collected(workload: str) -> Path:
     """Pictures with their label files."""
     return Path("data/collected") / workload
