@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import os
 import random
-import signal
 import subprocess
 import sys
 import time
@@ -68,7 +67,7 @@ def run_killed(what: str, served: Served, folder: Path, total: int) -> None:
             while len(served.log) < moment and process.poll() is None:
                 time.sleep(0.001)
             time.sleep(chance.random() * 0.01)
-            os.kill(process.pid, signal.SIGKILL)
+            process.kill()
         time.sleep(0.05)  # The server may still be busy with what was under way.
         kills.append((len(served.log), recorded(folder / f"{what}.db")))
     subprocess.run(command, env=environment, check=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import socket
 import threading
@@ -95,6 +96,15 @@ def test_too_much_is_not_read_to_its_end() -> None:
     with serving() as served, pytest.raises(Failed) as caught:
         ask(served.port, limits=Limits(5.0, 1000))
     assert (caught.value.reason, caught.value.transient) == ("larger than 1000 bytes", False)
+
+
+def test_what_is_packed_counts_as_it_unpacks() -> None:
+    packed = Page(200, gzip.compress(bytes(10**7)), {"Content-Encoding": "gzip"})
+    with (
+        serve(lambda host, target, cookies: packed) as served,
+        pytest.raises(Failed, match="larger than 10000 bytes"),
+    ):
+        ask(served.port)
 
 
 @pytest.mark.parametrize(
