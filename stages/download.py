@@ -5,7 +5,7 @@ from lockstep import atomic, fingerprint, paths, records
 from lockstep.collect import replica, source
 from lockstep.collect.download.download import Settings, download
 from lockstep.collect.journal import journal
-from lockstep.collect.ptt import output
+from lockstep.collect.listing import IMAGES
 from lockstep.collect.web.get import Limits
 from lockstep.lock import exclusive
 from lockstep.params import Params
@@ -26,7 +26,7 @@ def main(params: Params) -> None:
         atomic.folder(paths.downloaded(params.workload)) as out,
     ):
         download(
-            crawled / output.IMAGES,
+            crawled / IMAGES,
             out,
             scratch / work,
             outcomes,

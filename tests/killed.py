@@ -9,6 +9,7 @@ from pathlib import Path
 from lockstep import atomic
 from lockstep.collect.download.download import Settings, download
 from lockstep.collect.journal import journal
+from lockstep.collect.listing import IMAGES
 from lockstep.collect.ptt import output
 from lockstep.collect.ptt.client import Client
 from lockstep.collect.ptt.crawl import Wanted, crawl
@@ -42,7 +43,7 @@ def run_download(
     """Into `folder/downloaded`."""
     with journal(folder / "download.db") as outcomes, atomic.folder(folder / "downloaded") as out:
         download(
-            images or folder / "crawled" / output.IMAGES,
+            images or folder / "crawled" / IMAGES,
             out,
             folder / "scratch",
             outcomes,

@@ -11,7 +11,7 @@ import pytest
 
 from drawings import drawing
 from lockstep.collect.journal import Journal, journal
-from lockstep.collect.listing import read_lines, read_list
+from lockstep.collect.listing import IMAGES, read_lines, read_list
 from lockstep.collect.ptt import output
 from lockstep.collect.ptt.client import Client
 from lockstep.collect.ptt.crawl import Article, Wanted, crawl
@@ -226,8 +226,8 @@ def test_the_files_say_what_was_found_each_picture_once(tmp_path: Path, pages: J
     lines = list(read_lines(tmp_path / output.ARTICLES))
     assert list(lines[0]) == ["id", "title", "author", "time", "pushes", "url", "albums"]
     assert [line["id"] for line in lines] == [article.id for article in articles]
-    images = json.loads((tmp_path / output.IMAGES).read_text("utf-8"))
-    assert images == list(read_list(tmp_path / output.IMAGES))
+    images = json.loads((tmp_path / IMAGES).read_text("utf-8"))
+    assert images == list(read_list(tmp_path / IMAGES))
     named = [
         (image["address"], by["article"], by["place"])
         for image in images

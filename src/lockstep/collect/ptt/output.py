@@ -15,12 +15,11 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from lockstep.collect.listing import write_lines, write_list
+from lockstep.collect.listing import IMAGES, write_lines, write_list
 from lockstep.collect.ptt.crawl import Article
 from lockstep.errors import LockstepError
 
 ARTICLES = "articles.jsonl"
-IMAGES = "images.json"
 
 _FIELDS = ("id", "title", "author", "time", "pushes", "url", "albums")
 
