@@ -175,7 +175,7 @@ def _figures(rng: np.random.Generator, kind: str, width: int, height: int) -> It
     low, high = (0.03, 0.055) if kind == "tiny" else (0.175, 0.25)
     scale = side * float(rng.uniform(low, high))
     if kind == "tiny":
-        scale = min(scale, 38.0)
+        scale = min(scale, 34.0)
     x = width * 0.5 + float(rng.uniform(-1, 1)) * (width * 0.5 - 1.35 * scale) * 0.5
     y = 2.15 * scale + float(rng.uniform(0, 1)) * max(height * 0.92 - 3.9 * scale, 0) * 0.55
     why = {"portrait": "kept", "tiny": "small"}.get(kind, kind)
