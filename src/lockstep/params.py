@@ -87,6 +87,22 @@ class Download:
 
 
 @dataclass(frozen=True, config=_STRICT)
+class Crop:
+    """How faces are looked for, and which of them are kept; lengths in the picture's pixels."""
+
+    detector: Literal["hog", "cnn"]
+    megapixels: PositiveFloat
+    size: Positive
+    min_box: NonNegative
+    max_slope: NonNegative
+    eye_ratio: Annotated[tuple[NonNegative, NonNegative], Field(strict=False)]
+    nose: Annotated[tuple[float, float], Field(strict=False)]
+    max_outside: Annotated[float, Field(ge=0, le=1)]
+    min_sharpness: NonNegative
+    duplicate_bits: Annotated[int, Field(ge=0, le=256)]
+
+
+@dataclass(frozen=True, config=_STRICT)
 class Dataset:
     """The shares of the scenes that are held out."""
 
@@ -209,6 +225,7 @@ class Params:
     scenes: Scenes
     crawl: Crawl
     download: Download
+    crop: Crop
     dataset: Dataset
     judge: Judge
     model: Model
@@ -240,6 +257,7 @@ SECTIONS: dict[str, type] = {
     "scenes": Scenes,
     "crawl": Crawl,
     "download": Download,
+    "crop": Crop,
     "dataset": Dataset,
     "judge": Judge,
     "model": Model,
@@ -359,6 +377,10 @@ def _check_combinations(params: Params, path: Path) -> None:
         raise LockstepError(
             f"{where}: crawl.start: {params.crawl.start} is after crawl.end ({params.crawl.end})"
         )
+    for name in ("eye_ratio", "nose"):
+        low, high = getattr(params.crop, name)
+        if low >= high:
+            raise LockstepError(f"{where}: crop.{name}: {[low, high]} is empty; swap the two")
     try:
         params.diffusion.noise_schedule()
     except ValueError as error:

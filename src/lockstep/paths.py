@@ -9,6 +9,7 @@ from pathlib import Path
 
 PARAMS = Path("params.yaml")
 CHECKED = Path("data/params.checked")
+EXCLUDE = Path("exclude.txt")
 
 
 def home() -> Path:
