@@ -2,7 +2,14 @@
 
 import this_tree  # noqa: F401
 from lockstep import atomic, dataset, paths, records
-from lockstep.labels import PROMPT_FILES, multi_hot, read_labels, scene_of, write_labels
+from lockstep.labels import (
+    PROMPT_FILES,
+    multi_hot,
+    read_labels,
+    scene_of,
+    speaks_of_sides,
+    write_labels,
+)
 from lockstep.params import Params
 from lockstep.pictures import read_rgb
 from lockstep.stage import progress, run
@@ -26,6 +33,7 @@ def main(params: Params) -> None:
             multi_hot([labels.train[name] for name in names], labels.objects),
             split,
             {**records.read(collected / "collected.json"), **params.values("dataset")},
+            mirrorable=not speaks_of_sides(labels.objects),
         )
         for name in ("objects", *PROMPT_FILES):
             write_labels(out, name, getattr(labels, name))

@@ -6,7 +6,7 @@ from statistics import fmean, stdev
 import torch
 
 import this_tree  # noqa: F401
-from lockstep import atomic, paths, records
+from lockstep import distributed, paths, records
 from lockstep.device import make_deterministic
 from lockstep.evaluation import accuracy, classifier
 from lockstep.labels import PROMPT_FILES, multi_hot, read_objects, read_prompts
@@ -42,10 +42,10 @@ def main(params: Params) -> None:
     for name in PROMPT_FILES:
         values = figures[f"accuracy_{name}"]
         metrics[f"accuracy_{name}_sd"] = stdev(values) if len(values) > 1 else 0.0
-    with atomic.file(paths.metrics(params.workload, "evaluate")) as file:
-        records.write(file, metrics)
-    record(params.workload)
+    if distributed.is_main():
+        records.write(paths.metrics(params.workload, "evaluate"), metrics)
+        record(params.workload)
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, processes=lambda params: params.evaluate.processes)

@@ -25,8 +25,8 @@ def main(params: Params) -> None:
     with atomic.folder(paths.judge(params.workload)) as out:
         classifier.save(model, out)
         records.write(out / "judge.json", params.values("judge"))
-    with atomic.file(paths.metrics(params.workload, "judge")) as file:
-        records.write(file, {} if accuracy is None else {"evaluator_accuracy": accuracy})
+    metrics = {} if accuracy is None else {"evaluator_accuracy": accuracy}
+    records.write(paths.metrics(params.workload, "judge"), metrics)
 
 
 if __name__ == "__main__":

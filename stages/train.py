@@ -1,7 +1,19 @@
 """Train the generator; killed, the same command goes on from its last checkpoint."""
 
+from contextlib import ExitStack
+
 import this_tree  # noqa: F401
-from lockstep import atomic, fingerprint, generator, history, paths, records
+from lockstep import (
+    atomic,
+    content,
+    distributed,
+    fingerprint,
+    generator,
+    history,
+    paths,
+    preview,
+    records,
+)
 from lockstep.dataset import open_dataset
 from lockstep.device import resolve_precision
 from lockstep.lock import exclusive
@@ -14,6 +26,10 @@ from lockstep.training.checkpoint import Checkpoints, remove_finished
 
 def main(params: Params) -> None:
     data = open_dataset(paths.dataset(params.workload))
+    params = params.with_steps(len(data.indices("train")))
+    if params.train.init_from is not None:
+        given = paths.home() / params.train.init_from
+        content.verify(given, params.train.init_from_sha256, "train.init_from")
     precision = resolve_precision(params.train.precision, "train.precision")
     identity = fingerprint.of_training(params, data.digest, precision)
     description = generator.Description(
@@ -27,24 +43,38 @@ def main(params: Params) -> None:
         params={
             **data.params,
             "threads": params.threads,
-            **params.values("model", "diffusion", "train"),
+            **params.deciding("model", "diffusion", "train"),
         },
     )
     scratch = paths.scratch() / "train"
-    checkpoints = Checkpoints(scratch / identity)
-    with (
-        exclusive(scratch / f"{identity}.lock", "the same training is running"),
-        Tracking(params.workload).training(identity, description.params) as log,
-    ):
-        remove_finished(scratch, but=checkpoints.folder)
-        trained = loop.train(params, data, precision, checkpoints, log)
+    checkpoints = Checkpoints(scratch / identity, params.keep_checkpoints)
+    with ExitStack() as stack:
+        live = None
+        if distributed.is_main():
+            lock = scratch / f"{identity}.lock"
+            stack.enter_context(exclusive(lock, "the same training is running"))
+            live = stack.enter_context(
+                Tracking(params.workload).training(identity, description.params)
+            )
+            remove_finished(scratch, but=checkpoints.folder)
+
+        def show(step: int, model: generator.Generator) -> None:
+            picture = preview.draw(model, description, params, data)
+            if live is not None:
+                live.show(step, picture)
+
+        log = None if live is None else live.log
+        trained = loop.train(params, data, precision, checkpoints, log, show)
+        weights = trained.weights()
+        if not distributed.is_main():
+            return
         with atomic.folder(paths.model(params.workload)) as out:
-            generator.save(out, description, ema=trained.average, last=trained.model)
+            generator.save(out, description, weights)
+            checkpoints.copy_weights(loop.kept(params, trained), out)
         history.write(paths.plots(params.workload, "train"), trained.history)
-        with atomic.file(paths.metrics(params.workload, "train")) as file:
-            records.write(file, history.summary(trained.history))
+        records.write(paths.metrics(params.workload, "train"), history.summary(trained.history))
         checkpoints.finish()
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, processes=lambda params: params.train.processes)

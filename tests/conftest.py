@@ -21,14 +21,23 @@ class Project:
 
     root: Path
 
-    def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run a command in it, with this interpreter's environment first in the path."""
+    def environment(self) -> dict[str, str]:
+        """With this interpreter's environment first in the path."""
         environment = {k: v for k, v in os.environ.items() if not k.startswith(OURS)}
         environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
         environment["PYTHONPATH"] = str(self.root / "src")
         environment["DVC_SITE_CACHE_DIR"] = str(self.root.parent / "dvc-site-cache")
+        return environment
+
+    def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run a command in it."""
         done = subprocess.run(
-            command, cwd=self.root, env=environment, text=True, capture_output=True, check=False
+            command,
+            cwd=self.root,
+            env=self.environment(),
+            text=True,
+            capture_output=True,
+            check=False,
         )
         if check and done.returncode != 0:
             pytest.fail(f"{' '.join(command)}\n{done.stdout}\n{done.stderr}")

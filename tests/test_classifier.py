@@ -81,7 +81,9 @@ def test_it_learns_colours_and_repeats_to_the_bit(tmp_path: Path) -> None:
     pictures[np.arange(240), 8:24, 8:24, colour] += 150
     split = np.where(np.arange(240) < 200, 2, 3).astype(np.uint8)
     split[:8] = 0
-    dataset.pack(tmp_path, iter(pictures), np.eye(3, dtype=np.uint8)[colour], split, {})
+    dataset.pack(
+        tmp_path, iter(pictures), np.eye(3, dtype=np.uint8)[colour], split, {}, mirrorable=False
+    )
     data = dataset.open_dataset(tmp_path)
     committed = params.load("iclevr", ROOT / "params.yaml").judge
     settings = dataclasses.replace(committed, epochs=6, batch_size=16)
@@ -99,7 +101,7 @@ def test_it_learns_colours_and_repeats_to_the_bit(tmp_path: Path) -> None:
 def test_too_few_pictures_for_a_batch_are_refused(tmp_path: Path) -> None:
     pictures = np.zeros((3, 32, 32, 3), np.uint8)
     split = np.array([0, 2, 2], np.uint8)
-    dataset.pack(tmp_path, iter(pictures), np.eye(3, dtype=np.uint8), split, {})
+    dataset.pack(tmp_path, iter(pictures), np.eye(3, dtype=np.uint8), split, {}, mirrorable=False)
     settings = params.load("iclevr", ROOT / "params.yaml").judge
     with pytest.raises(LockstepError, match=r"dataset.judge: leaves 2 pictures"):
         classifier_training.train(

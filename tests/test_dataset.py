@@ -17,7 +17,7 @@ SPLIT = np.array([0, 0, 0, 1, 1, 2, 2, 2, 3], np.uint8)
 
 
 def test_what_goes_in_comes_out_mapped(tmp_path: Path) -> None:
-    summary = dataset.pack(tmp_path, iter(PICTURES), CONDITIONS, SPLIT, {})
+    summary = dataset.pack(tmp_path, iter(PICTURES), CONDITIONS, SPLIT, {}, mirrorable=False)
     found = dataset.open_dataset(tmp_path)
     assert isinstance(found.pictures, np.memmap)
     assert np.array_equal(found.pictures, PICTURES)
@@ -28,25 +28,53 @@ def test_what_goes_in_comes_out_mapped(tmp_path: Path) -> None:
 
 
 def test_the_digest_sees_one_pixel(tmp_path: Path) -> None:
-    first = dataset.pack(tmp_path, iter(PICTURES), CONDITIONS, SPLIT, {})
+    first = dataset.pack(tmp_path, iter(PICTURES), CONDITIONS, SPLIT, {}, mirrorable=False)
     other = PICTURES.copy()
     other[4, 3, 2, 1] ^= 1
-    assert dataset.pack(tmp_path, iter(other), CONDITIONS, SPLIT, {})["digest"] != first["digest"]
+    assert (
+        dataset.pack(tmp_path, iter(other), CONDITIONS, SPLIT, {}, mirrorable=False)["digest"]
+        != first["digest"]
+    )
 
 
 def test_pictures_of_two_sizes_are_refused(tmp_path: Path) -> None:
     mixed = [PICTURES[0], np.zeros((4, 4, 3), np.uint8)]
     with pytest.raises(LockstepError, match="pictures of"):
-        dataset.pack(tmp_path, iter(mixed), CONDITIONS[:2], SPLIT[:2], {})
+        dataset.pack(tmp_path, iter(mixed), CONDITIONS[:2], SPLIT[:2], {}, mirrorable=False)
 
 
 def test_nothing_to_train_on_is_refused(tmp_path: Path) -> None:
     with pytest.raises(LockstepError, match="no picture is left to train on"):
-        dataset.pack(tmp_path, iter(PICTURES), CONDITIONS, np.full(9, 1, np.uint8), {})
+        dataset.pack(
+            tmp_path, iter(PICTURES), CONDITIONS, np.full(9, 1, np.uint8), {}, mirrorable=False
+        )
+
+
+def test_no_pictures_at_all_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(LockstepError, match="dataset: no pictures were collected; collect some"):
+        dataset.pack(tmp_path, iter([]), CONDITIONS[:0], SPLIT[:0], {}, mirrorable=True)
+
+
+@pytest.mark.parametrize("how", ["in place", "replaced"])
+def test_a_folder_that_is_written_to_is_noticed(tmp_path: Path, how: str) -> None:
+    dataset.pack(tmp_path, iter(PICTURES), CONDITIONS, SPLIT, {}, mirrorable=True)
+    found = dataset.open_dataset(tmp_path)
+    assert found.mirrorable
+    found.check_unchanged()
+    path = tmp_path / "conditions.npy"
+    if how == "in place":
+        with path.open("r+b") as file:
+            file.seek(130)
+            file.write(b"\1")
+    else:
+        (tmp_path / "new").write_bytes(path.read_bytes())
+        (tmp_path / "new").replace(path)
+    with pytest.raises(LockstepError, match="changed while it was read; `dvc repro` begins again"):
+        found.check_unchanged()
 
 
 def test_a_damaged_folder_is_refused(tmp_path: Path) -> None:
-    dataset.pack(tmp_path, iter(PICTURES), CONDITIONS, SPLIT, {})
+    dataset.pack(tmp_path, iter(PICTURES), CONDITIONS, SPLIT, {}, mirrorable=False)
     (tmp_path / "split.npy").unlink()
     with pytest.raises(LockstepError, match="not a whole data set"):
         dataset.open_dataset(tmp_path)

@@ -25,6 +25,7 @@ HOUSEKEEPING = {
         "lock.py",
         "params.py",
         "paths.py",
+        "preview.py",
         "recording.py",
         "stage.py",
         "tracking.py",

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from lockstep import generator
+from lockstep.device import place
 from lockstep.errors import LockstepError
 from lockstep.generator import Description, Generator
 from lockstep.params import Sample
@@ -28,8 +29,9 @@ def saved(tmp_path: Path) -> tuple[Path, Generator, Description]:
         fingerprint="0" * 64,
         params=params.values("model"),
     )
-    model = description.build().eval()
-    generator.save(tmp_path, description, ema=model, last=model)
+    model = place(description.build()).eval()
+    weights = model.state_dict()
+    generator.save(tmp_path, description, {"ema": weights, "last": weights})
     return tmp_path, model, description
 
 
@@ -37,7 +39,7 @@ def settings(**changes: object) -> Sample:
     values = {
         "weights": "ema", "sampler": "ddim", "steps": 4, "spacing": "trailing", "eta": 0.0,
         "variance": "fixed_small", "clip": 1.0, "guidance_scale": 2.0, "guidance_interval": None,
-        "batch_size": 3, "strip": 4, **changes,
+        "batch_size": 3, "strip": 4, "processes": 1, **changes,
     }  # fmt: skip
     return Sample(**values)  # type: ignore[arg-type]
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from lockstep.collect import iclevr
 from lockstep.errors import LockstepError
-from lockstep.labels import multi_hot, read_labels, scene_of
+from lockstep.labels import multi_hot, read_labels, scene_of, speaks_of_sides
 
 OBJECTS = {
     f"{colour} {shape}": i
@@ -177,3 +177,16 @@ def test_test_sets_occur_and_new_test_sets_never_do(rendered: Path) -> None:
 def test_too_few_scenes_are_refused(tmp_path: Path) -> None:
     with pytest.raises(LockstepError, match=r"scenes.count: too few scenes"):
         iclevr.render(tmp_path, scenes=5, seed=0, size=32, supersample=1, progress=quiet)
+
+
+@pytest.mark.parametrize(
+    ("names", "speaks"),
+    [
+        (["red cube", "blue sphere"], False),
+        (["cube on the Left"], True),
+        (["right of a sphere"], True),
+        (["bright cube", "leftover"], False),
+    ],
+)
+def test_words_that_a_mirror_turns_round(names: list[str], speaks: bool) -> None:
+    assert speaks_of_sides(names) is speaks

@@ -90,6 +90,39 @@ def test_what_is_no_float_stays_what_it_was(text: str) -> None:
         (changed(diffusion__beta_end=2.0), "params.yaml (iclevr): diffusion: "),
         (changed(train__warmup_steps=10**6), "params.yaml (iclevr): train.warmup_steps: 1000000"),
         (changed(iclevr__source_sha256="12"), "params.yaml: iclevr.source_sha256: "),
+        (changed(train__epochs=3), "params.yaml (iclevr): train.steps and train.epochs are both g"),
+        (changed(train__steps=None), "params.yaml (iclevr): train.steps and train.epochs are both"),
+        (
+            changed(train__accumulation=17),
+            "params.yaml (iclevr): train.batch_size: 16 is less than",
+        ),
+        (changed(train__processes=32), "params.yaml (iclevr): train.batch_size: 16 is less than"),
+        (changed(train__snapshots=[9999]), "params.yaml (iclevr): train.snapshots: 9999 is above"),
+        (
+            changed(train__ema_sigma_rel=[0.5]),
+            "params.yaml: train.ema_sigma_rel.0: input should be",
+        ),
+        (changed(train__optimizer="sgd"), "params.yaml: train.optimizer: input should be 'adamw'"),
+        (
+            changed(sample__weights="middle"),
+            "params.yaml: sample.weights: value error, must be ema",
+        ),
+        (
+            changed(sample__weights=500),
+            "params.yaml (iclevr): sample.weights: 500 is none of what ",
+        ),
+        (
+            changed(sample__weights="ema_0.1"),
+            "params.yaml (iclevr): sample.weights: ema_0.1 is none",
+        ),
+        (
+            changed(train__ema_decay=None),
+            "params.yaml (iclevr): sample.weights: ema is none of what",
+        ),
+        (
+            changed(sample__weights="best", dataset__validation=0.0),
+            "params.yaml (iclevr): sample.weights: best is none of what train keeps (ema, last)",
+        ),
     ],
 )
 def test_bad_values_are_named_in_one_line(document: dict, message: str) -> None:
@@ -123,6 +156,46 @@ def test_values_are_as_json_has_them() -> None:
     official = dataclasses.replace(found, source="folder", source_sha256="0" * 64)
     assert official.origin()["source_sha256"] == "0" * 64
     assert "scenes.count" not in official.origin()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"sample__weights": "best"},
+        {"sample__weights": 700, "train__snapshots": [700]},
+        {"sample__weights": "ema_0.05", "train__ema_sigma_rel": [0.05, 0.1]},
+    ],
+)
+def test_all_weights_that_training_keeps_can_be_sampled(changes: dict) -> None:
+    weights = changes["sample__weights"]
+    assert params.parse(changed(**changes), "iclevr").sample.weights == weights
+
+
+def test_epochs_become_steps_and_are_then_the_same_training() -> None:
+    found = params.parse(
+        changed(train__steps=None, train__epochs=3, train__warmup_steps=2), "iclevr"
+    ).with_steps(101)
+    assert found.train.steps == 19  # 303 pictures in batches of 16, the last one not full
+    same = params.parse(changed(train__steps=19, train__warmup_steps=2), "iclevr")
+    assert found == same.with_steps(5)
+
+
+def test_too_few_steps_are_seen_once_the_pictures_are_counted() -> None:
+    found = params.parse(changed(train__steps=None, train__epochs=1), "iclevr")
+    with pytest.raises(LockstepError, match=r"1 epochs of 32 pictures: train.warmup_steps: 100 is"):
+        found.with_steps(32)
+
+
+def test_what_only_spreads_the_work_decides_nothing() -> None:
+    one = params.load("iclevr", COMMITTED)
+    document = changed(
+        train__processes=2, train__parallel="fsdp", train__init_from="elsewhere/x.safetensors"
+    )
+    two = params.parse(document, "iclevr")
+    assert one.deciding("train") == two.deciding("train")
+    assert one.values("train") != two.values("train")
+    sampled = params.parse(changed(train__init_from_sha256="0" * 64), "iclevr")
+    assert sampled.deciding("train") != one.deciding("train")
 
 
 def readme_changes() -> list[str]:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import signal
+import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -159,6 +163,62 @@ def test_a_mistake_in_params_is_one_line_and_costs_nothing(
     assert line.startswith(f"error: {message}"), line
     assert ran(done.stdout) == ["check"]
     assert outputs(project) == before
+
+
+def kill_in_training(project: Project, after: int) -> None:
+    """`dvc repro`, and SIGKILL for it and all its children, some checkpoints later."""
+    child = subprocess.Popen(
+        ["dvc", "repro"],
+        cwd=project.root,
+        env=project.environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    scratch = project.root / ".scratch/train"
+    deadline = time.monotonic() + 120
+    while not any(
+        int(path.name.removeprefix("step-")) >= after for path in scratch.glob("*/step-*")
+    ):
+        assert child.poll() is None, "it ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    os.killpg(child.pid, signal.SIGKILL)
+    assert child.wait() == -signal.SIGKILL
+
+
+def test_a_repro_that_was_killed_ends_in_the_same_bytes(project: Project, tmp_path: Path) -> None:
+    project.set(checkpoint_every="1")
+    path = project.root / "params.yaml"
+    document = yaml.safe_load(path.read_text("utf-8"))
+    document["iclevr"]["train"]["seed"] = 5
+    document["iclevr"]["train"]["steps"] = 60
+    path.write_text(yaml.safe_dump(document, sort_keys=False), "utf-8")
+    quiet = Project(tmp_path / "quiet")
+    shutil.copytree(project.root, quiet.root, symlinks=True)
+    quiet.dvc("repro")
+    # Before the next one trains: the finished training's checkpoint, and others' are still there.
+    shutil.rmtree(project.root / ".scratch")
+    for after in (7, 30):
+        kill_in_training(project, after)
+    resumed = project.dvc("repro")
+    assert re.search(r"train iclevr:.* [3-5]\d/60", resumed.stderr), "it began anew"
+    assert lock(project) == lock(quiet)
+    (run,) = runs(project, "training")
+    assert run.info.status == "FINISHED"
+
+
+def test_two_processes_share_each_stage(project: Project) -> None:
+    # Else the finished training would be taken: its fingerprint leaves out the processes.
+    shutil.rmtree(project.root / ".scratch")
+    before = json.loads((project.root / "metrics/iclevr/train.json").read_text())
+    changes = [f"{stage}.processes=2" for stage in ("train", "sample", "evaluate")]
+    done = project.dvc("exp", "run", *(part for change in changes for part in ("-S", change)))
+    assert ran(done.stdout)[-3:] == ["train@iclevr", "sample@iclevr", "evaluate@iclevr"]
+    after = json.loads((project.root / "metrics/iclevr/train.json").read_text())
+    # bf16, each process with half of the batch: other roundings, the same training.
+    assert after == pytest.approx(before, rel=0.02)
+    assert len(list((project.root / "samples/iclevr/images/test").iterdir())) == 32
 
 
 def outputs(project: Project) -> set[str]:

@@ -16,7 +16,7 @@ from mlflow.exceptions import MlflowException
 
 from lockstep.errors import LockstepError, Stopped
 from lockstep.history import History
-from lockstep.pictures import write_png
+from lockstep.pictures import read_rgb, write_png
 from lockstep.tracking import Tracking
 from tiny import ROOT
 
@@ -42,18 +42,18 @@ def test_a_training_is_followed_live_and_resumed_in_the_same_run(
     store: MlflowClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DVC_EXP_NAME", "vocal-kiwi")
-    with pytest.raises(RuntimeError), Tracking("iclevr").training("f" * 64, PARAMS) as log:
-        log(5, {"loss": 0.5, "lr": 1e-3})
+    with pytest.raises(RuntimeError), Tracking("iclevr").training("f" * 64, PARAMS) as live:
+        live.log(5, {"loss": 0.5, "lr": 1e-3})
         (run,) = runs(store, "training")
         assert run.info.status == "RUNNING"
         assert run.data.metrics["loss"] == 0.5
-        log(10, {"loss": 0.4, "lr": 1e-3})
+        live.log(10, {"loss": 0.4, "lr": 1e-3})
         raise RuntimeError
     (run,) = runs(store, "training")
     assert run.info.status == "FAILED"
-    with Tracking("iclevr").training("f" * 64, PARAMS) as log:
-        log(10, {"loss": 0.4, "lr": 1e-3})  # again, from the checkpoint at step 5
-        log(15, {"loss": 0.3, "lr": 1e-3})
+    with Tracking("iclevr").training("f" * 64, PARAMS) as live:
+        live.log(10, {"loss": 0.4, "lr": 1e-3})  # again, from the checkpoint at step 5
+        live.log(15, {"loss": 0.3, "lr": 1e-3})
     (run,) = runs(store, "training")
     assert run.info.status == "FINISHED"
     assert run.data.tags["dvc.exp_name"] == "vocal-kiwi"
@@ -99,6 +99,21 @@ def test_a_finished_run_keeps_its_end(store: MlflowClient) -> None:
     Tracking("iclevr").record_training("f" * 64, PARAMS, History(), {"loss": 0.5})
     (after,) = runs(store, "training")
     assert after.info.end_time == before.info.end_time
+
+
+def test_grids_stand_beside_each_other_by_step(store: MlflowClient, tmp_path: Path) -> None:
+    grids = {step: np.full((8, 16, 3), step, np.uint8) for step in (100, 200)}
+    for _ in range(2):  # a resumed training draws some of them again
+        with Tracking("iclevr").training("f" * 64, PARAMS) as live:
+            for step, grid in grids.items():
+                live.show(step, grid)
+    (run,) = runs(store, "training")
+    files = [item.path for item in store.list_artifacts(run.info.run_id, "images")]
+    for step, grid in grids.items():
+        (name,) = [
+            path for path in files if f"samples+step+{step}+" in path and path.endswith(".png")
+        ]
+        assert np.array_equal(read_rgb(Path(store.download_artifacts(run.info.run_id, name))), grid)
 
 
 def test_a_stop_on_request_is_no_failure(store: MlflowClient) -> None:
@@ -147,11 +162,11 @@ def test_a_store_that_fails_on_the_way_does_not_end_the_training(
     def away(*_: object, **__: object) -> None:
         raise MlflowException("database is locked")
 
-    with Tracking("iclevr").training("f" * 64, PARAMS) as log:
+    with Tracking("iclevr").training("f" * 64, PARAMS) as live:
         with monkeypatch.context() as cut:
             cut.setattr(MlflowClient, "log_batch", away)
-            log(5, {"loss": 0.5})
-        log(10, {"loss": 0.4})
+            live.log(5, {"loss": 0.5})
+        live.log(10, {"loss": 0.4})
     assert "step 5 is not in MLflow: MLflow at" in capsys.readouterr().err
     history = History([{"step": 5, "loss": 0.5}, {"step": 10, "loss": 0.4}])
     run = Tracking("iclevr").record_training("f" * 64, PARAMS, history, {})

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from lockstep import dataset, params
 from lockstep.dataset import Dataset
 from lockstep.params import Params
+from lockstep.training.state import State
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -25,7 +27,7 @@ def tiny_dataset(folder: Path, count: int = 40) -> Dataset:
     split = np.zeros(count, np.uint8)
     split[: count // 5] = 1
     folder.mkdir(parents=True, exist_ok=True)
-    dataset.pack(folder, iter(pictures), conditions, split, {})
+    dataset.pack(folder, iter(pictures), conditions, split, {}, mirrorable=True)
     return dataset.open_dataset(folder)
 
 
@@ -57,3 +59,15 @@ def tiny_params(**train: Any) -> Params:
         model=model,
         train=dataclasses.replace(committed.train, **settings),
     )
+
+
+def weights_of(state: State, *names: str) -> dict[str, torch.Tensor]:
+    """The weights of some averages, or `last`; of all, with their names before, by default."""
+    weights = state.weights()
+    if len(names) == 1:
+        return weights[names[0]]
+    return {f"{n}.{k}": v for n in (names or weights) for k, v in weights[n].items()}
+
+
+def same_bytes(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)

@@ -46,6 +46,7 @@ def main() -> None:
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--steps", type=int, help="default: sample.steps")
     command.add_argument("--guidance", type=float, help="default: sample.guidance_scale")
+    command.add_argument("--weights", type=_weights, help="default: sample.weights")
     command.add_argument("--out", type=_png, default=Path("sample.png"), help="a PNG file")
     command.set_defaults(run=_sample)
 
@@ -64,6 +65,10 @@ def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) == 0:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
     return int(text)
+
+
+def _weights(text: str) -> str | int:
+    return int(text) if text.isdecimal() else text
 
 
 def _png(text: str) -> Path:
@@ -114,7 +119,11 @@ def _sample(arguments: argparse.Namespace) -> None:
     from lockstep.pixels import to_bytes
     from lockstep.sampling import sample
 
-    changes = {"steps": arguments.steps, "guidance_scale": arguments.guidance}
+    changes = {
+        "steps": arguments.steps,
+        "guidance_scale": arguments.guidance,
+        "weights": arguments.weights,
+    }
     document = parameters.read(paths.PARAMS)
     for name, value in changes.items():
         if value is not None:

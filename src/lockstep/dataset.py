@@ -1,8 +1,8 @@
 """Packed pictures with their conditions and splits: memory-mapped, so that size costs no memory.
 
 A packed folder has `pictures.npy` (N, H, W, 3) uint8, `conditions.npy` (N, C) uint8, `split.npy`
-(N,) uint8 (an index into `SPLITS`) and `dataset.json` (counts, the SHA-256 of the arrays, the
-parameters that decided them).
+(N,) uint8 (an index into `SPLITS`) and `dataset.json` (counts, the SHA-256 of the arrays, whether
+the conditions still hold of a mirrored picture, the parameters that decided them).
 """
 
 from __future__ import annotations
@@ -26,17 +26,31 @@ _ARRAYS = ("pictures", "conditions", "split")
 
 @dataclass(frozen=True)
 class Dataset:
-    """An open packed folder. `pictures` stays on disk; index it to read."""
+    """An open packed folder. `pictures` stays on disk; index it to read.
 
+    `mirrorable` says whether the conditions still hold of a mirrored picture.
+    """
+
+    folder: Path
     pictures: NDArray[np.uint8]
     conditions: NDArray[np.uint8]
     split: NDArray[np.uint8]
     digest: str
+    mirrorable: bool
     params: dict[str, Any]
+    stamp: tuple[Any, ...]
 
     def indices(self, split: str) -> NDArray[np.int64]:
         """Positions of a split's pictures, in ascending order."""
         return np.flatnonzero(self.split == SPLITS.index(split))
+
+    def check_unchanged(self) -> None:
+        """Raises `LockstepError` if the folder was written to since it was opened."""
+        if _stamp(self.folder) != self.stamp:
+            raise LockstepError(
+                f"{self.folder}: changed while it was read; `dvc repro` begins again with what is "
+                "there now"
+            )
 
 
 def split_of_groups(
@@ -65,10 +79,13 @@ def pack(
     conditions: NDArray[np.uint8],
     split: NDArray[np.uint8],
     params: dict[str, Any],
+    *,
+    mirrorable: bool,
 ) -> dict[str, Any]:
     """Write a packed folder from a stream of (H, W, 3) pictures; gives `dataset.json`.
 
-    `params` are the values that decided the data; they are kept in `dataset.json`.
+    `params` are the values that decided the data, and `mirrorable` says whether the conditions
+    still hold of a mirrored picture; both are kept in `dataset.json`.
 
     Raises
     ------
@@ -77,7 +94,8 @@ def pack(
     """
     count = len(conditions)
     stream = iter(pictures)
-    first = next(stream)
+    if (first := next(stream, None)) is None:
+        raise LockstepError("dataset: no pictures were collected; collect some")
     packed = np.lib.format.open_memmap(
         out / "pictures.npy", mode="w+", dtype=np.uint8, shape=(count, *first.shape)
     )
@@ -92,7 +110,13 @@ def pack(
     counts = {name: int((split == code).sum()) for code, name in enumerate(SPLITS)}
     if counts["train"] == 0:
         raise LockstepError("dataset: no picture is left to train on; collect more")
-    summary = {"pictures": count, **counts, "digest": _digest(out), "params": params}
+    summary = {
+        "pictures": count,
+        **counts,
+        "digest": _digest(out),
+        "mirrorable": mirrorable,
+        "params": params,
+    }
     records.write(out / "dataset.json", summary)
     return summary
 
@@ -108,8 +132,16 @@ def _digest(folder: Path) -> str:
 def open_dataset(folder: Path) -> Dataset:
     """Map a packed folder. Raises `LockstepError` if it is missing or incomplete."""
     try:
+        stamp = _stamp(folder)
         arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS}
     except (OSError, ValueError) as error:
         raise LockstepError(f"{folder}: not a whole data set ({error}); `dvc repro`") from None
     summary = records.read(folder / "dataset.json")
-    return Dataset(**arrays, digest=summary["digest"], params=summary["params"])
+    about = {key: summary[key] for key in ("digest", "mirrorable", "params")}
+    return Dataset(folder=folder, **arrays, **about, stamp=stamp)
+
+
+def _stamp(folder: Path) -> tuple[Any, ...]:
+    """What changes when somebody writes to the arrays."""
+    files = [(folder / f"{name}.npy").stat() for name in _ARRAYS]
+    return tuple((file.st_ino, file.st_size, file.st_mtime_ns) for file in files)

@@ -8,9 +8,11 @@ from typing import Literal, TypeVar
 import torch
 from torch import nn
 
+from lockstep import distributed
 from lockstep.errors import LockstepError
 
-Precision = Literal["fp32", "bf16"]
+Precision = Literal["fp32", "bf16", "fp16"]
+_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 M = TypeVar("M", bound=nn.Module)
 
 
@@ -31,7 +33,7 @@ def _fast_bf16() -> bool:
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
-def resolve_precision(wanted: Literal["auto", "fp32", "bf16"], key: str) -> Precision:
+def resolve_precision(wanted: Literal["auto"] | Precision, key: str) -> Precision:
     """`auto` is bf16 where the hardware multiplies it natively, else fp32.
 
     `key` is the parameter's name, for the message.
@@ -39,30 +41,34 @@ def resolve_precision(wanted: Literal["auto", "fp32", "bf16"], key: str) -> Prec
     Raises
     ------
     LockstepError
-        If bf16 is asked of a GPU that does not have it.
+        If the hardware does not have the precision asked for.
     """
     if wanted == "auto":
         return "bf16" if _fast_bf16() else "fp32"
     if wanted == "bf16" and torch.cuda.is_available() and not _fast_bf16():
-        raise LockstepError(f"{key}: this GPU has no bf16; set fp32 or auto")
+        raise LockstepError(f"{key}: this GPU has no bf16; set fp16, fp32 or auto")
+    if wanted == "fp16" and not torch.cuda.is_available():
+        raise LockstepError(f"{key}: fp16 wants a GPU, and there is none; set bf16, fp32 or auto")
     return wanted
 
 
 def autocast(precision: Precision) -> AbstractContextManager[None]:
-    """bf16 mixed precision (weights stay fp32), or nothing."""
+    """Mixed precision (weights stay fp32), or nothing for fp32."""
     if precision == "fp32":
         return nullcontext()
-    return torch.autocast(device().type, dtype=torch.bfloat16)
+    return torch.autocast(device().type, dtype=_DTYPES[precision])
 
 
 def make_deterministic(threads: int) -> None:
     """The same bytes on every run on one machine: fixed thread count, no racing algorithms.
 
-    The thread count is part of the result: sums are split by it.
+    The thread count is part of the result: sums are split by it. Processes that share a machine
+    share the threads. On a GPU fp32 is fp32: convolutions are not rounded to TF32.
     """
-    torch.set_num_threads(threads)
+    torch.set_num_threads(max(1, threads // distributed.size_here()))
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.allow_tf32 = False
     # A debugging aid that comes with the switch: it overwrites every fresh tensor with NaN, which
     # costs a tenth of a training step here and changes nothing that is read.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]

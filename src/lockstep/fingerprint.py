@@ -13,7 +13,16 @@ from lockstep.device import device
 from lockstep.params import Params
 
 # The code that decides the weights. A change anywhere in it is another training.
-_CODE = ("unet", "diffusion", "training", "generator.py", "dataset.py", "device.py", "pixels.py")
+_CODE = (
+    "unet",
+    "diffusion",
+    "training",
+    "distributed.py",
+    "generator.py",
+    "dataset.py",
+    "device.py",
+    "pixels.py",
+)
 
 
 def of(value: Any) -> str:
@@ -26,7 +35,7 @@ def of_training(params: Params, data_digest: str, precision: str) -> str:
     """From all that changes the result: parameters, data, code, libraries, device, precision."""
     return of(
         {
-            "params": params.values("model", "diffusion", "train"),
+            "params": params.deciding("model", "diffusion", "train"),
             "workload": params.workload,
             "threads": params.threads,
             "precision": precision,

@@ -1,13 +1,14 @@
 """The trained thing: a UNet with the embedding of its labels, saved and rebuilt from a folder.
 
-A model's folder has `ema.safetensors` and `last.safetensors` (weights) and `model.json` (all that
-is needed to rebuild and use it, and the fingerprint of the training that made it). Nothing in it
-is a pickle: loading never runs code.
+A model's folder has its weights (`ema.safetensors`, `last.safetensors` and others that training
+kept) and `model.json` (all that is needed to rebuild and use it, and the fingerprint of the
+training that made it). Nothing in it is a pickle: loading never runs code.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,13 +16,12 @@ from typing import Any, Literal
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 
+from lockstep import device as hardware
 from lockstep import records
 from lockstep.diffusion import NoiseSchedule
 from lockstep.errors import LockstepError
 from lockstep.unet import LabelEmbedding, UNet, UNetConfig
 from lockstep.weights import load_weights, save_weights
-
-Weights = Literal["ema", "last"]
 
 
 class Generator(nn.Module):
@@ -50,7 +50,7 @@ class Description:
     size: int
     schedule: NoiseSchedule
     prediction: Literal["epsilon", "v", "x0"]
-    precision: Literal["fp32", "bf16"]
+    precision: Literal["fp32", "bf16", "fp16"]
     fingerprint: str
     params: dict[str, Any]  # the effective values that made it, by dotted name
 
@@ -58,10 +58,12 @@ class Description:
         return Generator(self.unet, self.labels)
 
 
-def save(folder: Path, description: Description, **weights: Generator) -> None:
-    """Write a model's folder, one file a keyword (`ema`, `last`); it exists and is empty."""
-    for name, model in weights.items():
-        save_weights(model, folder / f"{name}.safetensors")
+def save(
+    folder: Path, description: Description, weights: Mapping[str, Mapping[str, Tensor]]
+) -> None:
+    """Write a model's folder, one file for each of `weights` by name; it exists and is empty."""
+    for name, tensors in weights.items():
+        save_weights(tensors, folder / f"{name}.safetensors")
     records.write(folder / "model.json", dataclasses.asdict(description))
 
 
@@ -76,9 +78,13 @@ def describe(folder: Path) -> Description:
         raise LockstepError(f"{path}: {key}: {first['msg']}; train again") from None
 
 
-def load(folder: Path, weights: Weights) -> tuple[Generator, Description]:
-    """The model of a folder, in evaluation mode. Raises `LockstepError` on damaged files."""
+def load(folder: Path, weights: str | int) -> tuple[Generator, Description]:
+    """The model of a folder on the device, with the `weights` of a name or of a step.
+
+    Raises `LockstepError` on missing or damaged files.
+    """
     description = describe(folder)
     model = description.build()
-    load_weights(model, folder / f"{weights}.safetensors")
-    return model.eval(), description
+    name = f"step_{weights}" if isinstance(weights, int) else weights
+    load_weights(model, folder / f"{name}.safetensors")
+    return hardware.place(model).eval(), description

@@ -54,6 +54,11 @@ def multi_hot(names: Iterable[Sequence[str]], objects: dict[str, int]) -> NDArra
     return hot
 
 
+def speaks_of_sides(objects: Iterable[str]) -> bool:
+    """Whether a label is about left or right, so that it is wrong of a mirrored picture."""
+    return any(word in ("left", "right") for name in objects for word in name.lower().split())
+
+
 def _read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text("utf-8"))

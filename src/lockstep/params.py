@@ -8,6 +8,7 @@ is a `LockstepError` of one line that names the key.
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from datetime import date
 from pathlib import Path
@@ -31,7 +32,7 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
-def _all_different(values: tuple[int, ...]) -> tuple[int, ...]:
+def _all_different(values: tuple[Any, ...]) -> tuple[Any, ...]:
     if len(set(values)) < len(values):
         raise ValueError("must be all different")
     return values
@@ -43,6 +44,13 @@ def _is_day(value: str) -> str:
 
 
 Day = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\d$"), AfterValidator(_is_day)]
+
+
+def _weights_name(value: str | int) -> str | int:
+    if isinstance(value, str) and not re.fullmatch(r"ema|best|last|ema_0\.\d+", value):
+        raise ValueError("must be ema, ema_<sigma_rel>, best, last or a step")
+    return value
+
 
 _STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -165,26 +173,46 @@ class Train:
     """Optimisation."""
 
     lr: PositiveFloat
-    steps: Positive
+    steps: Positive | None
+    epochs: Positive | None
     batch_size: Positive
+    accumulation: Positive
+    flip: bool
+    optimizer: Literal["adamw", "adam"]
     warmup_steps: Count
     lr_schedule: Literal["constant", "linear", "cosine"]
     weight_decay: NonNegative
     betas: Annotated[tuple[Fraction, Fraction], Field(strict=False)]
     max_grad_norm: PositiveFloat | None
-    ema_decay: Fraction
+    ema_decay: Fraction | None
+    ema_sigma_rel: Annotated[
+        tuple[Annotated[float, Field(gt=0, lt=0.28)], ...],
+        Field(strict=False),
+        AfterValidator(_all_different),
+    ]
     condition_dropout: Annotated[float, Field(ge=0, le=1)]
-    precision: Literal["auto", "fp32", "bf16"]
+    precision: Literal["auto", "fp32", "bf16", "fp16"]
+    compile: bool
     seed: Count
+    init_from: str | None
+    init_from_sha256: Sha256 | None
+    snapshots: Annotated[tuple[Positive, ...], Field(strict=False), AfterValidator(_all_different)]
     validate_every: Positive
     log_every: Positive
+    processes: Positive
+    parallel: Literal["ddp", "fsdp"]
+
+    def averages(self) -> tuple[str, ...]:
+        """The names of the averages of the weights; the first is the one that is validated."""
+        constant = () if self.ema_decay is None else ("ema",)
+        return (*constant, *(f"ema_{sigma_rel:g}" for sigma_rel in self.ema_sigma_rel))
 
 
 @dataclass(frozen=True, config=_STRICT)
 class Sample:
     """How pictures are drawn from the trained model."""
 
-    weights: Literal["ema", "last"]
+    weights: Annotated[str | Positive, AfterValidator(_weights_name)]
     sampler: Literal["ddpm", "ddim", "dpmpp_2m"]
     steps: Positive
     spacing: Literal["leading", "trailing", "linspace"]
@@ -202,6 +230,7 @@ class Sample:
     ]
     batch_size: Positive
     strip: Annotated[int, Field(ge=2)]
+    processes: Positive
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -211,6 +240,7 @@ class Evaluate:
     seeds: Annotated[
         tuple[Count, ...], Field(strict=False, min_length=1), AfterValidator(_all_different)
     ]
+    processes: Positive
 
 
 @dataclasses.dataclass(frozen=True)
@@ -220,6 +250,8 @@ class Params:
     workload: str
     threads: int
     checkpoint_every: int
+    keep_checkpoints: int
+    grid_every_epochs: int | None
     source: str
     source_sha256: str | None
     scenes: Scenes
@@ -241,6 +273,30 @@ class Params:
             for name in sections
             for key, value in dataclasses.asdict(getattr(self, name)).items()
         }
+
+    def deciding(self, *sections: str) -> dict[str, Any]:
+        """`values` without those that leave the result as it is, up to rounding at most.
+
+        `train.init_from` is where a file lies; what is in it has its hash beside it.
+        """
+        left_out = ("processes", "parallel", "init_from")
+        return {
+            key: value
+            for key, value in self.values(*sections).items()
+            if key.split(".")[1] not in left_out
+        }
+
+    def with_steps(self, pictures: int) -> Params:
+        """The same with `train.epochs` made `train.steps`, given how many pictures there are.
+
+        Raises `LockstepError` if the steps are too few for what is to happen at some of them.
+        """
+        if self.train.epochs is None:
+            return self
+        steps = math.ceil(self.train.epochs * pictures / self.train.batch_size)
+        train = dataclasses.replace(self.train, steps=steps, epochs=None)
+        _check_steps(train, f"{self.train.epochs} epochs of {pictures} pictures")
+        return dataclasses.replace(self, train=train)
 
     def origin(self) -> dict[str, Any]:
         """The values that decide the collected pictures."""
@@ -271,6 +327,8 @@ SECTIONS: dict[str, type] = {
 _TOP: dict[str, TypeAdapter[Any]] = {
     "threads": TypeAdapter(Positive),
     "checkpoint_every": TypeAdapter(Positive),
+    "keep_checkpoints": TypeAdapter(Positive),
+    "grid_every_epochs": TypeAdapter(Positive | None),
 }
 _ORIGIN: dict[str, TypeAdapter[Any]] = {
     "source": TypeAdapter(Annotated[str, Field(min_length=1)]),
@@ -402,11 +460,41 @@ def _check_combinations(params: Params, path: Path) -> None:
             f"{where}: dataset.judge: 0.0 leaves no scenes to train the evaluator on; raise it, or "
             "give judge.checkpoint"
         )
-    if params.train.warmup_steps > params.train.steps:
+    _check_training(params, where)
+
+
+def _check_training(params: Params, where: str) -> None:
+    train = params.train
+    if (train.steps is None) == (train.epochs is None):
+        said = "both empty; give one" if train.steps is None else "both given; leave one empty"
+        raise LockstepError(f"{where}: train.steps and train.epochs are {said}")
+    _check_steps(train, where)
+    if train.batch_size < train.accumulation * train.processes:
         raise LockstepError(
-            f"{where}: train.warmup_steps: {params.train.warmup_steps} is above train.steps "
-            f"({params.train.steps}); lower it"
+            f"{where}: train.batch_size: {train.batch_size} is less than train.accumulation x "
+            f"train.processes ({train.accumulation} x {train.processes}), a picture each; raise it"
         )
+    if train.precision == "fp16" and train.parallel == "fsdp":
+        raise LockstepError(f"{where}: train.precision: fp16 is not for fsdp; set bf16")
+    weights = params.sample.weights
+    offered: tuple[str | int, ...] = (*train.averages(), "last", *train.snapshots)
+    if params.dataset.validation > 0:
+        offered = ("best", *offered)
+    if weights not in offered:
+        raise LockstepError(
+            f"{where}: sample.weights: {weights} is none of what train keeps "
+            f"({', '.join(map(str, offered))}); choose one of them"
+        )
+
+
+def _check_steps(train: Train, where: str) -> None:
+    steps = math.inf if train.steps is None else train.steps
+    last = {"warmup_steps": train.warmup_steps, "snapshots": max(train.snapshots, default=0)}
+    for name, step in last.items():
+        if step > steps:
+            raise LockstepError(
+                f"{where}: train.{name}: {step} is above train.steps ({steps}); lower it"
+            )
 
 
 def load(workload: str, path: Path = Path("params.yaml")) -> Params:

@@ -6,12 +6,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+from lockstep import atomic
 from lockstep.errors import LockstepError
 
 
 def write(path: Path, record: dict[str, Any]) -> None:
-    """Indented JSON, keys in the order given, a final newline."""
-    path.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    """Indented JSON, keys in the order given, a final newline; there whole or not at all."""
+    with atomic.file(path) as file:
+        file.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", "utf-8")
 
 
 def read(path: Path) -> dict[str, Any]:

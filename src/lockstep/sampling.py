@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from lockstep import device as hardware
+from lockstep import distributed
 from lockstep.diffusion import (
     Callback,
     Denoise,
@@ -44,9 +45,8 @@ def sample(
     `callback` sees each step of each batch; `progress` is told the pictures done with a step.
     """
     device = hardware.device()
-    model = hardware.place(model)
     numbers = list(range(len(labels))) if indices is None else list(indices)
-    batches = []
+    batches = [torch.empty((0, 3, description.size, description.size))]
     for start in range(0, len(labels), settings.batch_size):
         stop = start + settings.batch_size
         condition = labels[start:stop].to(device)
@@ -59,8 +59,26 @@ def sample(
         denoise = _denoiser(model, description, settings, condition)
         shape = (3, description.size, description.size)
         noise = PictureNoise(seed, numbers[start:stop], shape, device)
-        batches.append(_run(denoise, description, settings, noise, on_step))
-    return torch.cat(batches).float().cpu().contiguous()
+        batches.append(_run(denoise, description, settings, noise, on_step).float().cpu())
+    return torch.cat(batches).contiguous()
+
+
+def sample_together(
+    model: Generator,
+    description: Description,
+    settings: Sample,
+    labels: Tensor,
+    *,
+    seed: int,
+    progress: Callable[[int], object] = lambda count: None,
+) -> Tensor:
+    """`sample`, of which each process draws its share; all of them get all pictures."""
+    own = distributed.share(len(labels))
+    indices = range(len(labels))[own]
+    drawn = sample(
+        model, description, settings, labels[own], seed=seed, indices=indices, progress=progress
+    )
+    return distributed.gather(drawn, len(labels))
 
 
 def denoising_strip(

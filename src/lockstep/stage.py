@@ -3,32 +3,61 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import sys
 from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
 from tqdm import tqdm
 
+from lockstep import distributed, paths
 from lockstep import params as parameters
-from lockstep import paths
 from lockstep.errors import LockstepError
 from lockstep.params import WORKLOADS, Params
 
+# What a disk says that has no room, no right to be written to, or no more life in it.
+_REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO)
 
-def run(main: Callable[[Params], None]) -> NoReturn:
-    """Run a stage for the workload named on the command line; exit 1 with one line if it fails."""
+
+def run(
+    main: Callable[[Params], None], processes: Callable[[Params], int] = lambda _: 1
+) -> NoReturn:
+    """Run a stage for the workload named on the command line; exit 1 with one line if it fails.
+
+    With `processes` above 1, or under torchrun, `main` runs in several processes at once.
+    """
     parser = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__)
     parser.add_argument("workload", choices=WORKLOADS)
     workload = parser.parse_args().workload
-    sys.exit(reported(lambda: main(parameters.load(workload, paths.PARAMS))))
+
+    def work() -> None:
+        params = parameters.load(workload, paths.PARAMS)
+        if distributed.launched():
+            with distributed.group():
+                main(params)
+        elif processes(params) > 1:
+            distributed.launch(processes(params))
+        else:
+            main(params)
+
+    sys.exit(reported(work))
 
 
 def reported(action: Callable[[], None]) -> int:
-    """Run; a `LockstepError` becomes one line on stderr. Gives the exit status."""
+    """Run; a `LockstepError`, or the disk's refusal, becomes one line on stderr.
+
+    Gives the exit status.
+    """
+    who = f"process {distributed.rank()}: " if distributed.rank() else ""
     try:
         action()
     except LockstepError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {who}{error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        if error.errno not in _REFUSALS:
+            raise
+        print(f"error: {who}{error.filename or 'disk'}: {error.strerror}", file=sys.stderr)
         return 1
     return 0
 

@@ -11,13 +11,17 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from lockstep import paths
 from lockstep.errors import LockstepError, Stopped
@@ -35,11 +39,10 @@ from sqlalchemy.exc import SQLAlchemyError  # noqa: E402
 
 FINGERPRINT = "lockstep.fingerprint"
 KIND = "lockstep.kind"
+_GRIDS = "samples"
 _CURVES = ("loss", "lr", "val_loss")
 # The store's limits for one batch.
 _METRICS, _PARAMS = 1000, 100
-
-Log = Callable[[int, Row], None]
 
 
 class Tracking:
@@ -67,26 +70,14 @@ class Tracking:
                 )
 
     @contextmanager
-    def training(self, fingerprint: str, params: Mapping[str, Any]) -> Iterator[Log]:
-        """The run of a training while it goes on; gives `log(step, {name: value})`.
-
-        A store that fails on the way does not end the training: stderr says so, and the rows
-        are written when the training is recorded next.
-        """
+    def training(self, fingerprint: str, params: Mapping[str, Any]) -> Iterator[Live]:
+        """The run of a training while it goes on."""
         with self._in_one_line():
             run_id = self._training_run(fingerprint, params)
             self.client.update_run(run_id, status="RUNNING")
-            written = self._written_steps(run_id)
-
-        def log(step: int, values: Row) -> None:
-            try:
-                with self._in_one_line():
-                    self._log_rows(run_id, [(step, values)], written)
-            except LockstepError as error:
-                print(f"step {step} is not in MLflow: {error}", file=sys.stderr)
-
+            live = Live(self, run_id, self._written_steps(run_id), self._shown_steps(run_id))
         try:
-            yield log
+            yield live
         except BaseException as error:
             stopped = isinstance(error, Stopped | KeyboardInterrupt | SystemExit)
             with self._in_one_line():
@@ -178,6 +169,11 @@ class Tracking:
             for name in _CURVES
         }
 
+    def _shown_steps(self, run_id: str) -> set[int]:
+        files = [file.path for file in self.client.list_artifacts(run_id, "images")]
+        found = [re.match(rf"images/{_GRIDS}\+step\+(\d+)\+", path) for path in files]
+        return {int(match[1]) for match in found if match}
+
     def _log_rows(
         self, run_id: str, rows: list[tuple[int, Row]], written: dict[str, set[int]]
     ) -> None:
@@ -221,6 +217,43 @@ class Tracking:
         """Look and create as one act: parallel experiments must not both create a run."""
         with exclusive(paths.scratch() / "mlflow.lock"):
             yield
+
+
+class Live:
+    """The run of a training that goes on.
+
+    A store that fails on the way does not end the training: stderr says so, and the rows are
+    written when the training is recorded next.
+    """
+
+    def __init__(
+        self, tracking: Tracking, run_id: str, written: dict[str, set[int]], shown: set[int]
+    ) -> None:
+        self._tracking = tracking
+        self._run_id = run_id
+        self._written = written
+        self._shown = shown
+
+    def log(self, step: int, values: Row) -> None:
+        """A row of the history, unless it stands there already."""
+        with self._not_fatal(step):
+            self._tracking._log_rows(self._run_id, [(step, values)], self._written)
+
+    def show(self, step: int, picture: NDArray[np.uint8]) -> None:
+        """A grid (H, W, 3) of this step, unless there is one; MLflow shows them side by side."""
+        if step in self._shown:
+            return
+        with self._not_fatal(step):
+            self._tracking.client.log_image(self._run_id, picture, key=_GRIDS, step=step)
+            self._shown.add(step)
+
+    @contextmanager
+    def _not_fatal(self, step: int) -> Iterator[None]:
+        try:
+            with self._tracking._in_one_line():
+                yield
+        except LockstepError as error:
+            print(f"step {step} is not in MLflow: {error}", file=sys.stderr)
 
 
 def _provenance() -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -11,9 +12,9 @@ from torch import Tensor, nn
 from lockstep.errors import LockstepError
 
 
-def save_weights(module: nn.Module, path: Path) -> None:
-    """The state of a module by the names of its parts."""
-    save_file({name: tensor.contiguous() for name, tensor in module.state_dict().items()}, path)
+def save_weights(weights: Mapping[str, Tensor], path: Path) -> None:
+    """A state dict, by the names of its parts."""
+    save_file({name: tensor.contiguous() for name, tensor in weights.items()}, path)
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torchvision.models import resnet18
 
 from lockstep import device as hardware
+from lockstep import distributed
 from lockstep.errors import LockstepError
 from lockstep.weights import load_weights, save_weights
 
@@ -72,7 +73,7 @@ def official(checkpoint: Path, labels: int) -> Classifier:
 
 def save(model: Classifier, folder: Path) -> None:
     """Write `classifier.safetensors` into an existing folder."""
-    save_weights(model, folder / "classifier.safetensors")
+    save_weights(model.state_dict(), folder / "classifier.safetensors")
 
 
 def load(folder: Path, labels: int) -> Classifier:
@@ -84,6 +85,11 @@ def load(folder: Path, labels: int) -> Classifier:
 
 @torch.inference_mode()
 def scores(model: Classifier, pictures: Tensor) -> Tensor:
-    """(N, 3, H, W) in [-1, 1] -> (N, labels) scores in [0, 1], in fp32, in batches of 256."""
+    """(N, 3, H, W) in [-1, 1] -> (N, labels) scores in [0, 1], in fp32, in batches of 256.
+
+    Several processes share the pictures, and each gets all scores.
+    """
     device = next(model.parameters()).device
-    return torch.cat([model(batch.to(device)).cpu() for batch in pictures.split(256)])
+    own = pictures[distributed.share(len(pictures))]
+    each = [model(batch.to(device)).float().cpu() for batch in own.split(256)]
+    return distributed.gather(torch.cat(each), len(pictures))

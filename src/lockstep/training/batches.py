@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -12,7 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lockstep import device as hardware
+from lockstep import distributed
 from lockstep.dataset import Dataset
+from lockstep.errors import LockstepError
 from lockstep.params import Params
 from lockstep.pixels import to_tensor
 
@@ -30,6 +34,54 @@ class Batch:
     noise: Tensor
     t: Tensor
     condition: Tensor
+
+
+@dataclass(frozen=True)
+class _Draw:
+    """A batch before it is tensors: bytes (B, H, W, 3), noise (B, 3, H, W), t (B,), (B, L)."""
+
+    pictures: NDArray[np.uint8]
+    noise: NDArray[np.float32]
+    t: NDArray[np.int64]
+    condition: NDArray[np.float32]
+
+    def batch(self, part: slice) -> Batch:
+        """A part of it on the device."""
+        device = hardware.device()
+        noise = torch.from_numpy(self.noise[part])
+        return Batch(
+            to_tensor(self.pictures[part]).to(device),
+            noise.to(device, memory_format=torch.channels_last),
+            torch.from_numpy(self.t[part]).to(device),
+            torch.from_numpy(self.condition[part]).to(device),
+        )
+
+
+def check(params: Params, data: Dataset) -> None:
+    """Whether the data can be trained on as params.yaml asks. Raises `LockstepError` if not."""
+    settings, pictures = params.train, len(data.indices("train"))
+    if settings.batch_size > pictures:
+        raise LockstepError(
+            f"train.batch_size: {settings.batch_size} is more than the {pictures} pictures there "
+            "are to train on; lower it, or collect more"
+        )
+    parts = settings.accumulation * distributed.size()
+    if settings.batch_size < parts:
+        raise LockstepError(
+            f"train.batch_size: {settings.batch_size} does not give each of {parts} parts "
+            "(train.accumulation x processes) a picture; raise it"
+        )
+    if settings.flip and not data.mirrorable:
+        raise LockstepError(
+            f"train.flip: the conditions of {params.workload} speak of left and right, which a "
+            "mirrored picture turns round; set it to false"
+        )
+    held_out = min(_VALIDATION_PICTURES, len(data.indices("validation")))
+    if 0 < held_out < distributed.size():
+        raise LockstepError(
+            f"dataset.validation: leaves {held_out} pictures to {distributed.size()} processes; "
+            "raise it, or set it to 0"
+        )
 
 
 def random_numbers(seed: int, stream: int, index: int) -> np.random.Generator:
@@ -56,41 +108,69 @@ def batch_positions(seed: int, step: int, batch_size: int, count: int) -> NDArra
     return np.array([_epoch_order(seed, place // count, count)[place % count] for place in places])
 
 
-def training_batch(data: Dataset, params: Params, step: int) -> Batch:
-    """The batch of a step, a share of its conditions dropped (`train.condition_dropout`)."""
+def training_batches(
+    data: Dataset, params: Params, steps: range
+) -> Iterator[tuple[int, list[Batch]]]:
+    """For each step its number and this process's parts of its batch, `train.accumulation` many.
+
+    The batch of a step is the same however many processes and parts there are. The next one is
+    drawn in a thread while this one is computed with.
+    """
+    with ThreadPoolExecutor(1) as ahead:
+        following = ahead.submit(_training_draw, data, params, steps.start) if steps else None
+        for step in steps:
+            assert following is not None
+            draw = following.result()
+            if step + 1 < steps.stop:
+                following = ahead.submit(_training_draw, data, params, step + 1)
+            yield step, [draw.batch(part) for part in _parts(len(draw.t), params)]
+
+
+def _parts(count: int, params: Params) -> list[slice]:
+    each = params.train.accumulation
+    parts, first = each * distributed.size(), each * distributed.rank()
+    bounds = [count * part // parts for part in range(first, first + each + 1)]
+    return [slice(start, stop) for start, stop in itertools.pairwise(bounds)]
+
+
+def _training_draw(data: Dataset, params: Params, step: int) -> _Draw:
+    """The whole batch of a step, a share of its conditions dropped (`train.condition_dropout`)."""
     settings, positions = params.train, data.indices("train")
     chosen = batch_positions(settings.seed, step, settings.batch_size, len(positions))
     random = random_numbers(settings.seed, _STEP, step)
     t = random.integers(params.diffusion.timesteps, size=len(chosen))
-    batch = _batch(data, positions[chosen], t, random)
+    draw = _draw(data, positions[chosen], t, random)
     # Ho & Salimans 2022, algorithm 1: dropped per picture, not per batch.
-    kept = torch.from_numpy(random.random((len(chosen), 1)) >= settings.condition_dropout)
-    return Batch(batch.x0, batch.noise, batch.t, batch.condition * kept.to(batch.condition))
+    kept = random.random((len(chosen), 1)) >= settings.condition_dropout
+    pictures = draw.pictures
+    if settings.flip:
+        mirrored = random.random(len(chosen)) < 0.5
+        pictures[mirrored] = pictures[mirrored, :, ::-1]
+    return _Draw(pictures, draw.noise, draw.t, draw.condition * kept.astype(np.float32))
 
 
-def validation_batches(data: Dataset, params: Params) -> Iterator[Batch]:
+def validation_batches(data: Dataset, params: Params) -> Iterator[tuple[Batch, int]]:
     """At most 256 held-out pictures, always the same ones with the same noise and levels.
 
-    The levels are spread evenly, so that the loss varies with the model and not with the draw.
+    Gives this process's share of each batch, and how many pictures the whole of it has. The
+    levels are spread evenly, so that the loss varies with the model and not with the draw.
     """
     positions = data.indices("validation")[:_VALIDATION_PICTURES]
     random = random_numbers(params.train.seed, _VALIDATION, 0)
     spread = np.linspace(0, params.diffusion.timesteps - 1, len(positions)).round()
     levels = random.permutation(spread.astype(np.int64))
-    for start in range(0, len(positions), _VALIDATION_BATCH):
-        part = slice(start, start + _VALIDATION_BATCH)
-        yield _batch(data, positions[part], levels[part], random)
+    # Batches of nearly the same size: each leaves every process a picture.
+    batches = -(-len(positions) // _VALIDATION_BATCH)
+    bounds = [len(positions) * i // batches for i in range(batches + 1)] if batches else []
+    for start, stop in itertools.pairwise(bounds):
+        draw = _draw(data, positions[start:stop], levels[start:stop], random)
+        yield draw.batch(distributed.share(stop - start)), stop - start
 
 
-def _batch(
+def _draw(
     data: Dataset, positions: NDArray[np.int64], t: NDArray[np.int64], random: np.random.Generator
-) -> Batch:
-    device = hardware.device()
-    x0 = to_tensor(data.pictures[positions])
-    noise = torch.from_numpy(random.standard_normal(x0.shape, np.float32))
-    return Batch(
-        x0.to(device),
-        noise.to(device, memory_format=torch.channels_last),
-        torch.from_numpy(t).to(device),
-        torch.from_numpy(data.conditions[positions]).float().to(device),
-    )
+) -> _Draw:
+    pictures = data.pictures[positions]
+    count, height, width, channels = pictures.shape
+    noise = random.standard_normal((count, channels, height, width), np.float32)
+    return _Draw(pictures, noise, t, data.conditions[positions].astype(np.float32))

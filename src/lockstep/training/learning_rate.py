@@ -8,10 +8,10 @@ from lockstep.params import Train
 Decay = Literal["constant", "linear", "cosine"]
 
 
-def at(step: int, settings: Train) -> float:
-    """The learning rate at `step` (0 .. settings.steps - 1)."""
+def at(step: int, steps: int, settings: Train) -> float:
+    """The learning rate at `step` (0 .. steps - 1)."""
     return settings.lr * factor(
-        step, steps=settings.steps, warmup=settings.warmup_steps, decay=settings.lr_schedule
+        step, steps=steps, warmup=settings.warmup_steps, decay=settings.lr_schedule
     )
 
 

@@ -1,7 +1,10 @@
-"""The training loop: Ho et al. 2020, algorithm 1, with an average of the weights, resumable.
+"""The training loop: Ho et al. 2020, algorithm 1, with averages of the weights, resumable.
 
 Every random number of a step comes from (seed, step), and everything else is in the checkpoint;
 so a training that was interrupted ends in the same bytes as one that was not.
+
+In several processes each computes its part of every batch. All of them run this same code and
+come to the same numbers; the first one writes.
 """
 
 from __future__ import annotations
@@ -11,30 +14,26 @@ from collections.abc import Callable
 from statistics import fmean
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from lockstep import device as hardware
+from lockstep import distributed
 from lockstep.dataset import Dataset
 from lockstep.diffusion import NoiseSchedule, diffusion_loss
 from lockstep.errors import LockstepError, Stopped
 from lockstep.generator import Generator
 from lockstep.history import Row
 from lockstep.params import Params
-from lockstep.training import learning_rate
-from lockstep.training.batches import (
-    DROPOUT,
-    Batch,
-    random_numbers,
-    training_batch,
-    validation_batches,
-)
+from lockstep.training import batches, learning_rate, parallel
+from lockstep.training.batches import DROPOUT, Batch, random_numbers
 from lockstep.training.checkpoint import Checkpoints
 from lockstep.training.interrupt import stop_requests
-from lockstep.training.state import State, begin_or_resume
+from lockstep.training.state import State, begin_or_resume, of
 
-Losses = Callable[[Generator, Batch], Tensor]
+Losses = Callable[[nn.Module, Batch], Tensor]
 Log = Callable[[int, Row], None]
+Show = Callable[[int, Generator], None]
 
 
 def train(
@@ -42,67 +41,120 @@ def train(
     data: Dataset,
     precision: hardware.Precision,
     checkpoints: Checkpoints,
-    log: Log,
+    log: Log | None = None,
+    show: Show | None = None,
 ) -> State:
     """Train to `params.train.steps`, from the newest checkpoint if there is one.
 
     `log(step, {"loss": ..., ...})` is called with each new row of the history; the rows before a
-    checkpoint are not repeated to it.
+    checkpoint are not repeated to it. `show(step, model)` is called every
+    `params.grid_every_epochs`; it must leave the model and torch's random state as they are, and
+    in several processes be given on all of them.
+
+    Besides what it gives, `checkpoints` has put aside (`kept`) the weights of the steps
+    `params.train.snapshots` as `step_<n>`, and those of the lowest validation loss as `best`.
 
     Raises
     ------
     LockstepError
-        If the loss is not finite.
+        If data and parameters do not fit, the data changes, a loss is not finite, or a checkpoint
+        cannot be written.
     Stopped
         If SIGTERM or Ctrl-C asked to stop; the checkpoint of that step is written.
     """
     hardware.make_deterministic(params.threads)
-    settings = params.train
+    batches.check(params, data)
+    settings, steps = params.train, _steps(params)
     losses = _losses(params, precision)
-    state = begin_or_resume(params, data.conditions.shape[1], checkpoints)
+    state = begin_or_resume(params, data.conditions.shape[1], precision, checkpoints)
+    unread = _Unread(state)
     bar = tqdm(
-        range(state.step, settings.steps),
+        batches.training_batches(data, params, range(state.step, steps)),
         desc=f"train {params.workload}",
         initial=state.step,
-        total=settings.steps,
+        total=steps,
         unit="step",
         mininterval=1,
+        disable=not distributed.is_main(),
     )
 
     def due(every: int) -> bool:
-        return state.step % every == 0 or state.step == settings.steps
+        return state.step % every == 0 or state.step == steps
+
+    def add_row(rows: list[Row], values: Row) -> None:
+        rows.append({"step": state.step, **values})
+        if log is not None:
+            log(state.step, values)
 
     with stop_requests() as stop_requested:
-        for step in bar:
-            rate = learning_rate.at(step, settings)
-            loss = _update(state, training_batch(data, params, step), losses, rate, params)
-            state.history.recent.append(loss)
+        for step, parts in bar:
+            rate = learning_rate.at(step, steps, settings)
+            unread.add(*_update(state, parts, losses, rate, params))
             if due(settings.log_every):
+                unread.read()
                 mean = fmean(state.history.recent)
                 state.history.recent.clear()
-                _add_row(state.history.train, log, state.step, {"loss": mean, "lr": rate})
+                add_row(state.history.train, {"loss": mean, "lr": rate})
                 bar.set_postfix(loss=f"{mean:.4f}", refresh=False)
             if due(settings.validate_every):
-                validation_loss = _validation_loss(state.average, data, params, losses)
-                if validation_loss is not None:
-                    row = {"val_loss": validation_loss}
-                    _add_row(state.history.validation, log, state.step, row)
-            stopping = stop_requested() and state.step < settings.steps
+                loss = _validation_loss(state.best_guess, data, params, losses)
+                if loss is not None:
+                    before = [row["val_loss"] for row in state.history.validation]
+                    add_row(state.history.validation, {"val_loss": loss})
+                    if not before or loss < min(before):
+                        _keep_weights(state, checkpoints, "best")
+            if state.step in settings.snapshots:
+                _keep_weights(state, checkpoints, f"step_{state.step}")
+            if show is not None and _epoch_ends(state.step, params, data):
+                show(state.step, state.best_guess)
+            stopping = distributed.any_of(stop_requested()) and state.step < steps
             if stopping or due(params.checkpoint_every):
+                unread.read()
+                data.check_unchanged()
                 state.save(checkpoints)
             if stopping:
-                raise Stopped(
-                    f"stopped at step {state.step} of {settings.steps}; the same command goes on "
-                    "from there"
+                distributed.wait()  # until it is written: who ends first ends the others
+                distributed.end(
+                    Stopped(
+                        f"stopped at step {state.step} of {steps}; the same command goes on from "
+                        "there"
+                    )
                 )
     return state
+
+
+def kept(params: Params, trained: State) -> list[str]:
+    """The names of the weights that a finished training put aside on its way."""
+    best = ["best"] if trained.history.validation else []
+    return [*best, *(f"step_{step}" for step in params.train.snapshots)]
+
+
+def _steps(params: Params) -> int:
+    if params.train.steps is None:
+        raise ValueError("params.train.steps is None: give Params.with_steps(pictures)")
+    return params.train.steps
+
+
+def _epoch_ends(step: int, params: Params, data: Dataset) -> bool:
+    """Whether a whole number of `grid_every_epochs` is full with this step."""
+    if params.grid_every_epochs is None:
+        return False
+    pictures = len(data.indices("train")) * params.grid_every_epochs
+    batch = params.train.batch_size
+    return step * batch // pictures > (step - 1) * batch // pictures
+
+
+def _keep_weights(state: State, checkpoints: Checkpoints, name: str) -> None:
+    weights = of(state.best_guess)
+    if distributed.is_main():
+        checkpoints.keep_weights(name, weights)
 
 
 def _losses(params: Params, precision: hardware.Precision) -> Losses:
     """`(model, batch) -> (B,)`, the loss of each picture."""
     schedule: NoiseSchedule = params.diffusion.noise_schedule()
 
-    def losses(model: Generator, batch: Batch) -> Tensor:
+    def losses(model: nn.Module, batch: Batch) -> Tensor:
         with hardware.autocast(precision):
             return diffusion_loss(
                 lambda x, t: model(x, t, batch.condition),
@@ -117,38 +169,76 @@ def _losses(params: Params, precision: hardware.Precision) -> Losses:
     return losses
 
 
-def _update(state: State, batch: Batch, losses: Losses, rate: float, params: Params) -> float:
-    """One step of the optimiser and of the average; gives the mean loss before it.
+def _update(
+    state: State, parts: list[Batch], losses: Losses, rate: float, params: Params
+) -> tuple[Tensor, Tensor]:
+    """One step of the optimiser and of the averages.
 
-    Raises
-    ------
-    LockstepError
-        If the loss or its gradient is not finite; the weights are then as they were.
+    Gives this process's part of the mean loss before it, and the norm of the gradient.
     """
-    # Dropout draws from torch's own generator.
-    dropout = random_numbers(params.train.seed, DROPOUT, state.step)
-    torch.manual_seed(int(dropout.integers(2**32)))
-    loss = losses(state.model, batch).mean()
+    settings = params.train
     state.optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    bound = math.inf if params.train.max_grad_norm is None else params.train.max_grad_norm
+    loss = torch.zeros((), device=hardware.device())
+    for number, part in enumerate(parts):
+        _seed_dropout(state.step, number, params)
+        with parallel.sharing(state.network, share=number == len(parts) - 1):
+            own = losses(state.network, part).sum() / settings.batch_size
+            # The processes' gradients are averaged: times their number, that is the sum.
+            state.scaler.scale(own * distributed.size()).backward()
+        loss += own.detach()
+    state.scaler.unscale_(state.optimizer)
+    bound = math.inf if settings.max_grad_norm is None else settings.max_grad_norm
     norm = torch.nn.utils.clip_grad_norm_(state.model.parameters(), bound)
-    if not (math.isfinite(value := loss.item()) and math.isfinite(norm)):
-        raise LockstepError(
-            f"the loss is {value} and its gradient's norm {norm:g} at step {state.step}; the last "
-            "checkpoint is from before; lower train.lr"
-        )
     for group in state.optimizer.param_groups:
         group["lr"] = rate
-    state.optimizer.step()
-    state.average_weights(params.train.ema_decay)
+    state.scaler.step(state.optimizer)
+    state.scaler.update()
+    state.average_weights(settings)
     state.step += 1
-    return value
+    return loss, parallel.whole(norm).detach()
 
 
-def _add_row(rows: list[Row], log: Log, step: int, values: Row) -> None:
-    rows.append({"step": step, **values})
-    log(step, values)
+def _seed_dropout(step: int, part: int, params: Params) -> None:
+    """Dropout draws from torch's own generator: from (seed, step) and the part of the batch."""
+    if params.model.dropout > 0:
+        number = distributed.rank() * params.train.accumulation + part
+        random = random_numbers(params.train.seed, DROPOUT, step)
+        torch.manual_seed(int(random.integers(2**32, size=number + 1)[number]))
+
+
+class _Unread:
+    """Losses and norms that are still on the device: reading each at once would hold it up."""
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+        self.losses: list[Tensor] = []
+        self.norms: list[Tensor] = []
+
+    def add(self, loss: Tensor, norm: Tensor) -> None:
+        self.losses.append(loss)
+        self.norms.append(norm)
+
+    def read(self) -> None:
+        """Bring them into the history. Raises `LockstepError` that names a step gone wrong."""
+        if not self.losses:
+            return
+        losses = distributed.total(torch.stack(self.losses)).tolist()
+        norms = torch.stack(self.norms).tolist()
+        scaled = self.state.scaler.is_enabled()
+        for i, (loss, norm) in enumerate(zip(losses, norms, strict=True)):
+            # A scaler leaves a step out whose gradient overflows, and tries a smaller scale.
+            overflow = not math.isfinite(norm) and (not scaled or self.state.scaler.get_scale() < 1)
+            if overflow or not math.isfinite(loss):
+                distributed.end(
+                    LockstepError(
+                        f"the loss is {loss} and its gradient's norm {norm:g} at step "
+                        f"{self.state.step - len(losses) + i + 1}; the last checkpoint is from "
+                        "before; lower train.lr"
+                    )
+                )
+        self.state.history.recent += losses
+        self.losses.clear()
+        self.norms.clear()
 
 
 @torch.no_grad()
@@ -156,5 +246,8 @@ def _validation_loss(
     model: Generator, data: Dataset, params: Params, losses: Losses
 ) -> float | None:
     """Mean loss on the held-out pictures; None without any."""
-    each = [losses(model, batch) for batch in validation_batches(data, params)]
+    each = [
+        distributed.gather(losses(model, batch), count)
+        for batch, count in batches.validation_batches(data, params)
+    ]
     return torch.cat(each).mean().item() if each else None

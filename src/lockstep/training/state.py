@@ -3,84 +3,145 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lockstep import device as hardware
+from lockstep import distributed, paths
 from lockstep.generator import Generator
 from lockstep.history import History
-from lockstep.params import Params
-from lockstep.training import ema
+from lockstep.params import Params, Train
+from lockstep.training import ema, parallel
 from lockstep.training.batches import INIT, random_numbers
-from lockstep.training.checkpoint import Checkpoints
+from lockstep.training.checkpoint import Checkpoint, Checkpoints
+from lockstep.weights import load_weights
 
-_MOMENTS = ("exp_avg", "exp_avg_sq")  # of Adam
+_OPTIMIZERS: dict[str, type[torch.optim.Adam]] = {
+    "adamw": torch.optim.AdamW,
+    "adam": torch.optim.Adam,
+}
+_MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 @dataclass
 class State:
-    """The network, the average of its weights, the optimiser, and the steps done so far."""
+    """The network, the averages of its weights, the optimiser, and the steps done so far.
+
+    `network` is what a training step calls: the model, or what shares its gradients.
+    """
 
     model: Generator
-    average: Generator
+    network: nn.Module
+    averages: dict[str, Generator]
     optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
     history: History
     step: int
 
+    @property
+    def best_guess(self) -> Generator:
+        """The network whose pictures count: the first average, or the model if there is none."""
+        return next(iter(self.averages.values()), self.model)
+
+    def average_weights(self, settings: Train) -> None:
+        """Move each average towards the weights as they are now."""
+        for name, decay_at in ema.profiles(settings).items():
+            average = self.averages[name].parameters()
+            ema.update(average, self.model.parameters(), decay_at(self.step))
+
     def save(self, checkpoints: Checkpoints) -> None:
-        """Write a checkpoint of this step."""
-        tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
-        tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
+        """Write a checkpoint of this step. All processes take part, the first one writes."""
+        tensors = {name: _for_file(tensor) for name, tensor in self._tensors()}
+        record = {
+            "history": asdict(self.history),
+            "optimizer_steps": self._optimizer_steps(),
+            "scaler": self.scaler.state_dict(),
+        }
+        if distributed.is_main():
+            checkpoints.save(Checkpoint(self.step, tensors, record))
+
+    def restore(self, checkpoint: Checkpoint | None) -> None:
+        """Take over the first process's checkpoint; None on the others."""
+        about = None if checkpoint is None else (checkpoint.step, checkpoint.record)
+        self.step, record = distributed.from_main(about)
+        self.history = History(**record["history"])
+        self.scaler.load_state_dict(record["scaler"])
+        for parameter in self.model.parameters():
+            self.optimizer.state[parameter] = {
+                "step": torch.tensor(float(record["optimizer_steps"]), device=parameter.device),
+                # Like the parameter in memory format too: a step's sums are done in its order.
+                **{moment: torch.zeros_like(parameter) for moment in _MOMENTS},
+            }
+        for name, tensor in self._tensors():
+            parallel.fill(tensor, checkpoint.tensors[name] if checkpoint else None)
+
+    def weights(self) -> dict[str, dict[str, Tensor]]:
+        """The weights of each average and the `last` ones, whole. All processes take part."""
+        return {name: of(model) for name, model in {**self.averages, "last": self.model}.items()}
+
+    def _tensors(self) -> Iterator[tuple[str, Tensor]]:
+        for part, model in {"model": self.model, **self.averages}.items():
+            for name, tensor in model.state_dict().items():
+                yield f"{part}.{name}", tensor
         for name, parameter in self.model.named_parameters():
-            moments = self.optimizer.state[parameter]
-            tensors |= {f"{moment}.{name}": moments[moment] for moment in _MOMENTS}
-        contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
-        checkpoints.save(self.step, contiguous, asdict(self.history))
+            for moment in _MOMENTS:
+                yield f"{moment}.{name}", self.optimizer.state[parameter][moment]
 
-    def average_weights(self, decay: float) -> None:
-        """Move the average towards the weights as they are now."""
-        decay = ema.decay_at(self.step, decay)
-        ema.update(list(self.average.parameters()), list(self.model.parameters()), decay)
+    def _optimizer_steps(self) -> int:
+        """Fewer than `step` where fp16 overflowed and the scaler left a step out."""
+        return int(next(iter(self.optimizer.state.values()))["step"])
 
 
-def begin(params: Params, labels: int) -> State:
-    """A fresh state; its weights come from `train.seed`."""
+def of(model: Generator) -> dict[str, Tensor]:
+    """The weights of a model that may be spread over the processes, whole, for a file."""
+    return {name: _for_file(tensor) for name, tensor in model.state_dict().items()}
+
+
+def _for_file(tensor: Tensor) -> Tensor:
+    here = parallel.whole(tensor)
+    # Only the first process writes: the others need not keep what they helped to put together.
+    return here.cpu().contiguous() if distributed.is_main() else here.new_empty(0)
+
+
+def begin(params: Params, labels: int, precision: hardware.Precision) -> State:
+    """A fresh state: weights from `train.seed`, or from the file of `train.init_from`."""
+    settings = params.train
     with torch.random.fork_rng():
-        torch.manual_seed(int(random_numbers(params.train.seed, INIT, 0).integers(2**32)))
+        torch.manual_seed(int(random_numbers(settings.seed, INIT, 0).integers(2**32)))
         model = Generator(params.model.unet(), labels)
-    model = hardware.place(model).train()
-    average = copy.deepcopy(model).eval().requires_grad_(False)
-    optimizer = torch.optim.AdamW(
+    if settings.init_from is not None:
+        load_weights(model, paths.home() / settings.init_from)
+    copies = [copy.deepcopy(model).eval().requires_grad_(False) for _ in settings.averages()]
+    model, *averages = parallel.place([model.train(), *copies], settings.parallel)
+    if settings.compile:
+        model.compile()
+    optimizer = _OPTIMIZERS[settings.optimizer](
         model.parameters(),
-        params.train.lr,
-        params.train.betas,
-        weight_decay=params.train.weight_decay,
+        settings.lr,
+        settings.betas,
+        weight_decay=settings.weight_decay,
         fused=True,
     )
-    return State(model, average, optimizer, History(), step=0)
+    return State(
+        model=model,
+        network=parallel.share_gradients(model),
+        averages=dict(zip(settings.averages(), averages, strict=True)),
+        optimizer=optimizer,
+        scaler=torch.amp.GradScaler(hardware.device().type, enabled=precision == "fp16"),
+        history=History(),
+        step=0,
+    )
 
 
-def begin_or_resume(params: Params, labels: int, checkpoints: Checkpoints) -> State:
+def begin_or_resume(
+    params: Params, labels: int, precision: hardware.Precision, checkpoints: Checkpoints
+) -> State:
     """The state of the newest whole checkpoint, or a fresh one."""
-    state = begin(params, labels)
-    if (found := checkpoints.latest()) is None:
-        return state
-    state.step, tensors, history = found
-    state.history = History(**history)
-    state.model.load_state_dict(_part(tensors, "model"))
-    state.average.load_state_dict(_part(tensors, "average"))
-    moments = {moment: _part(tensors, moment) for moment in _MOMENTS}
-    for name, parameter in state.model.named_parameters():
-        state.optimizer.state[parameter] = {
-            "step": torch.tensor(float(state.step), device=parameter.device),
-            # Like the parameter in memory format too: the sums of a step are done in its order.
-            **{m: torch.empty_like(parameter).copy_(moments[m][name]) for m in _MOMENTS},
-        }
+    state = begin(params, labels, precision)
+    found = checkpoints.latest() if distributed.is_main() else None
+    if distributed.from_main(found is not None):
+        state.restore(found)
     return state
-
-
-def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    head = f"{prefix}."
-    return {name.removeprefix(head): t for name, t in tensors.items() if name.startswith(head)}

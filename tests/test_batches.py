@@ -1,0 +1,142 @@
+"""Which pictures, noise and levels a step sees, however it is cut up."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lockstep.errors import LockstepError
+from lockstep.params import Params
+from lockstep.training import batches
+from lockstep.training.batches import Batch, batch_positions, random_numbers, training_batches
+from tiny import tiny_dataset, tiny_params
+
+
+@given(st.integers(0, 99), st.integers(1, 9), st.integers(1, 30))
+def test_every_epoch_has_every_picture_once(seed, batch_size, count) -> None:
+    steps = math.ceil(3 * count / batch_size)
+    row = np.concatenate([batch_positions(seed, s, batch_size, count) for s in range(steps)])
+    for epoch in range(3):
+        assert sorted(row[epoch * count : (epoch + 1) * count]) == list(range(count))
+
+
+def test_streams_do_not_meet() -> None:
+    draws = {
+        (seed, stream, index): random_numbers(seed, stream, index).integers(2**62)
+        for seed in range(4)
+        for stream in range(4)
+        for index in range(50)
+    }
+    assert len(set(draws.values())) == len(draws)
+
+
+def as_process(monkeypatch: pytest.MonkeyPatch, rank: int, size: int) -> None:
+    monkeypatch.setenv("RANK", str(rank))
+    monkeypatch.setenv("WORLD_SIZE", str(size))
+
+
+def joined(parts: list[Batch]) -> dict[str, torch.Tensor]:
+    names = [field.name for field in dataclasses.fields(Batch)]
+    return {name: torch.cat([getattr(part, name) for part in parts]) for name in names}
+
+
+def drawn(params: Params, data: batches.Dataset, step: int) -> list[Batch]:
+    ((number, parts),) = training_batches(data, params, range(step, step + 1))
+    assert number == step
+    return parts
+
+
+@pytest.mark.parametrize(("size", "accumulation"), [(1, 3), (2, 1), (3, 2), (2, 3)])
+def test_the_parts_of_all_processes_make_up_the_same_batch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int, accumulation: int
+) -> None:
+    data = tiny_dataset(tmp_path)
+    whole = joined(drawn(tiny_params(batch_size=7), data, 5))
+    params = tiny_params(batch_size=7, accumulation=accumulation)
+    parts = []
+    for rank in range(size):
+        as_process(monkeypatch, rank, size)
+        own = drawn(params, data, 5)
+        assert len(own) == accumulation
+        parts += own
+    assert all(len(part.t) > 0 for part in parts)
+    assert all(torch.equal(whole[name], tensor) for name, tensor in joined(parts).items())
+
+
+def test_drawing_ahead_changes_nothing(tmp_path: Path) -> None:
+    data, params = tiny_dataset(tmp_path), tiny_params()
+    row = list(training_batches(data, params, range(3, 8)))
+    assert [step for step, _ in row] == [3, 4, 5, 6, 7]
+    for step, parts in row:
+        assert torch.equal(joined(parts)["noise"], joined(drawn(params, data, step))["noise"])
+
+
+def test_conditions_are_dropped_picture_by_picture(tmp_path: Path) -> None:
+    data, params = tiny_dataset(tmp_path, 200), tiny_params(batch_size=100, condition_dropout=0.3)
+    conditions = torch.cat([drawn(params, data, step)[0].condition for step in range(20)])
+    dropped = (conditions.sum(1) == 0).float().mean().item()
+    assert dropped == pytest.approx(0.3, abs=0.04)
+
+
+def test_half_are_mirrored_and_nothing_else_changes(tmp_path: Path) -> None:
+    data = tiny_dataset(tmp_path)
+    plain = drawn(tiny_params(batch_size=30), data, 2)[0]
+    flipped = drawn(tiny_params(batch_size=30, flip=True), data, 2)[0]
+    same = [torch.equal(a, b) for a, b in zip(plain.x0, flipped.x0, strict=True)]
+    mirrored = [torch.equal(a.flip(2), b) for a, b in zip(plain.x0, flipped.x0, strict=True)]
+    assert all(a != b for a, b in zip(same, mirrored, strict=True))
+    assert 5 <= sum(mirrored) <= 25
+    for name in ("noise", "t", "condition"):
+        assert torch.equal(getattr(plain, name), getattr(flipped, name))
+
+
+def test_validation_is_always_the_same_and_shared_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, params = tiny_dataset(tmp_path, 500), tiny_params()  # 100 held out: two batches of 50
+    whole = list(batches.validation_batches(data, params))
+    assert [count for _, count in whole] == [50, 50]
+    again = list(batches.validation_batches(data, params))
+    assert torch.equal(whole[1][0].noise, again[1][0].noise)
+    levels = torch.cat([batch.t for batch, _ in whole]).sort().values
+    assert levels[0] == 0 and levels[-1] == 999
+    assert np.diff(levels.numpy()).max() <= 11
+    parts = []
+    for rank in range(3):
+        as_process(monkeypatch, rank, 3)
+        parts.append(list(batches.validation_batches(data, params)))
+    for i, (batch, _) in enumerate(whole):
+        assert torch.equal(batch.noise, torch.cat([part[i][0].noise for part in parts]))
+
+
+# What does not fit
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"batch_size": 33}, r"train.batch_size: 33 is more than the 32 pictures there are"),
+        ({"batch_size": 4, "accumulation": 5}, r"train.batch_size: 4 does not give each of 5"),
+        ({"flip": True}, r"train.flip: the conditions of iclevr speak of left and right"),
+    ],
+)
+def test_what_does_not_fit_the_data_is_refused(tmp_path: Path, changes, message: str) -> None:
+    data = dataclasses.replace(tiny_dataset(tmp_path), mirrorable=False)
+    with pytest.raises(LockstepError, match=message):
+        batches.check(tiny_params(**changes), data)
+
+
+def test_fewer_held_out_pictures_than_processes_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = tiny_dataset(tmp_path, 10)
+    as_process(monkeypatch, 0, 3)
+    with pytest.raises(LockstepError, match=r"dataset.validation: leaves 2 pictures to 3 proc"):
+        batches.check(tiny_params(), data)

@@ -1,0 +1,79 @@
+"""SIGKILL at random moments, again and again: the bytes in the end are those of a quiet run."""
+
+from __future__ import annotations
+
+import multiprocessing
+import shutil
+import signal
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+import train_tiny
+from tiny import tiny_dataset
+
+KILLS = 24
+CHANGES = {
+    "steps": 24,
+    "checkpoint_every": 1,
+    "log_every": 3,
+    "validate_every": 4,
+    "snapshots": [7, 18],
+    "ema_sigma_rel": [0.1],
+}
+
+
+def start(root: Path, run: str) -> multiprocessing.process.BaseProcess:
+    """A training in a process of its own, forked from one that has torch imported already."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["train_tiny"])
+    child = context.Process(target=train_tiny.train, args=(root, run, dict(CHANGES)))
+    child.start()
+    return child
+
+
+def left_by(root: Path, run: str) -> dict[str, bytes]:
+    """All that a finished training leaves: weights, history, and the weights put aside."""
+    found = {"history": (root / f"{run}.json").read_bytes()}
+    found["weights"] = (root / f"{run}.safetensors").read_bytes()
+    return found | {path.name: path.read_bytes() for path in (root / run / "weights").iterdir()}
+
+
+def test_killed_again_and_again_it_ends_in_the_same_bytes(tmp_path: Path) -> None:
+    tiny_dataset(tmp_path / "data")
+    lasted = 0.0
+    for _ in range(2):  # the first one waits for imports
+        shutil.rmtree(tmp_path / "quiet", ignore_errors=True)
+        began = time.monotonic()
+        child = start(tmp_path, "quiet")
+        child.join(120)
+        assert child.exitcode == 0
+        lasted = time.monotonic() - began
+    expected = left_by(tmp_path, "quiet")
+    assert sorted(expected) == [
+        "best.safetensors",
+        "history",
+        "step_18.safetensors",
+        "step_7.safetensors",
+        "weights",
+    ]
+
+    random = np.random.default_rng(0)
+    kills, finished = 0, 0
+    while kills < KILLS or finished == 0:
+        child = start(tmp_path, "cut")
+        # Often long enough to get on, never long enough to make it a quiet run.
+        child.join(random.uniform(0, 0.8 * lasted) if kills < KILLS else 120)
+        if child.exitcode is None:
+            child.kill()
+            child.join(60)
+        if child.exitcode == -signal.SIGKILL:
+            kills += 1
+            continue
+        assert child.exitcode == 0
+        assert left_by(tmp_path, "cut") == expected
+        finished += 1
+        shutil.rmtree(tmp_path / "cut")
+    print(f"{kills} kills, {finished} trainings, {lasted:.1f} s each", file=sys.stderr)

@@ -1,0 +1,54 @@
+"""A tiny training as a program: `train_tiny.py ROOT RUN CHANGES`, also under torchrun.
+
+It trains on ROOT/data with its checkpoints in ROOT/RUN, and leaves ROOT/RUN.safetensors (all
+weights) and ROOT/RUN.json (the history).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+
+TESTS = Path(__file__).resolve().parent
+sys.path[:0] = [str(TESTS.parent / "src"), str(TESTS)]
+
+from lockstep import distributed, records, stage  # noqa: E402
+from lockstep.dataset import open_dataset  # noqa: E402
+from lockstep.training import loop  # noqa: E402
+from lockstep.training.checkpoint import Checkpoints  # noqa: E402
+from lockstep.weights import save_weights  # noqa: E402
+from tiny import tiny_params, weights_of  # noqa: E402
+
+
+def train(root: Path, run: str, changes: dict[str, object]) -> None:
+    every = changes.pop("checkpoint_every", 4)
+    params = dataclasses.replace(tiny_params(**changes), checkpoint_every=every)
+    data = open_dataset(root / "data")
+
+    def say(step: int, row: dict[str, float]) -> None:
+        if distributed.is_main():
+            print("step", step, flush=True)
+
+    state = loop.train(params, data, "fp32", Checkpoints(root / run), say)
+    weights = weights_of(state)
+    if distributed.is_main():
+        save_weights(weights, root / f"{run}.safetensors")
+        records.write(root / f"{run}.json", dataclasses.asdict(state.history))
+
+
+def main() -> None:
+    root, run, changes = Path(sys.argv[1]), sys.argv[2], json.loads(sys.argv[3])
+    processes = changes.pop("launch", 1)
+    if distributed.launched():
+        with distributed.group():
+            train(root, run, changes)
+    elif processes > 1:
+        distributed.launch(processes)
+    else:
+        train(root, run, changes)
+
+
+if __name__ == "__main__":
+    sys.exit(stage.reported(main))
