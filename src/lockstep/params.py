@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -37,6 +38,14 @@ def _all_different(values: tuple[Any, ...]) -> tuple[Any, ...]:
     return values
 
 
+def _is_day(value: str) -> str:
+    date.fromisoformat(value)
+    return value
+
+
+Day = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\d$"), AfterValidator(_is_day)]
+
+
 def _weights_name(value: str | int) -> str | int:
     if isinstance(value, str) and not re.fullmatch(r"ema|best|last|ema_0\.\d+", value):
         raise ValueError("must be ema, ema_<sigma_rel>, best, last or a step")
@@ -54,6 +63,51 @@ class Scenes:
     size: Positive
     seed: Count
     supersample: Annotated[int, Field(ge=1, le=8)]
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Crawl:
+    """Which articles of which board; days are in Taipei, and both of them are in."""
+
+    source: Annotated[str, Field(pattern=r"^(replica|https?://[^/\s@]+)$")]
+    board: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
+    start: Day
+    end: Day
+    min_pushes: Annotated[int, Field(ge=-100, le=100)] | None
+    replies: bool
+    delay: NonNegative
+    tries: Positive
+    replica_articles: Positive
+    replica_seed: Count
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Download:
+    """How pictures are fetched, and what is too much."""
+
+    workers: Positive
+    per_host: Positive
+    tries: Positive
+    seconds: PositiveFloat
+    max_bytes: Positive
+    max_pixels: Positive
+    max_failed_fraction: Annotated[float, Field(ge=0, le=1)]
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Crop:
+    """How faces are looked for, and which of them are kept; lengths in the picture's pixels."""
+
+    detector: Literal["hog", "cnn"]
+    megapixels: PositiveFloat
+    size: Positive
+    min_box: NonNegative
+    max_slope: NonNegative
+    eye_ratio: Annotated[tuple[NonNegative, NonNegative], Field(strict=False)]
+    nose: Annotated[tuple[float, float], Field(strict=False)]
+    max_outside: Annotated[float, Field(ge=0, le=1)]
+    min_sharpness: NonNegative
+    duplicate_bits: Annotated[int, Field(ge=0, le=256)]
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -201,6 +255,9 @@ class Params:
     source: str
     source_sha256: str | None
     scenes: Scenes
+    crawl: Crawl
+    download: Download
+    crop: Crop
     dataset: Dataset
     judge: Judge
     model: Model
@@ -254,6 +311,9 @@ class Params:
 
 SECTIONS: dict[str, type] = {
     "scenes": Scenes,
+    "crawl": Crawl,
+    "download": Download,
+    "crop": Crop,
     "dataset": Dataset,
     "judge": Judge,
     "model": Model,
@@ -371,6 +431,14 @@ def _check_combinations(params: Params, path: Path) -> None:
             f"{where}: scenes.size: {params.scenes.size} is not a multiple of {multiple}, as "
             "model.patch and the number of model.channels want; change one of them"
         )
+    if params.crawl.start > params.crawl.end:
+        raise LockstepError(
+            f"{where}: crawl.start: {params.crawl.start} is after crawl.end ({params.crawl.end})"
+        )
+    for name in ("eye_ratio", "nose"):
+        low, high = getattr(params.crop, name)
+        if low >= high:
+            raise LockstepError(f"{where}: crop.{name}: {[low, high]} is empty; swap the two")
     try:
         params.diffusion.noise_schedule()
     except ValueError as error:

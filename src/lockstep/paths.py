@@ -9,6 +9,7 @@ from pathlib import Path
 
 PARAMS = Path("params.yaml")
 CHECKED = Path("data/params.checked")
+EXCLUDE = Path("exclude.txt")
 
 
 def home() -> Path:
@@ -19,6 +20,16 @@ def home() -> Path:
 def scratch() -> Path:
     """Checkpoints of unfinished work: not an output of any stage, safe to delete."""
     return home() / ".scratch"
+
+
+def crawled(workload: str) -> Path:
+    """What articles say, and the addresses of the pictures that they name."""
+    return Path("data/crawled") / workload
+
+
+def downloaded(workload: str) -> Path:
+    """Pictures as they came, and the manifest."""
+    return Path("data/downloaded") / workload
 
 
 def collected(workload: str) -> Path:

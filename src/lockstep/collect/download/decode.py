@@ -1,0 +1,119 @@
+"""What bytes from a stranger are: a picture, or a reason why not. Their name says nothing."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+_ENDINGS = {
+    "JPEG": "jpg",
+    "PNG": "png",
+    "GIF": "gif",
+    "WEBP": "webp",
+    "AVIF": "avif",
+    "BMP": "bmp",
+}
+_FORMATS = tuple(_ENDINGS)
+_ENDINGS["MPO"] = "jpg"  # What Pillow calls a JPEG that turns out to have further views in it.
+_ORIENTATION = 0x0112
+# EXIF 2.32, 4.6.4: what brings a picture of each orientation upright.
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_SMALL = (64, 64)
+
+
+class NoPicture(Exception):
+    """Bytes that are no usable picture; the message is the reason, the same every time."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A picture's file ending, and its size in pixels when upright."""
+
+    ending: str
+    width: int
+    height: int
+
+
+def check(path: Path, max_pixels: int) -> Kind:
+    """Decode a file to its end. Raises `NoPicture` if it cannot become an RGB picture."""
+    with _opened(path, max_pixels) as image:
+        ending = _ENDINGS[image.format or ""]
+        width, height = image.size
+        turned = _orientation(image) >= 5
+        # Of a JPEG the coefficients are all read, but only some of the pixels worked out.
+        image.draft("RGB", _SMALL)
+        _rgb(image)
+    return Kind(ending, *((height, width) if turned else (width, height)))
+
+
+def decode(path: Path, max_pixels: int) -> Image.Image:
+    """The picture in a file, upright, in mode RGB: of an animation the first frame, what is
+    transparent white. Raises `NoPicture`.
+    """
+    with _opened(path, max_pixels) as image:
+        turn = _UPRIGHT.get(_orientation(image))
+        picture = _rgb(image)
+    return picture if turn is None else picture.transpose(turn)
+
+
+@contextmanager
+def _opened(path: Path, max_pixels: int) -> Iterator[Image.Image]:
+    """The file as a picture not decoded yet; whatever goes wrong in the block is `NoPicture`."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(1024)
+            file.seek(0)
+            if not start:
+                raise NoPicture("empty")
+            with warnings.catch_warnings():
+                # Of bombs: the size is checked below, with a limit of our own.
+                warnings.simplefilter("ignore")
+                image = Image.open(file, formats=_FORMATS)
+            with image:
+                if image.width * image.height > max_pixels:
+                    raise NoPicture("more pixels than download.max_pixels")
+                yield image
+    except NoPicture:
+        raise
+    except Image.DecompressionBombError:
+        raise NoPicture("more pixels than download.max_pixels") from None
+    except UnidentifiedImageError:
+        text = start.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+        is_html = text.startswith((b"<!doctype html", b"<html", b"<head", b"<body", b"<!--"))
+        raise NoPicture("an HTML page" if is_html else "no picture of a known format") from None
+    except Exception:  # Decoders raise whatever a damaged file makes them stumble over.
+        raise NoPicture("truncated or damaged") from None
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        found = image.getexif().get(_ORIENTATION, 1)
+    except Exception:  # A damaged EXIF block does not damage the picture.
+        return 1
+    return found if isinstance(found, int) and found in _UPRIGHT else 1
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    image.load()
+    if image.mode == "I" or image.mode.startswith("I;16"):  # 16 bits a grey pixel
+        grey = np.clip(np.asarray(image).astype(np.int64) >> 8, 0, 255).astype(np.uint8)
+        return Image.fromarray(grey).convert("RGB")
+    if image.has_transparency_data:
+        over = image.convert("RGBA")
+        ground = Image.new("RGBA", over.size, "white")
+        return Image.alpha_composite(ground, over).convert("RGB")
+    return image.convert("RGB")

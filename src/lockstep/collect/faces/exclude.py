@@ -1,0 +1,73 @@
+"""`exclude.txt`: what people asked to be taken out.
+
+One entry a line: the address of a picture, the id of an article (`M.1700000000.A.1B2`), the
+SHA-256 of a picture's file, or the name of an author. What follows a `#` at the start of a line
+or after a space is a remark.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lockstep.collect.ptt.links import Picture, classify
+from lockstep.errors import LockstepError
+
+_REMARK = re.compile(r"(?:^|\s)#.*")
+_SHA256 = re.compile(r"^[0-9a-fA-F]{64}$")
+_AUTHOR = re.compile(r"^[A-Za-z][A-Za-z0-9]{1,11}$")
+_ARTICLE = re.compile(r"^[MG]\.\d+\.A\.[0-9A-Fa-f]+$")
+
+
+@dataclass(frozen=True)
+class Exclusions:
+    """The entries of an `exclude.txt`, without remarks; addresses as a crawl writes them."""
+
+    entries: frozenset[str]
+
+    def hit(self, row: Mapping[str, Any]) -> bool:
+        """Whether they name a row of the manifest: itself, an article that shows it, its author."""
+        names = {row["address"], row["sha256"]}
+        for mention in row["named_by"]:
+            names |= {mention["article"], mention["author"]}
+        return not self.entries.isdisjoint(names)
+
+
+def read(path: Path) -> Exclusions:
+    """Read an `exclude.txt`; the file may be empty.
+
+    Raises
+    ------
+    LockstepError
+        If it is missing, or a line is none of the four.
+    """
+    try:
+        text = path.read_text("utf-8")
+    except FileNotFoundError:
+        raise LockstepError(f"{path}: missing; make an empty one if nothing is excluded") from None
+    entries = set()
+    for number, line in enumerate(text.splitlines(), 1):
+        entry = _REMARK.sub("", line).strip()
+        if entry:
+            entries.add(_normal(entry, f"{path}:{number}"))
+    return Exclusions(frozenset(entries))
+
+
+def _normal(entry: str, where: str) -> str:
+    if _SHA256.match(entry):
+        return entry.lower()
+    if _ARTICLE.match(entry) or _AUTHOR.match(entry):
+        return entry
+    if re.match(r"^https?://", entry):
+        found = classify(entry)
+        # An article's address stands for the article.
+        article = re.search(r"/([MG]\.\d+\.A\.[0-9A-Fa-f]+)\.html$", entry)
+        if isinstance(found, Picture):
+            return found.address
+        return article.group(1) if article else entry
+    raise LockstepError(
+        f"{where}: {entry!r} is no address, article, SHA-256 or author; mend or remove the line"
+    )

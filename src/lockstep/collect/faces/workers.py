@@ -1,0 +1,75 @@
+"""The same work on many items by all cores, as a stream: only a few items are under way at once."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from itertools import islice
+from multiprocessing.connection import wait as wait_for
+from typing import TypeVar
+
+import cv2
+
+from lockstep.errors import LockstepError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def each(
+    work: Callable[[Item], Result], items: Iterable[Item], processes: int
+) -> Iterator[tuple[Item, Result]]:
+    """(item, `work(item)`) as they get ready; in this process if `processes` is 1.
+
+    Raises
+    ------
+    LockstepError
+        If a process dies; whatever `work` raises is raised too.
+    """
+    if processes == 1:
+        yield from ((item, work(item)) for item in items)
+        return
+    stream = iter(items)
+    # "spawn": a forked child of a process that has used threads may hang.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(processes, context, initializer=_start)
+    try:
+        running: dict[Future[Result], Item] = {
+            pool.submit(work, item): item for item in islice(stream, 3 * processes)
+        }
+        while running:
+            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                item = running.pop(future)
+                for following in islice(stream, 1):
+                    running[pool.submit(work, following)] = following
+                yield item, future.result()
+    except BrokenProcessPool:
+        raise LockstepError(
+            "a process that judges pictures died, perhaps for lack of memory; run again, it goes "
+            "on where it was"
+        ) from None
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _start() -> None:
+    """One core each; and end with the parent, even if that is killed and cannot say so."""
+    cv2.setNumThreads(1)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        wait_for([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -1,0 +1,88 @@
+"""Which links lead to pictures, and to where exactly."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from urllib.parse import SplitResult, urlsplit, urlunsplit
+
+# The second of each is the replica's.
+_IMGUR = ("imgur.com", "imgur.example")
+_DIRECT = ("i.meee.com.tw", "i.meee.example")
+
+_PICTURE = re.compile(r"\.(?:jpe?g|png|gif|webp|avif|bmp)$", re.IGNORECASE)
+_IMGUR_PICTURE = re.compile(r"^/([A-Za-z0-9]{4,})(?:\.([A-Za-z]{3,4}))?/?$")
+_IMGUR_ALBUM = re.compile(r"^/(?:a|gallery)/[^/]+/?$")
+_NO_PICTURE = frozenset({"mp4", "webm"})
+_CLOSING = {")": "(", "]": "[", "}": "{", ">": "<", "）": "（", "」": "「", "】": "【"}
+_PUNCTUATION = ".,;:!?'\"，。、；：！？"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """The address of a picture's bytes."""
+
+    address: str
+
+
+@dataclass(frozen=True)
+class Album:
+    """The address of a page with several pictures."""
+
+    address: str
+
+
+def links(hrefs: Iterable[str]) -> list[Picture | Album]:
+    """What of some links leads to pictures, each once, in their order."""
+    return list(dict.fromkeys(found for found in map(classify, hrefs) if found is not None))
+
+
+def classify(href: str) -> Picture | Album | None:
+    """What a link leads to; None if to no picture.
+
+    Hosts that are known to serve the same by https are asked so, and without the query, which
+    means nothing to them.
+    """
+    try:
+        parts = urlsplit(trim(href))
+        host, port = (parts.hostname or "").rstrip("."), parts.port
+    except ValueError:
+        return None
+    if parts.scheme not in ("http", "https") or not host or parts.username is not None:
+        return None
+    if port is None:
+        for site in _IMGUR:
+            if host in (site, f"www.{site}", f"m.{site}", f"i.{site}"):
+                return _imgur(site, parts.path)
+        if host in _DIRECT:
+            return Picture(f"https://{host}{parts.path}") if _PICTURE.search(parts.path) else None
+    return Picture(_without_fragment(parts)) if _PICTURE.search(parts.path) else None
+
+
+def trim(href: str) -> str:
+    """A link without what people type right behind it: punctuation, and brackets never opened."""
+    text = href.strip()
+    while text:
+        last = text[-1]
+        unopened = last in _CLOSING and text.count(last) > text.count(_CLOSING[last])
+        if not unopened and last not in _PUNCTUATION:
+            break
+        text = text[:-1]
+    return text
+
+
+def _imgur(site: str, path: str) -> Picture | Album | None:
+    if _IMGUR_ALBUM.match(path):
+        return Album(f"https://{site}{path.rstrip('/')}")
+    found = _IMGUR_PICTURE.match(path)
+    if found is None:
+        return None
+    name, ending = found[1], (found[2] or "jpg").lower()
+    if ending in _NO_PICTURE:
+        return None
+    return Picture(f"https://i.{site}/{name}.{'gif' if ending == 'gifv' else ending}")
+
+
+def _without_fragment(parts: SplitResult) -> str:
+    return urlunsplit(parts._replace(netloc=parts.netloc.lower(), fragment=""))

@@ -1,0 +1,1 @@
+"""Asking web servers for things: politely, within limits, and never of a private address."""

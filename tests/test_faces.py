@@ -1,0 +1,617 @@
+"""Faces found, judged and cut out: of drawn pictures with a known truth, and of a photograph."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import hashlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image, ImageFile
+
+from lockstep.collect.faces import collect as faces
+from lockstep.collect.faces import engine, exclude, looks
+from lockstep.collect.faces.collect import Collection, collect
+from lockstep.collect.faces.decide import (
+    DUPLICATE,
+    EXCLUDED,
+    KEPT,
+    RULES,
+    Candidate,
+    Rules,
+    broken_rule,
+    decide,
+)
+from lockstep.collect.faces.engine import Box
+from lockstep.collect.faces.exclude import Exclusions
+from lockstep.collect.faces.judge import Found, Looking, from_text, look, look_at_file
+from lockstep.collect.faces.measure import Measures
+from lockstep.collect.faces.score import precision_and_recall
+from lockstep.collect.faces.workers import each
+from lockstep.collect.journal import journal
+from lockstep.errors import LockstepError
+from lockstep.standins.portraits import Face, draw, kind_of, picture, truth
+
+LOOKING = Looking(detector="hog", megapixels=1.0, size=64, max_pixels=10**8)
+RULES_HERE = Rules(
+    min_box=80,
+    max_slope=0.08,
+    eye_ratio=(0.35, 0.6),
+    nose=(0.3, 0.7),
+    max_outside=0.2,
+    min_sharpness=100,
+    duplicate_bits=32,
+)
+NOTHING = Exclusions(frozenset())
+DRAWN = range(160)
+
+
+def silent(items: Iterable[Any], total: int) -> Iterable[Any]:
+    return items
+
+
+def add(folder: Path, data: bytes, address: str, article: str = "M.1.A.1") -> str:
+    """Put a file into a download folder; gives its hash."""
+    sha256 = hashlib.sha256(data).hexdigest()
+    (folder / "pictures").mkdir(parents=True, exist_ok=True)
+    (folder / f"pictures/{sha256}.jpg").write_bytes(data)
+    row = {
+        "address": address,
+        "file": f"pictures/{sha256}.jpg",
+        "sha256": sha256,
+        "size": len(data),
+        "named_by": [{"article": article, "place": "body", "author": "someone"}],
+    }
+    with (folder / "manifest.jsonl").open("a") as file:
+        file.write(json.dumps(row) + "\n")
+    return sha256
+
+
+@dataclasses.dataclass(frozen=True)
+class Download:
+    folder: Path
+    truth: dict[str, tuple[Face, ...]]
+
+
+def download(folder: Path, indices: Iterable[int]) -> Download:
+    known = {
+        add(folder, picture(index).data, f"https://pictures.example/{index}.jpg"): truth(0, index)
+        for index in indices
+    }
+    return Download(folder, known)
+
+
+def run(
+    downloaded: Path,
+    out: Path,
+    database: Path,
+    *,
+    rules: Rules = RULES_HERE,
+    exclusions: Exclusions = NOTHING,
+    processes: int = 1,
+) -> Collection:
+    out.mkdir(parents=True)
+    with journal(database) as seen:
+        return collect(downloaded, out, seen, LOOKING, rules, exclusions, processes, silent)
+
+
+def part_of(downloaded: Path, folder: Path, choose: Callable[[list[str]], list[str]]) -> Path:
+    """The same pictures with some of the manifest's lines."""
+    folder.mkdir()
+    (folder / "pictures").symlink_to(downloaded / "pictures")
+    lines = choose((downloaded / "manifest.jsonl").read_text().splitlines())
+    (folder / "manifest.jsonl").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+@dataclasses.dataclass(frozen=True)
+class Judged:
+    download: Download
+    out: Path
+    database: Path
+    found: Collection
+
+
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory: pytest.TempPathFactory) -> Judged:
+    """The drawn pictures and what came of them. Shared: do not change it."""
+    root = tmp_path_factory.mktemp("judged")
+    downloaded = download(root / "downloaded", DRAWN)
+    found = run(downloaded.folder, root / "out", root / "journal.db")
+    return Judged(downloaded, root / "out", root / "journal.db", found)
+
+
+# --- the whole -----------------------------------------------------------------------------
+
+
+def test_the_right_faces_are_kept(judged: Judged) -> None:
+    found = judged.found
+    score = precision_and_recall(found.faces, found.decisions, judged.download.truth)
+    assert score["precision"] >= 0.98
+    assert score["recall"] >= 0.95
+    assert set(found.decisions) >= {KEPT, DUPLICATE, "tilted", "turned", "blurred"}
+
+
+def test_every_face_has_its_row_and_every_kept_one_its_crop(judged: Judged) -> None:
+    with (judged.out / "decisions.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == len(judged.found.faces)
+    kept = {f"{row['picture']}_{row['face']}.png" for row in rows if row["decision"] == KEPT}
+    assert {path.name for path in (judged.out / "crops").iterdir()} == kept
+    assert len(kept) == judged.found.kept
+    assert all(row["address"].startswith("https://pictures.example/") for row in rows)
+    for name in kept:
+        with Image.open(judged.out / "crops" / name) as crop:
+            assert crop.size == (64, 64)
+            assert crop.mode == "RGB"
+    sheets = {path.stem for path in (judged.out / "sheets").iterdir()}
+    assert sheets == {row["decision"] for row in rows}
+
+
+def test_all_faces_of_a_crowd_are_found(judged: Judged) -> None:
+    kept = [
+        face.sha256
+        for face, decision in zip(judged.found.faces, judged.found.decisions, strict=True)
+        if decision == KEPT
+    ]
+    crowds = [known for known in judged.download.truth.items() if len(known[1]) > 1]
+    right = sum(kept.count(sha256) for sha256, _ in crowds)
+    assert right >= 0.9 * sum(face.keep for _, known in crowds for face in known)
+    assert max(kept.count(sha256) for sha256, _ in crowds) >= 3
+
+
+def test_neither_order_nor_processes_matter(judged: Judged, tmp_path: Path) -> None:
+    whole = judged.download.folder
+    first = part_of(whole, tmp_path / "a", lambda lines: lines[:40])
+    other = part_of(whole, tmp_path / "b", lambda lines: random.Random(1).sample(lines[:40], 40))
+    run(first, tmp_path / "out_a", judged.database)
+    run(other, tmp_path / "out_b", tmp_path / "b.db", processes=2)
+    assert contents(tmp_path / "out_a") == contents(tmp_path / "out_b")
+
+
+def test_nothing_is_looked_at_twice(
+    judged: Judged, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def twice(path: Path, looking: Looking) -> str:
+        raise AssertionError(path)
+
+    monkeypatch.setattr(faces, "look_at_file", twice)
+    stricter = dataclasses.replace(RULES_HERE, min_sharpness=400)
+    found = run(judged.download.folder, tmp_path / "out", judged.database, rules=stricter)
+    assert 0 < found.kept < judged.found.kept
+    again = run(judged.download.folder, tmp_path / "again", judged.database)
+    assert again == judged.found
+    assert contents(tmp_path / "again") == contents(judged.out)
+
+
+_KILLED = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from test_faces import run
+run(Path(sys.argv[2]), Path(sys.argv[3]), Path(sys.argv[4]), processes=2)
+"""
+
+
+def children(pid: int) -> list[int]:
+    found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(child) for child in found]
+
+
+def test_killed_and_run_again_it_goes_on(judged: Judged, tmp_path: Path) -> None:
+    tests = str(Path(__file__).parent)
+    database = tmp_path / "journal.db"
+    folder = part_of(judged.download.folder, tmp_path / "part", lambda lines: lines[:60])
+    arguments = [tests, folder, tmp_path / "killed", database]
+    path = os.pathsep.join([str(Path(tests).parent / "src"), tests])
+    running = subprocess.Popen(
+        [sys.executable, "-c", _KILLED, *map(str, arguments)],
+        env={**os.environ, "PYTHONPATH": path},
+    )
+    everything = list(judged.download.truth)[:60]
+
+    def seen() -> list[str]:
+        if not database.exists():
+            return []
+        with journal(database) as entries:
+            return [sha256 for sha256 in everything if entries.get(sha256) is not None]
+
+    deadline = time.monotonic() + 60
+    while len(seen()) < 10:
+        assert running.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    workers = children(running.pid)
+    running.send_signal(signal.SIGKILL)
+    running.wait()
+    before = seen()
+    assert 10 <= len(before) < len(everything)
+    assert not (tmp_path / "killed" / "decisions.csv").exists()
+    while any(Path(f"/proc/{worker}").exists() for worker in workers):
+        assert time.monotonic() < deadline, "the workers outlive their parent"
+        time.sleep(0.05)
+
+    looked: list[str] = []
+
+    def looking(path: Path, looking: Looking) -> str:
+        looked.append(path.stem)
+        return look_at_file(path, looking)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(faces, "look_at_file", looking)
+        run(folder, tmp_path / "out", database)
+    assert sorted(looked) == sorted(set(everything) - set(before))
+    run(folder, tmp_path / "whole", judged.database)
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+
+
+# --- errors --------------------------------------------------------------------------------
+
+
+def of_kind(kind: str, count: int = 1) -> list[int]:
+    return [index for index in range(1000) if kind_of(0, index) == kind][:count]
+
+
+def test_an_empty_result_is_an_error(tmp_path: Path) -> None:
+    downloaded = download(tmp_path / "downloaded", of_kind("nobody", 2) + of_kind("blurred"))
+    with pytest.raises(LockstepError, match=r"no face is kept of \d+ in 3 pictures .*crop\.") as e:
+        run(downloaded.folder, tmp_path / "out", tmp_path / "journal.db")
+    assert "\n" not in str(e.value)
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    (empty / "manifest.jsonl").touch()
+    with pytest.raises(LockstepError, match="lists no picture"):
+        run(empty, tmp_path / "out2", tmp_path / "journal2.db")
+
+
+def test_a_file_damaged_since_is_named(tmp_path: Path) -> None:
+    sha256 = add(tmp_path / "downloaded", picture(2).data[:5000], "https://pictures.example/2.jpg")
+    with pytest.raises(LockstepError, match=f"{sha256}.jpg: truncated .*dvc checkout"):
+        run(tmp_path / "downloaded", tmp_path / "out", tmp_path / "journal.db")
+
+
+def test_a_process_that_dies_is_told() -> None:
+    with pytest.raises(LockstepError, match="died"):
+        list(each(os._exit, [1], processes=2))
+
+
+_IMPORT = """
+import sys
+from lockstep.collect.faces.engine import models
+from lockstep.errors import LockstepError
+try:
+    models()
+except LockstepError as error:
+    print("caught:", error)
+    sys.exit(3)
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "code", "message"),
+    [
+        # What face_recognition_models does where setuptools is too new.
+        ("pkg_resources", "raise ModuleNotFoundError('no pkg_resources')", "quit while it was"),
+        ("face_recognition", "raise ImportError('broken')", "cannot be imported (broken)"),
+    ],
+)
+def test_an_import_that_quits_in_silence_is_caught(
+    tmp_path: Path, module: str, code: str, message: str
+) -> None:
+    (tmp_path / f"{module}.py").write_text(code)
+    source = str(Path(__file__).parent.parent / "src")
+    done = subprocess.run(
+        [sys.executable, "-c", _IMPORT],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), source])},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 3, done
+    assert message in done.stdout
+    assert "setuptools below 82" in done.stdout
+    assert done.stdout.startswith("caught: ")
+    assert done.stdout.count("\n") == 1
+
+
+def test_truncated_files_stay_refused() -> None:
+    engine.models()
+    assert not ImageFile.LOAD_TRUNCATED_IMAGES
+
+
+# --- one face ------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def astronaut() -> NDArray[np.uint8]:
+    """A photograph by NASA, in the public domain."""
+    data = pytest.importorskip("skimage.data")
+    return np.asarray(data.astronaut())
+
+
+def decoded(png: bytes) -> NDArray[np.uint8]:
+    return cv2.cvtColor(cv2.imdecode(np.frombuffer(png, np.uint8), 1), cv2.COLOR_BGR2RGB)
+
+
+def highest(photograph: NDArray[np.uint8]) -> Found:
+    """The astronaut's face: at some sizes a badge below it passes for another, leaning one."""
+    return min(look(photograph, LOOKING), key=lambda face: face.measures.box.top)
+
+
+def eyes_and_nose(crop: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Landmarks of a crop as shares of its side: left eye, right eye, tip of the nose."""
+    large = cv2.resize(crop, (512, 512), interpolation=cv2.INTER_CUBIC)
+    grey = cv2.cvtColor(large, cv2.COLOR_RGB2GRAY)
+    (rectangle,) = engine.detect(grey, large, "hog")
+    points = engine.landmarks(grey, rectangle)
+    return np.stack([points[36:42].mean(0), points[42:48].mean(0), points[30]]) / 512
+
+
+def test_a_photograph_is_kept_and_well_cropped(astronaut: NDArray[np.uint8]) -> None:
+    (found,) = look(astronaut, LOOKING)
+    assert broken_rule(found.measures, RULES_HERE) is None
+    left, right, nose = eyes_and_nose(decoded(found.png))
+    np.testing.assert_allclose(left, [0.365, 0.45], atol=0.015)
+    np.testing.assert_allclose(right, [0.635, 0.45], atol=0.015)
+    assert 0.45 < nose[0] < 0.55
+    assert nose[1] > 0.5
+
+
+@pytest.mark.parametrize("scale", [0.8, 1.6, 4.0])
+def test_the_size_of_a_picture_changes_little(astronaut: NDArray[np.uint8], scale: float) -> None:
+    before = highest(astronaut)
+    resized = cv2.resize(astronaut, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+    after = highest(resized)
+    assert after.measures.box.width == pytest.approx(before.measures.box.width * scale, rel=0.2)
+    assert after.measures.slope == pytest.approx(before.measures.slope, abs=0.02)
+    assert after.measures.sharpness == pytest.approx(before.measures.sharpness, rel=0.5)
+    seen = looks.Seen()
+    seen.add(before.measures.looks)
+    assert seen.has(after.measures.looks, 40)
+
+
+def test_a_photograph_made_worse_is_rejected(astronaut: NDArray[np.uint8]) -> None:
+    def reason(picture: NDArray[np.uint8]) -> str | None:
+        return broken_rule(highest(np.ascontiguousarray(picture)).measures, RULES_HERE)
+
+    turned = cv2.getRotationMatrix2D((223, 120), 12, 1)
+    assert reason(cv2.warpAffine(astronaut, turned, (512, 512))) == "tilted"
+    assert reason(cv2.GaussianBlur(astronaut, (0, 0), 3)) == "blurred"
+    assert reason(astronaut[72:]) == "cut"
+    small = cv2.resize(astronaut, None, fx=0.8, fy=0.8, interpolation=cv2.INTER_AREA)
+    assert reason(small) == "small"
+
+
+@pytest.mark.parametrize("kind", ["turned", "tilted", "blurred"])
+def test_drawn_faces_are_rejected_for_what_is_wrong(kind: str) -> None:
+    found: list[str | None] = []
+    for index in of_kind(kind, 6):
+        found += [
+            broken_rule(face.measures, RULES_HERE) for face in look(draw(0, index).pixels, LOOKING)
+        ]
+    assert None not in found
+    assert found.count(kind) >= 3
+
+
+def test_the_cnn_finds_the_face_too(astronaut: NDArray[np.uint8]) -> None:
+    part = astronaut[40:240, 120:320]
+    (found,) = look(part, dataclasses.replace(LOOKING, detector="cnn"))
+    (usual,) = look(part, LOOKING)
+    assert found.measures.nose == pytest.approx(usual.measures.nose, abs=0.05)
+
+
+def test_turned_by_exif_it_is_the_same_face(tmp_path: Path, astronaut: NDArray[np.uint8]) -> None:
+    upright, lying = tmp_path / "upright.png", tmp_path / "lying.png"
+    Image.fromarray(astronaut).save(upright)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(astronaut).transpose(Image.Transpose.ROTATE_90).save(lying, exif=exif)
+    assert look_at_file(lying, LOOKING) == look_at_file(upright, LOOKING)
+    assert len(from_text(look_at_file(lying, LOOKING))) == 1
+
+
+# --- decisions -----------------------------------------------------------------------------
+
+GOOD = Measures(Box(0, 0, 200, 200), 0.02, 0.45, 0.5, 300.0, 0.0, "00" * 32)
+
+
+def with_looks(different_bits: int) -> str:
+    return f"{(1 << different_bits) - 1:064x}"
+
+
+@pytest.mark.parametrize(
+    ("change", "rule"),
+    [
+        ({}, None),
+        ({"box": Box(0, 0, 79, 79)}, "small"),
+        ({"slope": 0.081}, "tilted"),
+        ({"nose": 0.29}, "turned"),
+        ({"nose": 0.71}, "turned"),
+        ({"eye_ratio": 0.34}, "eyes"),
+        ({"eye_ratio": 0.61}, "eyes"),
+        ({"outside": 0.21}, "cut"),
+        ({"sharpness": 99.9}, "blurred"),
+        ({"sharpness": 100.0, "slope": 0.08, "nose": 0.7, "box": Box(0, 0, 80, 80)}, None),
+    ],
+)
+def test_each_rule_rejects_what_breaks_it(change: dict[str, Any], rule: str | None) -> None:
+    assert broken_rule(dataclasses.replace(GOOD, **change), RULES_HERE) == rule
+    assert rule is None or rule in RULES
+
+
+def candidate(name: str, is_excluded: bool = False, **change: Any) -> Candidate:
+    return Candidate(name, 0, dataclasses.replace(GOOD, **change), is_excluded)
+
+
+def test_of_copies_the_largest_then_the_sharpest_is_kept() -> None:
+    large = candidate("c", box=Box(0, 0, 220, 220), looks=with_looks(30))
+    sharp = candidate("b", sharpness=900.0)
+    other = candidate("d", looks=with_looks(200))
+    blurred = candidate("e", box=Box(0, 0, 900, 900), sharpness=1.0)
+    expected = {"a": DUPLICATE, "b": DUPLICATE, "c": KEPT, "d": KEPT, "e": "blurred"}
+    faces = [candidate("a"), sharp, large, other, blurred]
+    for order in range(10):
+        random.Random(order).shuffle(faces)
+        decisions = decide(faces, RULES_HERE)
+        assert {f.sha256: d for f, d in zip(faces, decisions, strict=True)} == expected
+    apart = dataclasses.replace(RULES_HERE, duplicate_bits=0)
+    assert decide([large, sharp], apart) == [KEPT, KEPT]
+
+
+def test_a_copy_does_not_take_the_place_of_an_excluded_face() -> None:
+    faces = [
+        candidate("a", is_excluded=True),
+        candidate("b", looks=with_looks(20)),
+        candidate("c", looks=with_looks(100)),
+    ]
+    assert decide(faces, RULES_HERE) == [EXCLUDED, EXCLUDED, KEPT]
+
+
+def test_many_fingerprints_are_remembered() -> None:
+    rng = np.random.default_rng(0)
+    seen = looks.Seen()
+    for _ in range(3000):
+        seen.add(rng.bytes(32).hex())
+    assert not seen.has("00" * 32, 32)
+    seen.add(with_looks(32))
+    assert seen.has("00" * 32, 32)
+    assert not seen.has("00" * 32, 31)
+
+
+@dataclasses.dataclass(frozen=True)
+class True_:
+    box: tuple[float, float, float, float]
+    keep: bool
+    identity: str
+
+
+def test_precision_and_recall_count_photographs_once() -> None:
+    here, there = (0, 0, 200, 200), (500, 500, 700, 700)
+    known = {
+        "a": (True_(here, True, "1"), True_(there, True, "2")),
+        "b": (True_(here, True, "1"),),
+        "c": (True_(here, False, "3"),),
+    }
+    faces = [candidate("a"), candidate("b"), candidate("c")]
+
+    def score(*decisions: str) -> tuple[float, float]:
+        found = precision_and_recall(faces, decisions, known)
+        return found["precision"], found["recall"]
+
+    assert score(KEPT, DUPLICATE, "turned") == (1.0, 0.5)
+    assert score(KEPT, KEPT, "turned") == (0.5, 0.5)
+    assert score(DUPLICATE, KEPT, KEPT) == (0.5, 0.5)
+    assert score("small", "small", "small") == (0.0, 0.0)
+    elsewhere = candidate("b", box=Box(150, 150, 350, 350))
+    assert precision_and_recall([elsewhere], [KEPT], known) == {"precision": 0.0, "recall": 0.0}
+
+
+# --- exclusions ----------------------------------------------------------------------------
+
+
+def test_what_is_excluded_is_gone(judged: Judged, tmp_path: Path) -> None:
+    kept = [
+        face
+        for face, decision in zip(judged.found.faces, judged.found.decisions, strict=True)
+        if decision == KEPT
+    ]
+    gone = kept[0].sha256
+    found = run(
+        judged.download.folder,
+        tmp_path / "out",
+        judged.database,
+        exclusions=Exclusions(frozenset({gone})),
+    )
+    decisions = {(f.sha256, f.number): d for f, d in zip(found.faces, found.decisions, strict=True)}
+    assert decisions[gone, kept[0].number] == EXCLUDED
+    assert not list((tmp_path / "out" / "crops").glob(f"{gone}*"))
+    assert not (tmp_path / "out" / "sheets" / "excluded.png").exists()
+    score = precision_and_recall(found.faces, found.decisions, judged.download.truth)
+    assert score["precision"] >= 0.98
+
+
+ROW = {
+    "address": "https://i.imgur.com/AbCdEfG.jpg",
+    "sha256": "ab" * 32,
+    "named_by": [
+        {"article": "M.1700000000.A.1B2", "place": "body", "author": "someone"},
+        {"article": "M.1700000001.A.1B3", "place": "push", "author": "other"},
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("line", "is_hit"),
+    [
+        ("https://i.imgur.com/AbCdEfG.jpg", True),
+        ("http://m.imgur.com/AbCdEfG  # asked on 2024-01-01", True),
+        ("AB" * 32, True),
+        ("M.1700000001.A.1B3", True),
+        ("https://www.ptt.cc/bbs/Beauty/M.1700000000.A.1B2.html", True),
+        ("other", True),
+        ("# other", False),
+        ("", False),
+        ("somebody", False),
+        ("https://i.imgur.com/abcdefg.jpg", False),
+        ("M.1700000002.A.1B3", False),
+    ],
+)
+def test_an_entry_names_what_it_takes_out(tmp_path: Path, line: str, is_hit: bool) -> None:
+    path = tmp_path / "exclude.txt"
+    path.write_text(f"# taken out\n{line}\n")
+    assert exclude.read(path).hit(ROW) == is_hit
+
+
+def test_a_bad_exclusion_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "exclude.txt"
+    with pytest.raises(LockstepError, match=r"exclude\.txt: missing; make an empty one"):
+        exclude.read(path)
+    path.write_text("someone\nhello world\n")
+    with pytest.raises(LockstepError, match=r"exclude\.txt:2: 'hello world' is no address"):
+        exclude.read(path)
+
+
+def test_the_committed_list_is_valid_and_empty() -> None:
+    assert exclude.read(Path(__file__).parent.parent / "exclude.txt") == NOTHING
+
+
+# --- embedding -----------------------------------------------------------------------------
+
+
+def test_the_embedding_is_dlibs(astronaut: NDArray[np.uint8]) -> None:
+    from lockstep.evaluation.dlib_embedding import embeddings
+
+    api = engine.models()
+    (theirs,) = api.face_encodings(astronaut, api.face_locations(astronaut, 0))
+    (found,) = look(astronaut, dataclasses.replace(LOOKING, size=256))
+    (small,) = look(astronaut, LOOKING)
+    other, _, *_ = (
+        decoded(look(draw(0, i).pixels, LOOKING)[0].png) for i in of_kind("portrait", 2)
+    )
+    ours = np.concatenate(
+        [embeddings(decoded(found.png)[None]), embeddings(np.stack([decoded(small.png), other]))]
+    )
+    assert ours.shape == (3, 128)
+    assert ours.dtype == np.float64
+    distances = np.linalg.norm(ours - theirs, axis=1)
+    assert max(distances[:2]) < 0.45 < 0.6 < distances[2]
+    again = embeddings(np.stack([other, decoded(small.png)]))
+    np.testing.assert_allclose(again, ours[:0:-1], atol=1e-6)
+    assert embeddings(np.empty((0, 64, 64, 3), np.uint8)).shape == (0, 128)

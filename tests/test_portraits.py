@@ -1,0 +1,135 @@
+"""Drawn portraits: a function of (seed, index), with the truth about their faces."""
+
+from __future__ import annotations
+
+import io
+import multiprocessing
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from lockstep.standins.portraits import KINDS, Face, draw, kind_of, picture, truth
+from lockstep.standins.portraits.plans import plan
+
+
+def of_kind(kind: str, count: int = 1) -> list[int]:
+    """The first pictures of a kind."""
+    return [index for index in range(1000) if kind_of(0, index) == kind][:count]
+
+
+def digest(index: int) -> bytes:
+    return draw(5, index).pixels.tobytes()
+
+
+def test_a_picture_depends_on_seed_and_index_alone() -> None:
+    indices = [0, 1, 2, *of_kind("copy")]
+    here = [digest(index) for index in indices]
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        assert list(pool.map(digest, indices[::-1]))[::-1] == here
+    assert len(set(here)) == len(here)
+    assert draw(6, 0).pixels.tobytes() != here[0]
+
+
+def test_a_file_holds_the_drawing() -> None:
+    types = Counter()
+    for index in range(24):
+        file = picture(index)
+        assert file == picture(index)
+        types[file.content_type] += 1
+        with Image.open(io.BytesIO(file.data)) as image:
+            assert Image.MIME[image.format or ""] == file.content_type
+            found = np.asarray(image.convert("RGB"), np.float64)
+        drawn = draw(0, index).pixels
+        assert found.shape == drawn.shape
+        light = found.mean(2) - drawn.mean(2)
+        assert abs(light.mean()) < 3
+    assert types["image/jpeg"] > 12
+
+
+def test_the_truth_is_told_without_drawing() -> None:
+    for index in range(12):
+        drawn = draw(0, index)
+        assert drawn.kind == kind_of(0, index)
+        assert drawn.faces == truth(0, index)
+        assert drawn.pixels.dtype == np.uint8
+        height, width, channels = drawn.pixels.shape
+        assert channels == 3
+        assert 300 <= min(height, width) <= max(height, width) <= 1400
+
+
+def test_kinds_come_in_their_shares() -> None:
+    count = 3000
+    found = Counter(kind_of(0, index) for index in range(count))
+    for kind, share in KINDS.items():
+        assert found[kind] == pytest.approx(count * share, abs=4 * (count * share) ** 0.5)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10**6), st.integers(0, 10**5))
+def test_faces_to_be_kept_are_large_straight_and_inside(seed: int, index: int) -> None:
+    planned = plan(seed, index)
+    height, width = planned.height, planned.width
+    if planned.copy is not None:
+        height, width = (round(side * planned.copy.scale) for side in (height, width))
+    for face in truth(seed, index):
+        assert face.keep == (face.why == "kept")
+        if face.keep:
+            assert 0 < face.box.left < face.box.right < width
+            assert 0 < face.box.top < face.box.bottom < height
+            assert face.box.right - face.box.left > 95
+
+
+@pytest.mark.parametrize(
+    ("kind", "why"),
+    [("portrait", "kept"), ("tiny", "small"), ("copy", "kept")]
+    + [(kind, kind) for kind in ("turned", "tilted", "blurred")],
+)
+def test_the_kind_says_what_is_wrong(kind: str, why: str) -> None:
+    for index in of_kind(kind, 3):
+        (face,) = truth(0, index)
+        assert face.why == why
+
+
+def test_crowds_and_empty_pictures() -> None:
+    assert all(len(truth(0, index)) >= 2 for index in of_kind("crowd", 20))
+    assert all(truth(0, index) == () for index in of_kind("nobody", 5))
+    assert {face.why for index in of_kind("crowd", 20) for face in truth(0, index)} == {
+        "kept",
+        "small",
+        "tilted",
+        "turned",
+    }
+
+
+def cut_out(pixels: np.ndarray, face: Face) -> np.ndarray:
+    left, top, right, bottom = (round(edge) for edge in face.box)
+    return cv2.resize(pixels[top:bottom, left:right], (64, 64), interpolation=cv2.INTER_AREA)
+
+
+def test_a_copy_shows_an_earlier_portrait() -> None:
+    for index in of_kind("copy", 3):
+        copy = plan(0, index).copy
+        assert copy is not None
+        assert copy.of < index
+        (here,), (there,) = truth(0, index), truth(0, copy.of)
+        assert here.identity == there.identity
+        ours, theirs = draw(0, index).pixels, draw(0, copy.of).pixels
+        assert ours.shape != theirs.shape
+        same = np.corrcoef(cut_out(ours, here).ravel(), cut_out(theirs, there).ravel())[0, 1]
+        other = of_kind("portrait", 2)[-1]
+        (face,) = truth(0, other)
+        strange = cut_out(draw(0, other).pixels, face)
+        assert same > 0.97 > np.corrcoef(cut_out(ours, here).ravel(), strange.ravel())[0, 1]
+
+
+@pytest.mark.parametrize("arguments", [(-1, 0), (0, -1)])
+def test_negative_numbers_are_refused(arguments: tuple[int, int]) -> None:
+    for function in (draw, truth):
+        with pytest.raises(ValueError, match="non-negative"):
+            function(*arguments)

@@ -1,0 +1,269 @@
+"""The walk through a board, against the replica and against pages made for the occasion."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from drawings import drawing
+from lockstep.collect.journal import Journal, journal
+from lockstep.collect.listing import IMAGES, read_lines, read_list
+from lockstep.collect.ptt import output
+from lockstep.collect.ptt.client import Client
+from lockstep.collect.ptt.crawl import Article, Wanted, crawl
+from lockstep.collect.ptt.names import in_taipei
+from lockstep.collect.web.loopback import Loopback
+from lockstep.collect.web.retries import Patience
+from lockstep.collect.web.session import session
+from lockstep.errors import LockstepError
+from lockstep.standins.board import markup
+from lockstep.standins.board.server import Served, Trouble, no_trouble, serve
+from lockstep.standins.board.site import BOARD, SOURCE, Answer, Site
+
+SITE = Site(70, 5, drawing)
+ALL = Wanted(date(2022, 1, 1), date(2023, 12, 31))
+INDEX = f"/bbs/{BOARD}/index.html"
+
+
+@pytest.fixture
+def pages(tmp_path: Path) -> Iterator[Journal]:
+    with journal(tmp_path / "journal.db") as opened:
+        yield opened
+
+
+def client(served: Served, **options: object) -> Client:
+    settings: dict = {"delay": 0.0, "patience": Patience(3, 0.0), **options}
+    return Client(session(Loopback(served.port)), SOURCE, **settings)
+
+
+def from_site(path: str) -> str | None:
+    host = SOURCE.split("//")[1]
+    answer = SITE.answer(host, path, {"over18": "1"})
+    return answer.body.decode() if answer.status == 200 else None
+
+
+def walk(wanted: Wanted, pages: Journal, fetch: Callable = from_site) -> list[Article]:
+    return list(crawl(fetch, SOURCE, BOARD, wanted, pages))
+
+
+# --- which articles
+
+
+def test_all_that_can_be_read_is_found_once_newest_first(pages: Journal) -> None:
+    found = walk(ALL, pages)
+    expected = [post.id for post in reversed(SITE.posts) if post.kind == "article"]
+    assert [article.id for article in found] == expected
+    by_id = {post.id: post for post in SITE.posts}
+    for article in found:
+        post = by_id[article.id]
+        assert article.title == post.title and article.author == post.user
+        assert article.time == in_taipei(post.time)
+
+
+def test_the_years_turn_at_midnight_in_taipei(pages: Journal) -> None:
+    old = walk(Wanted(date(2022, 1, 1), date(2022, 12, 31), replies=True), pages)
+    new = walk(Wanted(date(2023, 1, 1), date(2023, 12, 31), replies=True), pages)
+    both = walk(Wanted(date(2022, 1, 1), date(2023, 12, 31), replies=True), pages)
+    assert new + old == both
+    assert all("2022-01-01T00" <= article.time < "2023" for article in old)
+    assert all("2023-01-01T00" <= article.time < "2024" for article in new)
+    times = {in_taipei(post.time) for post in SITE.posts if post.kind in ("article", "reply")}
+    for turn in ("2022-12-31T23:59:59+08:00", "2023-01-01T00:00:00+08:00"):
+        assert (turn in {article.time for article in both}) == (turn in times)
+
+
+def test_the_walk_stops_where_nothing_is_new_enough(pages: Journal) -> None:
+    asked: list[str] = []
+
+    def fetch(path: str) -> str | None:
+        asked.append(path)
+        return from_site(path)
+
+    found = walk(Wanted(date(2023, 11, 1), date(2023, 12, 31)), pages, fetch)
+    assert 0 < len(found) < 20
+    assert sum("index" in path for path in asked) <= 2  # of four
+    assert len(asked) == len(set(asked)) <= len(found) + 3
+
+
+def test_pushes_replies_and_announcements(pages: Journal) -> None:
+    hot = walk(Wanted(ALL.start, ALL.end, min_pushes=100), pages)
+    assert [a.id for a in hot] == [
+        post.id for post in reversed(SITE.posts) if post.score >= 100 and post.kind == "article"
+    ]
+    with_replies = walk(Wanted(ALL.start, ALL.end, replies=True), pages)
+    kinds = {post.id: post.kind for post in SITE.posts}
+    assert {kinds[article.id] for article in with_replies} == {"article", "reply"}
+    assert not any("公告" in article.title for article in with_replies)
+
+
+def test_an_article_deleted_meanwhile_is_left_out_and_not_asked_for_again(pages: Journal) -> None:
+    gone = walk(ALL, pages)[0].id
+    pages.remove(f"/bbs/{BOARD}/{gone}.html")
+    for fetch in (lambda path: None, pytest.fail):
+        assert gone not in [article.id for article in walk(ALL, pages, fetch)]
+
+
+def test_missing_meta_lines_are_filled_from_the_index_and_the_file_name(pages: Journal) -> None:
+    def fetch(path: str) -> str | None:
+        if "index" in path:
+            return from_site(path)
+        return '<div id="main-content">nothing is said here</div>'
+
+    by_id = {post.id: post for post in SITE.posts}
+    for article in walk(ALL, pages, fetch):
+        post = by_id[article.id]
+        said = (article.title, article.author, article.time)
+        assert said == (post.title, post.user, in_taipei(post.time))
+
+
+# --- errors
+
+
+def test_a_board_that_is_not_there(pages: Journal) -> None:
+    with pytest.raises(LockstepError, match=r"crawl\.board"):
+        list(crawl(from_site, SOURCE, "Ugly", ALL, pages))
+    # A mistake is not remembered as the truth.
+    assert pages.get("/bbs/Ugly/index.html") is None
+
+
+def test_a_page_that_is_none_is_not_kept(pages: Journal) -> None:
+    for html in ("", "<p>Server Too Busy</p>", markup.age_question("/")):
+        with pytest.raises(LockstepError):
+            walk(ALL, pages, lambda path, html=html: html)
+    assert len(walk(ALL, pages)) > 50
+
+
+# --- the client
+
+
+def test_the_client_passes_the_age_gate_and_says_if_it_cannot() -> None:
+    with serve(SITE.answer) as served:
+        assert "r-list-container" in (client(served).page(INDEX) or "")
+        refused = client(served)
+        refused._session.cookies.clear()
+        with pytest.raises(LockstepError, match="over18=1"):
+            refused.page(INDEX)
+
+
+def test_a_page_that_moved_is_an_error_and_not_followed() -> None:
+    elsewhere = Trouble(status=301, headers={"Location": "http://169.254.169.254/"})
+    with serve(SITE.answer, lambda *r: None if "robots" in r[1] else elsewhere) as served:
+        with pytest.raises(LockstepError, match="the server sends to http://169"):
+            client(served).page(INDEX)
+        assert len(served.log) == 2
+
+
+def test_a_busy_server_is_asked_again_as_late_as_it_wishes() -> None:
+    def busy(host: str, target: str, number: int) -> Trouble | None:
+        troubles = [Trouble(status=429, headers={"Retry-After": "9"}), Trouble(status=503)]
+        return troubles[number - 1] if target == INDEX and number <= 2 else None
+
+    pauses: list[float] = []
+    with serve(SITE.answer, busy) as served:
+        patient = client(served, patience=Patience(3, 1.0), sleep=pauses.append)
+        assert patient.page(INDEX)
+        assert [r.status for r in served.log] == [200, 429, 503, 200]
+    assert pauses == [9.0, 2.0]
+
+
+def test_after_the_last_try_the_error_says_that_nothing_is_lost() -> None:
+    with serve(SITE.answer, lambda *r: Trouble(status=500)) as served:
+        with pytest.raises(LockstepError, match="HTTP 500, 3 tries; run again later"):
+            client(served).page(INDEX)
+        assert len(served.log) == 3
+
+
+def test_there_is_a_pause_between_any_two_requests() -> None:
+    pauses: list[float] = []
+    with serve(SITE.answer, lambda *r: Trouble(keep=0.5) if r[2] == 1 else None) as served:
+        polite = client(served, delay=30.0, sleep=pauses.append)
+        polite.page(INDEX)
+        waits = [pause for pause in pauses if pause > 0]
+        assert len(served.log) == 4 and len(waits) == 3
+    assert all(29.0 < wait <= 30.0 for wait in waits)
+
+
+def robots(text: str, status: int = 200) -> Callable[[str, str, dict[str, str]], Answer]:
+    def answer(host: str, target: str, cookies: dict[str, str]) -> Answer:
+        if target == "/robots.txt":
+            return Answer(status, text.encode())
+        return SITE.answer(host, target, cookies)
+
+    return answer
+
+
+def test_robots_txt_is_respected() -> None:
+    with serve(robots("User-agent: *\nDisallow: /bbs/Beauty/M")) as served:
+        asking = client(served)
+        assert asking.page(INDEX)
+        with pytest.raises(LockstepError, match=r"robots\.txt"):
+            asking.page(f"/bbs/{BOARD}/{SITE.posts[0].id}.html")
+        assert [r.target for r in served.log] == ["/robots.txt", INDEX]
+
+
+def test_robots_txt_may_ask_for_more_time_or_be_missing() -> None:
+    pauses: list[float] = []
+    with serve(robots("User-agent: *\nCrawl-delay: 40")) as served:
+        client(served, sleep=pauses.append).page(INDEX)
+    assert len(pauses) == 1 and 39 < pauses[0] <= 40
+    with serve(robots("Disallow: /", 404)) as served:
+        assert client(served).page(INDEX)
+
+
+# --- outputs
+
+
+def test_the_files_say_what_was_found_each_picture_once(tmp_path: Path, pages: Journal) -> None:
+    articles = walk(ALL, pages)
+    assert output.write(tmp_path, articles) == (
+        len(articles),
+        len({mention.address for article in articles for mention in article.pictures}),
+    )
+    lines = list(read_lines(tmp_path / output.ARTICLES))
+    assert list(lines[0]) == ["id", "title", "author", "time", "pushes", "url", "albums"]
+    assert [line["id"] for line in lines] == [article.id for article in articles]
+    images = json.loads((tmp_path / IMAGES).read_text("utf-8"))
+    assert images == list(read_list(tmp_path / IMAGES))
+    named = [
+        (image["address"], by["article"], by["place"])
+        for image in images
+        for by in image["named_by"]
+    ]
+    mentions = [(m.address, a.id, m.place) for a in articles for m in a.pictures]
+    assert sorted(named) == sorted(mentions)
+    assert any(len(image["named_by"]) > 1 for image in images)
+    assert [image["address"] for image in images] == list(dict.fromkeys(m[0] for m in mentions))
+
+
+def test_nothing_found_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(LockstepError, match=r"0 articles found.*crawl\.start"):
+        output.write(tmp_path, [])
+
+
+def test_everything_over_the_wire_is_what_the_site_says(tmp_path: Path) -> None:
+    with serve(SITE.answer, no_trouble) as served, journal(tmp_path / "a.db") as one:
+        over_the_wire = walk(ALL, one, client(served).page)
+    with journal(tmp_path / "b.db") as other:
+        assert over_the_wire == walk(ALL, other)
+
+
+def test_a_damaged_journal_is_named(tmp_path: Path) -> None:
+    (tmp_path / "journal.db").write_bytes(b"not a database" * 100)
+    with (
+        pytest.raises(LockstepError, match=r"journal\.db: not usable"),
+        journal(tmp_path / "journal.db"),
+    ):
+        pass
+
+
+def test_a_damaged_list_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "images.json"
+    path.write_text('[\n{"address": "x"},\n{"addr')
+    with pytest.raises(LockstepError, match=r"images\.json: damaged"):
+        list(read_list(path))
+    with pytest.raises(LockstepError, match="missing"):
+        list(read_list(tmp_path / "none.json"))

@@ -1,0 +1,85 @@
+"""The sections `crawl` and `download` of params.yaml, and the ways to the web they lead to."""
+
+from __future__ import annotations
+
+import copy
+import datetime
+import io
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from lockstep import params
+from lockstep.collect import replica, source
+from lockstep.collect.ptt.client import Client
+from lockstep.collect.web.failed import Failed
+from lockstep.collect.web.get import Limits, get
+from lockstep.errors import LockstepError
+from lockstep.standins.board.site import BOARD
+
+COMMITTED = params.read(Path(__file__).resolve().parent.parent / "params.yaml")
+REPLICA = source.origin("replica", articles=30, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value", "message"),
+    [
+        ("crawl", "start", "2024-02-30", "params.yaml: crawl.start: value error"),
+        ("crawl", "end", "20240101", "params.yaml: crawl.end: string should match"),
+        ("crawl", "start", datetime.date(2024, 1, 1), "params.yaml: crawl.start: input should be"),
+        ("crawl", "start", "2024-01-02", r"crawl.start: 2024-01-02 is after crawl.end \(2023"),
+        ("crawl", "source", "www.ptt.cc", "params.yaml: crawl.source: string should match"),
+        ("crawl", "source", "https://www.ptt.cc/bbs/", "params.yaml: crawl.source: string should"),
+        ("crawl", "board", "../etc", "params.yaml: crawl.board: string should match"),
+        ("crawl", "min_pushes", 101, "params.yaml: crawl.min_pushes: input should be less"),
+        ("download", "max_failed_fraction", 1.5, "params.yaml: download.max_failed_fraction: "),
+        ("download", "workers", 0, "params.yaml: download.workers: input should be greater"),
+    ],
+)
+def test_mistakes_are_named(section: str, key: str, value: object, message: str) -> None:
+    document = copy.deepcopy(COMMITTED)
+    document[section][key] = value
+    with pytest.raises(LockstepError, match=message) as caught:
+        params.parse(document, params.WORKLOADS[0])
+    assert "\n" not in str(caught.value)
+
+
+def test_the_real_board_is_asked_at_public_addresses_only() -> None:
+    origin = source.origin("http://127.0.0.1:9", articles=30, seed=0)
+    assert origin == {"source": "http://127.0.0.1:9"} and replica.code(origin) == {}
+    with source.opened(origin) as web:
+        assert not web.is_replica and web.patience(3).backoff == 1.0
+        with pytest.raises(Failed, match="not a public address"):
+            get(web.session, f"{web.address}/", Limits(5.0, 1000), io.BytesIO())
+
+
+def test_the_replica_serves_pages_and_drawn_pictures() -> None:
+    with source.opened(REPLICA) as web:
+        assert web.is_replica
+        client = Client(web.session, web.address, delay=0.0, patience=web.patience(5))
+        assert "r-list-container" in (client.page(f"/bbs/{BOARD}/index.html") or "")
+        good = next(p for p in replica.site(REPLICA).pictures if p.fault is None and p.form is None)
+        sink = io.BytesIO()
+        for _ in range(3):  # The first may be turned away.
+            try:
+                get(web.session, good.address, Limits(60.0, 10**7), sink)
+                break
+            except Failed as failure:
+                assert failure.transient
+                sink = io.BytesIO()
+    with Image.open(sink) as image:
+        image.load()
+        assert min(image.size) > 100
+
+
+def test_the_replica_is_what_its_code_makes_it() -> None:
+    assert REPLICA == {"source": "replica", "articles": 30, "seed": 0}
+    assert len(replica.code(REPLICA)["code"]) == 64
+
+
+def test_one_request_in_fifty_is_turned_away_and_only_once() -> None:
+    targets = [f"/{number:07}.jpg" for number in range(3000)]
+    refused = [t for t in targets if replica.passing_trouble("a.example", t, 1)]
+    assert 20 <= len(refused) <= 200
+    assert not any(replica.passing_trouble("a.example", t, 2) for t in refused)
