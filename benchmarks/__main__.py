@@ -35,7 +35,7 @@ def _sampling(quick: bool) -> Iterator[Row]:
 
 def _race(quick: bool) -> Iterator[Row]:
     for precision in _PRECISIONS:
-        goal, figures = race.measure(precision, steps=40 if quick else 300)
+        goal, figures = race.measure(precision, steps=40 if quick else 100)
         yield Row(f"to a validation loss of {goal:.3f}, quick, {precision}", "s", figures)
 
 
