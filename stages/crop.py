@@ -8,11 +8,11 @@ from lockstep.collect.faces.decide import Rules
 from lockstep.collect.faces.judge import Looking
 from lockstep.collect.faces.known import truth_of
 from lockstep.collect.faces.score import precision_and_recall
-from lockstep.collect.faces.workers import cores
 from lockstep.collect.journal import journal
 from lockstep.lock import exclusive
 from lockstep.params import Params
 from lockstep.stage import progress, run
+from lockstep.workers import cores
 
 
 def main(params: Params) -> None:

@@ -79,27 +79,10 @@ PARITY = {
 
 def theirs_of(config: UNetConfig, condition: bool) -> torch.nn.Module:
     """diffusers' model of the same configuration."""
-    diffusers = pytest.importorskip("diffusers")
-    attended = config.attention
-    return diffusers.UNet2DModel(
-        in_channels=config.in_channels,
-        out_channels=config.out_channels,
-        block_out_channels=config.channels,
-        down_block_types=tuple("AttnDownBlock2D" if a else "DownBlock2D" for a in attended),
-        up_block_types=tuple("AttnUpBlock2D" if a else "UpBlock2D" for a in reversed(attended)),
-        layers_per_block=config.layers_per_block,
-        attention_head_dim=config.attention_head_dim,
-        norm_num_groups=config.norm_groups,
-        attn_norm_num_groups=config.norm_groups,
-        norm_eps=config.norm_eps,
-        dropout=config.dropout,
-        flip_sin_to_cos=config.flip_sin_to_cos,
-        freq_shift=config.freq_shift,
-        downsample_padding=config.downsample_padding,
-        time_embedding_dim=config.time_embedding_dim,
-        resnet_time_scale_shift="scale_shift" if config.scale_shift else "default",
-        class_embed_type="identity" if condition else None,
-    )
+    pytest.importorskip("diffusers")
+    from benchmarks.models import library_unet
+
+    return library_unet(config, condition)
 
 
 def randomise_norms(model: torch.nn.Module) -> None:

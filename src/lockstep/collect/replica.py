@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from multiprocessing.connection import wait
 from typing import Any
 
 from lockstep.collect.code import digest_of_code
 from lockstep.standins.board.server import Served, Trouble, serve
 from lockstep.standins.board.site import PictureFile, Site
 from lockstep.standins.portraits import picture
+from lockstep.workers import cores, pool
 
 REPLICA = "replica"
 
@@ -27,25 +23,10 @@ def site(origin: dict[str, Any], draw: Callable[[int], PictureFile] = picture) -
 @contextmanager
 def served(origin: dict[str, Any]) -> Iterator[Served]:
     """The site on loopback; all cores draw its pictures as they are asked for."""
-    # "spawn": a forked child of a process that has used threads may hang.
-    context = multiprocessing.get_context("spawn")
-    cores = len(os.sched_getaffinity(0))
-    with ProcessPoolExecutor(cores, context, initializer=_end_with_parent) as pool:
-        drawn = site(origin, lambda number: pool.submit(picture, number).result())
+    with pool(cores()) as workers:
+        drawn = site(origin, lambda number: workers.submit(picture, number).result())
         with serve(drawn.answer, passing_trouble) as running:
             yield running
-
-
-def _end_with_parent() -> None:
-    """End this process when its parent does, which, killed, could not tell it to."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def watch() -> None:
-        wait([parent.sentinel])
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def code(origin: dict[str, Any]) -> dict[str, str]:
