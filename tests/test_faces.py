@@ -40,10 +40,10 @@ from lockstep.collect.faces.exclude import Exclusions
 from lockstep.collect.faces.judge import Found, Looking, from_text, look, look_at_file
 from lockstep.collect.faces.measure import Measures
 from lockstep.collect.faces.score import precision_and_recall
-from lockstep.collect.faces.workers import each
 from lockstep.collect.journal import journal
 from lockstep.errors import LockstepError
 from lockstep.standins.portraits import Face, draw, kind_of, picture, truth
+from lockstep.workers import each
 
 LOOKING = Looking(detector="hog", megapixels=1.0, size=64, max_pixels=10**8)
 RULES_HERE = Rules(

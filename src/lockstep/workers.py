@@ -1,4 +1,4 @@
-"""The same work on many items by all cores, as a stream: only a few items are under way at once."""
+"""The same work on many items by several processes of this machine."""
 
 from __future__ import annotations
 
@@ -25,10 +25,19 @@ def cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
+def pool(processes: int) -> ProcessPoolExecutor:
+    """Processes that end with this one, even if it is killed and cannot say so."""
+    # "spawn": a forked child of a process that has used threads may hang.
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(processes, context, initializer=_start)
+
+
 def each(
     work: Callable[[Item], Result], items: Iterable[Item], processes: int
 ) -> Iterator[tuple[Item, Result]]:
     """(item, `work(item)`) as they get ready; in this process if `processes` is 1.
+
+    Only a few items are under way at once.
 
     Raises
     ------
@@ -39,31 +48,28 @@ def each(
         yield from ((item, work(item)) for item in items)
         return
     stream = iter(items)
-    # "spawn": a forked child of a process that has used threads may hang.
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(processes, context, initializer=_start)
+    workers = pool(processes)
     try:
         running: dict[Future[Result], Item] = {
-            pool.submit(work, item): item for item in islice(stream, 3 * processes)
+            workers.submit(work, item): item for item in islice(stream, 3 * processes)
         }
         while running:
             done, _ = wait(running, return_when=FIRST_COMPLETED)
             for future in done:
                 item = running.pop(future)
                 for following in islice(stream, 1):
-                    running[pool.submit(work, following)] = following
+                    running[workers.submit(work, following)] = following
                 yield item, future.result()
     except BrokenProcessPool:
         raise LockstepError(
-            "a process that judges pictures died, perhaps for lack of memory; run again, it goes "
-            "on where it was"
+            "a process that works on pictures died, perhaps for lack of memory; run again"
         ) from None
     finally:
-        pool.shutdown(cancel_futures=True)
+        workers.shutdown(cancel_futures=True)
 
 
 def _start() -> None:
-    """One core each; and end with the parent, even if that is killed and cannot say so."""
+    """One core for this process; and a watch on its parent."""
     cv2.setNumThreads(1)
     parent = multiprocessing.parent_process()
     assert parent is not None
