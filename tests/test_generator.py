@@ -11,7 +11,7 @@ from lockstep.device import place
 from lockstep.errors import LockstepError
 from lockstep.generator import Description, Generator
 from lockstep.params import Sample
-from lockstep.sampling import denoising_strip, sample
+from lockstep.sampling import denoising_strips, sample
 from tiny import tiny_params
 
 
@@ -116,9 +116,9 @@ def test_guidance_acts(saved) -> None:
 def test_the_strip_goes_from_noise_to_the_picture(saved) -> None:
     _, model, description = saved
     labels = torch.eye(3)[:1]
-    strip = denoising_strip(model, description, settings(steps=8, strip=5), labels, seed=0)
+    strip = denoising_strips(model, description, settings(steps=8, strip=5), labels, seed=0)
     assert strip.shape == (5, 3, 16, 16)
     final = sample(model, description, settings(steps=8), labels, seed=0)
     assert torch.equal(strip[-1:], final)
     assert strip[0].std() == pytest.approx(1, abs=0.1)  # pure noise
-    assert len(denoising_strip(model, description, settings(), labels, seed=0)) == 4
+    assert len(denoising_strips(model, description, settings(), labels, seed=0)) == 4
