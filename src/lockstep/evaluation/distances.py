@@ -33,17 +33,16 @@ def of_faces(params: Params) -> dict[str, float]:
     _check_judge(params.workload)
     data = open_dataset(paths.dataset(params.workload))
     reference = data.pictures[data.indices("train")[: params.evaluate.reference_count]]
-    theirs = _features(reference, "embed training pictures")
-    distances, apart = [], []
-    for number, seed in enumerate(params.evaluate.seeds):
-        drawn = _drawn(params, number, seed)
-        distances.append(frechet_distance(_features(drawn, f"embed seed {seed}"), theirs))
-        count = min(len(drawn), len(reference))
-        apart.append(sliced_wasserstein(drawn[:count], reference[:count]))
+    sets = [_drawn(params, number, seed) for number, seed in enumerate(params.evaluate.seeds)]
+    everything = np.concatenate([reference, *sets])
+    features = dlib_embedding.by_all_cores(everything, progress("embed faces", "batch"))
+    ends = np.cumsum([len(pictures) for pictures in (reference, *sets)])
+    theirs, *ours, _ = np.split(features, ends)
+    count = min(len(reference), len(sets[0]))
     return {
-        "fd_dlib": fmean(distances),
-        "swd": fmean(apart),
-        "n_generated": len(drawn),
+        "fd_dlib": fmean(frechet_distance(own, theirs) for own in ours),
+        "swd": fmean(sliced_wasserstein(own[:count], reference[:count]) for own in sets),
+        "n_generated": len(sets[0]),
         "n_reference": len(reference),
     }
 
@@ -56,10 +55,6 @@ def _drawn(params: Params, number: int, seed: int) -> NDArray[np.uint8]:
             f"{folder}: no pictures; `dvc repro sample@{params.workload}` draws some"
         )
     return read_pictures(files)
-
-
-def _features(pictures: NDArray[np.uint8], what: str) -> dlib_embedding.Features:
-    return dlib_embedding.by_all_cores(pictures, progress(what, "batch"))
 
 
 def _check_judge(workload: str) -> None:
