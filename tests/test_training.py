@@ -121,7 +121,8 @@ def test_a_compiled_network_gives_the_same_curve(tmp_path: Path, data: Dataset) 
 def test_averages_of_two_kinds_at_once(tmp_path: Path, data: Dataset) -> None:
     state = train(tiny_params(ema_decay=0.5, ema_sigma_rel=(0.1, 0.2)), data, tmp_path / "scratch")
     assert list(state.averages) == ["ema", "ema_0.1", "ema_0.2"]
-    assert state.best_guess is state.averages["ema"]
+    with state.best_guess() as model:
+        assert model is state.averages["ema"]
     kinds = [weights_of(state, name) for name in (*state.averages, "last")]
     assert not any(same_bytes(a, b) for i, a in enumerate(kinds) for b in kinds[:i])
 
@@ -129,9 +130,23 @@ def test_averages_of_two_kinds_at_once(tmp_path: Path, data: Dataset) -> None:
 def test_without_an_average_the_weights_themselves_are_validated(
     tmp_path: Path, data: Dataset
 ) -> None:
-    state = train(tiny_params(ema_decay=None), data, tmp_path / "scratch")
-    assert state.averages == {} and state.best_guess is state.model
-    assert state.history.validation
+    params = tiny_params(ema_decay=None, validate_every=1)
+    params = dataclasses.replace(params, model=dataclasses.replace(params.model, dropout=0.5))
+    shown = []
+
+    def show(step: int, model: Generator) -> None:
+        shown.append(model.training)
+
+    state = loop.train(params, data, "fp32", Checkpoints(tmp_path / "scratch"), None, show)
+    assert state.averages == {} and state.model.training
+    with state.best_guess() as model:
+        assert model is state.model and not model.training
+    assert shown == [False]
+    # Without dropout, that is: the same weights have the same loss.
+    tiny = tiny_params(ema_decay=None, validate_every=1, lr=1e-30)
+    tiny = dataclasses.replace(tiny, model=params.model)
+    rows = train(tiny, data, tmp_path / "still").history.validation
+    assert len({row["val_loss"] for row in rows}) == 1
 
 
 # Weights on the way, and from elsewhere

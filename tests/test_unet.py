@@ -10,8 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lockstep.unet import LabelEmbedding, UNet, UNetConfig, timestep_embedding
+from lockstep.unet import LabelEmbedding, UNet, UNetConfig, channelwise, timestep_embedding
 from lockstep.unet.blocks import PLAIN_ATTENTION_LENGTH, Attention, Resnet, attend
+from lockstep.unet.norm import group_norm
+from lockstep.unet.upsample import upsample_convolve
 
 SMALL = UNetConfig(channels=(16, 32), attention=(False, True), norm_groups=8, attention_head_dim=8)
 
@@ -147,8 +149,9 @@ def assert_same_gradients(ours: dict[str, Tensor], theirs: dict[str, Tensor]) ->
         assert error <= 1e-5 * theirs_grad.norm() + 1e-7 * total, name
 
 
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("case", PARITY)
-def test_parity_with_diffusers(case: str) -> None:
+def test_parity_with_diffusers(case: str, memory_format: torch.memory_format) -> None:
     config, batch, height, width, conditioned = PARITY[case]
     torch.manual_seed(0)
     theirs = theirs_of(config, conditioned).eval()
@@ -157,6 +160,7 @@ def test_parity_with_diffusers(case: str) -> None:
     their_shapes = {name: weight.shape for name, weight in theirs.state_dict().items()}
     assert {name: weight.shape for name, weight in ours.state_dict().items()} == their_shapes
     ours.load_state_dict(theirs.state_dict(), strict=True)
+    ours = ours.to(memory_format=memory_format)  # type: ignore[call-overload]
 
     x, t, condition = inputs(config, batch, height, width)
     leaves = [x, condition] if conditioned else [x]
@@ -461,3 +465,168 @@ def test_label_embedding_conditions_the_unet() -> None:
     with_label = unet(x, t, embed(torch.tensor([[0.0, 1, 0, 0], [1, 0, 0, 1]])))
     without = unet(x, t, embed(torch.zeros(2, 4)))
     assert (with_label - without).flatten(1).abs().amax(dim=1).min() > 1e-4
+
+
+def relative_error(found: Tensor, expected: Tensor) -> float:
+    return float((found.detach().double() - expected.detach()).norm() / expected.detach().norm())
+
+
+def normalisation(
+    dtype: torch.dtype, groups: int, use: str, memory_format: torch.memory_format
+) -> tuple[torch.nn.GroupNorm, Tensor, dict[str, Any], list[Tensor]]:
+    """A group norm, an image far from mean 0, the other arguments of `use`, and all leaves."""
+    torch.manual_seed(0)
+    norm = torch.nn.GroupNorm(groups, 16, dtype=torch.float64)
+    torch.nn.init.uniform_(norm.weight, 0.5, 1.5)
+    torch.nn.init.uniform_(norm.bias, -0.5, 0.5)
+    x = (3 + torch.randn(3, 16, 6, 10, dtype=torch.float64)).to(dtype)
+    x = x.to(memory_format=memory_format).requires_grad_()
+    extras = [torch.randn(3, 16, dtype=torch.float64).to(dtype).requires_grad_() for _ in range(2)]
+    norm = norm.to(torch.promote_types(dtype, torch.float32))
+    if use == "scale_shift":
+        return norm, x, {"scale_shift": tuple(extras)}, [x, *norm.parameters(), *extras]
+    if use == "before":
+        return norm, x, {"before": extras[0]}, [x, *norm.parameters(), extras[0]]
+    return norm, x, {}, [x, *norm.parameters()]
+
+
+@pytest.mark.parametrize("use", ["alone", "before", "scale_shift"])
+@pytest.mark.parametrize("groups", [1, 2, 4, 16])
+@pytest.mark.parametrize("silu", [False, True])
+@pytest.mark.parametrize("large", [False, True])
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [(torch.float64, 1e-13), (torch.float32, 1e-6), (torch.bfloat16, 1e-2)]
+)
+def test_group_norm_is_torchs_and_silu(
+    monkeypatch: pytest.MonkeyPatch,
+    use: str,
+    groups: int,
+    silu: bool,
+    large: bool,
+    dtype: torch.dtype,
+    tolerance: float,
+) -> None:
+    """Channels_last, with the kernels for large and for small images, against float64."""
+    monkeypatch.setattr(channelwise, "LARGE", 1 if large else 1 << 62)
+    norm, x, arguments, leaves = normalisation(dtype, groups, use, torch.channels_last)
+    y = group_norm(norm, x, silu=silu, **arguments)
+    assert y.dtype == dtype
+    assert y.is_contiguous(memory_format=torch.channels_last)
+
+    exact = [leaf.detach().double().contiguous().requires_grad_() for leaf in leaves]
+    h, weight, bias, *extras = exact
+    if use == "before":
+        h = h + extras[0][:, :, None, None]
+    expected = F.group_norm(h, groups, weight, bias, norm.eps)
+    if use == "scale_shift":
+        scale, shift = (extra[:, :, None, None] for extra in extras)
+        expected = expected * (1 + scale) + shift
+    expected = F.silu(expected) if silu else expected
+    assert relative_error(y, expected) < tolerance
+
+    projection = torch.randn_like(expected)
+    found = torch.autograd.grad(y, leaves, projection.to(dtype))
+    for gradient, leaf, wanted in zip(
+        found, leaves, torch.autograd.grad(expected, exact, projection), strict=True
+    ):
+        assert gradient.dtype == leaf.dtype
+        # Where each channel is a group, the gradient of a shift before it is 0 but for rounding.
+        assert (gradient - wanted).norm() < tolerance * max(wanted.norm(), projection.norm())
+
+
+@pytest.mark.parametrize("use", ["alone", "before", "scale_shift"])
+@pytest.mark.parametrize("groups", [2, 8])
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_group_norms_gradients_are_those_of_its_function(
+    use: str, groups: int, memory_format: torch.memory_format
+) -> None:
+    torch.manual_seed(0)
+    norm = torch.nn.GroupNorm(groups, 8, dtype=torch.float64)
+    x = torch.randn(2, 8, 2, 3, dtype=torch.float64).to(memory_format=memory_format)
+    extras = [torch.randn(2, 8, dtype=torch.float64).requires_grad_() for _ in range(2)]
+
+    def function(x: Tensor, weight: Tensor, bias: Tensor, *extras: Tensor) -> Tensor:
+        before = extras[0] if len(extras) == 1 else None
+        scale_shift = (extras[0], extras[1]) if len(extras) == 2 else None
+        return group_norm(norm, x, before=before, scale_shift=scale_shift, silu=True)
+
+    count = {"alone": 0, "before": 1, "scale_shift": 2}[use]
+    # The parameters are the norm's own: gradcheck moves them in place.
+    leaves = (x.requires_grad_(), norm.weight, norm.bias, *extras[:count])
+    assert torch.autograd.gradcheck(function, leaves)
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_group_norm_bears_a_large_mean(monkeypatch: pytest.MonkeyPatch, large: bool) -> None:
+    """Variances are not differences of squares, which would cancel: 1000 squared is 2 ** 20."""
+    monkeypatch.setattr(channelwise, "LARGE", 1 if large else 1 << 62)
+    torch.manual_seed(0)
+    x = (1000 + torch.randn(2, 8, 16, 16)).to(memory_format=torch.channels_last)
+    norm = torch.nn.GroupNorm(2, 8)
+    expected = F.group_norm(x.double(), 2, eps=norm.eps)
+    assert relative_error(group_norm(norm, x), expected) < 1e-4
+
+
+def test_group_norm_under_autocast_stays_in_bfloat16() -> None:
+    norm = torch.nn.GroupNorm(2, 8)
+    x = torch.randn(2, 8, 4, 4).bfloat16().to(memory_format=torch.channels_last)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        y = group_norm(norm, x, before=torch.randn(2, 8).bfloat16(), silu=True)
+    assert y.dtype == torch.bfloat16
+
+
+def test_group_norm_of_no_images() -> None:
+    x = torch.zeros(0, 8, 4, 4).to(memory_format=torch.channels_last).requires_grad_()
+    y = group_norm(torch.nn.GroupNorm(2, 8), x, silu=True)
+    (gradient,) = torch.autograd.grad(y, x, torch.zeros_like(y))
+    assert y.shape == gradient.shape == (0, 8, 4, 4)
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [(torch.float64, 1e-13), (torch.float32, 1e-6), (torch.bfloat16, 1e-2)]
+)
+def test_upsample_convolve_is_interpolation_and_convolution(
+    memory_format: torch.memory_format, dtype: torch.dtype, tolerance: float
+) -> None:
+    torch.manual_seed(0)
+    x, weight = torch.randn(2, 3, 5, 7), torch.randn(4, 3, 3, 3)
+    leaves = [
+        x.to(dtype).to(memory_format=memory_format).requires_grad_(),
+        weight.to(dtype).to(memory_format=memory_format).requires_grad_(),
+        torch.randn(4).to(dtype).requires_grad_(),
+    ]
+    exact = [leaf.detach().double().requires_grad_() for leaf in leaves]
+    y = upsample_convolve(*leaves)
+    assert y.is_contiguous(memory_format=torch.channels_last)
+    doubled = F.interpolate(exact[0], scale_factor=2.0, mode="nearest")
+    expected = F.conv2d(doubled, exact[1], exact[2], padding=1)
+    assert relative_error(y, expected) < tolerance
+    projection = torch.randn_like(expected)
+    found = torch.autograd.grad(y, leaves, projection.to(dtype))
+    wanted = torch.autograd.grad(expected, exact, projection)
+    for gradient, other in zip(found, wanted, strict=True):
+        assert relative_error(gradient, other) < tolerance
+
+
+def test_a_step_is_the_same_every_time() -> None:
+    """Bit for bit, at a fixed number of threads; images large enough for threads to share them."""
+    config = replace(SMALL, channels=(32, 32))
+    unet = make(config).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    x, t, condition = inputs(config, height=64, width=64)
+    runs = []
+    for _ in range(3):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            output = unet(x, t, condition)
+        runs.append({"output": output, **gradients(unet, output)})
+    for name, tensor in runs[0].items():
+        assert torch.equal(runs[1][name], tensor), name
+        assert torch.equal(runs[2][name], tensor), name
+
+
+def test_inference_mode_gives_the_same() -> None:
+    unet = make(SMALL).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    x, t, condition = inputs(SMALL)
+    expected = unet(x, t, condition)
+    with torch.inference_mode():
+        torch.testing.assert_close(unet(x, t, condition), expected, rtol=0, atol=0)

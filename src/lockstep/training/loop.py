@@ -97,7 +97,8 @@ def train(
                 add_row(state.history.train, {"loss": mean, "lr": rate})
                 bar.set_postfix(loss=f"{mean:.4f}", refresh=False)
             if due(settings.validate_every):
-                loss = _validation_loss(state.best_guess, data, params, losses)
+                with state.best_guess() as model:
+                    loss = _validation_loss(model, data, params, losses)
                 if loss is not None:
                     before = [row["val_loss"] for row in state.history.validation]
                     add_row(state.history.validation, {"val_loss": loss})
@@ -106,7 +107,8 @@ def train(
             if state.step in settings.snapshots:
                 _keep_weights(state, checkpoints, f"step_{state.step}")
             if show is not None and _epoch_ends(state.step, params, data):
-                show(state.step, state.best_guess)
+                with state.best_guess() as model:
+                    show(state.step, model)
             stopping = distributed.any_of(stop_requested()) and state.step < steps
             if stopping or due(params.checkpoint_every):
                 unread.read()
@@ -145,7 +147,8 @@ def _epoch_ends(step: int, params: Params, data: Dataset) -> bool:
 
 
 def _keep_weights(state: State, checkpoints: Checkpoints, name: str) -> None:
-    weights = of(state.best_guess)
+    with state.best_guess() as model:
+        weights = of(model)
     if distributed.is_main():
         checkpoints.keep_weights(name, weights)
 

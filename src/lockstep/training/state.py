@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 
 import torch
@@ -41,10 +42,18 @@ class State:
     history: History
     step: int
 
-    @property
-    def best_guess(self) -> Generator:
-        """The network whose pictures count: the first average, or the model if there is none."""
-        return next(iter(self.averages.values()), self.model)
+    @contextmanager
+    def best_guess(self) -> Iterator[Generator]:
+        """The network whose pictures count, in evaluation mode for the time of a block.
+
+        It is the first average, or the model if there is none.
+        """
+        model = next(iter(self.averages.values()), self.model)
+        training = model.training
+        try:
+            yield model.eval()
+        finally:
+            model.train(training)
 
     def average_weights(self, settings: Train) -> None:
         """Move each average towards the weights as they are now."""

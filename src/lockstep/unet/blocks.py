@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from lockstep.unet.config import UNetConfig
+from lockstep.unet.norm import group_norm
+from lockstep.unet.upsample import upsample_convolve
 
 # Longest sequence attended by plain matrix products on a CPU in bfloat16. Further on the gain for
 # narrow heads is gone (none at L = 1024), and the weights, (B, heads, L, L), take ever more memory.
@@ -47,14 +49,14 @@ class Resnet(nn.Module):
 
     def forward(self, x: Tensor, emb: Tensor) -> Tensor:
         """(B, in_channels, H, W) and (B, E) -> (B, out_channels, H, W)."""
-        h = self.conv1(F.silu(self.norm1(x)))
-        projected = self.time_emb_proj(F.silu(emb))[:, :, None, None]
+        h = self.conv1(group_norm(self.norm1, x, silu=True))
+        projected = self.time_emb_proj(F.silu(emb))
         if self.scale_shift:
             scale, shift = projected.chunk(2, dim=1)
-            h = self.norm2(h) * (1 + scale) + shift
+            h = group_norm(self.norm2, h, scale_shift=(scale, shift), silu=True)
         else:
-            h = self.norm2(h + projected)
-        h = self.conv2(self.dropout(F.silu(h)))
+            h = group_norm(self.norm2, h, before=projected, silu=True)
+        h = self.conv2(self.dropout(h))
         return self.conv_shortcut(x) + h
 
 
@@ -78,7 +80,7 @@ class Attention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""
         # Pixels become rows of channels: (B, H * W, C), a view when x is channels_last.
-        pixels = self.group_norm(x).flatten(2).transpose(1, 2)
+        pixels = group_norm(self.group_norm, x).flatten(2).transpose(1, 2)
         q, k, v = (
             project(pixels).unflatten(2, (self.heads, -1)).transpose(1, 2)
             for project in (self.to_q, self.to_k, self.to_v)
@@ -124,6 +126,8 @@ class Upsample(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, 2 H, 2 W)."""
+        if x.device.type == "cpu":
+            return upsample_convolve(x, self.conv.weight, self.conv.bias)
         return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
 
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from lockstep.unet.blocks import DownBlock, MidBlock, UpBlock
 from lockstep.unet.config import UNetConfig
+from lockstep.unet.norm import group_norm
 
 MAX_PERIOD = 10000  # of the slowest wave, in timesteps over 2 pi: Vaswani et al. 2017, section 3.5
 
@@ -121,7 +122,7 @@ class UNet(nn.Module):
         x = self.mid_block(skips[-1], emb)
         for up in self.up_blocks:
             x = up(x, emb, skips)
-        x = self.conv_out(F.silu(self.conv_norm_out(x)))
+        x = self.conv_out(group_norm(self.conv_norm_out, x, silu=True))
         return F.pixel_shuffle(x, self.config.patch)
 
     def _check_shapes(self, x: Tensor, t: Tensor, condition: Tensor | None) -> None:
