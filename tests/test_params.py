@@ -149,6 +149,16 @@ def test_each_workload_is_checked_for_itself(document: dict, message: str) -> No
     assert str(caught.value).startswith(message)
 
 
+def test_a_workload_may_show_its_grids_at_other_times() -> None:
+    document = changed(iclevr__grid_every_epochs=None, faces__grid_every_epochs=3)
+    assert params.parse(document, "iclevr").grid_every_epochs is None
+    assert params.parse(document, "faces").grid_every_epochs == 3
+    with pytest.raises(LockstepError, match=r"params.yaml: faces.grid_every_epochs: input should"):
+        params.parse(changed(faces__grid_every_epochs=0), "faces")
+    with pytest.raises(LockstepError, match=r"params.yaml: faces.threads: unknown parameter"):
+        params.parse(changed(faces__threads=1), "faces")
+
+
 def test_faces_need_no_pictures_for_their_judge_and_no_scenes() -> None:
     found = params.load("faces", COMMITTED)
     assert found.dataset.judge == 0.0

@@ -337,6 +337,8 @@ _TOP: dict[str, TypeAdapter[Any]] = {
     "keep_checkpoints": TypeAdapter(Positive),
     "grid_every_epochs": TypeAdapter(Positive | None),
 }
+# Of those, what a workload may have of its own.
+_OWN_TOO = {"grid_every_epochs": _TOP["grid_every_epochs"]}
 _ORIGIN: dict[str, TypeAdapter[Any]] = {
     "source": TypeAdapter(Annotated[str, Field(min_length=1)]),
     "source_sha256": TypeAdapter(Sha256 | None),
@@ -429,11 +431,15 @@ def parse(document: dict[str, Any], workload: str, path: Path = Path("params.yam
     own = _mapping(path, workload, document.get(workload))
     origin = _KINDS[workload].origin
     for key in own:
-        if key not in SECTIONS and key not in origin:
+        if key not in SECTIONS and key not in origin and key not in _OWN_TOO:
             raise LockstepError(f"{path}: {workload}.{key}: unknown parameter; remove it")
 
     values: dict[str, Any] = {"source": "", "source_sha256": None}
-    for place, prefix, adapters in ((document, "", _TOP), (own, f"{workload}.", origin)):
+    given = {name: adapter for name, adapter in _OWN_TOO.items() if name in own}
+    for place, prefix, adapters in (
+        (document, "", _TOP),
+        (own, f"{workload}.", {**origin, **given}),
+    ):
         for name, adapter in adapters.items():
             try:
                 values[name] = adapter.validate_python(place.get(name), strict=True)
