@@ -25,12 +25,14 @@ from lockstep.training.checkpoint import Checkpoints, remove_finished
 
 
 def main(params: Params) -> None:
-    data = open_dataset(paths.dataset(params.workload))
-    params = params.with_steps(len(data.indices("train")))
-    if params.train.init_from is not None:
-        given = paths.home() / params.train.init_from
-        content.verify(given, params.train.init_from_sha256, "train.init_from")
-    precision = resolve_precision(params.train.precision, "train.precision")
+    with distributed.together():
+        data = open_dataset(paths.dataset(params.workload))
+        data.verify()
+        params = params.with_steps(len(data.indices("train")))
+        if params.train.init_from is not None:
+            given = paths.home() / params.train.init_from
+            content.verify(given, params.train.init_from_sha256, "train.init_from")
+        precision = resolve_precision(params.train.precision, "train.precision")
     identity = fingerprint.of_training(params, data.digest, precision)
     description = generator.Description(
         unet=params.model.unet(),

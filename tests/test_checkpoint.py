@@ -10,7 +10,9 @@ import pytest
 import torch
 
 from lockstep.errors import LockstepError
+from lockstep.lock import exclusive
 from lockstep.training.checkpoint import Checkpoint, Checkpoints, remove_finished
+from lockstep.weights import read_tensors
 
 
 def a_checkpoint(step: int, count: int = 3) -> Checkpoint:
@@ -29,7 +31,7 @@ def test_they_come_back_and_old_ones_go(tmp_path: Path) -> None:
         [5.0] * 3,
         {"history": [5]},
     )
-    assert len(list((tmp_path / "scratch").iterdir())) == 3
+    assert len(list((tmp_path / "scratch").glob("step-*"))) == 3
 
 
 @pytest.mark.parametrize("damage", ["truncate", "garbage", "remove", "record"])
@@ -53,6 +55,39 @@ def test_a_damaged_one_is_passed_over(
     assert "step-000000002: damaged checkpoint passed over" in capsys.readouterr().err
 
 
+def test_going_on_from_before_a_damaged_one_leaves_it_behind(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path, keep=2)
+    for step in (7, 8):
+        checkpoints.save(a_checkpoint(step))
+        (tmp_path / f"step-{step:09d}/state.safetensors").write_bytes(b"damaged")
+    assert checkpoints.latest() is None
+    for step in (1, 2, 3):
+        checkpoints.save(a_checkpoint(step))
+        found = checkpoints.latest()
+        assert found is not None and found.step == step
+    assert sorted(path.name for path in tmp_path.glob("step-*")) == [
+        "step-000000002",
+        "step-000000003",
+    ]
+
+
+@pytest.mark.parametrize("linked", [True, False])
+def test_what_is_put_aside_belongs_to_its_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, linked: bool
+) -> None:
+    """What a killed process put aside after its last checkpoint does not count."""
+    if not linked:
+        monkeypatch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(OSError("no links here")))
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.keep_weights("best", {"x": torch.zeros(3)})
+    checkpoints.save(a_checkpoint(1))
+    checkpoints.keep_weights("best", {"x": torch.ones(3)})
+    checkpoints.keep_weights("step_2", {"x": torch.ones(3)})
+    assert checkpoints.latest() is not None
+    assert [path.name for path in (tmp_path / "weights").iterdir()] == ["best.safetensors"]
+    assert read_tensors(tmp_path / "weights/best.safetensors")["x"].tolist() == [0, 0, 0]
+
+
 @pytest.fixture
 def small_disk():
     """Files of at most 4 KiB, as the kernel has it: a write beyond fails in the middle."""
@@ -66,17 +101,15 @@ def test_a_disk_that_fills_up_leaves_the_one_before(tmp_path: Path, small_disk: 
     checkpoints = Checkpoints(tmp_path)
     checkpoints.save(a_checkpoint(1))
     with pytest.raises(
-        LockstepError, match=r"step-000000002: cannot be written \(.*File too large"
+        LockstepError, match=r"state.safetensors: cannot be written \(.*File too large"
     ):
         checkpoints.save(a_checkpoint(2, 100_000))
-    with pytest.raises(LockstepError, match=r"best.safetensors: cannot be written"):
+    with pytest.raises(LockstepError, match=r"best.*: cannot be written"):
         checkpoints.keep_weights("best", {"x": torch.zeros(100_000)})
     found = checkpoints.latest()
     assert found is not None and found.step == 1
-    assert [path.name for path in tmp_path.iterdir() if path.name != "weights"] == [
-        "step-000000001"
-    ]
-    assert list((tmp_path / "weights").iterdir()) == []
+    # Neither half a checkpoint nor half of the weights.
+    assert [path.name for path in tmp_path.iterdir()] == ["step-000000001"]
 
 
 def test_what_killed_processes_left_behind_goes(tmp_path: Path) -> None:
@@ -111,6 +144,9 @@ def test_finished_trainings_go_when_the_next_begins(tmp_path: Path) -> None:
         checkpoints.save(a_checkpoint(1))
     done.finish()
     ours.finish()
+    with exclusive(tmp_path / "done.lock"):  # it is just handing on its outputs
+        remove_finished(tmp_path, but=ours.folder)
+        assert done.latest() is not None
     remove_finished(tmp_path, but=ours.folder)
     assert done.latest() is None
     assert running.latest() is not None

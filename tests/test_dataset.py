@@ -55,6 +55,14 @@ def test_no_pictures_at_all_are_refused(tmp_path: Path) -> None:
         dataset.pack(tmp_path, iter([]), CONDITIONS[:0], SPLIT[:0], {}, mirrorable=True)
 
 
+def test_other_arrays_than_were_packed_are_refused(tmp_path: Path) -> None:
+    dataset.pack(tmp_path, iter(PICTURES), CONDITIONS, SPLIT, {}, mirrorable=True)
+    dataset.open_dataset(tmp_path).verify()
+    np.save(tmp_path / "conditions.npy", 1 - CONDITIONS)
+    with pytest.raises(LockstepError, match="its arrays are not those that were packed"):
+        dataset.open_dataset(tmp_path).verify()
+
+
 @pytest.mark.parametrize("how", ["in place", "replaced"])
 def test_a_folder_that_is_written_to_is_noticed(tmp_path: Path, how: str) -> None:
     dataset.pack(tmp_path, iter(PICTURES), CONDITIONS, SPLIT, {}, mirrorable=True)

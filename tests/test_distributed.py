@@ -88,7 +88,7 @@ TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--np
     [
         ("torchrun", TORCHRUN, {}),
         ("ddp", (), {"launch": 2, "accumulation": 2, "ema_sigma_rel": [0.1]}),
-        ("fsdp", (), {"launch": 2, "parallel": "fsdp"}),
+        ("fsdp", (), {"launch": 2, "parallel": "fsdp", "grid_every_epochs": 1}),
     ],
 )
 def test_two_processes_give_the_curve_of_one(
@@ -115,8 +115,10 @@ def test_killed_with_one_number_and_resumed_with_another(
     for process in [*psutil.Process(child.pid).children(), child]:
         process.kill()
     child.wait()
+    (root / f"{run}.log").unlink()
     said = finish(start(root, run, **FIFTY, **after))
     assert "damaged" not in said
+    assert int((root / f"{run}.log").read_text().split()[0]) > 20, "it began anew"
     assert losses(root, run) == pytest.approx(alone, rel=1e-4)
 
 
@@ -127,8 +129,9 @@ def test_a_process_that_dies_ends_the_job_in_one_line(root: Path) -> None:
     _, said = child.communicate(timeout=60)
     assert child.returncode == 1
     errors = [line for line in said.splitlines() if line.startswith("error: ")]
-    assert "error: process 1 of 2 was killed by SIGKILL, which ended the others; " in errors[-1]
-    assert "goes on from the last checkpoint" in errors[-1]
+    (line,) = errors
+    assert "error: process 1 of 2 was killed by SIGKILL, which ended the others; " in line
+    assert "goes on from the last checkpoint" in line
     assert "Traceback" not in said
 
 
@@ -152,6 +155,16 @@ def test_a_loss_gone_wrong_is_said_once(root: Path) -> None:
     assert child.returncode == 1
     (line,) = [line for line in said.splitlines() if line.startswith("error: ")]
     assert re.search(r"the loss is \w+ and its gradient's norm \w+ at step \d+; ", line)
+
+
+def test_what_all_processes_meet_is_said_once(root: Path) -> None:
+    child = start(root, "big", launch=2, **{**FIFTY, "batch_size": 33})
+    _, said = child.communicate(timeout=60)
+    assert child.returncode == 1
+    assert [line for line in said.splitlines() if line] == [
+        "error: train.batch_size: 33 is more than the 32 pictures there are to train on; lower it, "
+        "or collect more"
+    ]
 
 
 # Shares

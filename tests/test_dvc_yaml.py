@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lockstep import params
+from lockstep import fingerprint, params
 
 ROOT = Path(__file__).resolve().parent.parent
 SRC = ROOT / "src"
@@ -78,6 +78,13 @@ def test_a_stage_depends_on_the_code_it_imports(name: str) -> None:
         if not any(file == dep or file.startswith(f"{dep}/") for dep in declared)
     }
     assert not missing, f"{name} imports {sorted(missing)}, which dvc.yaml does not say"
+
+
+def test_the_fingerprint_of_a_training_covers_the_code_it_depends_on() -> None:
+    deps = (dep for dep in body(STAGES["train"])["deps"] if dep.startswith("src/lockstep/"))
+    # Small files that only carry values from stage to stage.
+    carried = {"records.py"}
+    assert {dep.removeprefix("src/lockstep/") for dep in deps} - carried == set(fingerprint.CODE)
 
 
 @pytest.mark.parametrize("name", [name for name in STAGES if name != "check"])

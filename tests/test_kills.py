@@ -61,14 +61,20 @@ def test_killed_again_and_again_it_ends_in_the_same_bytes(tmp_path: Path) -> Non
     ]
 
     random = np.random.default_rng(0)
-    kills, finished = 0, 0
+    kills, finished, resumed = 0, 0, 0
     while kills < KILLS or finished == 0:
+        before = [int(path.name[5:]) for path in (tmp_path / "cut").glob("step-*")]
+        (tmp_path / "cut.log").unlink(missing_ok=True)
         child = start(tmp_path, "cut")
         # Often long enough to get on, never long enough to make it a quiet run.
         child.join(random.uniform(0, 0.8 * lasted) if kills < KILLS else 120)
         if child.exitcode is None:
             child.kill()
             child.join(60)
+        if before and (tmp_path / "cut.log").exists():
+            done = int((tmp_path / "cut.log").read_text().split()[0])
+            assert done > max(before), "it began anew"
+            resumed += 1
         if child.exitcode == -signal.SIGKILL:
             kills += 1
             continue
@@ -76,4 +82,5 @@ def test_killed_again_and_again_it_ends_in_the_same_bytes(tmp_path: Path) -> Non
         assert left_by(tmp_path, "cut") == expected
         finished += 1
         shutil.rmtree(tmp_path / "cut")
-    print(f"{kills} kills, {finished} trainings, {lasted:.1f} s each", file=sys.stderr)
+    assert resumed > 3
+    print(f"{kills} kills, {resumed} resumed, {finished} finished", file=sys.stderr)

@@ -102,6 +102,10 @@ def test_what_is_no_float_stays_what_it_was(text: str) -> None:
             changed(train__ema_sigma_rel=[0.5]),
             "params.yaml: train.ema_sigma_rel.0: input should be",
         ),
+        (
+            changed(train__init_from_sha256="0" * 64),
+            "params.yaml (iclevr): train.init_from is empty",
+        ),
         (changed(train__optimizer="sgd"), "params.yaml: train.optimizer: input should be 'adamw'"),
         (
             changed(sample__weights="middle"),
@@ -234,8 +238,9 @@ def test_what_only_spreads_the_work_decides_nothing() -> None:
     two = params.parse(document, "iclevr")
     assert one.deciding("train") == two.deciding("train")
     assert one.values("train") != two.values("train")
-    sampled = params.parse(changed(train__init_from_sha256="0" * 64), "iclevr")
-    assert sampled.deciding("train") != one.deciding("train")
+    document["train"]["init_from_sha256"] = "0" * 64
+    tuned = params.parse(document, "iclevr")
+    assert tuned.deciding("train") != one.deciding("train")
 
 
 def readme_changes() -> list[list[str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -105,6 +106,7 @@ def test_the_scaler_leaves_out_a_step_that_overflows(tmp_path: Path, data: Datas
     assert same_bytes(weights_of(whole), weights_of(resumed))
 
 
+@pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile wants a C++ compiler")
 def test_a_compiled_network_gives_the_same_curve(tmp_path: Path, data: Dataset) -> None:
     def params(**changes: Any) -> Params:
         made = tiny_params(steps=6, log_every=1, **changes)
@@ -116,6 +118,14 @@ def test_a_compiled_network_gives_the_same_curve(tmp_path: Path, data: Dataset) 
     one, other = ([row["loss"] for row in state.history.train] for state in (plain, compiled))
     assert other == pytest.approx(one, rel=1e-4)
     assert weights_of(plain).keys() == weights_of(compiled).keys()
+
+
+def test_compiling_without_a_compiler_is_refused(
+    tmp_path: Path, data: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.raises(LockstepError, match=r"train.compile: torch.compile wants a C\+\+ compiler"):
+        train(tiny_params(compile=True), data, tmp_path / "scratch")
 
 
 def test_averages_of_two_kinds_at_once(tmp_path: Path, data: Dataset) -> None:
@@ -239,7 +249,10 @@ def test_interrupted_and_resumed_gives_the_same_bytes(
     params = dataclasses.replace(params, model=dataclasses.replace(params.model, dropout=dropout))
     whole = train(params, data, tmp_path / "whole")
     stop_at(tmp_path / "cut", at, params, data)
-    resumed = train(params, data, tmp_path / "cut")
+    seen = []
+    checkpoints = Checkpoints(tmp_path / "cut")
+    resumed = loop.train(params, data, "fp32", checkpoints, lambda step, row: seen.append(step))
+    assert min(seen) == (at - 1) // 4 * 4 + 1, "it did not go on from its last checkpoint"
     assert same_bytes(weights_of(whole), weights_of(resumed))
     assert whole.history == resumed.history
     for name in loop.kept(params, whole):
@@ -285,13 +298,16 @@ def test_a_loss_that_is_not_finite_names_the_step(
     tmp_path: Path, data: Dataset, log_every: int
 ) -> None:
     """However late it is read, the step is the one that went wrong, and nothing after is saved."""
-    params = tiny_params(lr=1e30, warmup_steps=0, max_grad_norm=None, log_every=log_every)
-    params = dataclasses.replace(params, checkpoint_every=1)
+    params = tiny_params(
+        lr=1e30, warmup_steps=0, max_grad_norm=None, log_every=log_every, snapshots=(4,)
+    )
+    params = dataclasses.replace(params, checkpoint_every=log_every)
     checkpoints = Checkpoints(tmp_path / "scratch")
     with pytest.raises(LockstepError, match=r"the loss is .* at step 2; .* lower train.lr"):
         loop.train(params, data, "fp32", checkpoints)
     found = checkpoints.latest()
-    assert found is not None and found.step == 1
+    assert found is None or found.step == 1
+    assert not (checkpoints.folder / "weights").exists()
 
 
 def test_data_that_changes_meanwhile_ends_it(tmp_path: Path, data: Dataset) -> None:

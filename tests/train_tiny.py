@@ -1,7 +1,8 @@
 """A tiny training as a program: `train_tiny.py ROOT RUN CHANGES`, also under torchrun.
 
 It trains on ROOT/data with its checkpoints in ROOT/RUN, and leaves ROOT/RUN.safetensors (all
-weights) and ROOT/RUN.json (the history).
+weights) and ROOT/RUN.json (the history); ROOT/RUN.log has the steps of which there was something
+to say, as they came.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ from pathlib import Path
 TESTS = Path(__file__).resolve().parent
 sys.path[:0] = [str(TESTS.parent / "src"), str(TESTS)]
 
-from lockstep import distributed, records, stage  # noqa: E402
-from lockstep.dataset import open_dataset  # noqa: E402
+from lockstep import distributed, preview, records, stage  # noqa: E402
+from lockstep.dataset import Dataset, open_dataset  # noqa: E402
+from lockstep.generator import Description, Generator  # noqa: E402
+from lockstep.params import Params  # noqa: E402
 from lockstep.training import loop  # noqa: E402
 from lockstep.training.checkpoint import Checkpoints  # noqa: E402
 from lockstep.weights import save_weights  # noqa: E402
@@ -24,18 +27,39 @@ from tiny import tiny_params, weights_of  # noqa: E402
 
 def train(root: Path, run: str, changes: dict[str, object]) -> None:
     every = changes.pop("checkpoint_every", 4)
-    params = dataclasses.replace(tiny_params(**changes), checkpoint_every=every)
+    grids = changes.pop("grid_every_epochs", None)
+    params = dataclasses.replace(
+        tiny_params(**changes), checkpoint_every=every, grid_every_epochs=grids
+    )
     data = open_dataset(root / "data")
 
     def say(step: int, row: dict[str, float]) -> None:
         if distributed.is_main():
             print("step", step, flush=True)
+            with (root / f"{run}.log").open("a") as file:
+                file.write(f"{step}\n")
 
-    state = loop.train(params, data, "fp32", Checkpoints(root / run), say)
+    def show(step: int, model: Generator) -> None:
+        preview.draw(model, description(params, data), params, data)
+
+    state = loop.train(params, data, "fp32", Checkpoints(root / run), say, show)
     weights = weights_of(state)
     if distributed.is_main():
         save_weights(weights, root / f"{run}.safetensors")
         records.write(root / f"{run}.json", dataclasses.asdict(state.history))
+
+
+def description(params: Params, data: Dataset) -> Description:
+    return Description(
+        unet=params.model.unet(),
+        labels=data.conditions.shape[1],
+        size=data.pictures.shape[1],
+        schedule=params.diffusion.noise_schedule(),
+        prediction=params.diffusion.prediction,
+        precision="fp32",
+        fingerprint="0" * 64,
+        params={},
+    )
 
 
 def main() -> None:

@@ -79,7 +79,7 @@ def folder(path: Path) -> Iterator[Path]:
     temporary.mkdir()
     try:
         yield temporary
-        _sync_all([path for path in temporary.rglob("*") if path.is_file()])
+        _sync_all([*temporary.rglob("*"), temporary])
         if path.exists():
             shutil.rmtree(path)
         temporary.replace(path)

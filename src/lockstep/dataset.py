@@ -44,6 +44,13 @@ class Dataset:
         """Positions of a split's pictures, in ascending order."""
         return np.flatnonzero(self.split == SPLITS.index(split))
 
+    def verify(self) -> None:
+        """Raises `LockstepError` if the arrays are not those that were packed (reads them all)."""
+        if _digest(self.folder) != self.digest:
+            raise LockstepError(
+                f"{self.folder}: its arrays are not those that were packed; `dvc repro` packs anew"
+            )
+
     def check_unchanged(self) -> None:
         """Raises `LockstepError` if the folder was written to since it was opened."""
         if _stamp(self.folder) != self.stamp:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from contextlib import AbstractContextManager, nullcontext
 from typing import Literal, TypeVar
 
@@ -59,6 +61,22 @@ def autocast(precision: Precision) -> AbstractContextManager[None]:
     return torch.autocast(device().type, dtype=_DTYPES[precision])
 
 
+def check_compiler(key: str) -> None:
+    """Whether torch.compile can compile here. `key` is the parameter that asks for it.
+
+    Raises
+    ------
+    LockstepError
+        If there is no C++ compiler, which it wants for a CPU.
+    """
+    compilers = (os.environ.get("CXX", "g++"), "clang++")
+    if not torch.cuda.is_available() and not any(map(shutil.which, compilers)):
+        raise LockstepError(
+            f"{key}: torch.compile wants a C++ compiler, and there is none; install g++, or set "
+            "it to false"
+        )
+
+
 def make_deterministic(threads: int) -> None:
     """The same bytes on every run on one machine: fixed thread count, no racing algorithms.
 
@@ -69,6 +87,8 @@ def make_deterministic(threads: int) -> None:
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.allow_tf32 = False
+    # cuBLAS repeats its sums only with a workspace of fixed size, asked for before its first use.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     # A debugging aid that comes with the switch: it overwrites every fresh tensor with NaN, which
     # costs a tenth of a training step here and changes nothing that is read.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]

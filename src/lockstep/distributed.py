@@ -24,6 +24,10 @@ from lockstep.errors import LockstepError
 T = TypeVar("T")
 # Nobody is given up for slow: whoever starts the processes ends them all when one dies.
 _PATIENCE = timedelta(days=7)
+# Seconds that the processes have to end in good order, a checkpoint written.
+_TO_SAVE = 600
+# Set for processes whose launcher says what became of them.
+_SPEAKS = "LOCKSTEP_LAUNCHED"
 
 
 def launched() -> bool:
@@ -64,7 +68,8 @@ def launch(processes: int) -> None:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
+    logging.disable(logging.ERROR)  # torch's account of it; this process does nothing else
+    os.environ[_SPEAKS] = "1"
     config = LaunchConfig(
         min_nodes=1,
         max_nodes=1,
@@ -74,13 +79,19 @@ def launch(processes: int) -> None:
         rdzv_endpoint="localhost:0",
         max_restarts=0,
         monitor_interval=0.1,
+        local_addr="127.0.0.1",  # a machine need not know its own name
+        shutdown_timeout=_TO_SAVE,
     )
     try:
         elastic_launch(config, sys.executable)(*sys.argv)
     except SignalException:
         sys.exit(1)  # handed on to the processes, which have said what they did
     except ChildFailedError as error:
-        number, failure = error.get_first_failure()
+        # Not those that were ended because of the first, nor those that lost sight of it.
+        number, failure = min(
+            error.failures.items(),
+            key=lambda found: (found[1].exitcode in (1, -signal.SIGTERM), found[1].timestamp),
+        )
         if failure.exitcode == 1:
             sys.exit(1)
         how = (
@@ -88,6 +99,7 @@ def launch(processes: int) -> None:
             if failure.exitcode < 0
             else f"ended with status {failure.exitcode}"
         )
+        print(file=sys.stderr)  # the dead process may have left a line unfinished
         raise LockstepError(
             f"process {number} of {processes} {how}, which ended the others; the same command "
             "goes on from the last checkpoint"
@@ -101,9 +113,15 @@ def group() -> Iterator[None]:
     Raises
     ------
     LockstepError
-        On the first process, if another one ends on the way. The others then end in silence.
+        If there are fewer GPUs than processes. On the first process also if another one ends on
+        the way, which the others take in silence.
     """
     if torch.cuda.is_available():
+        if size_here() > torch.cuda.device_count():
+            raise LockstepError(
+                f"{size_here()} processes, but {torch.cuda.device_count()} GPUs; lower the "
+                "number of processes"
+            )
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     dist.init_process_group(backend, timeout=_PATIENCE)
@@ -112,12 +130,12 @@ def group() -> Iterator[None]:
     except (RuntimeError, dist.DistError) as error:
         if not _is_lost_connection(error):
             raise
-        if not is_main():
+        if not is_main() or _SPEAKS in os.environ:
             sys.exit(1)
         raise LockstepError(
             "another process of this job ended, so this one does too; the same command goes on "
             "from the last checkpoint"
-        ) from None
+        ) from error
     finally:
         dist.destroy_process_group()
 
@@ -125,7 +143,7 @@ def group() -> Iterator[None]:
 def _is_lost_connection(error: Exception) -> bool:
     if isinstance(error, dist.DistError):
         return True
-    return "gloo" in str(error).lower() or "connection" in str(error).lower()
+    return "by peer" in str(error) or "Broken pipe" in str(error)
 
 
 def end(error: LockstepError) -> NoReturn:
@@ -136,6 +154,31 @@ def end(error: LockstepError) -> NoReturn:
     if is_main():
         raise error
     sys.exit(0)
+
+
+@contextmanager
+def together() -> Iterator[None]:
+    """What all processes do alike: where it fails for one, it fails for all, and is said once.
+
+    Raises
+    ------
+    LockstepError
+        On the first process, if the block raised one on any of them.
+    """
+    failed: LockstepError | None = None
+    try:
+        yield
+    except LockstepError as error:
+        failed = error
+    if size() == 1:
+        if failed is not None:
+            raise failed
+        return
+    said: list[str | None] = [None] * size()
+    dist.all_gather_object(said, None if failed is None else str(failed))
+    for number, message in enumerate(said):
+        if message is not None:
+            end(LockstepError(message if number == 0 else f"process {number}: {message}"))
 
 
 def share(count: int) -> slice:

@@ -13,15 +13,17 @@ from lockstep.device import device
 from lockstep.params import Params
 
 # The code that decides the weights. A change anywhere in it is another training.
-_CODE = (
+CODE = (
     "unet",
     "diffusion",
     "training",
-    "distributed.py",
-    "generator.py",
     "dataset.py",
     "device.py",
+    "distributed.py",
+    "generator.py",
+    "history.py",
     "pixels.py",
+    "weights.py",
 )
 
 
@@ -50,7 +52,7 @@ def of_training(params: Params, data_digest: str, precision: str) -> str:
 def _code_digest() -> str:
     root = Path(lockstep.__file__).parent
     total = hashlib.sha256()
-    for name in _CODE:
+    for name in CODE:
         path = root / name
         for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
             total.update(f"{file.relative_to(root)}\0".encode())

@@ -516,6 +516,10 @@ def _check_training(params: Params, where: str) -> None:
             f"{where}: train.batch_size: {train.batch_size} is less than train.accumulation x "
             f"train.processes ({train.accumulation} x {train.processes}), a picture each; raise it"
         )
+    if train.init_from is None and train.init_from_sha256 is not None:
+        raise LockstepError(
+            f"{where}: train.init_from is empty and its hash is not; empty train.init_from_sha256"
+        )
     if train.precision == "fp16" and train.parallel == "fsdp":
         raise LockstepError(f"{where}: train.precision: fp16 is not for fsdp; set bf16")
     weights = params.sample.weights

@@ -28,7 +28,8 @@ from lockstep.generator import Description, Generator
 from lockstep.params import Sample
 
 
-@torch.inference_mode()
+# Not inference_mode: what FSDP gathers for the first time in it could never be changed again.
+@torch.no_grad()
 def sample(
     model: Generator,
     description: Description,

@@ -20,25 +20,33 @@ _REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES,
 
 
 def run(
-    main: Callable[[Params], None], processes: Callable[[Params], int] = lambda _: 1
+    main: Callable[[Params], None], processes: Callable[[Params], int] | None = None
 ) -> NoReturn:
     """Run a stage for the workload named on the command line; exit 1 with one line if it fails.
 
-    With `processes` above 1, or under torchrun, `main` runs in several processes at once.
+    With `processes` above 1, or under torchrun, `main` runs in several processes at once; without
+    `processes` it is not made for that.
     """
     parser = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__)
     parser.add_argument("workload", choices=WORKLOADS)
     workload = parser.parse_args().workload
 
     def work() -> None:
-        params = parameters.load(workload, paths.PARAMS)
-        if distributed.launched():
+        if processes is None:
+            if distributed.size() > 1:
+                raise LockstepError("this stage runs in one process; start it without torchrun")
+            main(parameters.load(workload, paths.PARAMS))
+        elif distributed.launched():
             with distributed.group():
+                with distributed.together():
+                    params = parameters.load(workload, paths.PARAMS)
                 main(params)
-        elif processes(params) > 1:
-            distributed.launch(processes(params))
         else:
-            main(params)
+            params = parameters.load(workload, paths.PARAMS)
+            if processes(params) > 1:
+                distributed.launch(processes(params))
+            else:
+                main(params)
 
     sys.exit(reported(work))
 

@@ -13,8 +13,20 @@ from lockstep.errors import LockstepError
 
 
 def save_weights(weights: Mapping[str, Tensor], path: Path) -> None:
-    """A state dict, by the names of its parts."""
-    save_file({name: tensor.contiguous() for name, tensor in weights.items()}, path)
+    """A state dict, by the names of its parts.
+
+    Raises
+    ------
+    LockstepError
+        If it cannot be written, as on a full disk.
+    """
+    try:
+        save_file({name: tensor.contiguous() for name, tensor in weights.items()}, path)
+    except (OSError, SafetensorError) as error:
+        reason = " ".join(str(error).split())
+        raise LockstepError(
+            f"{path}: cannot be written ({reason}); free some space and run the same command again"
+        ) from None
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

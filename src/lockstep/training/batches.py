@@ -77,6 +77,11 @@ def check(params: Params, data: Dataset) -> None:
             "mirrored picture turns round; set it to false"
         )
     held_out = min(_VALIDATION_PICTURES, len(data.indices("validation")))
+    if held_out == 0 and params.sample.weights == "best":
+        raise LockstepError(
+            "sample.weights: best is by the loss on held-out pictures, and there are none; raise "
+            "dataset.validation, or set it to ema"
+        )
     if 0 < held_out < distributed.size():
         raise LockstepError(
             f"dataset.validation: leaves {held_out} pictures to {distributed.size()} processes; "

@@ -3,13 +3,14 @@
 They live in a scratch folder named by the training's fingerprint:
 
     step-000000500/state.safetensors, record.json     a checkpoint; the newest few are kept
-    weights/best.safetensors, step_1000.safetensors   weights to keep for the finished model
+                   weights/                           what had been put aside by then
+    weights/best.safetensors, step_1000.safetensors   weights put aside for the finished model
     finished                                          there once the outputs are written
 """
 
 from __future__ import annotations
 
-import json
+import os
 import re
 import shutil
 import sys
@@ -17,12 +18,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from lockstep import atomic
+from lockstep import atomic, records
 from lockstep.errors import LockstepError
+from lockstep.lock import is_held
+from lockstep.weights import read_tensors, save_weights
 
 _NAME = re.compile(r"step-(\d{9})")
 _FINISHED = "finished"
@@ -46,44 +47,45 @@ class Checkpoints:
     def save(self, checkpoint: Checkpoint) -> None:
         """Write a checkpoint: after a crash at any moment it is there whole or not at all.
 
+        Later ones, which `latest` has passed over, go.
+
         Raises
         ------
         LockstepError
             If it cannot be written (a full disk); those before are as they were.
         """
         path = self.folder / f"step-{checkpoint.step:09d}"
-        try:
-            with atomic.folder(path) as temporary:
-                save_file(checkpoint.tensors, temporary / "state.safetensors")
-                (temporary / "record.json").write_text(json.dumps(checkpoint.record), "utf-8")
-        except (OSError, SafetensorError) as error:
-            raise _unwritable(path, error) from None
-        for old in self._found()[self.keep :]:
-            shutil.rmtree(old)
+        with atomic.folder(path) as temporary:
+            save_weights(checkpoint.tensors, temporary / "state.safetensors")
+            records.write(temporary / "record.json", checkpoint.record)
+            _link_all(self._weights, temporary / "weights")
+        found = self._found()
+        newer = [other for other in found if other.name > path.name]
+        for other in [*newer, *found[len(newer) + self.keep :]]:
+            shutil.rmtree(other)
 
     def latest(self) -> Checkpoint | None:
         """The newest whole checkpoint; None if there is none.
 
-        A damaged one is passed over for the one before, and stderr says so.
+        What is put aside is then what had been by that step. A checkpoint that is cut short or
+        cannot be read is passed over for the one before, and stderr says so.
         """
         for path in self._found():
             try:
-                tensors = load_file(path / "state.safetensors")
-                record = json.loads((path / "record.json").read_text("utf-8"))
-            except (OSError, SafetensorError, ValueError) as error:
+                tensors = read_tensors(path / "state.safetensors")
+                record = records.read(path / "record.json")
+            except (OSError, LockstepError) as error:
                 print(f"{path}: damaged checkpoint passed over ({error})", file=sys.stderr)
                 continue
+            shutil.rmtree(self._weights, ignore_errors=True)
+            _link_all(path / "weights", self._weights)
             return Checkpoint(int(path.name.removeprefix("step-")), tensors, record)
         return None
 
     def keep_weights(self, name: str, weights: Mapping[str, Tensor]) -> None:
         """Put weights aside under a name, in the place of others of that name."""
-        path = self._weights / f"{name}.safetensors"
-        try:
-            with atomic.file(path) as temporary:
-                save_file(dict(weights), temporary)
-        except (OSError, SafetensorError) as error:
-            raise _unwritable(path, error) from None
+        with atomic.file(self._weights / f"{name}.safetensors") as temporary:
+            save_weights(weights, temporary)
 
     def copy_weights(self, names: Iterable[str], out: Path) -> None:
         """Copy weights put aside into a folder. Raises `LockstepError` if some are gone."""
@@ -113,16 +115,24 @@ class Checkpoints:
         return sorted(whole, reverse=True)
 
 
-def _unwritable(path: Path, error: Exception) -> LockstepError:
-    reason = " ".join(str(error).split())
-    return LockstepError(
-        f"{path}: cannot be written ({reason}); the checkpoints before it are whole: free some "
-        "space, and the same command goes on from the last one"
-    )
+def _link_all(source: Path, target: Path) -> None:
+    """Put the files of a folder into another one, without copying them where that is possible."""
+    # Not what a killed process has not finished.
+    files = [path for path in source.iterdir() if path.name[0] != "."] if source.is_dir() else []
+    if files:
+        target.mkdir(parents=True, exist_ok=True)
+    for path in files:
+        try:
+            os.link(path, target / path.name)
+        except OSError:  # not every file system has links
+            shutil.copyfile(path, target / path.name)
 
 
 def remove_finished(scratch: Path, but: Path) -> None:
-    """Delete the checkpoints of the finished trainings in `scratch`, save those in `but`."""
+    """Delete the checkpoints of the finished trainings in `scratch`, save those in `but`.
+
+    A training whose lock (`<folder>.lock`) is held is just handing on its outputs.
+    """
     for marker in scratch.glob(f"*/{_FINISHED}"):
-        if marker.parent != but:
+        if marker.parent != but and not is_held(marker.parent.with_suffix(".lock")):
             shutil.rmtree(marker.parent, ignore_errors=True)

@@ -63,7 +63,8 @@ def train(
         If SIGTERM or Ctrl-C asked to stop; the checkpoint of that step is written.
     """
     hardware.make_deterministic(params.threads)
-    batches.check(params, data)
+    with distributed.together():
+        batches.check(params, data)
     settings, steps = params.train, _steps(params)
     losses = _losses(params, precision)
     state = begin_or_resume(params, data.conditions.shape[1], precision, checkpoints)
@@ -90,8 +91,11 @@ def train(
         for step, parts in bar:
             rate = learning_rate.at(step, steps, settings)
             unread.add(*_update(state, parts, losses, rate, params))
+            snaps = state.step in settings.snapshots
+            shows = show is not None and _epoch_ends(state.step, params, data)
+            if snaps or shows or due(settings.log_every) or due(settings.validate_every):
+                unread.read()  # nothing is made of weights that went wrong
             if due(settings.log_every):
-                unread.read()
                 mean = fmean(state.history.recent)
                 state.history.recent.clear()
                 add_row(state.history.train, {"loss": mean, "lr": rate})
@@ -104,15 +108,16 @@ def train(
                     add_row(state.history.validation, {"val_loss": loss})
                     if not before or loss < min(before):
                         _keep_weights(state, checkpoints, "best")
-            if state.step in settings.snapshots:
+            if snaps:
                 _keep_weights(state, checkpoints, f"step_{state.step}")
-            if show is not None and _epoch_ends(state.step, params, data):
+            if shows and show is not None:
                 with state.best_guess() as model:
                     show(state.step, model)
             stopping = distributed.any_of(stop_requested()) and state.step < steps
             if stopping or due(params.checkpoint_every):
                 unread.read()
-                data.check_unchanged()
+                with distributed.together():
+                    data.check_unchanged()
                 state.save(checkpoints)
             if stopping:
                 distributed.wait()  # until it is written: who ends first ends the others
@@ -235,8 +240,8 @@ class _Unread:
                 distributed.end(
                     LockstepError(
                         f"the loss is {loss} and its gradient's norm {norm:g} at step "
-                        f"{self.state.step - len(losses) + i + 1}; the last checkpoint is from "
-                        "before; lower train.lr"
+                        f"{self.state.step - len(losses) + i + 1}; nothing after it was saved; "
+                        "lower train.lr"
                     )
                 )
         self.state.history.recent += losses

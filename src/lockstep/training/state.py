@@ -122,10 +122,12 @@ def begin(params: Params, labels: int, precision: hardware.Precision) -> State:
         torch.manual_seed(int(random_numbers(settings.seed, INIT, 0).integers(2**32)))
         model = Generator(params.model.unet(), labels)
     if settings.init_from is not None:
-        load_weights(model, paths.home() / settings.init_from)
+        with distributed.together():
+            load_weights(model, paths.home() / settings.init_from)
     copies = [copy.deepcopy(model).eval().requires_grad_(False) for _ in settings.averages()]
     model, *averages = parallel.place([model.train(), *copies], settings.parallel)
     if settings.compile:
+        hardware.check_compiler("train.compile")
         model.compile()
     optimizer = _OPTIMIZERS[settings.optimizer](
         model.parameters(),

@@ -1,0 +1,81 @@
+"""`python -m benchmarks [--quick] [--only NAME ...]`: a table, and benchmarks/results.json."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from benchmarks import loader, memory, race, report, sampling, training
+from benchmarks.models import SHAPES
+from benchmarks.report import Row
+from lockstep import device as hardware
+from lockstep import records
+
+RESULTS = Path("benchmarks/results.json")
+_PRECISIONS: tuple[hardware.Precision, ...] = ("fp32", "bf16")
+
+
+def _training(quick: bool) -> Iterator[Row]:
+    for shape, precision in itertools.product(SHAPES, _PRECISIONS):
+        rounds = 2 if quick else {"lab6": 7, "quick": 40}[shape]
+        figures = training.measure(shape, precision, rounds)
+        yield Row(f"training step, {shape}, {precision}", "s", figures)
+
+
+def _sampling(quick: bool) -> Iterator[Row]:
+    for shape, precision in itertools.product(SHAPES, _PRECISIONS):
+        rounds = 1 if quick else {"lab6": 3, "quick": 15}[shape]
+        figures = sampling.measure(shape, precision, rounds)
+        milliseconds = {side: 1000 * value for side, value in figures.items()}
+        yield Row(f"sampling, {shape}, {precision}", "ms a picture and step", milliseconds)
+
+
+def _race(quick: bool) -> Iterator[Row]:
+    for precision in _PRECISIONS:
+        goal, figures = race.measure(precision, steps=40 if quick else 300)
+        yield Row(f"to a validation loss of {goal:.3f}, quick, {precision}", "s", figures)
+
+
+def _loader(quick: bool) -> Iterator[Row]:
+    for size in (16, 128):
+        rate = loader.measure(size, steps=20 if quick else 2000 // size)
+        yield Row(f"loader, batches of {size}", "pictures a second", {"lockstep": rate}, more=True)
+
+
+def _memory(quick: bool) -> Iterator[Row]:
+    for shape, precision in itertools.product(("quick",) if quick else SHAPES, _PRECISIONS):
+        figures = {k: value / 2**30 for k, value in memory.measure(shape, precision).items()}
+        yield Row(f"peak memory of training, {shape}, {precision}", "GiB", figures)
+
+
+_PARTS: dict[str, Callable[[bool], Iterator[Row]]] = {
+    "training": _training,
+    "sampling": _sampling,
+    "race": _race,
+    "loader": _loader,
+    "memory": _memory,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="few rounds, to see that it works")
+    parser.add_argument("--only", nargs="+", choices=_PARTS, default=list(_PARTS))
+    parser.add_argument("--threads", type=int, default=2, help="of the processor (default: 2)")
+    arguments = parser.parse_args()
+    hardware.make_deterministic(arguments.threads)
+    rows = []
+    for name in arguments.only:
+        for row in _PARTS[name](arguments.quick):
+            print(report.table([row]).splitlines()[-1], file=sys.stderr, flush=True)
+            rows.append(row)
+    print(report.table(rows))
+    command = " ".join(["python -m benchmarks", *sys.argv[1:]])
+    records.write(RESULTS, report.as_json(rows, command))
+
+
+if __name__ == "__main__":
+    main()
