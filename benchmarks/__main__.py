@@ -20,14 +20,14 @@ _PRECISIONS: tuple[hardware.Precision, ...] = ("fp32", "bf16")
 
 def _training(quick: bool) -> Iterator[Row]:
     for shape, precision in itertools.product(SHAPES, _PRECISIONS):
-        rounds = 2 if quick else {"lab6": 7, "quick": 40}[shape]
+        rounds = 2 if quick else {"lab6": 5, "quick": 40}[shape]
         figures = training.measure(shape, precision, rounds)
         yield Row(f"training step, {shape}, {precision}", "s", figures)
 
 
 def _sampling(quick: bool) -> Iterator[Row]:
     for shape, precision in itertools.product(SHAPES, _PRECISIONS):
-        rounds = 1 if quick else {"lab6": 3, "quick": 15}[shape]
+        rounds = 1 if quick else {"lab6": 2, "quick": 15}[shape]
         figures = sampling.measure(shape, precision, rounds)
         milliseconds = {side: 1000 * value for side, value in figures.items()}
         yield Row(f"sampling, {shape}, {precision}", "ms a picture and step", milliseconds)

@@ -15,7 +15,7 @@ from benchmarks.models import SHAPES, SIZE, Contestant, contestants
 from lockstep import device as hardware
 from lockstep.diffusion import Denoiser, NoiseSchedule, ddim, timesteps
 
-PICTURES, STEPS = 16, 5
+PICTURES, STEPS = 16, 3
 
 
 def measure(shape: str, precision: hardware.Precision, rounds: int) -> dict[str, float]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import resource
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -88,25 +90,43 @@ def test_what_is_put_aside_belongs_to_its_checkpoint(
     assert read_tensors(tmp_path / "weights/best.safetensors")["x"].tolist() == [0, 0, 0]
 
 
-@pytest.fixture
-def small_disk():
-    """Files of at most 4 KiB, as the kernel has it: a write beyond fails in the middle."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+_ON_A_SMALL_DISK = """
+import sys, torch
+from pathlib import Path
+from lockstep.errors import LockstepError
+from lockstep.training.checkpoint import Checkpoint, Checkpoints
+checkpoints = Checkpoints(Path(sys.argv[1]))
+large = {"x": torch.zeros(100_000)}
+checkpoints.save(Checkpoint(1, {"x": torch.zeros(3)}, {}))
+for save in (
+    lambda: checkpoints.save(Checkpoint(2, large, {})),
+    lambda: checkpoints.keep_weights("best", large),
+):
+    try:
+        save()
+    except LockstepError as error:
+        print(error)
+"""
 
 
-def test_a_disk_that_fills_up_leaves_the_one_before(tmp_path: Path, small_disk: None) -> None:
-    checkpoints = Checkpoints(tmp_path)
-    checkpoints.save(a_checkpoint(1))
-    with pytest.raises(
-        LockstepError, match=r"state.safetensors: cannot be written \(.*File too large"
-    ):
-        checkpoints.save(a_checkpoint(2, 100_000))
-    with pytest.raises(LockstepError, match=r"best.*: cannot be written"):
-        checkpoints.keep_weights("best", {"x": torch.zeros(100_000)})
-    found = checkpoints.latest()
+def test_a_disk_that_fills_up_leaves_the_one_before(tmp_path: Path) -> None:
+    def small_disk() -> None:
+        """Files of at most 4 KiB, as the kernel has it: a write beyond fails in the middle."""
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+
+    done = subprocess.run(
+        [sys.executable, "-B", "-c", _ON_A_SMALL_DISK, str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parent.parent / "src")},
+        text=True,
+        stdout=subprocess.PIPE,
+        check=True,
+        preexec_fn=small_disk,
+    )
+    checkpoint, weights = done.stdout.splitlines()
+    assert "state.safetensors: cannot be written (" in checkpoint
+    assert "File too large" in checkpoint and "free some space" in checkpoint
+    assert "best" in weights and "cannot be written" in weights
+    found = Checkpoints(tmp_path).latest()
     assert found is not None and found.step == 1
     # Neither half a checkpoint nor half of the weights.
     assert [path.name for path in tmp_path.iterdir()] == ["step-000000001"]
