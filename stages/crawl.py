@@ -4,8 +4,10 @@ from datetime import date
 
 import this_tree  # noqa: F401
 from lockstep import atomic, fingerprint, paths, records
-from lockstep.collect import replica, source
+from lockstep.collect import source
 from lockstep.collect.journal import journal
+from lockstep.collect.names import ORIGIN
+from lockstep.collect.origin import code_of, origin_of
 from lockstep.collect.ptt import output
 from lockstep.collect.ptt.client import Client
 from lockstep.collect.ptt.crawl import Wanted, crawl
@@ -23,10 +25,10 @@ def main(params: Params) -> None:
         min_pushes=settings.min_pushes,
         replies=settings.replies,
     )
-    origin = source.origin(settings.source, settings.replica_articles, settings.replica_seed)
+    origin = origin_of(settings.source, settings.replica_articles, settings.replica_seed)
     # What else is wanted does not change the pages: they need not be asked for again.
     work = fingerprint.of(
-        {**origin, **replica.code(origin), "board": settings.board, "end": settings.end}
+        {**origin, **code_of(origin), "board": settings.board, "end": settings.end}
     )
     scratch = paths.scratch() / "crawl"
     with (
@@ -44,7 +46,7 @@ def main(params: Params) -> None:
         )
         articles = crawl(client.page, web.address, settings.board, wanted, pages, passed)
         output.write(out, articles)
-        records.write(out / "source.json", origin)
+        records.write(out / ORIGIN, {"origin": origin, "params": params.deciding("crawl")})
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from lockstep.collect.faces.judge import Looking
 from lockstep.collect.faces.known import truth_of
 from lockstep.collect.faces.score import precision_and_recall
 from lockstep.collect.journal import journal
+from lockstep.collect.names import ORIGIN
 from lockstep.lock import exclusive
 from lockstep.params import Params
 from lockstep.stage import progress, run
@@ -29,7 +30,7 @@ def main(params: Params) -> None:
         duplicate_bits=crop.duplicate_bits,
     )
     exclusions = exclude.read(paths.EXCLUDE)
-    origin = records.read(downloaded / "source.json")
+    before = records.read(downloaded / ORIGIN)
     work = fingerprint.of(what_decides(looking))
     scratch = paths.scratch() / "crop"
     with (
@@ -48,12 +49,11 @@ def main(params: Params) -> None:
             progress("judge faces", "picture"),
         )
         figures: dict[str, float] = {"kept": found.kept, "found": len(found.faces)}
-        truth = truth_of(downloaded, origin)
+        truth = truth_of(downloaded, before["origin"])
         if truth is not None:
             figures |= precision_and_recall(found.faces, found.decisions, truth)
-        records.write(out / "collected.json", {**origin, **params.values("crop")})
-    with atomic.file(paths.metrics(params.workload, "crop")) as temporary:
-        records.write(temporary, figures)
+        records.write(out / "collected.json", {**before["params"], **params.values("crop")})
+    records.write(paths.metrics(params.workload, "crop"), figures)
 
 
 if __name__ == "__main__":

@@ -1,42 +1,37 @@
-"""Pack the collected pictures with their conditions, split by scene."""
+"""Pack the collected pictures with their conditions, split by what belongs together."""
+
+import shutil
 
 import this_tree  # noqa: F401
-from lockstep import atomic, dataset, paths, records
-from lockstep.labels import (
-    PROMPT_FILES,
-    multi_hot,
-    read_labels,
-    scene_of,
-    speaks_of_sides,
-    write_labels,
-)
+from lockstep import atomic, collected, dataset, paths, records
 from lockstep.params import Params
 from lockstep.pictures import read_rgb
 from lockstep.stage import progress, run
 
+READ = {"iclevr": collected.with_labels, "faces": collected.faces}
+
 
 def main(params: Params) -> None:
-    collected = paths.collected(params.workload)
-    labels = read_labels(collected)
-    names = sorted(labels.train)
+    folder = paths.collected(params.workload)
+    found = READ[params.workload](folder)
     split = dataset.split_of_groups(
-        [scene_of(name) for name in names],
+        found.groups,
         validation=params.dataset.validation,
         judge=params.dataset.judge,
         seed=params.dataset.seed,
     )
-    pictures = (read_rgb(collected / "images" / name) for name in names)
+    pictures = (read_rgb(path) for path in found.pictures)
     with atomic.folder(paths.dataset(params.workload)) as out:
         dataset.pack(
             out,
-            progress("pack pictures", "picture")(pictures, len(names)),
-            multi_hot([labels.train[name] for name in names], labels.objects),
+            progress("pack pictures", "picture")(pictures, len(found.pictures)),
+            found.conditions,
             split,
-            {**records.read(collected / "collected.json"), **params.values("dataset")},
-            mirrorable=not speaks_of_sides(labels.objects),
+            {**records.read(folder / "collected.json"), **params.values("dataset")},
+            mirrorable=found.mirrorable,
         )
-        for name in ("objects", *PROMPT_FILES):
-            write_labels(out, name, getattr(labels, name))
+        for path in found.carried:
+            shutil.copyfile(path, out / path.name)
 
 
 if __name__ == "__main__":

@@ -2,10 +2,11 @@
 
 import this_tree  # noqa: F401
 from lockstep import atomic, fingerprint, paths, records
-from lockstep.collect import replica, source
+from lockstep.collect import source
 from lockstep.collect.download.download import Settings, download
 from lockstep.collect.journal import journal
-from lockstep.collect.listing import IMAGES
+from lockstep.collect.names import IMAGES, ORIGIN
+from lockstep.collect.origin import code_of
 from lockstep.collect.web.get import Limits
 from lockstep.lock import exclusive
 from lockstep.params import Params
@@ -15,9 +16,10 @@ from lockstep.stage import progress, run
 def main(params: Params) -> None:
     settings = params.download
     crawled = paths.crawled(params.workload)
-    origin = records.read(crawled / "source.json")
+    before = records.read(crawled / ORIGIN)
+    origin = before["origin"]
     # What was fetched holds for other lists of addresses too.
-    work = fingerprint.of({**origin, **replica.code(origin), "max_bytes": settings.max_bytes})
+    work = fingerprint.of({**origin, **code_of(origin), "max_bytes": settings.max_bytes})
     scratch = paths.scratch() / "download"
     with (
         exclusive(scratch / f"{work}.lock", "the same download is running"),
@@ -41,7 +43,8 @@ def main(params: Params) -> None:
             ),
             progress("download", "picture"),
         )
-        records.write(out / "source.json", origin)
+        decided = {**before["params"], **params.deciding("download")}
+        records.write(out / ORIGIN, {"origin": origin, "params": decided})
 
 
 if __name__ == "__main__":

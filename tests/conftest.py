@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import yaml
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 OURS = ("DVC_", "MLFLOW_", "GIT_")
@@ -87,24 +89,44 @@ def commit(project: Project, message: str) -> None:
     project.run("git", "commit", "--quiet", "--message", message)
 
 
-@pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """The whole pipeline on the smoke preset. Shared: do not change it, take `project`."""
-    import yaml
+def ran(output: str) -> list[str]:
+    """The stages that a `dvc repro` or `dvc exp run` really ran, in order."""
+    return re.findall(r"Running stage '([^']+)'", output)
 
+
+def runs(project: Project, kind: str, workload: str = "iclevr") -> list:
+    """MLflow's runs of a kind."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{project.root / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name(workload)
+    if experiment is None:
+        return []
+    return client.search_runs([experiment.experiment_id], f"tags.`lockstep.kind` = '{kind}'")
+
+
+def finish(root: Path, name: str) -> Project:
+    """Run the target of a preset with its parameters, in a checkout at `root`."""
     from lockstep import params, presets
 
-    project = checkout(tmp_path_factory.mktemp("finished") / "project")
+    project = checkout(root)
     path = project.root / "params.yaml"
-    overlay = presets.load("smoke", project.root / "presets").over(params.read(path))
+    preset = presets.load(name, project.root / "presets")
+    overlay = preset.over(params.read(path))
     path.write_text(yaml.safe_dump(overlay, sort_keys=False), "utf-8")
     # The committed results belong to the committed parameters.
     (project.root / "dvc.lock").unlink(missing_ok=True)
     shutil.rmtree(project.root / "metrics", ignore_errors=True)
-    commit(project, "smoke")
-    project.dvc("repro")
+    commit(project, name)
+    project.dvc("repro", preset.target)
     commit(project, "results")
     return project
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The i-CLEVR pipeline on its smoke preset. Shared: do not change it, take `project`."""
+    return finish(tmp_path_factory.mktemp("finished") / "project", "smoke")
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 from lockstep import atomic
 from lockstep.collect.download.download import Settings, download
 from lockstep.collect.journal import journal
-from lockstep.collect.listing import IMAGES
+from lockstep.collect.names import IMAGES
 from lockstep.collect.ptt import output
 from lockstep.collect.ptt.client import Client
 from lockstep.collect.ptt.crawl import Wanted, crawl

@@ -79,7 +79,7 @@ def test_add_refuses_what_is_not_there(run, tmp_path: Path) -> None:
 
 
 def test_clean_shows_and_frees_scratch(run) -> None:
-    assert run("clean")[1] == "no checkpoints\n"
+    assert run("clean")[1] == "nothing is left\n"
     left = Path(".scratch/train/abc/step-000000001")
     left.mkdir(parents=True)
     (left / "state.safetensors").write_bytes(bytes(3 * 2**20))

@@ -615,3 +615,32 @@ def test_the_embedding_is_dlibs(astronaut: NDArray[np.uint8]) -> None:
     again = embeddings(np.stack([other, decoded(small.png)]))
     np.testing.assert_allclose(again, ours[:0:-1], atol=1e-6)
     assert embeddings(np.empty((0, 64, 64, 3), np.uint8)).shape == (0, 128)
+
+
+def test_all_cores_give_the_same_embedding(monkeypatch: pytest.MonkeyPatch) -> None:
+    from lockstep.evaluation import dlib_embedding
+
+    monkeypatch.setattr(dlib_embedding, "cores", lambda: 2)
+    monkeypatch.setattr(dlib_embedding, "_BATCH", 3)
+    pictures = np.random.default_rng(0).integers(0, 256, (7, 64, 64, 3), np.uint8)
+    found = dlib_embedding.by_all_cores(pictures, silent)
+    assert np.array_equal(found, dlib_embedding.embeddings(pictures))
+    assert dlib_embedding.by_all_cores(pictures[:0], silent).shape == (0, 128)
+
+
+def test_another_network_than_the_judge_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lockstep import params, paths, records
+    from lockstep.evaluation import distances, judges
+
+    found = params.load("faces", Path(__file__).parent.parent / "params.yaml")
+    monkeypatch.chdir(tmp_path)
+    folder = paths.judge("faces")
+    folder.mkdir(parents=True)
+    assert judges.of_faces(found, folder) == {}
+    about = records.read(folder / paths.JUDGE)
+    assert len(about["judge.sha256"]) == 64
+    records.write(folder / paths.JUDGE, {**about, "judge.version": "18"})
+    with pytest.raises(LockstepError, match="judges/faces: stands for another face embedding"):
+        distances.of_faces(found)

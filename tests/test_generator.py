@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from lockstep.device import place
 from lockstep.errors import LockstepError
 from lockstep.generator import Description, Generator
 from lockstep.params import Sample
-from lockstep.sampling import denoising_strip, sample
+from lockstep.sampling import denoising_strips, sample, sample_by_batches
 from tiny import tiny_params
 
 
@@ -39,7 +40,7 @@ def settings(**changes: object) -> Sample:
     values = {
         "weights": "ema", "sampler": "ddim", "steps": 4, "spacing": "trailing", "eta": 0.0,
         "variance": "fixed_small", "clip": 1.0, "guidance_scale": 2.0, "guidance_interval": None,
-        "batch_size": 3, "strip": 4, "processes": 1, **changes,
+        "batch_size": 3, "count": 2, "strip": 4, "processes": 1, **changes,
     }  # fmt: skip
     return Sample(**values)  # type: ignore[arg-type]
 
@@ -116,9 +117,41 @@ def test_guidance_acts(saved) -> None:
 def test_the_strip_goes_from_noise_to_the_picture(saved) -> None:
     _, model, description = saved
     labels = torch.eye(3)[:1]
-    strip = denoising_strip(model, description, settings(steps=8, strip=5), labels, seed=0)
+    strip = denoising_strips(model, description, settings(steps=8, strip=5), labels, seed=0)
     assert strip.shape == (5, 3, 16, 16)
     final = sample(model, description, settings(steps=8), labels, seed=0)
     assert torch.equal(strip[-1:], final)
     assert strip[0].std() == pytest.approx(1, abs=0.1)  # pure noise
-    assert len(denoising_strip(model, description, settings(), labels, seed=0)) == 4
+    assert len(denoising_strips(model, description, settings(), labels, seed=0)) == 4
+
+
+def test_several_strips_are_those_of_the_pictures(saved) -> None:
+    _, model, description = saved
+    labels = torch.eye(3)
+    strips = denoising_strips(model, description, settings(strip=3, batch_size=2), labels, seed=0)
+    assert strips.shape == (9, 3, 16, 16)
+    final = sample(model, description, settings(batch_size=3), labels, seed=0)
+    assert torch.allclose(strips[2::3], final, atol=1e-5)
+    first = denoising_strips(model, description, settings(strip=3), labels[:1], seed=0)
+    assert torch.allclose(strips[:3], first, atol=1e-5)
+
+
+def test_batch_by_batch_the_pictures_are_the_same(saved) -> None:
+    _, model, description = saved
+    labels = torch.eye(3).repeat(3, 1)[:8]
+    found = list(sample_by_batches(model, description, settings(), labels, seed=1))
+    assert [(first, len(drawn)) for first, drawn in found] == [(0, 3), (3, 3), (6, 2)]
+    whole = sample(model, description, settings(), labels, seed=1)
+    assert torch.equal(torch.cat([drawn for _, drawn in found]), whole)
+
+
+def test_a_model_without_labels_draws_too(saved) -> None:
+    _, _, description = saved
+    torch.manual_seed(0)
+    unconditional = dataclasses.replace(description, labels=0)
+    model = place(unconditional.build()).eval()
+    assert not any(name.startswith("embedding") for name in model.state_dict())
+    labels = torch.zeros(4, 0)
+    pictures = sample(model, unconditional, settings(guidance_scale=4.0), labels, seed=0)
+    assert pictures.shape == (4, 3, 16, 16)
+    assert not torch.allclose(pictures[0], pictures[1], atol=1e-2)

@@ -34,6 +34,13 @@ def start(root: Path, run: str) -> multiprocessing.process.BaseProcess:
     return child
 
 
+def wait_until_trains(child: multiprocessing.process.BaseProcess, log: Path) -> None:
+    deadline = time.monotonic() + 60
+    while child.exitcode is None and not log.exists():
+        assert time.monotonic() < deadline, "it never said a step"
+        child.join(0.01)
+
+
 def left_by(root: Path, run: str) -> dict[str, bytes]:
     """All that a finished training leaves: weights, history, and the weights put aside."""
     found = {"history": (root / f"{run}.json").read_bytes()}
@@ -66,8 +73,13 @@ def test_killed_again_and_again_it_ends_in_the_same_bytes(tmp_path: Path) -> Non
         before = [int(path.name[5:]) for path in (tmp_path / "cut").glob("step-*")]
         (tmp_path / "cut.log").unlink(missing_ok=True)
         child = start(tmp_path, "cut")
-        # Often long enough to get on, never long enough to make it a quiet run.
-        child.join(random.uniform(0, 0.8 * lasted) if kills < KILLS else 120)
+        if kills < KILLS:
+            # Every other one is let into its training first, however long it takes to start.
+            if kills % 2:
+                wait_until_trains(child, tmp_path / "cut.log")
+            child.join(random.uniform(0, 0.4 * lasted))
+        else:
+            child.join(120)
         if child.exitcode is None:
             child.kill()
             child.join(60)

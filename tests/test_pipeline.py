@@ -15,26 +15,15 @@ import pytest
 import yaml
 from mlflow import MlflowClient
 
-from conftest import Project, checkout, commit
+from conftest import Project, checkout, commit, ran, runs
 from lockstep.dataset import open_dataset
 from lockstep.labels import PROMPT_FILES, read_labels, read_objects, read_prompts, scene_of
 
-
-def ran(output: str) -> list[str]:
-    """The stages that a `dvc repro` or `dvc exp run` really ran, in order."""
-    return re.findall(r"Running stage '([^']+)'", output)
+TARGET = "evaluate@iclevr"
 
 
 def lock(project: Project) -> dict:
     return yaml.safe_load((project.root / "dvc.lock").read_text("utf-8"))["stages"]
-
-
-def runs(project: Project, kind: str) -> list:
-    client = MlflowClient(f"sqlite:///{project.root / 'mlflow.db'}")
-    experiment = client.get_experiment_by_name("iclevr")
-    if experiment is None:
-        return []
-    return client.search_runs([experiment.experiment_id], f"tags.`lockstep.kind` = '{kind}'")
 
 
 def test_everything_is_there(finished: Project) -> None:
@@ -79,7 +68,7 @@ def test_new_combinations_and_the_judges_scenes_are_kept_from_the_generator(
 
 
 def test_again_nothing_runs(project: Project) -> None:
-    again = project.dvc("repro")
+    again = project.dvc("repro", TARGET)
     assert ran(again.stdout) == []
     assert project.run("git", "status", "--porcelain").stdout == ""
 
@@ -89,14 +78,14 @@ def test_a_second_clone_gives_the_same_bytes(finished: Project, tmp_path: Path) 
     shutil.copy(finished.root / "params.yaml", clone.root / "params.yaml")
     (clone.root / "dvc.lock").unlink(missing_ok=True)
     commit(clone, "smoke")
-    clone.dvc("repro")
+    clone.dvc("repro", TARGET)
     assert lock(clone) == lock(finished)
 
 
 def test_another_learning_rate_runs_training_and_what_follows(project: Project) -> None:
     before = lock(project)
     # DVC writes this as 1e-05, which YAML 1.1 takes for a string.
-    done = project.dvc("exp", "run", "-S", "train.lr=0.00001")
+    done = project.dvc("exp", "run", "-S", "train.lr=0.00001", TARGET)
     assert ran(done.stdout) == ["check", "train@iclevr", "sample@iclevr", "evaluate@iclevr"]
     after = lock(project)
     for stage in ("scenes", "dataset@iclevr", "judge@iclevr"):
@@ -114,7 +103,7 @@ def test_other_sampling_does_not_train_and_both_evaluations_stay(project: Projec
     project.lockstep("track")  # no second run for what is there already
     assert len(runs(project, "training")) == len(runs(project, "evaluation")) == 1
 
-    done = project.dvc("exp", "run", "-S", "iclevr.sample.steps=4")
+    done = project.dvc("exp", "run", "-S", "iclevr.sample.steps=4", TARGET)
     assert ran(done.stdout) == ["check", "sample@iclevr", "evaluate@iclevr"]
     (training,) = runs(project, "training")
     evaluations = runs(project, "evaluation")
@@ -125,12 +114,12 @@ def test_other_sampling_does_not_train_and_both_evaluations_stay(project: Projec
 
 
 def test_a_cached_training_still_gets_its_run(project: Project) -> None:
-    project.dvc("exp", "run", "-S", "train.lr=0.002")
+    project.dvc("exp", "run", "-S", "train.lr=0.002", TARGET)
     for left in ("mlflow.db", "mlartifacts"):
         path = project.root / left
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     # Both learning rates are in DVC's cache now: nothing trains, only the evaluation is new.
-    done = project.dvc("exp", "run", "-S", "iclevr.sample.steps=5")
+    done = project.dvc("exp", "run", "-S", "iclevr.sample.steps=5", TARGET)
     assert "train@iclevr" not in ran(done.stdout)
     (training,) = runs(project, "training")
     assert float(training.data.params["train.lr"]) == 0.002
@@ -157,7 +146,7 @@ def test_a_mistake_in_params_is_one_line_and_costs_nothing(
     document[section][key] = value
     path.write_text(yaml.safe_dump(document), "utf-8")
     before = outputs(project)
-    done = project.dvc("repro", check=False)
+    done = project.dvc("repro", TARGET, check=False)
     assert done.returncode != 0
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert line.startswith(f"error: {message}"), line
@@ -168,7 +157,7 @@ def test_a_mistake_in_params_is_one_line_and_costs_nothing(
 def kill_in_training(project: Project, after: int) -> None:
     """`dvc repro`, and SIGKILL for it and all its children, some checkpoints later."""
     child = subprocess.Popen(
-        ["dvc", "repro"],
+        ["dvc", "repro", TARGET],
         cwd=project.root,
         env=project.environment(),
         stdout=subprocess.DEVNULL,
@@ -196,12 +185,12 @@ def test_a_repro_that_was_killed_ends_in_the_same_bytes(project: Project, tmp_pa
     path.write_text(yaml.safe_dump(document, sort_keys=False), "utf-8")
     quiet = Project(tmp_path / "quiet")
     shutil.copytree(project.root, quiet.root, symlinks=True)
-    quiet.dvc("repro")
+    quiet.dvc("repro", TARGET)
     # Before the next one trains: the finished training's checkpoint, and others' are still there.
     shutil.rmtree(project.root / ".scratch")
     for after in (7, 30):
         kill_in_training(project, after)
-    resumed = project.dvc("repro")
+    resumed = project.dvc("repro", TARGET)
     assert re.search(r"train iclevr:.* [3-5]\d/60", resumed.stderr), "it began anew"
     assert lock(project) == lock(quiet)
     (run,) = runs(project, "training")
@@ -213,7 +202,8 @@ def test_two_processes_share_each_stage(project: Project) -> None:
     shutil.rmtree(project.root / ".scratch")
     before = json.loads((project.root / "metrics/iclevr/train.json").read_text())
     changes = [f"{stage}.processes=2" for stage in ("train", "sample", "evaluate")]
-    done = project.dvc("exp", "run", *(part for change in changes for part in ("-S", change)))
+    flags = [part for change in changes for part in ("-S", change)]
+    done = project.dvc("exp", "run", *flags, TARGET)
     assert ran(done.stdout)[-3:] == ["train@iclevr", "sample@iclevr", "evaluate@iclevr"]
     after = json.loads((project.root / "metrics/iclevr/train.json").read_text())
     # bf16, each process with half of the batch: other roundings, the same training.
@@ -229,7 +219,7 @@ def outputs(project: Project) -> set[str]:
 
 def test_a_queued_experiment_runs_the_code_it_was_queued_with(project: Project) -> None:
     """In DVC's copy of the project, the copy's `src` is imported, not the main checkout's."""
-    project.dvc("exp", "run", "--queue", "-S", "train.lr=0.003")
+    project.dvc("exp", "run", "--queue", "-S", "train.lr=0.003", TARGET)
     for name in ("sampling.py", "training/loop.py"):
         (project.root / "src/lockstep" / name).write_text("raise SystemExit('edited since')\n")
     project.dvc("exp", "run", "--run-all")

@@ -11,7 +11,8 @@ import pytest
 
 from drawings import drawing
 from lockstep.collect.journal import Journal, journal
-from lockstep.collect.listing import IMAGES, read_lines, read_list
+from lockstep.collect.listing import read_lines, read_list
+from lockstep.collect.names import IMAGES
 from lockstep.collect.ptt import output
 from lockstep.collect.ptt.client import Client
 from lockstep.collect.ptt.crawl import Article, Wanted, crawl

@@ -12,6 +12,7 @@ from PIL import Image
 
 from lockstep import params
 from lockstep.collect import replica, source
+from lockstep.collect.origin import code_of, origin_of, site_of
 from lockstep.collect.ptt.client import Client
 from lockstep.collect.web.failed import Failed
 from lockstep.collect.web.get import Limits, get
@@ -19,7 +20,7 @@ from lockstep.errors import LockstepError
 from lockstep.standins.board.site import BOARD
 
 COMMITTED = params.read(Path(__file__).resolve().parent.parent / "params.yaml")
-REPLICA = source.origin("replica", articles=30, seed=0)
+REPLICA = origin_of("replica", articles=30, seed=0)
 
 
 @pytest.mark.parametrize(
@@ -46,8 +47,8 @@ def test_mistakes_are_named(section: str, key: str, value: object, message: str)
 
 
 def test_the_real_board_is_asked_at_public_addresses_only() -> None:
-    origin = source.origin("http://127.0.0.1:9", articles=30, seed=0)
-    assert origin == {"source": "http://127.0.0.1:9"} and replica.code(origin) == {}
+    origin = origin_of("http://127.0.0.1:9", articles=30, seed=0)
+    assert origin == {"source": "http://127.0.0.1:9"} and code_of(origin) == {}
     with source.opened(origin) as web:
         assert not web.is_replica and web.patience(3).backoff == 1.0
         with pytest.raises(Failed, match="not a public address"):
@@ -59,7 +60,7 @@ def test_the_replica_serves_pages_and_drawn_pictures() -> None:
         assert web.is_replica
         client = Client(web.session, web.address, delay=0.0, patience=web.patience(5))
         assert "r-list-container" in (client.page(f"/bbs/{BOARD}/index.html") or "")
-        good = next(p for p in replica.site(REPLICA).pictures if p.fault is None and p.form is None)
+        good = next(p for p in site_of(REPLICA).pictures if p.fault is None and p.form is None)
         sink = io.BytesIO()
         for _ in range(3):  # The first may be turned away.
             try:
@@ -75,7 +76,7 @@ def test_the_replica_serves_pages_and_drawn_pictures() -> None:
 
 def test_the_replica_is_what_its_code_makes_it() -> None:
     assert REPLICA == {"source": "replica", "articles": 30, "seed": 0}
-    assert len(replica.code(REPLICA)["code"]) == 64
+    assert len(code_of(REPLICA)["code"]) == 64
 
 
 def test_one_request_in_fifty_is_turned_away_and_only_once() -> None:

@@ -6,6 +6,7 @@ import argparse
 import shutil
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import yaml
 
@@ -15,6 +16,9 @@ from lockstep.errors import LockstepError
 from lockstep.lock import is_held
 from lockstep.params import WORKLOADS
 from lockstep.stage import reported
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def main() -> None:
@@ -39,9 +43,9 @@ def main() -> None:
     command.add_argument("path", type=Path)
     command.set_defaults(run=_add)
 
-    command = commands.add_parser("sample", help="draw pictures of objects with the trained model")
+    command = commands.add_parser("sample", help="draw pictures with the trained model")
     command.add_argument("workload", choices=WORKLOADS)
-    command.add_argument("objects", help='for example "red cube, cyan sphere"')
+    command.add_argument("objects", nargs="?", help='for example "red cube, cyan sphere"')
     command.add_argument("--count", type=_positive, default=8, help="pictures (default: 8)")
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--steps", type=int, help="default: sample.steps")
@@ -53,7 +57,7 @@ def main() -> None:
     command = commands.add_parser("track", help="write the outputs on disk into MLflow")
     command.set_defaults(run=_track)
 
-    command = commands.add_parser("clean", help="show the checkpoints of trainings")
+    command = commands.add_parser("clean", help="show what unfinished work has left")
     command.add_argument("--force", action="store_true", help="and delete those of no running one")
     command.set_defaults(run=_clean)
 
@@ -79,7 +83,9 @@ def _png(text: str) -> Path:
 
 def _params(arguments: argparse.Namespace) -> None:
     params = parameters.load(arguments.workload, paths.PARAMS)
-    values = {"threads": params.threads, **params.origin()}
+    values: dict[str, object] = {"threads": params.threads}
+    if params.source:
+        values |= {"source": params.source, "source_sha256": params.source_sha256}
     values |= params.values(*parameters.SECTIONS)
     print(yaml.safe_dump(values, sort_keys=False, default_flow_style=None), end="")
 
@@ -110,11 +116,8 @@ def _add(arguments: argparse.Namespace) -> None:
 
 def _sample(arguments: argparse.Namespace) -> None:
     # Here, not above: the other commands need none of this, and some of it is slow to import.
-    import torch
-
     from lockstep import generator
     from lockstep.device import make_deterministic
-    from lockstep.labels import multi_hot, read_objects
     from lockstep.pictures import grid, write_png
     from lockstep.pixels import to_bytes
     from lockstep.sampling import sample
@@ -132,16 +135,30 @@ def _sample(arguments: argparse.Namespace) -> None:
     settings = params.sample
     make_deterministic(params.threads)
     model, description = generator.load(paths.model(arguments.workload), settings.weights)
-    objects = read_objects(paths.dataset(arguments.workload) / "objects.json")
-    names = [name.strip() for name in arguments.objects.split(",") if name.strip()]
-    if unknown := [name for name in names if name not in objects]:
-        raise LockstepError(f"unknown object {unknown[0]!r}; choose from {', '.join(objects)}")
-    labels = torch.from_numpy(multi_hot([names], objects)).float()
-    pictures = sample(
-        model, description, settings, labels.expand(arguments.count, -1), seed=arguments.seed
-    )
+    labels = _labels(arguments, description.labels).expand(arguments.count, -1)
+    pictures = sample(model, description, settings, labels, seed=arguments.seed)
     write_png(arguments.out, grid(to_bytes(pictures), per_row=8))
     print(arguments.out)
+
+
+def _labels(arguments: argparse.Namespace, count: int) -> Tensor:
+    """The objects that were named, (1, count) multi-hot."""
+    import torch
+
+    from lockstep.labels import multi_hot, read_objects
+
+    workload, given = arguments.workload, arguments.objects
+    if count == 0 and given is None:
+        return torch.zeros(1, 0)
+    if count == 0:
+        raise LockstepError(f"{workload} takes no objects; leave {given!r} out")
+    objects = read_objects(paths.dataset(workload) / "objects.json")
+    if given is None:
+        raise LockstepError(f"{workload} wants objects, such as {next(iter(objects))!r}; name some")
+    names = [name.strip() for name in given.split(",") if name.strip()]
+    if unknown := [name for name in names if name not in objects]:
+        raise LockstepError(f"unknown object {unknown[0]!r}; choose from {', '.join(objects)}")
+    return torch.from_numpy(multi_hot([names], objects)).float()
 
 
 def _track(_: argparse.Namespace) -> None:
@@ -164,7 +181,7 @@ def _clean(arguments: argparse.Namespace) -> None:
         if arguments.force and not running:
             shutil.rmtree(path)
     if not found:
-        print("no checkpoints")
+        print("nothing is left")
 
 
 if __name__ == "__main__":

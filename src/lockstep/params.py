@@ -22,7 +22,7 @@ from lockstep.diffusion import NoiseSchedule
 from lockstep.errors import LockstepError
 from lockstep.unet import UNetConfig
 
-WORKLOADS = ("iclevr",)
+WORKLOADS = ("iclevr", "faces")
 
 Positive = Annotated[int, Field(gt=0)]
 Count = Annotated[int, Field(ge=0)]
@@ -229,23 +229,29 @@ class Sample:
         Field(strict=False),
     ]
     batch_size: Positive
+    count: Annotated[int, Field(ge=2)]  # a distance between sets wants two
     strip: Annotated[int, Field(ge=2)]
     processes: Positive
 
 
 @dataclass(frozen=True, config=_STRICT)
 class Evaluate:
-    """The seeds of the sets of pictures that are drawn and scored."""
+    """The seeds of the sets of pictures that are drawn and scored, and how many are compared."""
 
     seeds: Annotated[
         tuple[Count, ...], Field(strict=False, min_length=1), AfterValidator(_all_different)
     ]
+    count: Annotated[int, Field(ge=2)]
+    reference_count: Annotated[int, Field(ge=2)]
     processes: Positive
 
 
 @dataclasses.dataclass(frozen=True)
 class Params:
-    """What is in force for one workload, shared sections and its own overrides merged."""
+    """What is in force for one workload, shared sections and its own overrides merged.
+
+    `source` is where iclevr's pictures come from; it is empty for the others.
+    """
 
     workload: str
     threads: int
@@ -277,9 +283,10 @@ class Params:
     def deciding(self, *sections: str) -> dict[str, Any]:
         """`values` without those that leave the result as it is, up to rounding at most.
 
-        `train.init_from` is where a file lies; what is in it has its hash beside it.
+        `train.init_from` is where a file lies; what is in it has its hash beside it. The others
+        say how patiently a web server is asked.
         """
-        left_out = ("processes", "parallel", "init_from")
+        left_out = ("processes", "parallel", "init_from", *_PATIENCE)
         return {
             key: value
             for key, value in self.values(*sections).items()
@@ -299,7 +306,7 @@ class Params:
         return dataclasses.replace(self, train=train)
 
     def origin(self) -> dict[str, Any]:
-        """The values that decide the collected pictures."""
+        """The values that decide the pictures of scenes."""
         if self.source == "rendered":
             return {"source": self.source, **self.values("scenes")}
         return {
@@ -330,9 +337,37 @@ _TOP: dict[str, TypeAdapter[Any]] = {
     "keep_checkpoints": TypeAdapter(Positive),
     "grid_every_epochs": TypeAdapter(Positive | None),
 }
+# Of those, what a workload may have of its own.
+_OWN_TOO = {"grid_every_epochs": _TOP["grid_every_epochs"]}
 _ORIGIN: dict[str, TypeAdapter[Any]] = {
     "source": TypeAdapter(Annotated[str, Field(min_length=1)]),
     "source_sha256": TypeAdapter(Sha256 | None),
+}
+_PATIENCE = ("delay", "tries", "workers", "per_host", "seconds", "max_failed_fraction")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Kind:
+    """In what a workload differs from the others.
+
+    Parameters
+    ----------
+    origin
+        What stands beside its sections.
+    side
+        The section in which `size` is the side of its pictures.
+    trains_judge
+        Whether its evaluator learns from pictures that are kept from the generator.
+    """
+
+    origin: dict[str, TypeAdapter[Any]]
+    side: str
+    trains_judge: bool
+
+
+_KINDS = {
+    "iclevr": _Kind(_ORIGIN, side="scenes", trains_judge=True),
+    "faces": _Kind({}, side="crop", trains_judge=False),
 }
 
 
@@ -394,12 +429,17 @@ def parse(document: dict[str, Any], workload: str, path: Path = Path("params.yam
                 f"{path}: {key}: unknown section or parameter; remove it or mend its name"
             )
     own = _mapping(path, workload, document.get(workload))
+    origin = _KINDS[workload].origin
     for key in own:
-        if key not in SECTIONS and key not in _ORIGIN:
+        if key not in SECTIONS and key not in origin and key not in _OWN_TOO:
             raise LockstepError(f"{path}: {workload}.{key}: unknown parameter; remove it")
 
-    values: dict[str, Any] = {}
-    for place, prefix, adapters in ((document, "", _TOP), (own, f"{workload}.", _ORIGIN)):
+    values: dict[str, Any] = {"source": "", "source_sha256": None}
+    given = {name: adapter for name, adapter in _OWN_TOO.items() if name in own}
+    for place, prefix, adapters in (
+        (document, "", _TOP),
+        (own, f"{workload}.", {**origin, **given}),
+    ):
         for name, adapter in adapters.items():
             try:
                 values[name] = adapter.validate_python(place.get(name), strict=True)
@@ -422,14 +462,16 @@ def parse(document: dict[str, Any], workload: str, path: Path = Path("params.yam
 def _check_combinations(params: Params, path: Path) -> None:
     """What each value alone cannot tell: that the sections fit together."""
     where = f"{path} ({params.workload})"
+    kind = _KINDS[params.workload]
     try:
         multiple = params.model.unet().size_multiple
     except ValueError as error:
         raise LockstepError(f"{where}: model: {error}") from None
-    if params.scenes.size % multiple:
+    size = getattr(params, kind.side).size
+    if size % multiple:
         raise LockstepError(
-            f"{where}: scenes.size: {params.scenes.size} is not a multiple of {multiple}, as "
-            "model.patch and the number of model.channels want; change one of them"
+            f"{where}: {kind.side}.size: {size} is not a multiple of {multiple}, as model.patch "
+            "and the number of model.channels want; change one of them"
         )
     if params.crawl.start > params.crawl.end:
         raise LockstepError(
@@ -455,7 +497,7 @@ def _check_combinations(params: Params, path: Path) -> None:
         raise LockstepError(
             f"{where}: dataset.validation + dataset.judge leave nothing to train on; lower them"
         )
-    if params.dataset.judge == 0 and params.judge.checkpoint is None:
+    if kind.trains_judge and params.dataset.judge == 0 and params.judge.checkpoint is None:
         raise LockstepError(
             f"{where}: dataset.judge: 0.0 leaves no scenes to train the evaluator on; raise it, or "
             "give judge.checkpoint"

@@ -10,6 +10,8 @@ from pathlib import Path
 PARAMS = Path("params.yaml")
 CHECKED = Path("data/params.checked")
 EXCLUDE = Path("exclude.txt")
+# In the evaluator's folder: the parameters that decided it.
+JUDGE = "judge.json"
 
 
 def home() -> Path:
@@ -18,7 +20,7 @@ def home() -> Path:
 
 
 def scratch() -> Path:
-    """Checkpoints of unfinished work: not an output of any stage, safe to delete."""
+    """What unfinished work has got so far: not an output of any stage, safe to delete."""
     return home() / ".scratch"
 
 

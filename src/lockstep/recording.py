@@ -32,8 +32,10 @@ def record(workload: str) -> None:
     run = tracking.record_training(model.fingerprint, model.params, curves, trained)
     judge = paths.judge(workload)
     identity = fingerprint.of({"sampling": sampling, "judge": content.sha256(judge)})
-    params = {**model.params, **records.read(judge / "judge.json"), **sampling["params"]}
+    params = {**model.params, **records.read(judge / paths.JUDGE), **sampling["params"]}
+    collected = paths.metrics(workload, "crop")
     metrics = {
+        **(records.read(collected) if collected.exists() else {}),
         **records.read(paths.metrics(workload, "judge")),
         **records.read(paths.metrics(workload, "evaluate")),
     }

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TypedDict
 
@@ -71,38 +72,66 @@ def sample_together(
     labels: Tensor,
     *,
     seed: int,
+    first: int = 0,
     progress: Callable[[int], object] = lambda count: None,
 ) -> Tensor:
-    """`sample`, of which each process draws its share; all of them get all pictures."""
+    """`sample` of the pictures `first` and up, of which each process draws its share.
+
+    All of them get all pictures.
+    """
     own = distributed.share(len(labels))
-    indices = range(len(labels))[own]
+    indices = range(first, first + len(labels))[own]
     drawn = sample(
         model, description, settings, labels[own], seed=seed, indices=indices, progress=progress
     )
     return distributed.gather(drawn, len(labels))
 
 
-def denoising_strip(
+def sample_by_batches(
+    model: Generator,
+    description: Description,
+    settings: Sample,
+    labels: Tensor,
+    *,
+    seed: int,
+    progress: Callable[[int], object] = lambda count: None,
+) -> Iterator[tuple[int, Tensor]]:
+    """`sample_together` with the memory of one batch: (number of its first picture, pictures)."""
+    size = settings.batch_size * distributed.size()
+    for first in range(0, len(labels), size):
+        yield (
+            first,
+            sample_together(
+                model,
+                description,
+                settings,
+                labels[first : first + size],
+                seed=seed,
+                first=first,
+                progress=progress,
+            ),
+        )
+
+
+def denoising_strips(
     model: Generator, description: Description, settings: Sample, labels: Tensor, *, seed: int
 ) -> Tensor:
-    """One picture on its way from noise to clear -> (settings.strip, 3, size, size).
+    """Pictures on their way from noise to clear -> (R * settings.strip, 3, size, size).
 
-    `labels` is (1, L). The moments are spread evenly over the steps; with fewer steps than
-    pictures asked for, every step is one.
+    Each row of `labels` (R, L) gives a strip; they come one after the other. The moments are
+    spread evenly over the steps; with fewer steps than pictures asked for, every step is one.
     """
+    count = min(settings.strip, settings.steps + 1)
+    chosen = torch.linspace(0, settings.steps, count).round().long().tolist()
     states: list[Tensor] = []
-    final = sample(
-        model,
-        description,
-        settings,
-        labels,
-        seed=seed,
-        callback=lambda info: states.append(info.x.float().cpu()),
-    )
-    states.append(final)
-    count = min(settings.strip, len(states))
-    chosen = torch.linspace(0, len(states) - 1, count).round().long()
-    return torch.cat([states[i] for i in chosen.tolist()])
+
+    def keep(info: StepInfo) -> None:
+        if info.index in chosen:
+            states.append(info.x.float().cpu())
+
+    together = dataclasses.replace(settings, batch_size=len(labels))
+    states.append(sample(model, description, together, labels, seed=seed, callback=keep))
+    return torch.stack(states, dim=1).flatten(0, 1)
 
 
 def _denoiser(

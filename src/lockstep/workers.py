@@ -62,8 +62,7 @@ def each(
                 yield item, future.result()
     except BrokenProcessPool:
         raise LockstepError(
-            "a process that judges pictures died, perhaps for lack of memory; run again, it goes "
-            "on where it was"
+            "a process that works on pictures died, perhaps for lack of memory; run again"
         ) from None
     finally:
         workers.shutdown(cancel_futures=True)

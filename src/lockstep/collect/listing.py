@@ -12,9 +12,6 @@ from typing import Any
 
 from lockstep.errors import LockstepError
 
-IMAGES = "images.json"
-"""The list of pictures' addresses that a crawl leaves to the download."""
-
 
 def write_list(path: Path, entries: Iterable[Any]) -> int:
     """Write a JSON list; gives the number of entries."""

@@ -10,6 +10,7 @@ from typing import Any
 import requests
 
 from lockstep.collect import replica
+from lockstep.collect.origin import REPLICA
 from lockstep.collect.web.loopback import Loopback
 from lockstep.collect.web.retries import Patience
 from lockstep.collect.web.session import Adapter, session
@@ -41,17 +42,10 @@ class Source:
         return Patience(tries, backoff=0.01 if self.is_replica else _BACKOFF)
 
 
-def origin(source: str, articles: int, seed: int) -> dict[str, Any]:
-    """What later stages must know of the source: for the replica, what makes it."""
-    if source != replica.REPLICA:
-        return {"source": source}
-    return {"source": source, "articles": articles, "seed": seed}
-
-
 @contextmanager
 def opened(origin: dict[str, Any], connections: int = 10) -> Iterator[Source]:
     """The way to an origin. Unless it is the replica, to public addresses only."""
-    if origin["source"] == replica.REPLICA:
+    if origin["source"] == REPLICA:
         with replica.served(origin) as served:
             yield Source(SOURCE, session(Loopback(served.port, connections)), True)
     else:

@@ -27,12 +27,12 @@ from lockstep.collect.download.decode import Kind, NoPicture, check
 from lockstep.collect.download.fetch import PART, fetch
 from lockstep.collect.journal import Journal
 from lockstep.collect.listing import read_list, write_lines
+from lockstep.collect.names import MANIFEST
 from lockstep.collect.web.failed import Failed
 from lockstep.collect.web.get import Limits
 from lockstep.collect.web.retries import Patience
 from lockstep.errors import LockstepError
 
-MANIFEST = "manifest.jsonl"
 FAILED = "failed.txt"
 PICTURES = "pictures"
 

@@ -20,18 +20,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lockstep.collect.code import digest_of_code
-from lockstep.collect.download.download import MANIFEST
 from lockstep.collect.faces import engine, table
 from lockstep.collect.faces.decide import EXCLUDED, KEPT, Candidate, Rules, decide, reasons
 from lockstep.collect.faces.exclude import Exclusions
 from lockstep.collect.faces.judge import Found, Looking, from_text, look_at_file
 from lockstep.collect.journal import Journal
 from lockstep.collect.listing import read_lines
+from lockstep.collect.names import CROPS, MANIFEST
 from lockstep.errors import LockstepError
 from lockstep.pictures import grid, write_png
 from lockstep.workers import each
 
-CROPS = "crops"
 DECISIONS = "decisions.csv"
 SHEETS = "sheets"
 

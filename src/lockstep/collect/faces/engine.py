@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import warnings
 from functools import cache
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -53,7 +54,8 @@ def models() -> ModuleType:
     truncated = ImageFile.LOAD_TRUNCATED_IMAGES
     said = io.StringIO()
     try:
-        with contextlib.redirect_stdout(said):
+        with contextlib.redirect_stdout(said), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "pkg_resources is deprecated")
             import face_recognition.api as api
     except SystemExit:
         hint = " ".join(said.getvalue().split())

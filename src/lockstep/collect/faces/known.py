@@ -5,20 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from lockstep.collect import replica
-from lockstep.collect.download.download import MANIFEST
 from lockstep.collect.listing import read_lines
+from lockstep.collect.names import MANIFEST
+from lockstep.collect.origin import REPLICA, site_of
 from lockstep.standins.portraits import Face, truth
 
 
 def truth_of(downloaded: Path, origin: dict[str, Any]) -> dict[str, tuple[Face, ...]] | None:
     """The faces in each downloaded picture by its SHA-256, or None for a board that is not ours.
 
-    `origin` is `source.json` of the download.
+    `origin` is what `lockstep.collect.origin` made of the download's source.
     """
-    if origin["source"] != replica.REPLICA:
+    if origin["source"] != REPLICA:
         return None
-    site = replica.site(origin)
+    site = site_of(origin)
     found = {}
     for row in read_lines(downloaded / MANIFEST):
         hosted = site.hosted(row["address"])

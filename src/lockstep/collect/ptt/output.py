@@ -15,7 +15,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from lockstep.collect.listing import IMAGES, write_lines, write_list
+from lockstep.collect.listing import write_lines, write_list
+from lockstep.collect.names import IMAGES
 from lockstep.collect.ptt.crawl import Article
 from lockstep.errors import LockstepError
 

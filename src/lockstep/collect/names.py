@@ -1,0 +1,10 @@
+"""What the stages that collect pictures leave to one another, and under which names."""
+
+IMAGES = "images.json"
+"""The list of pictures' addresses that a crawl leaves to the download."""
+MANIFEST = "manifest.jsonl"
+"""The lines on pictures that the download leaves to the cropping."""
+CROPS = "crops"
+"""The folder of faces that the cropping leaves to the data set: `<picture>_<number>.png`."""
+ORIGIN = "origin.json"
+"""`origin` (see `lockstep.collect.origin`) and `params`: the values that decided so far."""

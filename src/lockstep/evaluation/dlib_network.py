@@ -1,0 +1,24 @@
+"""Which face embedding is installed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lockstep import content
+from lockstep.collect.faces import engine
+
+
+def description() -> dict[str, str]:
+    """Which network it is: the version of dlib, and the SHA-256 of the weights.
+
+    Raises
+    ------
+    LockstepError
+        If face_recognition cannot be used.
+    """
+    models = engine.models()
+    return {
+        "judge.name": "dlib's face embedding",
+        "judge.version": models.dlib.__version__,
+        "judge.sha256": content.sha256(Path(models.face_recognition_model)),
+    }

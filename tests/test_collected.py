@@ -1,0 +1,88 @@
+"""What workloads have collected, as it is packed; and what is asked of their models."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from lockstep import collected, params, paths, prompts
+from lockstep.errors import LockstepError
+from tiny import ROOT
+
+OBJECTS = {"red cube": 0, "red sphere": 1, "cyan cube": 2}
+
+
+def labelled(folder: Path, objects: dict[str, int]) -> Path:
+    names = list(objects)
+    folder.mkdir(parents=True)
+    files = {
+        "objects": objects,
+        "train": {"b_0_1.png": names[:2], "b_0_0.png": names[:1], "a_3_0.png": names[2:]},
+        "test": [names[:1], names[1:]],
+        "new_test": [names[::2]],
+    }
+    for name, content in files.items():
+        (folder / f"{name}.json").write_text(json.dumps(content) + "\n")
+    return folder
+
+
+def test_pictures_with_labels(tmp_path: Path) -> None:
+    found = collected.with_labels(labelled(tmp_path / "x", OBJECTS))
+    assert [path.name for path in found.pictures] == ["a_3_0.png", "b_0_0.png", "b_0_1.png"]
+    assert found.groups == ["a_3", "b_0", "b_0"]
+    assert found.conditions.tolist() == [[0, 0, 1], [1, 0, 0], [1, 1, 0]]
+    assert found.mirrorable
+    assert {path.name for path in found.carried} == {"objects.json", "test.json", "new_test.json"}
+    sided = {"cube on the left": 0, "sphere": 1, "cone": 2}
+    assert not collected.with_labels(labelled(tmp_path / "y", sided)).mirrorable
+
+
+def test_faces(tmp_path: Path) -> None:
+    with pytest.raises(LockstepError, match=r"crops: no faces; `dvc repro crop`"):
+        collected.faces(tmp_path)
+    (tmp_path / "crops").mkdir()
+    for name in ("b_0", "a_10", "a_2"):
+        (tmp_path / f"crops/{name}.png").touch()
+    found = collected.faces(tmp_path)
+    assert [path.stem for path in found.pictures] == ["a_10", "a_2", "b_0"]
+    assert found.groups == ["a", "a", "b"]
+    assert found.conditions.shape == (3, 0)
+    assert found.mirrorable
+
+
+def test_what_labels_ask_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = params.load("iclevr", ROOT / "params.yaml")
+    labelled(paths.dataset("iclevr"), OBJECTS)
+    asked = prompts.of_labels(found)
+    test, new_test = asked.sets
+    assert (test.name, new_test.name) == ("test", "new_test")
+    assert test.labels.tolist() == [[1, 0, 0], [0, 1, 1]]
+    assert test.file.format(1) == "images/test/1.png"
+    assert asked.strips.tolist() == [[1, 0, 0]]  # "cyan cylinder" is not there: the first set
+    assert asked.exactly
+
+
+def test_without_labels_pictures_are_counted_and_written_as_they_come(tmp_path: Path) -> None:
+    found = params.load("faces", ROOT / "params.yaml")
+    asked = prompts.of_nothing(found)
+    (wanted,) = asked.sets
+    assert wanted.labels.shape == (found.sample.count, 0)
+    assert asked.strips.shape[1] == 0
+    drawn = torch.rand(70, 3, 4, 4) * 2 - 1
+    kept = wanted.write(tmp_path, [(0, drawn[:30]), (30, drawn[30:66]), (66, drawn[66:])])
+    assert torch.equal(kept, drawn[:64])
+    assert sorted(p.name for p in tmp_path.iterdir()) == [f"gen_{i:05d}.png" for i in range(70)]
+
+
+def test_the_split_keeps_its_conditions_empty(tmp_path: Path) -> None:
+    from lockstep import dataset
+
+    pictures = np.zeros((5, 8, 8, 3), np.uint8)
+    conditions = np.zeros((5, 0), np.uint8)
+    dataset.pack(tmp_path, iter(pictures), conditions, np.zeros(5, np.uint8), {}, mirrorable=True)
+    assert dataset.open_dataset(tmp_path).conditions.shape == (5, 0)
