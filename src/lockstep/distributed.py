@@ -183,7 +183,7 @@ def together() -> Iterator[None]:
 
 def share(count: int) -> slice:
     """The part of `count` things that is this process's: contiguous, in rank order, even."""
-    return slice(count * rank() // size(), count * (rank() + 1) // size())
+    return _share_of(rank(), count)
 
 
 def gather(part: Tensor, count: int) -> Tensor:
@@ -195,8 +195,12 @@ def gather(part: Tensor, count: int) -> Tensor:
     padded[: len(part)] = part
     parts = [torch.empty_like(padded) for _ in range(size())]
     dist.all_gather(parts, padded)
-    lengths = [count * (r + 1) // size() - count * r // size() for r in range(size())]
-    return torch.cat([whole[:length] for whole, length in zip(parts, lengths, strict=True)])
+    shares = [_share_of(process, count) for process in range(size())]
+    return torch.cat([p[: s.stop - s.start] for p, s in zip(parts, shares, strict=True)])
+
+
+def _share_of(process: int, count: int) -> slice:
+    return slice(count * process // size(), count * (process + 1) // size())
 
 
 def total(values: Tensor) -> Tensor:
