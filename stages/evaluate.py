@@ -1,7 +1,10 @@
 """Score the drawn pictures, and write the figures into the run of the model that drew them."""
 
+from contextlib import ExitStack
+from pathlib import Path
+
 import this_tree  # noqa: F401
-from lockstep import distributed, paths, records
+from lockstep import atomic, distributed, paths, records
 from lockstep.device import make_deterministic
 from lockstep.params import Params
 from lockstep.stage import run
@@ -12,9 +15,18 @@ def main(params: Params) -> None:
     from lockstep.evaluation import distances, labelled
     from lockstep.recording import record
 
-    figures = {"iclevr": labelled.figures, "faces": distances.of_faces}
+    figures = {
+        "iclevr": (labelled.figures, distances.figures),
+        "faces": (distances.figures,),
+    }
     make_deterministic(params.threads)
-    metrics = figures[params.workload](params)
+    with ExitStack() as stack:
+        out = Path()
+        if distributed.is_main():
+            out = stack.enter_context(atomic.folder(paths.plots(params.workload, "evaluate")))
+        metrics: dict[str, float] = {}
+        for measure in figures[params.workload]:
+            metrics |= measure(params, out)
     if distributed.is_main():
         records.write(paths.metrics(params.workload, "evaluate"), metrics)
         record(params.workload)

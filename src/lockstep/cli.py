@@ -43,6 +43,10 @@ def main() -> None:
     command.add_argument("path", type=Path)
     command.set_defaults(run=_add)
 
+    command = commands.add_parser("fetch", help="get a file that is not the project's own")
+    command.add_argument("name", choices=["inception"], help="the network of the FID, 96 MB")
+    command.set_defaults(run=_fetch)
+
     command = commands.add_parser("sample", help="draw pictures with the trained model")
     command.add_argument("workload", choices=WORKLOADS)
     command.add_argument("objects", nargs="?", help='for example "red cube, cyan sphere"')
@@ -114,6 +118,22 @@ def _add(arguments: argparse.Namespace) -> None:
     print(f"{arguments.key}: {path}\n{hash_key}: {digest}")
 
 
+def _fetch(arguments: argparse.Namespace) -> None:
+    from tqdm import tqdm
+
+    from lockstep import fetch
+
+    path = fetch.cached(arguments.name)
+    with tqdm(unit="B", unit_scale=True, desc=arguments.name, mininterval=1) as bar:
+
+        def show(done: int, total: int | None) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        fetch.fetch(fetch.FILES[arguments.name], path, show)
+    print(path)
+
+
 def _sample(arguments: argparse.Namespace) -> None:
     # Here, not above: the other commands need none of this, and some of it is slow to import.
     from lockstep import generator
@@ -162,11 +182,13 @@ def _labels(arguments: argparse.Namespace, count: int) -> Tensor:
 
 
 def _track(_: argparse.Namespace) -> None:
-    from lockstep.recording import record
+    from lockstep.recording import record, record_sweep
 
     for workload in WORKLOADS:
         if paths.samples(workload).exists():
             record(workload)
+            if paths.plots(workload, "sweep").exists():
+                record_sweep(workload)
             print(f"{workload}: in MLflow")
         else:
             print(f"{workload}: nothing to record; `dvc repro evaluate@{workload}` makes it")

@@ -236,14 +236,42 @@ class Sample:
 
 @dataclass(frozen=True, config=_STRICT)
 class Evaluate:
-    """The seeds of the sets of pictures that are drawn and scored, and how many are compared."""
+    """The seeds of the sets of pictures that are drawn and scored, and what they are compared with.
+
+    `inception` is where a file lies; what is in it has its hash beside it.
+    """
 
     seeds: Annotated[
         tuple[Count, ...], Field(strict=False, min_length=1), AfterValidator(_all_different)
     ]
-    count: Annotated[int, Field(ge=2)]
-    reference_count: Annotated[int, Field(ge=2)]
+    count: Annotated[int, Field(ge=2)] | None
+    reference: Annotated[str, Field(min_length=1)]
+    reference_sha256: Sha256 | None
+    reference_count: Annotated[int, Field(ge=2)] | None
+    fid: bool
+    inception: str | None
+    inception_sha256: Sha256
     processes: Positive
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Sweep:
+    """What is drawn over and over with another setting each time, and scored."""
+
+    guidance_scales: Annotated[
+        tuple[NonNegative, ...], Field(strict=False, min_length=1), AfterValidator(_all_different)
+    ]
+    samplers: Annotated[
+        tuple[Literal["ddpm", "ddim", "ddim_eta_1", "dpmpp_2m"], ...],
+        Field(strict=False, min_length=1),
+        AfterValidator(_all_different),
+    ]
+    steps: Annotated[
+        tuple[Positive | Literal["all"], ...],
+        Field(strict=False, min_length=1),
+        AfterValidator(_all_different),
+    ]
+    seeds: Positive
 
 
 @dataclasses.dataclass(frozen=True)
@@ -271,6 +299,7 @@ class Params:
     train: Train
     sample: Sample
     evaluate: Evaluate
+    sweep: Sweep
 
     def values(self, *sections: str) -> dict[str, Any]:
         """`{"train.lr": 0.001, ...}`: the values of these sections as JSON has them."""
@@ -286,7 +315,7 @@ class Params:
         `train.init_from` is where a file lies; what is in it has its hash beside it. The others
         say how patiently a web server is asked.
         """
-        left_out = ("processes", "parallel", "init_from", *_PATIENCE)
+        left_out = ("processes", "parallel", "init_from", "inception", *_PATIENCE)
         return {
             key: value
             for key, value in self.values(*sections).items()
@@ -328,6 +357,7 @@ SECTIONS: dict[str, type] = {
     "train": Train,
     "sample": Sample,
     "evaluate": Evaluate,
+    "sweep": Sweep,
 }
 
 # What stands beside the sections: at the top, and in a workload where its pictures come from.
@@ -490,6 +520,11 @@ def _check_combinations(params: Params, path: Path) -> None:
         raise LockstepError(
             f"{where}: sample.steps: {steps} is above diffusion.timesteps ({timesteps}); lower it"
         )
+    most = max((n for n in params.sweep.steps if n != "all"), default=0)
+    if most > timesteps:
+        raise LockstepError(
+            f"{where}: sweep.steps: {most} is above diffusion.timesteps ({timesteps}); lower it"
+        )
     interval = params.sample.guidance_interval
     if interval is not None and interval[0] >= interval[1]:
         raise LockstepError(f"{where}: sample.guidance_interval: {list(interval)} is empty")
@@ -501,6 +536,10 @@ def _check_combinations(params: Params, path: Path) -> None:
         raise LockstepError(
             f"{where}: dataset.judge: 0.0 leaves no scenes to train the evaluator on; raise it, or "
             "give judge.checkpoint"
+        )
+    if params.sweep.seeds > len(params.evaluate.seeds):
+        raise LockstepError(
+            f"{where}: sweep.seeds: {params.sweep.seeds} is more than evaluate.seeds has; lower it"
         )
     _check_training(params, where)
 

@@ -49,6 +49,11 @@ def judge(workload: str) -> Path:
     return Path("judges") / workload
 
 
+def reference(workload: str) -> Path:
+    """What drawn pictures are compared with, as networks see it."""
+    return Path("data/reference") / workload
+
+
 def model(workload: str) -> Path:
     """The trained generator."""
     return Path("models") / workload

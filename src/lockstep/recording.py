@@ -6,7 +6,9 @@ stages that DVC served from its cache without running them.
 
 from __future__ import annotations
 
-from lockstep import content, fingerprint, generator, history, paths, records
+from collections.abc import Mapping, Sequence
+
+from lockstep import content, fingerprint, generator, history, paths, records, tables
 from lockstep.errors import LockstepError
 from lockstep.tracking import Tracking
 
@@ -20,16 +22,14 @@ def record(workload: str) -> None:
         If outputs are missing, or were made by another model than the one here.
     """
     model = generator.describe(paths.model(workload))
-    curves = history.read(paths.plots(workload, "train"))
-    trained = records.read(paths.metrics(workload, "train"))
     sampling = records.read(paths.samples(workload) / "sampling.json")
-    if sampling["model"] != model.fingerprint or trained != history.summary(curves):
-        raise LockstepError(
-            f"{paths.model(workload)}: the pictures or figures here are another model's; "
-            f"`dvc repro evaluate@{workload}`"
-        )
     tracking = Tracking(workload)
-    run = tracking.record_training(model.fingerprint, model.params, curves, trained)
+    run = _training_run(tracking, workload, model)
+    if sampling["model"] != model.fingerprint:
+        raise LockstepError(
+            f"{paths.samples(workload)}: the pictures here are another model's; `dvc repro "
+            f"evaluate@{workload}`"
+        )
     judge = paths.judge(workload)
     identity = fingerprint.of({"sampling": sampling, "judge": content.sha256(judge)})
     params = {**model.params, **records.read(judge / paths.JUDGE), **sampling["params"]}
@@ -39,5 +39,60 @@ def record(workload: str) -> None:
         **records.read(paths.metrics(workload, "judge")),
         **records.read(paths.metrics(workload, "evaluate")),
     }
-    shown = sorted(paths.plots(workload, "sample").glob("*.png"))
+    shown = [
+        picture
+        for stage in ("sample", "evaluate")
+        for picture in sorted(paths.plots(workload, stage).glob("*.png"))
+    ]
     tracking.record_evaluation(run, identity, params, metrics, shown)
+
+
+def record_sweep(workload: str, seconds: Mapping[str, Sequence[float]] | None = None) -> None:
+    """Find or create the runs of a sweep, one for each setting, and write them up to date.
+
+    `seconds` are those that a picture took, for each table and row of it; they stand in no file.
+
+    Raises
+    ------
+    LockstepError
+        If outputs are missing, or were made by another model than the one here.
+    """
+    model = generator.describe(paths.model(workload))
+    folder = paths.plots(workload, "sweep")
+    sweep = records.read(folder / "sweep.json")
+    if sweep["model"] != model.fingerprint:
+        raise LockstepError(f"{folder}: another model's; `dvc repro sweep@{workload}`")
+    judge = paths.judge(workload)
+    base = {**model.params, **records.read(judge / paths.JUDGE), **sweep["params"]}
+    about = {"sweep": sweep, "judge": content.sha256(judge)}
+    points = []
+    for name, settings in sweep["settings"].items():
+        timed = (seconds or {}).get(name, [None] * len(settings))
+        rows = tables.read(folder / f"{name}.csv")
+        for setting, row, each in zip(settings, rows, timed, strict=True):
+            figures = {k: float(v) for k, v in row.items() if k.startswith(("accuracy_", "fd_"))}
+            if each is not None:
+                figures["seconds_per_picture"] = each
+            identity = fingerprint.of({**about, "setting": setting})
+            points.append((f"{name} {row['setting']}", identity, {**base, **setting}, figures))
+    tracking = Tracking(workload)
+    tracking.record_sweep(
+        _training_run(tracking, workload, model),
+        fingerprint.of(about),
+        base,
+        records.read(paths.metrics(workload, "sweep")),
+        points,
+        sorted(folder.glob("*.png")),
+    )
+
+
+def _training_run(tracking: Tracking, workload: str, model: generator.Description) -> str:
+    """The id of the run of the model here, with its curves."""
+    curves = history.read(paths.plots(workload, "train"))
+    trained = records.read(paths.metrics(workload, "train"))
+    if trained != history.summary(curves):
+        raise LockstepError(
+            f"{paths.model(workload)}: the figures here are another model's; `dvc repro "
+            f"evaluate@{workload}`"
+        )
+    return tracking.record_training(model.fingerprint, model.params, curves, trained)

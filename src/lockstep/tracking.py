@@ -127,6 +127,32 @@ class Tracking:
             self._finish(child)
         return child
 
+    def record_sweep(
+        self,
+        training_run: str,
+        fingerprint: str,
+        params: Mapping[str, Any],
+        metrics: Row,
+        points: Sequence[tuple[str, str, Mapping[str, Any], Row]],
+        charts: Sequence[Path],
+    ) -> None:
+        """A sweep as a child of its training's run, and each of its points as a child of it.
+
+        `points` are (name, fingerprint, parameters, metrics).
+        """
+        with self._in_one_line():
+            parent = {MLFLOW_PARENT_RUN_ID: training_run}
+            sweep = self._find_or_create("sweep", fingerprint, "sweep", params, parent)
+            self._log_metrics(sweep, metrics)
+            for path in charts:
+                self.client.log_artifact(sweep, str(path), "pictures")
+            for name, identity, own, figures in points:
+                within = {MLFLOW_PARENT_RUN_ID: sweep}
+                point = self._find_or_create("sweep point", identity, name, own, within)
+                self._log_metrics(point, figures)
+                self._finish(point)
+            self._finish(sweep)
+
     def _training_run(self, fingerprint: str, params: Mapping[str, Any]) -> str:
         experiment = os.environ.get("DVC_EXP_NAME")
         summary = f"lr={params['train.lr']:g} steps={params['train.steps']}"

@@ -8,9 +8,10 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from itertools import islice
 from multiprocessing.connection import wait as wait_for
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import cv2
 
@@ -66,6 +67,29 @@ def each(
         ) from None
     finally:
         workers.shutdown(cancel_futures=True)
+
+
+def in_order(
+    work: Callable[[Item], Result], items: Iterable[Item], processes: int
+) -> Iterator[Result]:
+    """`work(item)` of each item, in the order of the items; else as `each`."""
+    waiting: dict[int, Result] = {}
+    following = 0
+    for (number, _), result in each(_Numbered(work), enumerate(items), processes):
+        waiting[number] = result
+        while following in waiting:
+            yield waiting.pop(following)
+            following += 1
+
+
+@dataclass(frozen=True)
+class _Numbered(Generic[Item, Result]):
+    """`work` of (number, item): a class, since it goes to other processes."""
+
+    work: Callable[[Item], Result]
+
+    def __call__(self, numbered: tuple[int, Item]) -> Result:
+        return self.work(numbered[1])
 
 
 def _start() -> None:

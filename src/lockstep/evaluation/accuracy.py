@@ -6,21 +6,20 @@ import torch
 from torch import Tensor
 
 
-def hits(scores: Tensor, labels: Tensor) -> Tensor:
-    """(N,) how many of a picture's k labels are among its k highest scores.
+def found(scores: Tensor, labels: Tensor) -> Tensor:
+    """(N, L) which of a picture's k labels are among its k highest scores.
 
     `scores` (N, L) floats, `labels` (N, L) of zeros and ones.
     """
-    found = torch.zeros(len(scores), dtype=torch.int64)
+    found = torch.zeros_like(labels, dtype=torch.bool)
     for i, (row, truth) in enumerate(zip(scores, labels, strict=True)):
-        best = row.topk(int(truth.sum())).indices
-        found[i] = int(truth[best].sum())
-    return found
+        found[i, row.topk(int(truth.sum())).indices] = True
+    return found & labels.bool()
 
 
 def top_k_accuracy(scores: Tensor, labels: Tensor) -> float:
     """The official accuracy: sum of hits / sum of labels over all pictures (a micro average)."""
-    return int(hits(scores, labels).sum()) / int(labels.sum())
+    return int(found(scores, labels).sum()) / int(labels.sum())
 
 
 def exact_match(scores: Tensor, labels: Tensor, threshold: float = 0.5) -> float:

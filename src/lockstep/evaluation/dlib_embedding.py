@@ -7,8 +7,9 @@ part of them, and a generated picture without clear landmarks gets its features 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, TypeAlias
+from collections import deque
+from collections.abc import Iterable, Iterator
+from itertools import islice
 
 import cv2
 import numpy as np
@@ -16,33 +17,40 @@ from numpy.typing import NDArray
 
 from lockstep.collect.faces import engine
 from lockstep.collect.faces.align import EYE_DISTANCE, EYE_LINE
-from lockstep.workers import cores, each
+from lockstep.workers import in_order
 
 DIMENSIONS = 128
-
-Features: TypeAlias = NDArray[np.float64]
-Progress: TypeAlias = Callable[[Iterable[Any], int], Iterable[Any]]
 
 # dlib's face chip, 150 x 150 with a quarter of padding: its mean face (get_face_chip_details).
 _CHIP = 150
 _CHIP_EYE_DISTANCE, _CHIP_EYES_X, _CHIP_EYE_LINE = 0.3503, 0.4934, 0.2444
-_BATCH = 16
+# Faces that a process is given at a time.
+_PART = 16
 
 
-def by_all_cores(pictures: NDArray[np.uint8], progress: Progress) -> Features:
-    """`embeddings`, to which each core has a process; the same numbers."""
-    starts = range(0, len(pictures), _BATCH)
-    batches = ((start, pictures[start : start + _BATCH]) for start in starts)
-    done = each(_of_batch, batches, min(cores(), max(1, len(starts))))
-    found = {start: features for (start, _), features in progress(done, len(starts))}
-    return np.concatenate([np.empty((0, DIMENSIONS)), *(found[start] for start in starts)])
+def by_processes(
+    batches: Iterable[NDArray[np.uint8]], processes: int
+) -> Iterator[NDArray[np.float64]]:
+    """`embeddings` of each batch, in order; the same numbers however many processes."""
+    sizes: deque[int] = deque()
+
+    def parts() -> Iterator[NDArray[np.uint8]]:
+        for batch in batches:
+            sizes.append(len(batch))
+            yield from (batch[start : start + _PART] for start in _starts(len(batch)))
+
+    done = in_order(embeddings, parts(), processes)
+    for first in done:  # it reads ahead: what has a result has a size
+        others = len(_starts(sizes.popleft())) - 1
+        yield np.concatenate([first, *islice(done, others)])
 
 
-def _of_batch(batch: tuple[int, NDArray[np.uint8]]) -> Features:
-    return embeddings(batch[1])
+def _starts(count: int) -> range:
+    """Where the parts of a batch begin; an empty one has one, empty, part."""
+    return range(0, max(count, 1), _PART)
 
 
-def embeddings(pictures: NDArray[np.uint8]) -> Features:
+def embeddings(pictures: NDArray[np.uint8]) -> NDArray[np.float64]:
     """(N, S, S, 3) aligned faces of any side -> (N, 128); two of one person are within about 0.6.
 
     It runs on the CPU at some 13 pictures a second and core.
@@ -55,9 +63,9 @@ def embeddings(pictures: NDArray[np.uint8]) -> Features:
     encoder = engine.models().face_encoder
     chips = _chips(pictures)
     found = np.empty((len(pictures), DIMENSIONS), np.float64)
-    for start in range(0, len(pictures), _BATCH):
-        batch = [next(chips) for _ in pictures[start : start + _BATCH]]
-        found[start : start + _BATCH] = np.array(encoder.compute_face_descriptor(batch))
+    for start in range(0, len(pictures), _PART):
+        batch = [next(chips) for _ in pictures[start : start + _PART]]
+        found[start : start + _PART] = np.array(encoder.compute_face_descriptor(batch))
     return found
 
 

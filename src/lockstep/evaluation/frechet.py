@@ -6,42 +6,82 @@ features of an Inception network it is the FID (Heusel et al. 2017, arXiv:1706.0
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
 from lockstep.errors import LockstepError
 
 
-def frechet_distance(features: NDArray[np.floating], others: NDArray[np.floating]) -> float:
-    """The squared distance, 0 or more, of (N, D) and (M, D) features, in float64.
+@dataclass(frozen=True)
+class Normal:
+    """Mean (D,) and covariance (D, D) in float64, the latter with N - 1 below."""
+
+    mean: NDArray[np.float64]
+    covariance: NDArray[np.float64]
+
+
+class Moments:
+    """Mean and covariance of features that come in batches; it keeps (D, D), not the features."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._mean: NDArray[np.float64] = np.zeros(0)
+        self._scatter: NDArray[np.float64] = np.zeros((0, 0))
+
+    def add(self, features: NDArray[np.floating]) -> None:
+        """Take in (N, D) features. Raises `LockstepError` if one is not a finite number.
+
+        Two sets' moments make those of their union: Chan, Golub & LeVeque, "Updating formulae and
+        a pairwise algorithm for computing sample variances", 1979.
+        """
+        if len(features) == 0:
+            return
+        exact = np.asarray(features, np.float64)
+        if not np.isfinite(exact).all():
+            raise LockstepError("a Fréchet distance wants finite features; some picture gave NaN")
+        mean = exact.mean(0)
+        scatter = (exact - mean).T @ (exact - mean)
+        if self.count == 0:
+            self.count, self._mean, self._scatter = len(exact), mean, scatter
+            return
+        total = self.count + len(exact)
+        apart = mean - self._mean
+        self._scatter += scatter + np.outer(apart, apart) * (self.count * len(exact) / total)
+        self._mean += apart * (len(exact) / total)
+        self.count = total
+
+    def normal(self) -> Normal:
+        """Raises `LockstepError` if there were fewer than 2 features."""
+        if self.count < 2:
+            raise LockstepError(
+                f"a Fréchet distance wants 2 pictures or more in each set, not {self.count}; draw "
+                "or collect more"
+            )
+        return Normal(self._mean, self._scatter / (self.count - 1))
+
+
+def frechet_distance(one: Normal, other: Normal) -> float:
+    """The squared distance, 0 or more.
 
     It grows as the sets get smaller: compare only figures from sets of the same sizes.
 
     Raises
     ------
     LockstepError
-        If a set has fewer than 2 rows, or a feature is not a finite number.
+        If they are of features of different lengths.
     """
-    mean, covariance = _normal(features)
-    other_mean, other_covariance = _normal(others)
+    if one.mean.shape != other.mean.shape:
+        raise LockstepError(
+            f"a Fréchet distance wants features of one length, not {len(one.mean)} and "
+            f"{len(other.mean)}; evaluate.reference names another network's statistics"
+        )
     # |m - m'|^2 + tr(C + C' - 2 (C^(1/2) C' C^(1/2))^(1/2)): with the square root of C inside, the
     # product is symmetric, so that its eigenvalues are real, also where C is singular.
-    values, vectors = np.linalg.eigh(covariance)
+    values, vectors = np.linalg.eigh(one.covariance)
     root = (vectors * np.sqrt(values.clip(min=0))) @ vectors.T
-    eigenvalues = np.linalg.eigvalsh(root @ other_covariance @ root).clip(min=0)
-    apart = float(((mean - other_mean) ** 2).sum())
-    spread = float(np.trace(covariance) + np.trace(other_covariance))
+    eigenvalues = np.linalg.eigvalsh(root @ other.covariance @ root).clip(min=0)
+    apart = float(((one.mean - other.mean) ** 2).sum())
+    spread = float(np.trace(one.covariance) + np.trace(other.covariance))
     return max(0.0, apart + spread - 2 * float(np.sqrt(eigenvalues).sum()))
-
-
-def _normal(features: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean (D,) and covariance (D, D), the latter with N - 1 below."""
-    if len(features) < 2:
-        raise LockstepError(
-            f"a Fréchet distance wants 2 pictures or more in each set, not {len(features)}; draw "
-            "or collect more"
-        )
-    exact = np.asarray(features, np.float64)
-    if not np.isfinite(exact).all():
-        raise LockstepError("a Fréchet distance wants finite features; some picture gave NaN")
-    return exact.mean(0), np.atleast_2d(np.cov(exact, rowvar=False))

@@ -3,22 +3,37 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from statistics import fmean, stdev
 
 import torch
+from torch import Tensor
 
-from lockstep import paths, prompts
+from lockstep import distributed, paths, prompts, tables
 from lockstep.evaluation import accuracy, classifier
+from lockstep.labels import read_objects
 from lockstep.params import Params
 from lockstep.pictures import read_pictures
 from lockstep.pixels import to_tensor
 from lockstep.weights import read_tensors
 
 
-def figures(params: Params) -> dict[str, float]:
+@dataclass(frozen=True)
+class Scored:
+    """A set of pictures of all seeds: what was asked for (N, L) and the scores (N, L)."""
+
+    name: str
+    labels: Tensor
+    scores: Tensor
+
+
+def figures(params: Params, out: Path) -> dict[str, float]:
     """The means over the seeds; of the accuracies their standard deviation (`_sd`) too.
 
-    All processes take part.
+    In `out`, `objects.csv` and `sizes.csv` say the same for each object and for each number of
+    objects in a picture, over all seeds. All processes take part; the first one writes.
 
     Raises
     ------
@@ -28,6 +43,7 @@ def figures(params: Params) -> dict[str, float]:
     asked = prompts.of_labels(params).sets
     judge = classifier.load(paths.judge(params.workload), asked[0].labels.shape[1])
     found: dict[str, list[float]] = defaultdict(list)
+    scored = []
     for number, seed in enumerate(params.evaluate.seeds):
         drawn = paths.drawn(paths.samples(params.workload), number, seed)
         tensors = read_tensors(drawn / "tensors.safetensors")
@@ -40,8 +56,70 @@ def figures(params: Params) -> dict[str, float]:
             found[f"accuracy_png_{name}"].append(accuracy.top_k_accuracy(from_files, labels))
             found[f"exact_match_{name}"].append(accuracy.exact_match(scores, labels))
             found[f"false_objects_{name}"].append(accuracy.false_objects(scores, labels))
+            scored.append(Scored(name, labels, scores))
+    if distributed.is_main():
+        objects = read_objects(paths.dataset(params.workload) / "objects.json")
+        tables.write(out / "objects.csv", by_object(scored, list(objects)))
+        tables.write(out / "sizes.csv", by_size(scored))
     means = {name: fmean(values) for name, values in found.items()}
     for wanted in asked:
         values = found[f"accuracy_{wanted.name}"]
         means[f"accuracy_{wanted.name}_sd"] = stdev(values) if len(values) > 1 else 0.0
     return means
+
+
+def by_object(scored: Sequence[Scored], objects: Sequence[str]) -> list[dict[str, tables.Cell]]:
+    """A row for each set and object.
+
+    `asked` and `drawn` are the pictures that were to show it and those of them whose highest k
+    scores have it, `accuracy` is their quotient (empty where it was never asked for), `uncalled`
+    counts pictures that show it (above one half) and were not to.
+    """
+    rows: list[dict[str, tables.Cell]] = []
+    for name, labels, scores in _united(scored):
+        found = accuracy.found(scores, labels)
+        shown = (scores > 0.5) & ~labels.bool()
+        for i, label in enumerate(objects):
+            count, hits = int(labels[:, i].sum()), int(found[:, i].sum())
+            rows.append(
+                {
+                    "set": name,
+                    "object": label,
+                    "asked": count,
+                    "drawn": hits,
+                    "accuracy": hits / count if count else "",
+                    "uncalled": int(shown[:, i].sum()),
+                }
+            )
+    return rows
+
+
+def by_size(scored: Sequence[Scored]) -> list[dict[str, tables.Cell]]:
+    """A row for each set and number of objects asked for: how many pictures, and the figures."""
+    rows: list[dict[str, tables.Cell]] = []
+    for name, labels, scores in _united(scored):
+        sizes = labels.sum(1)
+        for size in sizes.unique().tolist():
+            some = sizes == size
+            rows.append(
+                {
+                    "set": name,
+                    "objects": size,
+                    "pictures": int(some.sum()),
+                    "accuracy": accuracy.top_k_accuracy(scores[some], labels[some]),
+                    "exact_match": accuracy.exact_match(scores[some], labels[some]),
+                    "false_objects": accuracy.false_objects(scores[some], labels[some]),
+                }
+            )
+    return rows
+
+
+def _united(scored: Sequence[Scored]) -> Iterable[tuple[str, Tensor, Tensor]]:
+    """The seeds of each set as one."""
+    for name in dict.fromkeys(one.name for one in scored):
+        own = [one for one in scored if one.name == name]
+        yield (
+            name,
+            torch.cat([one.labels for one in own]),
+            torch.cat([one.scores for one in own]),
+        )

@@ -1,0 +1,72 @@
+"""The Inception network of the FID, through clean-fid, in its mode `clean`.
+
+Parmar, Zhang & Zhu, "On Aliased Resizing and Surprising Subtleties in GAN Evaluation", CVPR 2022
+(arXiv:2104.11222). The network is the TorchScript file of 2015-12-05 and no other.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from cleanfid.inception_torchscript import InceptionV3W
+from cleanfid.resize import build_resizer
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from lockstep import content, fetch, paths
+from lockstep import device as hardware
+from lockstep.errors import LockstepError
+from lockstep.params import Params
+
+
+def weights(params: Params) -> Path:
+    """The file with the network: `evaluate.inception`, or what `lockstep fetch inception` got.
+
+    Raises
+    ------
+    LockstepError
+        If there is none, or it is another one than `evaluate.inception_sha256` says.
+    """
+    if params.evaluate.inception is not None:
+        path = paths.home() / params.evaluate.inception
+        content.verify(path, params.evaluate.inception_sha256, "evaluate.inception")
+        return path
+    path = fetch.cached("inception")
+    if not path.exists():
+        raise LockstepError(
+            f"{path}: not there, and evaluate.fid wants it; `lockstep fetch inception` fetches it, "
+            "or `lockstep add evaluate.inception FILE` names one"
+        )
+    if content.sha256(path) != params.evaluate.inception_sha256:
+        raise LockstepError(
+            f"{path}: is not the network that evaluate.inception_sha256 names; remove the file "
+            "and run `lockstep fetch inception`"
+        )
+    return path
+
+
+def load(path: Path) -> nn.Module:
+    """(B, 3, 299, 299) in 0 ... 255 -> (B, 2048).
+
+    Raises
+    ------
+    LockstepError
+        If the file is no such network.
+    """
+    # clean-fid wants a folder with a file of its own name in it.
+    if path.name != fetch.FILES["inception"].name:
+        raise LockstepError(f"{path}: rename it to {fetch.FILES['inception'].name}")
+    try:
+        model = InceptionV3W(str(path.parent), download=False, resize_inside=False)
+    except (RuntimeError, AttributeError) as error:
+        reason = str(error).splitlines()[0]
+        raise LockstepError(f"{path}: not the Inception network ({reason})") from None
+    return model.to(hardware.device()).eval()
+
+
+def resized(pictures: NDArray[np.uint8]) -> Tensor:
+    """(B, H, W, 3) bytes -> (B, 3, 299, 299) in 0 ... 255, not rounded to bytes in between."""
+    resize = build_resizer("clean")
+    return torch.from_numpy(np.stack([resize(one) for one in pictures])).permute(0, 3, 1, 2)

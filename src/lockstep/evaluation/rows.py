@@ -1,0 +1,55 @@
+"""Many pictures as if they were one array, of which a part at a time is read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lockstep.dataset import Dataset
+from lockstep.pictures import read_pictures, read_rgb
+
+
+class Rows(Protocol):
+    """An index gives a row, a slice gives an array of rows, all of one shape."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: Any, /) -> NDArray[Any]: ...
+
+
+class PictureFiles:
+    """(N, H, W, 3) bytes from files of one size, or resized to `size` x `size` if given.
+
+    Reading raises `LockstepError` naming a bad file.
+    """
+
+    def __init__(self, paths: Sequence[Path], size: int | None = None) -> None:
+        self._paths = paths
+        self._size = size
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __getitem__(self, index: Any) -> NDArray[np.uint8]:
+        if not isinstance(index, slice):
+            return read_rgb(self._paths[index], self._size)
+        if self._size is None:
+            return read_pictures(self._paths[index])
+        return np.stack([read_rgb(path, self._size) for path in self._paths[index]])
+
+
+class SplitPictures:
+    """(N, H, W, 3) bytes of a data set's split, in its order; at most `count` if given."""
+
+    def __init__(self, data: Dataset, split: str, count: int | None = None) -> None:
+        self._pictures = data.pictures
+        self._indices = data.indices(split)[:count]
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def __getitem__(self, index: Any) -> NDArray[np.uint8]:
+        return np.asarray(self._pictures[self._indices[index]])

@@ -1,0 +1,44 @@
+"""Draw and score the pictures with one guidance scale after another, and one sampler."""
+
+import this_tree  # noqa: F401
+from lockstep import atomic, distributed, generator, paths, records, tables
+from lockstep.device import make_deterministic
+from lockstep.evaluation import sweep
+from lockstep.params import Params
+from lockstep.recording import record_sweep
+from lockstep.stage import progress, run
+
+
+def main(params: Params) -> None:
+    make_deterministic(params.threads)
+    model, description = generator.load(paths.model(params.workload), params.sample.weights)
+    settings = {
+        "guidance": sweep.guidance_settings(params),
+        "samplers": sweep.sampler_settings(params),
+    }
+    rows, seconds = {}, {}
+    for name, some in settings.items():
+        shown = progress(f"sweep {name}", "setting")(some, len(some))
+        rows[name], seconds[name] = sweep.measure(params, model, description, shown)
+    if not distributed.is_main():
+        return
+    with atomic.folder(paths.plots(params.workload, "sweep")) as out:
+        for name, found in rows.items():
+            tables.write(out / f"{name}.csv", found)
+        by_steps = sweep.by_steps(rows["samplers"])
+        tables.write(out / "steps.csv", by_steps)
+        (out / "guidance.png").write_bytes(sweep.guidance_chart(rows["guidance"]))
+        (out / "steps.png").write_bytes(sweep.steps_chart(by_steps))
+        decided = {**params.deciding("sample"), "evaluate.seeds": list(sweep.seeds(params))}
+        changes = {
+            name: [sweep.changes(params.sample, setting) for _, setting in some]
+            for name, some in settings.items()
+        }
+        record = {"model": description.fingerprint, "params": decided, "settings": changes}
+        records.write(out / "sweep.json", record)
+    records.write(paths.metrics(params.workload, "sweep"), sweep.best(rows["guidance"]))
+    record_sweep(params.workload, seconds)
+
+
+if __name__ == "__main__":
+    run(main, processes=lambda params: params.evaluate.processes)
