@@ -12,7 +12,7 @@ SCORES = torch.tensor([[0.9, 0.8, 0.1, 0.1], [0.6, 0.2, 0.7, 0.1], [0.9, 0.8, 0.
 
 
 def test_by_hand() -> None:
-    assert accuracy.hits(SCORES, LABELS).tolist() == [1, 1, 2]
+    assert accuracy.found(SCORES, LABELS).nonzero().tolist() == [[0, 0], [1, 0], [2, 1], [2, 2]]
     assert accuracy.top_k_accuracy(SCORES, LABELS) == 4 / 6
     # Above one half: {0, 1}, {0, 2}, {0, 1, 2, 3}.
     assert accuracy.exact_match(SCORES, LABELS) == 0

@@ -617,22 +617,23 @@ def test_the_embedding_is_dlibs(astronaut: NDArray[np.uint8]) -> None:
     assert embeddings(np.empty((0, 64, 64, 3), np.uint8)).shape == (0, 128)
 
 
-def test_all_cores_give_the_same_embedding(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_processes_give_the_same_embedding(monkeypatch: pytest.MonkeyPatch) -> None:
     from lockstep.evaluation import dlib_embedding
 
-    monkeypatch.setattr(dlib_embedding, "cores", lambda: 2)
-    monkeypatch.setattr(dlib_embedding, "_BATCH", 3)
-    pictures = np.random.default_rng(0).integers(0, 256, (7, 64, 64, 3), np.uint8)
-    found = dlib_embedding.by_all_cores(pictures, silent)
-    assert np.array_equal(found, dlib_embedding.embeddings(pictures))
-    assert dlib_embedding.by_all_cores(pictures[:0], silent).shape == (0, 128)
+    monkeypatch.setattr(dlib_embedding, "_PART", 3)
+    pictures = np.random.default_rng(0).integers(0, 256, (12, 64, 64, 3), np.uint8)
+    batches = [pictures[:7], pictures[7:7], pictures[7:]]
+    found = list(dlib_embedding.by_processes(iter(batches), 2))
+    assert [len(rows) for rows in found] == [7, 0, 5]
+    assert np.array_equal(np.concatenate(found), dlib_embedding.embeddings(pictures))
+    assert list(dlib_embedding.by_processes([], 2)) == []
 
 
 def test_another_network_than_the_judge_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from lockstep import params, paths, records
-    from lockstep.evaluation import distances, judges
+    from lockstep.evaluation import judges, spaces
 
     found = params.load("faces", Path(__file__).parent.parent / "params.yaml")
     monkeypatch.chdir(tmp_path)
@@ -643,4 +644,4 @@ def test_another_network_than_the_judge_is_refused(
     assert len(about["judge.sha256"]) == 64
     records.write(folder / paths.JUDGE, {**about, "judge.version": "18"})
     with pytest.raises(LockstepError, match="judges/faces: stands for another face embedding"):
-        distances.of_faces(found)
+        spaces.dlib_space(found)

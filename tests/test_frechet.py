@@ -2,12 +2,28 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from cleanfid import fid as clean
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
+from scipy import linalg
 
 from lockstep.errors import LockstepError
-from lockstep.evaluation.frechet import frechet_distance
+from lockstep.evaluation import frechet
+from lockstep.evaluation.frechet import Moments
 
 RNG = np.random.default_rng(0)
+
+
+def moments(*batches: NDArray[np.floating]) -> Moments:
+    found = Moments()
+    for batch in batches:
+        found.add(batch)
+    return found
+
+
+def frechet_distance(ours: NDArray[np.floating], theirs: NDArray[np.floating]) -> float:
+    return frechet.frechet_distance(moments(ours).normal(), moments(theirs).normal())
 
 
 def features(
@@ -60,3 +76,31 @@ def test_what_has_no_distance_is_refused() -> None:
     broken[3, 2] = np.nan
     with pytest.raises(LockstepError, match="finite"):
         frechet_distance(broken, rows)
+    with pytest.raises(LockstepError, match="of one length, not 4 and 3"):
+        frechet_distance(rows, rows[:, :3])
+
+
+def test_it_is_what_clean_fid_and_the_formula_give() -> None:
+    ours = RNG.standard_normal((300, 48)).astype(np.float32)
+    theirs = (ours[::-1] @ RNG.standard_normal((48, 48)) / 5 + 0.3).astype(np.float32)
+    found = frechet_distance(ours, theirs)
+    assert found == pytest.approx(clean.fid_from_feats(ours, theirs), rel=1e-3)
+    covariances = [np.cov(rows, rowvar=False) for rows in (ours, theirs)]
+    apart = ours.mean(0, dtype=np.float64) - theirs.mean(0, dtype=np.float64)
+    root = linalg.sqrtm(covariances[0] @ covariances[1]).real
+    expected = apart @ apart + np.trace(sum(covariances) - 2 * root)
+    assert found == pytest.approx(expected, rel=1e-6)
+
+
+@given(st.lists(st.integers(0, 40), min_size=1, max_size=6), st.floats(-1e4, 1e4))
+def test_batches_do_not_matter(sizes: list[int], offset: float) -> None:
+    rows = np.random.default_rng(len(sizes)).standard_normal((sum(sizes), 3)) + offset
+    found = moments(*np.split(rows, np.cumsum(sizes)[:-1]))
+    assert found.count == len(rows)
+    if len(rows) < 2:
+        with pytest.raises(LockstepError, match="2 pictures or more"):
+            found.normal()
+        return
+    normal = found.normal()
+    assert normal.mean == pytest.approx(rows.mean(0))
+    assert normal.covariance == pytest.approx(np.cov(rows, rowvar=False), rel=1e-6, abs=1e-9)

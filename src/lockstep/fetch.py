@@ -16,7 +16,7 @@ from urllib3 import Retry
 
 from lockstep.errors import LockstepError
 
-_CHUNK = 2**20
+_CHUNK = 2**16  # what is lost at most when a connection breaks
 _TRIES = 5
 _BROKEN = (
     requests.ConnectionError,

@@ -250,7 +250,7 @@ class Evaluate:
     reference_count: Annotated[int, Field(ge=2)] | None
     fid: bool
     inception: str | None
-    inception_sha256: Sha256
+    inception_sha256: Sha256 | None
     processes: Positive
 
 

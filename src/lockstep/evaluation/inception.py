@@ -6,6 +6,7 @@ Parmar, Zhang & Zhu, "On Aliased Resizing and Surprising Subtleties in GAN Evalu
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ def weights(params: Params) -> Path:
     Raises
     ------
     LockstepError
-        If there is none, or it is another one than `evaluate.inception_sha256` says.
+        If there is none, or its hash is not the one it should have.
     """
     if params.evaluate.inception is not None:
         path = paths.home() / params.evaluate.inception
@@ -39,10 +40,9 @@ def weights(params: Params) -> Path:
             f"{path}: not there, and evaluate.fid wants it; `lockstep fetch inception` fetches it, "
             "or `lockstep add evaluate.inception FILE` names one"
         )
-    if content.sha256(path) != params.evaluate.inception_sha256:
+    if content.sha256(path) != fetch.FILES["inception"].sha256:
         raise LockstepError(
-            f"{path}: is not the network that evaluate.inception_sha256 names; remove the file "
-            "and run `lockstep fetch inception`"
+            f"{path}: is not the network of the FID; remove it and run `lockstep fetch inception`"
         )
     return path
 
@@ -59,7 +59,9 @@ def load(path: Path) -> nn.Module:
     if path.name != fetch.FILES["inception"].name:
         raise LockstepError(f"{path}: rename it to {fetch.FILES['inception'].name}")
     try:
-        model = InceptionV3W(str(path.parent), download=False, resize_inside=False)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*torch.jit.load.* is deprecated")
+            model = InceptionV3W(str(path.parent), download=False, resize_inside=False)
     except (RuntimeError, AttributeError) as error:
         reason = str(error).splitlines()[0]
         raise LockstepError(f"{path}: not the Inception network ({reason})") from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,7 +86,7 @@ def load(path: Path) -> Seen:
                 raise ValueError("mu and sigma do not fit each other")
             features = file.get("features", np.empty((0, dimensions), np.float32))
             return Seen(normal, features, int(file.get("count", 0)))
-    except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
+    except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile) as error:
         raise LockstepError(f"{path}: no statistics with mu and sigma ({error})") from None
 
 

@@ -66,12 +66,16 @@ def of_workload(params: Params, data: Dataset) -> list[Space]:
     LockstepError
         If a network's weights are missing, damaged or another one's.
     """
-    own = {"iclevr": _classifier, "faces": _dlib}[params.workload](params, data)
-    return [own, _inception(params)] if params.evaluate.fid else [own]
+    if params.workload == "faces":
+        own = dlib_space(params)
+    else:
+        own = classifier_space(params, labels=data.conditions.shape[1])
+    return [own, inception_space(params)] if params.evaluate.fid else [own]
 
 
-def _classifier(params: Params, data: Dataset) -> Space:
-    model = classifier.load(paths.judge(params.workload), data.conditions.shape[1])
+def classifier_space(params: Params, labels: int) -> Space:
+    """What the last layer of the workload's own evaluator sees: 512 numbers."""
+    model = classifier.load(paths.judge(params.workload), labels)
 
     def features(batch: NDArray[np.uint8]) -> torch.Tensor:
         return model.features(to_tensor(batch).to(hardware.device()))
@@ -79,7 +83,8 @@ def _classifier(params: Params, data: Dataset) -> Space:
     return Space("classifier", "fd_classifier", _batch_by_batch(features))
 
 
-def _dlib(params: Params, data: Dataset) -> Space:
+def dlib_space(params: Params) -> Space:
+    """dlib's face embedding, if it is the one that the judge's folder stands for: 128 numbers."""
     folder = paths.judge(params.workload)
     if records.read(folder / paths.JUDGE) != dlib_network.description():
         raise LockstepError(
@@ -90,7 +95,8 @@ def _dlib(params: Params, data: Dataset) -> Space:
     return Space("dlib", "fd_dlib", partial(dlib_embedding.by_processes, processes=processes))
 
 
-def _inception(params: Params) -> Space:
+def inception_space(params: Params) -> Space:
+    """The network of the FID, through clean-fid: 2048 numbers."""
     model = inception.load(inception.weights(params))
 
     def features(batch: NDArray[np.uint8]) -> torch.Tensor:

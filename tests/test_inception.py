@@ -1,0 +1,129 @@
+"""The FID's network: its loading and its features, on a stand-in of the same form."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from cleanfid import fid as clean
+from cleanfid.inception_torchscript import InceptionV3W
+
+from lockstep import content, fetch
+from lockstep.errors import LockstepError
+from lockstep.evaluation import inception, spaces
+from lockstep.params import Params
+from lockstep.pictures import write_png
+from tiny import tiny_dataset, tiny_params
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.* is deprecated")
+NAME = "inception-2015-12-05.pt"
+
+
+class Layers(torch.nn.Module):
+    """(B, 3, 299, 299) -> (B, 2048), fixed at random."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pool = torch.nn.AdaptiveAvgPool2d(9)
+        self.linear = torch.nn.Linear(243, 2048)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.linear(self.pool(x).flatten(1))
+
+
+class Network(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = Layers()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layers(x)
+
+
+@pytest.fixture
+def stand_in(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    path = tmp_path / "weights" / NAME
+    path.parent.mkdir()
+    torch.jit.script(Network()).save(str(path))
+    return path
+
+
+def asking(**evaluate: object) -> Params:
+    params = tiny_params()
+    changed = dataclasses.replace(params.evaluate, fid=True, **evaluate)
+    return dataclasses.replace(params, evaluate=changed)
+
+
+def test_features_are_those_of_clean_fid(
+    stand_in: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pictures = np.random.default_rng(0).integers(0, 256, (7, 64, 64, 3)).astype(np.uint8)
+    for i, picture in enumerate(pictures):
+        write_png(tmp_path / "pictures" / f"{i}.png", picture)
+    expected = clean.get_folder_features(
+        str(tmp_path / "pictures"),
+        model=InceptionV3W(str(stand_in.parent), download=False),
+        num_workers=0,
+        device=torch.device("cpu"),
+        mode="clean",
+        verbose=False,
+    )
+    monkeypatch.setattr(spaces, "_BATCH", 3)
+    params = asking(inception=str(stand_in), inception_sha256=content.sha256(stand_in))
+    space = spaces.inception_space(params)
+    assert (space.name, space.frechet) == ("inception", "fid")
+    found = np.concatenate(list(space.features(pictures)))
+    assert found.shape == (7, 2048)
+    assert found == pytest.approx(expected, abs=1e-4)
+
+
+def test_what_is_fetched_is_taken_where_no_file_is_named(
+    stand_in: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOCKSTEP_CACHE", str(stand_in.parent))
+    with pytest.raises(LockstepError, match="is not the network of the FID; remove it"):
+        inception.weights(asking())
+    known = dataclasses.replace(fetch.FILES["inception"], sha256=content.sha256(stand_in))
+    monkeypatch.setitem(fetch.FILES, "inception", known)
+    assert inception.weights(asking()) == stand_in
+
+
+def test_without_it_one_line_says_how_to_get_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOCKSTEP_CACHE", str(tmp_path / "empty"))
+    with pytest.raises(LockstepError, match="`lockstep fetch inception` fetches it"):
+        inception.weights(asking())
+
+
+def test_another_file_is_not_taken(stand_in: Path, tmp_path: Path) -> None:
+    with pytest.raises(LockstepError, match=f"rename it to {NAME}"):
+        inception.load(stand_in.rename(tmp_path / "mine.pt"))
+    (tmp_path / NAME).write_bytes(b"no network")
+    with pytest.raises(LockstepError, match=r"not the Inception network \("):
+        inception.load(tmp_path / NAME)
+    params = asking(inception=str(tmp_path / NAME), inception_sha256="0" * 64)
+    with pytest.raises(LockstepError, match=r"lockstep add evaluate\.inception"):
+        inception.weights(params)
+
+
+def test_it_stands_beside_the_workloads_own(
+    stand_in: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lockstep.evaluation import classifier
+
+    data = tiny_dataset(tmp_path / "data")
+    (tmp_path / "judges/iclevr").mkdir(parents=True)
+    classifier.save(classifier.Classifier(3), tmp_path / "judges/iclevr")
+    monkeypatch.chdir(tmp_path)
+    digest = content.sha256(stand_in)
+    both = spaces.of_workload(asking(inception=str(stand_in), inception_sha256=digest), data)
+    assert [space.frechet for space in both] == ["fd_classifier", "fid"]
+    (own,) = spaces.of_workload(tiny_params(), data)
+    (features,) = own.features(np.array(data.pictures[:5]))
+    assert features.shape == (5, 512)
+    assert list(own.features(data.pictures[:0])) == []

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from cleanfid import fid as clean
+
+from lockstep.errors import LockstepError
+from lockstep.evaluation import kernel
+from lockstep.evaluation.kernel import kernel_distance
+
+RNG = np.random.default_rng(0)
+
+
+def test_it_is_what_clean_fid_gives() -> None:
+    """With as many features in both sets, its random subset is all of them."""
+    ours, theirs = RNG.standard_normal((60, 16)), RNG.standard_normal((60, 16)) + 0.3
+    expected = clean.kernel_distance(ours, theirs, num_subsets=1)
+    assert kernel_distance(ours, theirs) == pytest.approx(expected)
+
+
+def test_by_hand() -> None:
+    """k(x, y) = (x y + 1)^3 in one dimension; pairs of a feature with itself do not count."""
+    ours, theirs = np.array([[0.0], [1.0]]), np.array([[1.0], [2.0], [3.0]])
+    within = 1.0  # 0 and 1
+    theirs_within = (3**3 + 4**3 + 7**3) / 3
+    between = (1 + 1 + 1 + 2**3 + 3**3 + 4**3) / 6
+    assert kernel_distance(ours, theirs) == pytest.approx(within + theirs_within - 2 * between)
+
+
+def test_it_has_no_bias() -> None:
+    """Sets of one distribution are 0 apart in the mean, however small."""
+    found = [
+        kernel_distance(RNG.standard_normal((5, 3)), RNG.standard_normal((9, 3)))
+        for _ in range(3000)
+    ]
+    assert abs(np.mean(found)) < 4 * np.std(found) / np.sqrt(len(found))
+    assert kernel_distance(RNG.standard_normal((50, 3)), RNG.standard_normal((50, 3)) + 2) > 1
+
+
+def test_parts_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, theirs = RNG.standard_normal((40, 4)), RNG.standard_normal((31, 4))
+    whole = kernel_distance(ours, theirs)
+    monkeypatch.setattr(kernel, "_ROWS", 7)
+    assert kernel_distance(ours, theirs) == pytest.approx(whole)
+
+
+def test_one_picture_is_refused() -> None:
+    with pytest.raises(LockstepError, match="2 pictures or more in each set, not 1"):
+        kernel_distance(np.zeros((1, 4)), np.zeros((9, 4)))

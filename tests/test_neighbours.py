@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lockstep.errors import LockstepError
+from lockstep.evaluation import neighbours
+from lockstep.evaluation.neighbours import copies
+
+RNG = np.random.default_rng(0)
+
+
+def test_nearest_by_every_pair(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(neighbours, "_ROWS", 16)
+    drawn = RNG.integers(0, 256, (37, 4, 4, 3)).astype(np.uint8)
+    training = RNG.integers(0, 256, (101, 4, 4, 3)).astype(np.uint8)
+    apart = np.linalg.norm(
+        (drawn[:, None].astype(float) - training[None]).reshape(37, 101, -1), axis=2
+    )
+    own = np.linalg.norm(
+        (training[:, None].astype(float) - training[None]).reshape(101, 101, -1), axis=2
+    )
+    np.fill_diagonal(own, np.inf)
+    found = copies(drawn, training)
+    assert np.array_equal(found.nearest, apart.argmin(1))
+    assert found.distances == pytest.approx(apart.min(1), rel=1e-5)
+    assert found.threshold == pytest.approx(np.quantile(own.min(1), 0.01), rel=1e-5)
+    assert found.share == (apart.min(1) < found.threshold).mean()
+
+
+def test_copies_are_found_and_others_are_not() -> None:
+    training = RNG.standard_normal((500, 32)).astype(np.float32)
+    fresh = RNG.standard_normal((60, 32)).astype(np.float32)
+    stolen = training[RNG.permutation(500)[:20]]
+    found = copies(np.concatenate([fresh, stolen]), training)
+    assert found.share == pytest.approx(20 / 80, abs=0.03)
+    assert found.distances[60:].max() == 0
+    assert np.array_equal(training[found.nearest[60:]], stolen)
+
+
+def test_a_training_picture_that_is_there_twice_is_its_own_nearest() -> None:
+    training = np.repeat(RNG.standard_normal((50, 8)), 2, axis=0)
+    found = copies(training[:10], training)
+    assert found.threshold == 0
+    assert found.share == 0  # none is nearer than that
+
+
+def test_too_few_are_refused() -> None:
+    rows = np.zeros((3, 2))
+    with pytest.raises(LockstepError, match="there are 0 and 3"):
+        copies(rows[:0], rows)
+    with pytest.raises(LockstepError, match="there are 3 and 1"):
+        copies(rows, rows[:1])

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from lockstep import content
+from lockstep.dataset import Dataset
+from lockstep.errors import LockstepError
+from lockstep.evaluation import reference
+from lockstep.params import Params
+from lockstep.pictures import write_png
+from tiny import tiny_dataset, tiny_params
+
+RNG = np.random.default_rng(0)
+
+
+def batches(rows: np.ndarray, size: int = 100) -> Iterator[np.ndarray]:
+    return (rows[start : start + size] for start in range(0, len(rows), size))
+
+
+def test_what_is_seen_comes_back(tmp_path: Path) -> None:
+    rows = RNG.standard_normal((250, 6)).astype(np.float32)
+    seen = reference.see(batches(rows))
+    reference.save(tmp_path / "one.npz", seen)
+    again = reference.load(tmp_path / "one.npz")
+    assert again.count == 250
+    assert np.array_equal(again.features, rows)
+    assert np.array_equal(again.normal.mean, seen.normal.mean)
+    assert again.normal.covariance == pytest.approx(np.cov(rows, rowvar=False))
+    reference.save(tmp_path / "two.npz", seen)
+    assert (tmp_path / "one.npz").read_bytes() == (tmp_path / "two.npz").read_bytes()
+
+
+def test_of_many_the_moments_are_of_all_and_the_features_of_the_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(reference, "KEPT", 120)
+    rows = RNG.standard_normal((250, 3)).astype(np.float32)
+    seen = reference.see(batches(rows))
+    assert seen.count == 250
+    assert seen.normal.mean == pytest.approx(rows.mean(0, dtype=np.float64))
+    assert np.array_equal(seen.features, rows[:120])
+
+
+def test_others_statistics_and_what_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "clean.npz"
+    np.savez(path, mu=np.zeros(3), sigma=np.eye(3))
+    seen = reference.load(path)
+    assert seen.features.shape == (0, 3)
+    assert seen.count == 0
+    np.savez(path, mu=np.zeros(3))
+    with pytest.raises(LockstepError, match=r"clean.npz: no statistics with mu and sigma"):
+        reference.load(path)
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(LockstepError, match=r"clean.npz: no statistics"):
+        reference.load(path)
+    np.savez(path, mu=np.zeros(3), sigma=np.eye(4))
+    with pytest.raises(LockstepError, match="do not fit each other"):
+        reference.load(path)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Dataset:
+    return tiny_dataset(tmp_path / "data")
+
+
+def naming(path: str, sha256: str | None = None, count: int | None = None) -> Params:
+    params = tiny_params()
+    evaluate = dataclasses.replace(
+        params.evaluate, reference=path, reference_sha256=sha256, reference_count=count
+    )
+    return dataclasses.replace(params, evaluate=evaluate)
+
+
+def test_the_pictures_trained_on(data: Dataset) -> None:
+    indices = data.indices("train")
+    everything = reference.pictures(naming("train"), data)
+    assert np.array_equal(everything[:], data.pictures[indices])
+    some = reference.pictures(naming("train", count=5), data)
+    assert len(some) == 5
+    assert np.array_equal(some[1:3], data.pictures[indices[1:3]])
+    assert np.array_equal(some[4], data.pictures[indices[4]])
+
+
+def test_a_folder_of_any_pictures(data: Dataset, tmp_path: Path) -> None:
+    folder = tmp_path / "others"
+    small = RNG.integers(0, 256, (16, 16, 3)).astype(np.uint8)
+    write_png(folder / "b" / "small.png", small)
+    cv2.imwrite(str(folder / "a.jpg"), np.full((40, 60, 3), 200, np.uint8))
+    (folder / "notes.txt").write_text("no picture")
+    params = naming(str(folder), content.sha256(folder))
+    found = reference.pictures(params, data)
+    assert found[:].shape == (2, 16, 16, 3)
+    assert np.abs(found[0].astype(int) - 200).max() < 4
+    assert np.array_equal(found[1], small)
+    assert reference.statistics(params) is None
+
+    write_png(folder / "c.png", small)
+    with pytest.raises(LockstepError, match=r"lockstep add evaluate\.reference"):
+        reference.pictures(params, data)
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(LockstepError, match=r"empty: evaluate.reference: no pictures in it"):
+        reference.pictures(naming(str(empty), content.sha256(empty)), data)
+
+
+def test_a_file_of_statistics(data: Dataset, tmp_path: Path) -> None:
+    path = tmp_path / "published.npz"
+    np.savez(path, mu=np.ones(4), sigma=np.eye(4))
+    params = naming(str(path), content.sha256(path))
+    seen = reference.statistics(params)
+    assert seen is not None
+    assert seen.normal.mean.tolist() == [1, 1, 1, 1]
+    assert len(reference.pictures(params, data)) == len(data.indices("train"))
+    with pytest.raises(LockstepError, match=r"has no hash in params\.yaml"):
+        reference.statistics(naming(str(path)))
