@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benchmarks import loader, memory, race, report, sampling, training
+from benchmarks import evaluation, loader, memory, race, report, sampling, training
 from benchmarks.models import SHAPES
 from benchmarks.report import Row
 from lockstep import device as hardware
@@ -51,12 +51,21 @@ def _memory(quick: bool) -> Iterator[Row]:
         yield Row(f"peak memory of training, {shape}, {precision}", "GiB", figures)
 
 
+def _evaluation(quick: bool) -> Iterator[Row]:
+    for count in (500,) if quick else (2_000, 10_000):
+        for name, figure in evaluation.measure(count).items():
+            memory_row = name == "peak memory"
+            unit, value = ("GiB", figure / 2**30) if memory_row else ("s", figure)
+            yield Row(f"evaluation of {count} pictures, {name}", unit, {"lockstep": value})
+
+
 _PARTS: dict[str, Callable[[bool], Iterator[Row]]] = {
     "training": _training,
     "sampling": _sampling,
     "race": _race,
     "loader": _loader,
     "memory": _memory,
+    "evaluation": _evaluation,
 }
 
 

@@ -80,7 +80,7 @@ def classifier_space(params: Params, labels: int) -> Space:
     def features(batch: NDArray[np.uint8]) -> torch.Tensor:
         return model.features(to_tensor(batch).to(hardware.device()))
 
-    return Space("classifier", "fd_classifier", _batch_by_batch(features))
+    return Space("classifier", "fd_classifier", batch_by_batch(features))
 
 
 def dlib_space(params: Params) -> Space:
@@ -102,10 +102,12 @@ def inception_space(params: Params) -> Space:
     def features(batch: NDArray[np.uint8]) -> torch.Tensor:
         return model(inception.resized(batch).to(hardware.device()))
 
-    return Space("inception", "fid", _batch_by_batch(features))
+    return Space("inception", "fid", batch_by_batch(features))
 
 
-def _batch_by_batch(features: Callable[[NDArray[np.uint8]], torch.Tensor]) -> Embed:
+def batch_by_batch(features: Callable[[NDArray[np.uint8]], torch.Tensor]) -> Embed:
+    """A network's features (N, D) of a batch (N, H, W, 3), as a `Space` wants them."""
+
     def embed(batches: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[np.floating]]:
         for batch in batches:
             with torch.inference_mode():

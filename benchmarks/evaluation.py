@@ -1,0 +1,96 @@
+"""Time and peak memory of evaluating many pictures, in a process of its own.
+
+`python -m benchmarks.evaluation COUNT` prints the seconds of each figure and the peak memory.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lockstep import device as hardware
+from lockstep.evaluation import classifier, dlib_embedding, reference
+from lockstep.evaluation.frechet import frechet_distance
+from lockstep.evaluation.kernel import kernel_distance
+from lockstep.evaluation.neighbours import copies
+from lockstep.evaluation.rows import PictureFiles
+from lockstep.evaluation.spaces import Space, batch_by_batch
+from lockstep.evaluation.swd import sliced_wasserstein
+from lockstep.pictures import write_png
+from lockstep.pixels import to_tensor
+from lockstep.workers import cores
+
+_FACES = 500  # as many as dlib looks at: it takes the same time for each
+_SLICED = 2048
+
+
+def measure(count: int) -> dict[str, float]:
+    """Seconds of each figure for `count` pictures of 64 x 64, and the peak memory in bytes."""
+    command = [sys.executable, "-m", "benchmarks.evaluation", str(count)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return figures
+
+
+def _measured(count: int, folder: Path) -> dict[str, float]:
+    random = np.random.default_rng(0)
+    for i in range(count):
+        write_png(folder / f"{i}.png", random.integers(0, 256, (64, 64, 3), np.uint8))
+    drawn = PictureFiles(sorted(folder.iterdir()))
+    on_disk = np.lib.format.open_memmap(folder / "training.npy", "w+", np.uint8, (count, 64, 64, 3))
+    for start in range(0, count, 256):
+        part = on_disk[start : start + 256]
+        part[:] = random.integers(0, 256, part.shape, np.uint8)
+    on_disk.flush()
+    training: NDArray[np.uint8] = np.load(folder / "training.npy", mmap_mode="r")
+    network = classifier.Classifier(24).eval()
+
+    def features(batch: NDArray[np.uint8]) -> torch.Tensor:
+        return network.features(to_tensor(batch))
+
+    space = Space("classifier", "fd_classifier", batch_by_batch(features))
+    figures: dict[str, float] = {}
+
+    @contextmanager
+    def timed(name: str) -> Iterator[None]:
+        began = time.perf_counter()
+        yield
+        figures[name] = time.perf_counter() - began
+
+    with timed("classifier's features"):
+        ours = reference.see(space.features(drawn))
+    theirs = reference.see(space.features(drawn))
+    with timed("Fréchet distance"):
+        frechet_distance(ours.normal, theirs.normal)
+    with timed("kernel distance"):
+        kernel_distance(ours.features, theirs.features)
+    with timed("copies, in features"):
+        copies(ours.features, theirs.features)
+    with timed("copies, in pixels"):
+        copies(drawn, training)
+    with timed("sliced Wasserstein distance"):
+        some = min(count, _SLICED)
+        sliced_wasserstein(drawn[:some], np.asarray(training[:some]))
+    figures["peak memory"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    few = min(count, _FACES)
+    with timed("dlib's features"):
+        list(dlib_embedding.by_processes([drawn[:few]], cores()))
+    figures["dlib's features"] *= count / few
+    return figures
+
+
+if __name__ == "__main__":
+    hardware.make_deterministic(cores())
+    with tempfile.TemporaryDirectory() as _folder:
+        print(json.dumps(_measured(int(sys.argv[1]), Path(_folder))))
