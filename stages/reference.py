@@ -1,7 +1,7 @@
 """Look at what drawn pictures are compared with, once for all comparisons."""
 
 import this_tree  # noqa: F401
-from lockstep import atomic, distributed, paths
+from lockstep import atomic, distributed, paths, records
 from lockstep.dataset import open_dataset
 from lockstep.device import make_deterministic
 from lockstep.params import Params
@@ -26,6 +26,7 @@ def main(params: Params) -> None:
         with atomic.folder(paths.reference(params.workload)) as out:
             for name, one in seen.items():
                 reference.save(out / f"{name}.npz", one)
+            records.write(out / paths.REFERENCE, reference.decided(params))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,8 @@ CHECKED = Path("data/params.checked")
 EXCLUDE = Path("exclude.txt")
 # In the evaluator's folder: the parameters that decided it.
 JUDGE = "judge.json"
+# In the reference's folder: the same of it.
+REFERENCE = "reference.json"
 
 
 def home() -> Path:

@@ -31,8 +31,16 @@ def record(workload: str) -> None:
             f"evaluate@{workload}`"
         )
     judge = paths.judge(workload)
-    identity = fingerprint.of({"sampling": sampling, "judge": content.sha256(judge)})
-    params = {**model.params, **records.read(judge / paths.JUDGE), **sampling["params"]}
+    compared = records.read(paths.reference(workload) / paths.REFERENCE)
+    identity = fingerprint.of(
+        {"sampling": sampling, "judge": content.sha256(judge), "reference": compared}
+    )
+    params = {
+        **model.params,
+        **records.read(judge / paths.JUDGE),
+        **sampling["params"],
+        **compared,
+    }
     collected = paths.metrics(workload, "crop")
     metrics = {
         **(records.read(collected) if collected.exists() else {}),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -88,6 +89,12 @@ def load(path: Path) -> Seen:
             return Seen(normal, features, int(file.get("count", 0)))
     except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile) as error:
         raise LockstepError(f"{path}: no statistics with mu and sigma ({error})") from None
+
+
+def decided(params: Params) -> dict[str, Any]:
+    """The values that decide the reference, by dotted name."""
+    names = ("reference", "reference_sha256", "reference_count", "fid")
+    return {f"evaluate.{name}": getattr(params.evaluate, name) for name in names}
 
 
 def pictures(params: Params, data: Dataset) -> Rows:
