@@ -35,7 +35,7 @@ def lines(
             axis.plot(x, _gaps(values), "--", color="gray", marker="s", markersize=3, label=name)
         more = axis.get_legend_handles_labels()
         handles, labels = handles + more[0], labels + more[1]
-    left.legend(handles, labels)
+    figure.legend(handles, labels, loc="outside upper center", ncols=4, frameon=False)
     out = BytesIO()
     # Nothing of the library's version in the file: the same curves are the same bytes.
     figure.savefig(out, format="png", metadata={"Software": None})
