@@ -58,6 +58,11 @@ def main() -> None:
     command.add_argument("--out", type=_png, default=Path("sample.png"), help="a PNG file")
     command.set_defaults(run=_sample)
 
+    command = commands.add_parser("report", help="write all about a workload as one HTML page")
+    command.add_argument("workload", choices=WORKLOADS)
+    command.add_argument("--out", type=_html, help="default: report/<workload>.html")
+    command.set_defaults(run=_report)
+
     command = commands.add_parser("track", help="write the outputs on disk into MLflow")
     command.set_defaults(run=_track)
 
@@ -85,13 +90,17 @@ def _png(text: str) -> Path:
     return Path(text)
 
 
+def _html(text: str) -> Path:
+    if not text.lower().endswith(".html"):
+        raise argparse.ArgumentTypeError(f"{text!r} does not end in .html")
+    return Path(text)
+
+
 def _params(arguments: argparse.Namespace) -> None:
+    from lockstep.report.settings import in_force
+
     params = parameters.load(arguments.workload, paths.PARAMS)
-    values: dict[str, object] = {"threads": params.threads}
-    if params.source:
-        values |= {"source": params.source, "source_sha256": params.source_sha256}
-    values |= params.values(*parameters.SECTIONS)
-    print(yaml.safe_dump(values, sort_keys=False, default_flow_style=None), end="")
+    print(yaml.safe_dump(in_force(params), sort_keys=False, default_flow_style=None), end="")
 
 
 def _preset(arguments: argparse.Namespace) -> None:
@@ -179,6 +188,14 @@ def _labels(arguments: argparse.Namespace, count: int) -> Tensor:
     if unknown := [name for name in names if name not in objects]:
         raise LockstepError(f"unknown object {unknown[0]!r}; choose from {', '.join(objects)}")
     return torch.from_numpy(multi_hot([names], objects)).float()
+
+
+def _report(arguments: argparse.Namespace) -> None:
+    from lockstep.report import page
+
+    out = arguments.out or Path("report") / f"{arguments.workload}.html"
+    page.write(arguments.workload, out)
+    print(out)
 
 
 def _track(_: argparse.Namespace) -> None:

@@ -1,0 +1,172 @@
+"""Metrics, what they were at the last commit, and whether the change is a good one."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Literal
+
+from lockstep import paths, records
+from lockstep.report import git, numbers
+
+# The order of the pipeline; others come after.
+_STAGES = ("crop", "judge", "train", "evaluate", "sweep")
+# What a reader asks for first.
+_KEY = (
+    *("accuracy_test", "accuracy_new_test", "exact_match_test", "exact_match_new_test"),
+    *("object_accuracy", "binding_accuracy", "relation_accuracy"),
+    *("precision", "recall", "fid", "fd_*", "swd", "copies", "val_loss"),
+)
+_MOST_KEYS = 8
+_MORE = ("accuracy*", "*_accuracy", "exact_match*", "precision", "recall")
+_LESS = ("false_objects*", "fd_*", "fid", "kid_*", "swd", "copies*", "loss", "val_loss")
+_MEANINGS = {
+    "*_sd": "standard deviation over the seeds",
+    "best_guidance_scale": "of the sweep: what gave the best accuracy",
+    "best_*": "of the sweep: with the best guidance scale",
+    "accuracy_png_*": "the same of the PNG files, read back",
+    "accuracy_*": "objects found, of those asked for",
+    "exact_match_*": "pictures with exactly the objects asked for",
+    "false_objects_*": "objects that nobody asked for, per picture",
+    "evaluator_accuracy": "the evaluator's own, on pictures it has not seen",
+    "precision": "kept faces that were right to keep",
+    "recall": "faces to be kept that were kept",
+    "found": "faces in the pictures",
+    "kept": "faces that passed the rules",
+    "fid": "Fréchet distance, Inception",
+    "fd_*": "Fréchet distance of features",
+    "kid_*": "kernel distance of features",
+    "swd": "sliced Wasserstein distance of pictures",
+    "copies_*": "drawn pictures too near to a training picture, by features",
+    "copies": "drawn pictures too near to a training picture",
+    "n_generated": "drawn pictures compared",
+    "n_reference": "pictures that they are compared with",
+    "steps": "of training",
+    "loss": "of training, at its end",
+    "val_loss": "on held-out pictures, at the end",
+}
+
+Judgement = Literal["better", "worse", "changed", "same"]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A metric now and at the last commit; None: it is not there.
+
+    `spread` is its standard deviation over the seeds, where it is known.
+    """
+
+    stage: str
+    name: str
+    value: float | None
+    before: float | None
+    spread: float | None = None
+
+    @property
+    def meaning(self) -> str:
+        return next((said for form, said in _MEANINGS.items() if fnmatchcase(self.name, form)), "")
+
+    @property
+    def change(self) -> float | None:
+        """None if there is nothing to compare."""
+        if self.value is None or self.before is None:
+            return None
+        change = self.value - self.before
+        return change if math.isfinite(change) else None
+
+    @property
+    def judgement(self) -> Judgement | None:
+        if self.change is None:
+            return None
+        if self.change == 0:
+            return "same"
+        wanted = direction(self.name)
+        if wanted == 0:
+            return "changed"
+        return "better" if self.change * wanted > 0 else "worse"
+
+    @property
+    def text(self) -> str:
+        return "" if self.value is None else numbers.text(self.value)
+
+    @property
+    def text_spread(self) -> str:
+        """As fine as the value."""
+        if self.value is None or self.spread is None:
+            return ""
+        return numbers.text(self.spread, numbers.decimals(self.value))
+
+    @property
+    def text_before(self) -> str:
+        return "" if self.before is None else numbers.text(self.before)
+
+    @property
+    def text_change(self) -> str:
+        if self.change is None or self.value is None:
+            return ""
+        return numbers.change(self.change, like=self.value)
+
+
+def direction(name: str) -> int:
+    """1 if more of this metric is better, -1 if less is, 0 if neither."""
+    if name.endswith("_sd"):
+        return 0
+    name = name.removeprefix("best_")
+    for forms, sign in ((_MORE, 1), (_LESS, -1)):
+        if any(fnmatchcase(name, form) for form in forms):
+            return sign
+    return 0
+
+
+def gather(workload: str) -> tuple[Figure, ...]:
+    """All figures, in the order of the pipeline and then of their file.
+
+    Those that the last commit has are there with no value if the file has lost them, or is gone.
+    """
+    folder = paths.metrics(workload, "any").parent
+    files = {*folder.glob("*.json"), *(p for p in git.committed_files(folder) if _is_json(p))}
+    found = []
+    for path in sorted(files, key=_place):
+        now = _numbers(records.read(path)) if path.exists() else {}
+        before = _committed(path)
+        for name in {**now, **before}:
+            spread = now.get(f"{name}_sd")
+            found.append(Figure(path.stem, name, now.get(name), before.get(name), spread))
+    return tuple(found)
+
+
+def key_figures(figures: tuple[Figure, ...]) -> tuple[Figure, ...]:
+    """Those to show first."""
+    there = [figure for figure in figures if figure.value is not None]
+    found = [f for form in _KEY for f in there if fnmatchcase(f.name, form)]
+    return tuple(found[:_MOST_KEYS])
+
+
+def _is_json(path: Path) -> bool:
+    return path.suffix == ".json"
+
+
+def _place(path: Path) -> tuple[int, str]:
+    known = path.stem in _STAGES
+    return (_STAGES.index(path.stem) if known else len(_STAGES), path.stem)
+
+
+def _committed(path: Path) -> dict[str, float]:
+    text = git.committed(path)
+    try:
+        return {} if text is None else _numbers(json.loads(text))
+    except ValueError:
+        return {}
+
+
+def _numbers(record: object) -> dict[str, float]:
+    if not isinstance(record, dict):
+        return {}
+    return {
+        str(name): value
+        for name, value in record.items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    }

@@ -1,0 +1,131 @@
+"""The parameters in force, against those of the last commit and of what lies on disk."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lockstep import params as parameters
+from lockstep import paths, records
+from lockstep.errors import LockstepError
+from lockstep.params import Params
+from lockstep.report import git
+
+_ABSENT = object()
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A parameter as text. `before` is its other value, None if that is the same or unknown."""
+
+    name: str
+    value: str
+    before: str | None = None
+
+
+@dataclass(frozen=True)
+class Section:
+    """The parameters of one section; those that stand in none are in the one without a name."""
+
+    name: str
+    settings: tuple[Setting, ...]
+
+
+def in_force(params: Params) -> dict[str, Any]:
+    """All that decides a workload's results, and some that does not, by dotted name."""
+    values: dict[str, Any] = {"threads": params.threads}
+    if params.source:
+        values |= {"source": params.source, "source_sha256": params.source_sha256}
+    return values | params.values(*parameters.SECTIONS)
+
+
+def sections(params: Params) -> tuple[Section, ...]:
+    """All parameters, with what they were in the last commit's params.yaml where they differ."""
+    before = _committed(params.workload)
+    found: dict[str, list[Setting]] = {}
+    for name, value in in_force(params).items():
+        section, _, own = name.rpartition(".")
+        was = None
+        if before is not None:
+            old = before.get(name, _ABSENT)
+            if old is _ABSENT:
+                was = "not there"
+            elif old != value:
+                was = text(old)
+        found.setdefault(section, []).append(Setting(own, text(value), was))
+    return tuple(Section(name, tuple(settings)) for name, settings in found.items())
+
+
+def changed(found: tuple[Section, ...]) -> tuple[Setting, ...]:
+    """Those that are not as committed, under their whole names."""
+    return tuple(
+        dataclasses.replace(setting, name=f"{section.name}.{setting.name}".strip("."))
+        for section in found
+        for setting in section.settings
+        if setting.before is not None
+    )
+
+
+def stale(params: Params) -> tuple[Setting, ...]:
+    """Parameters that are in force now but are not what made the outputs on disk.
+
+    `before` is what made them.
+    """
+    now = in_force(params)
+    if params.train.epochs is not None:  # the model knows how many steps that was
+        del now["train.epochs"], now["train.steps"]
+    made: dict[str, Any] = {}
+    for path in (
+        paths.dataset(params.workload) / "dataset.json",
+        paths.model(params.workload) / "model.json",
+        paths.samples(params.workload) / "sampling.json",
+    ):
+        if path.exists():
+            made |= records.read(path).get("params", {})
+    return tuple(
+        Setting(name, text(now[name]), text(value))
+        for name, value in made.items()
+        if name in now and now[name] != value
+    )
+
+
+def text(value: Any) -> str:
+    """As params.yaml has it; nothing is `empty`."""
+    if value is None:
+        return "empty"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(text, value))}]"
+    return str(value)
+
+
+def _committed(workload: str) -> dict[str, Any] | None:
+    """The values of the last commit, as that has them: its form may be an older one."""
+    document = git.committed(paths.PARAMS)
+    if document is None:
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / paths.PARAMS.name
+        path.write_text(document, "utf-8")
+        try:
+            read = parameters.read(path)
+        except LockstepError:
+            return None
+    own = _section(read, workload)
+    values = {
+        f"{name}.{key}": value
+        for name in parameters.SECTIONS
+        for key, value in {**_section(read, name), **_section(own, name)}.items()
+    }
+    beside = {key: own.get(key, read.get(key)) for key in ("threads", "source", "source_sha256")}
+    return values | beside
+
+
+def _section(document: Mapping[str, Any], name: str) -> dict[str, Any]:
+    found = document.get(name)
+    return found if isinstance(found, dict) else {}

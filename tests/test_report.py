@@ -1,0 +1,446 @@
+"""The report of a workload: small made-up outputs, a real git repository, the page read back."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from bs4 import BeautifulSoup
+
+from lockstep import cli, history, params, paths, pictures, records, tables
+from lockstep.errors import LockstepError
+from lockstep.report import curves, figures, numbers, page, settings
+from tiny import ROOT
+
+METRICS = {
+    "accuracy_test": 0.5,
+    "accuracy_test_sd": 0.04,
+    "false_objects_test": 0.75,
+    "n_generated": 64,
+    "copies": 0.0,
+}
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project's folder without outputs, and the current one."""
+    root = tmp_path / "project"
+    root.mkdir()
+    for name in ("params.yaml", "dvc.yaml"):
+        shutil.copy(ROOT / name, root)
+    monkeypatch.chdir(root)
+    for name in list(os.environ):
+        if name.startswith("GIT_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    return root
+
+
+def git(*arguments: str) -> str:
+    identity = ("-c", "user.name=tester", "-c", "user.email=tester@example.com")
+    done = subprocess.run(
+        ["git", *identity, *arguments], check=True, capture_output=True, text=True
+    )
+    return done.stdout.strip()
+
+
+def commit(subject: str = "First") -> str:
+    if not Path(".git").exists():
+        git("init", "--quiet")
+    Path(".gitignore").write_text("/data/\n/plots/\n/report/\n/models/\n/samples/\n")
+    git("add", "--all")
+    git("commit", "--quiet", "--message", subject)
+    return git("rev-parse", "HEAD")
+
+
+def outputs(workload: str = "iclevr", odd: str = "red cube") -> None:
+    """Everything that stages would have left; `odd` is the name of an object."""
+    summary = {
+        "pictures": 1200,
+        "train": 900,
+        "validation": 300,
+        "judge_train": 0,
+        "judge_validation": 0,
+        "digest": "ab" * 32,
+        "mirrorable": True,
+        "params": {"dataset.seed": 0, "scenes.count": 6000},
+    }
+    records.write(paths.dataset(workload) / "dataset.json", summary)
+    (paths.dataset(workload) / "test.json").write_text(json.dumps([[odd], ["b", "c"]]))
+    train = [
+        {"step": step, "loss": 2.0 / step, "lr": 1e-3 * (1 - step / 200)}
+        for step in range(10, 101, 10)
+    ]
+    curve = history.History(train, [{"step": 50, "val_loss": 0.05}, {"step": 100, "val_loss": 0.0}])
+    history.write(paths.plots(workload, "train"), curve)
+    records.write(paths.metrics(workload, "train"), history.summary(curve))
+    records.write(paths.metrics(workload, "evaluate"), METRICS)
+    grid = np.zeros((20, 100, 3), np.uint8)
+    for path in ("sample/test", "sample/strip", "evaluate/copies"):
+        pictures.write_png(Path("plots") / workload / f"{path}.png", grid)
+    evaluate = paths.plots(workload, "evaluate")
+    objects = [
+        {"set": "test", "object": odd, "asked": 4, "drawn": 3, "accuracy": 0.75, "uncalled": 1},
+        {"set": "test", "object": "b", "asked": 0, "drawn": 0, "accuracy": "", "uncalled": 12},
+    ]
+    tables.write(evaluate / "objects.csv", objects)
+    tables.write(evaluate / "sizes.csv", [{"set": "test", "objects": 1, "accuracy": 0.25}])
+
+
+def sweep(workload: str = "iclevr") -> None:
+    folder = paths.plots(workload, "sweep")
+    rows = [
+        {"setting": f"{s:g}", "guidance_scale": s, "steps": 20, "accuracy_test": a, "fd_x": 4 + s}
+        for s, a in ((4.0, 0.5), (1.0, 0.25), (2.0, 0.75))
+    ]
+    tables.write(folder / "guidance.csv", rows)
+    tables.write(folder / "samplers.csv", [{**row, "setting": "ddim"} for row in rows])
+    tables.write(folder / "steps.csv", [{"steps": 5, "ddim": 0.25}, {"steps": 1000, "ddim": 0.5}])
+
+
+def written(workload: str = "iclevr") -> BeautifulSoup:
+    out = Path("report") / f"{workload}.html"
+    page.write(workload, out)
+    return BeautifulSoup(out.read_text("utf-8"), "html.parser")
+
+
+def text(tag) -> str:
+    return " ".join(tag.get_text().split())
+
+
+def cards(html: BeautifulSoup) -> dict[str, str]:
+    return {text(card.select_one(".name")): text(card) for card in html.select(".card")}
+
+
+def row_of(html: BeautifulSoup, name: str) -> list[str]:
+    rows = html.select("#metrics tr, #parameters tr, #data tr")
+    cells = [[text(cell) for cell in row.select("th, td")] for row in rows]
+    return next(row for row in cells if row and row[0] == name)
+
+
+def test_everything_is_on_the_page(project: Path) -> None:
+    outputs()
+    sweep()
+    name = commit("How it began")
+    html = written()
+    assert text(html.select_one("h1")) == "iclevr"
+    assert text(html.select_one(".commit")) == f"{name[:10]} How it began"
+    assert cards(html)["accuracy_test"].startswith("accuracy_test 0.5000 ± 0.0400 unchanged")
+    assert row_of(html, "train")[1:3] == ["900", "75.0 %"]
+    assert "ab" * 32 in text(html.select_one("#data"))
+    assert [text(b) for b in html.select("#training figcaption b")] == ["Loss", "Learning rate"]
+    assert all(path["d"].startswith("M") for path in html.select("path.curve"))
+    assert [text(c) for c in html.select("#pictures figcaption")] == [
+        "Drawn for test.json, in its order",
+        "From noise to clear",
+        "Drawn pictures above, their nearest training pictures below",
+    ]
+    assert [text(item) for item in html.select("#pictures li")] == ["red cube", "b, c"]
+    assert "copies 0.0:" in text(html.select_one("#pictures"))
+    scores = [[text(td) for td in row.select("td")] for row in html.select("#scores tbody tr")]
+    assert scores == [
+        ["1", "0.250"],
+        ["red cube", "4", "3", "0.750", "1"],
+        ["b", "0", "0", "–", "12"],
+    ]
+    best = html.select("#sweep tr.best")
+    assert [text(td) for td in best[0].select("td")] == ["2", "20", "0.750", "6"]
+    assert len(html.select("#sweep svg")) == 3
+    assert row_of(html, "lr")[1] == "0.001"
+    assert text(html.select_one("pre")) == (
+        f"git checkout {name} dvc repro evaluate@iclevr sweep@iclevr"
+    )
+    assert "makes it" not in text(html)
+
+
+def test_needs_no_network_and_no_script(project: Path) -> None:
+    outputs()
+    sweep()
+    html = written()
+    assert not html.select("script, link, iframe, object, embed, base")
+    for tag in html.find_all(True):
+        assert not [name for name in tag.attrs if name.startswith("on")]
+        for name in ("src", "href"):
+            assert tag.get(name, "#").startswith(("#", "data:image/png;base64,"))
+    style = html.style.get_text()
+    assert "url(" not in style and "@import" not in style
+    assert "prefers-color-scheme: dark" in style and "@media print" in style
+    targets = {tag["id"] for tag in html.select("[id]")}
+    assert {link["href"][1:] for link in html.select("a")} <= targets
+
+
+@pytest.mark.parametrize(
+    ("name", "now", "shown"),
+    [
+        ("accuracy_test", 0.625, "▲ +0.1250 better"),
+        ("accuracy_test", 0.25, "▼ −0.2500 worse"),
+        ("accuracy_test_sd", 0.06, "▲ +0.02000"),
+        ("false_objects_test", 0.5, "▼ −0.2500 better"),
+        ("n_generated", 1088, "▲ +1,024"),
+        ("copies", 0.015625, "▲ +0.01562 worse"),
+        ("accuracy_test", 0.5, "unchanged"),
+        ("accuracy_test", 0.5000001, "▲ +1e−07 better"),
+    ],
+)
+def test_changes_are_against_the_last_commit(
+    project: Path, name: str, now: float, shown: str
+) -> None:
+    outputs()
+    commit()
+    records.write(paths.metrics("iclevr", "evaluate"), {**METRICS, name: now})
+    assert row_of(written(), name)[3].startswith(shown)
+
+
+def test_what_came_and_what_went(project: Path) -> None:
+    outputs()
+    records.write(paths.metrics("iclevr", "judge"), {"evaluator_accuracy": 0.875})
+    commit()
+    paths.metrics("iclevr", "judge").unlink()
+    lost = {name: value for name, value in METRICS.items() if name != "copies"}
+    records.write(paths.metrics("iclevr", "evaluate"), {**lost, "swd": 3.5})
+    html = written()
+    assert row_of(html, "copies")[1:4] == ["–", "0.0", ""]
+    assert row_of(html, "evaluator_accuracy")[1:4] == ["–", "0.8750", ""]
+    assert row_of(html, "swd")[1:4] == ["3.500", "–", ""]
+    assert "copies" not in cards(html)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        *[(name, 1) for name in ("accuracy_new_test", "exact_match_test", "precision", "recall")],
+        *[(name, 1) for name in ("best_accuracy_test", "evaluator_accuracy", "binding_accuracy")],
+        *[(name, -1) for name in ("fd_dlib", "fid", "kid_dlib", "swd", "copies", "copies_dlib")],
+        *[(name, -1) for name in ("loss", "val_loss", "false_objects_new_test")],
+        *[(name, 0) for name in ("accuracy_test_sd", "steps", "kept", "best_guidance_scale")],
+    ],
+)
+def test_more_is_better_or_less_is(name: str, expected: int) -> None:
+    assert figures.direction(name) == expected
+
+
+def test_changed_parameters_are_marked(project: Path) -> None:
+    outputs()
+    commit()
+    path = Path("params.yaml")
+    path.write_text(path.read_text().replace("  train: {}", "  train: {lr: 1e-05}", 1))
+    html = written()
+    assert [text(code) for code in html.select("#parameters > p code")] == ["train.lr"]
+    assert [text(mark.parent) for mark in html.select("mark")] == ["1e-05 was 0.001"]
+    assert "params.yaml" in text(html.select_one("#again"))
+    assert "with uncommitted changes" in text(html.select_one(".commit"))
+
+
+def test_settings_of_the_outputs_that_are_no_longer_in_force(project: Path) -> None:
+    outputs()
+    assert not written().select(".notice")
+    path = Path("params.yaml")
+    path.write_text(path.read_text().replace("count: 6000", "count: 50", 1))
+    notice = text(written().select_one(".notice"))
+    assert "scenes.count: 50 now, 6000 when they were made" in notice
+
+
+def test_an_older_form_of_the_parameters_is_no_failure(project: Path) -> None:
+    outputs()
+    now = Path("params.yaml").read_text()
+    Path("params.yaml").write_text("train: {lr: 0.5}\nsample: 3\nfaces: [1]\n")
+    commit()
+    Path("params.yaml").write_text(now)
+    marks = {
+        text(row.th): text(row.td)
+        for row in written().select("#parameters tr")
+        if row.select("mark")
+    }
+    assert marks["lr"] in ("0.001 was 0.5", "0.001 was not there")  # judge has one too
+    assert marks["sampler"] == "dpmpp_2m was not there"
+    Path("params.yaml").write_text("a: [\n")
+    commit()
+    Path("params.yaml").write_text(now)
+    assert not written().select("mark")
+
+
+def test_without_git_there_is_nothing_to_compare(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outputs()
+    html = written()
+    assert not html.select(".change")
+    assert "No git commit here" in text(html)
+    assert text(html.select_one("pre")) == "dvc repro evaluate@iclevr"
+    page.write("iclevr", Path("again.html"))
+    git("init", "--quiet")  # a repository without a commit
+    page.write("iclevr", Path("unborn.html"))
+    monkeypatch.setenv("PATH", "/nowhere")
+    page.write("iclevr", Path("no_git.html"))
+    same = {Path(f"{name}.html").read_bytes() for name in ("again", "unborn", "no_git")}
+    assert len(same) == 1
+
+
+def test_a_commit_without_figures(project: Path) -> None:
+    commit()
+    outputs()
+    html = written()
+    assert not html.select(".change")
+    assert "has no figures to compare with" in text(html)
+
+
+def test_missing_parts_say_what_makes_them(project: Path) -> None:
+    records.write(paths.metrics("iclevr", "train"), {"loss": 0.5})
+    html = text(written())
+    for target in ("dataset", "train", "sample", "evaluate", "sweep"):
+        assert f"dvc repro {target}@iclevr makes it" in html
+    assert "dvc repro crop" not in html
+    records.write(paths.metrics("faces", "train"), {"loss": 0.5})
+    html = text(written("faces"))
+    assert "dvc repro crop makes it" in html
+    assert "sweep@" not in html
+
+
+def test_nothing_at_all_is_an_error_of_one_line(project: Path) -> None:
+    with pytest.raises(LockstepError, match=r"^iclevr: nothing to report yet; `dvc repro") as error:
+        page.write("iclevr", Path("report/iclevr.html"))
+    assert "\n" not in str(error.value)
+    assert not Path("report").exists()
+
+
+def test_faces_say_which_were_kept_and_why(project: Path) -> None:
+    outputs("faces")
+    records.write(paths.metrics("faces", "crop"), {"kept": 3, "found": 5, "precision": 0.75})
+    path = paths.collected("faces") / "decisions.csv"
+    path.parent.mkdir(parents=True)
+    with path.open("w", newline="") as file:
+        rows = [["decision"], *([d] for d in ("blurred", "kept", "kept", "<i>", "kept"))]
+        csv.writer(file).writerows(rows)
+    html = written("faces")
+    assert row_of(html, "kept")[1:3] == ["3", "60.0 %"]
+    assert row_of(html, "blurred")[-1] == "less sharp than crop.min_sharpness"
+    assert row_of(html, "<i>")[1] == "1"
+    assert "kept 3, found 5, precision 0.7500." in text(html.select_one("#data"))
+
+
+def test_everything_is_escaped(project: Path) -> None:
+    outputs(odd='<b onclick="x">&')
+    records.write(paths.metrics("iclevr", "judge"), {"<img src=x>": 1.0})
+    path = paths.dataset("iclevr") / "dataset.json"
+    summary = records.read(path)
+    records.write(path, {**summary, "params": {"source": "</style><script>"}})
+    commit("<script>alert(1)</script> & more")
+    html = written()
+    assert not html.select("script, [onclick], #metrics img")
+    assert "<script>alert(1)</script> & more" in text(html.select_one(".commit"))
+    assert text(html.select_one("#pictures li")) == '<b onclick="x">&'
+    assert '<b onclick="x">&' in text(html.select_one("#scores"))
+    assert row_of(html, "<img src=x>")[1] == "1.0"
+
+
+def test_the_same_inputs_give_the_same_bytes(project: Path) -> None:
+    outputs()
+    sweep()
+    commit()
+    for _ in range(2):  # in the tree and not ignored: the page itself is no change to it
+        page.write("iclevr", Path("page.html"))
+        first = Path("page.html").read_bytes()
+    page.write("iclevr", Path("page.html"))
+    assert Path("page.html").read_bytes() == first
+    assert b"uncommitted" not in first
+    assert not list(Path().glob(".page*"))
+
+
+def test_damaged_files_are_named(project: Path) -> None:
+    outputs()
+    grid = Path("plots/iclevr/sample/test.png")
+    grid.write_bytes(b"no picture")
+    with pytest.raises(LockstepError, match=f"^{re.escape(str(grid))}: not a readable picture"):
+        written()
+    grid.unlink()
+    paths.metrics("iclevr", "train").write_text("{")
+    with pytest.raises(LockstepError, match=r"train\.json: damaged"):
+        written()
+
+
+def test_as_a_command(project: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    outputs()
+
+    def call(*arguments: str) -> tuple[object, str, str]:
+        monkeypatch.setattr(sys, "argv", ["lockstep", "report", *arguments])
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        return caught.value.code, *capsys.readouterr()
+
+    assert call("iclevr") == (0, "report/iclevr.html\n", "")
+    assert call("iclevr", "--out", "sub/x.html") == (0, "sub/x.html\n", "")
+    assert Path("sub/x.html").read_bytes() == Path("report/iclevr.html").read_bytes()
+    status, _, err = call("faces")
+    assert status == 1
+    assert err.startswith("error: faces: nothing to report yet")
+    status, _, err = call("iclevr", "--out", "x.pdf")
+    assert status == 2
+    assert "does not end in .html" in err
+
+
+def test_from_a_project_within_a_larger_repository(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outputs()
+    monkeypatch.chdir(project.parent)
+    commit()
+    monkeypatch.chdir(project)
+    records.write(paths.metrics("iclevr", "evaluate"), {**METRICS, "copies": 0.5})
+    assert row_of(written(), "copies")[3] == "▲ +0.5000 worse"
+    assert row_of(written(), "accuracy_test")[3] == "unchanged"
+
+
+def test_parameters_in_force_are_those_that_the_command_prints(project: Path) -> None:
+    loaded = params.load("iclevr")
+    assert [
+        f"{section.name}.{setting.name}".strip(".")
+        for section in settings.sections(loaded)
+        for setting in section.settings
+    ] == list(settings.in_force(loaded))
+
+
+def test_a_diverged_training_leaves_a_gap() -> None:
+    points = [(0.0, 1.0), (1.0, math.nan), (2.0, 0.5), (3.0, math.inf), (4.0, 0.25)]
+    chart = curves.draw("Loss", "step", {"training": points}, falls_far=True)
+    assert chart is not None
+    assert chart.lines[0].path.count("M") == 3
+    assert len(chart.lines[0].dots) == 3
+    assert curves.draw("Loss", "step", {"training": [(0.0, math.nan)]}) is None
+
+
+@pytest.mark.parametrize("y", [0.0, 5.0, -3.0, 1e-9, 1e9])
+def test_a_single_point_can_be_drawn(y: float) -> None:
+    chart = curves.draw("One", "step", {"a": [(1.0, y)]}, falls_far=True)
+    assert chart is not None
+    ((across, down),) = chart.lines[0].dots
+    assert 0 < across < curves.WIDTH and 0 < down < curves.HEIGHT
+
+
+def test_axes_have_round_numbers_within_the_picture() -> None:
+    points = [(float(step), 10.0 / step) for step in range(7, 2101, 7)]
+    chart = curves.draw("Loss", "step", {"a": points}, falls_far=True)
+    assert chart is not None
+    assert [tick.text for tick in chart.x_ticks] == ["500", "1000", "1500", "2000"]
+    assert [tick.text for tick in chart.y_ticks] == [
+        *("0.005", "0.01", "0.02", "0.05", "0.1", "0.2", "0.5", "1")
+    ]
+    assert all(curves.TOP <= tick.at <= curves.HEIGHT - curves.BOTTOM for tick in chart.y_ticks)
+
+
+def test_numbers() -> None:
+    shown = [numbers.text(v) for v in (2100, -3, 0.64236, 31.2512, 0.0134031, 4.3e-5, 1.0, 12345.6)]
+    assert shown == ["2,100", "−3", "0.6424", "31.25", "0.01340", "4.3e−05", "1.0", "12,346"]
+    assert numbers.text(math.nan) == "not a number"
+    assert numbers.text(-math.inf) == "−∞"
+    assert numbers.column([1.0, 20.0]) == ["1", "20"]
+    assert numbers.column([0.5, "", 1.0]) == ["0.500", "–", "1.000"]
