@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from drawings import drawing
+from lockstep.collect.faces.exclude import Exclusions
 from lockstep.collect.journal import Journal, journal
 from lockstep.collect.listing import read_lines, read_list
 from lockstep.collect.names import IMAGES
@@ -119,6 +120,21 @@ def test_missing_meta_lines_are_filled_from_the_index_and_the_file_name(pages: J
         post = by_id[article.id]
         said = (article.title, article.author, article.time)
         assert said == (post.title, post.user, in_taipei(post.time))
+
+
+def test_an_author_whom_only_the_index_names_can_be_excluded(
+    tmp_path: Path, pages: Journal
+) -> None:
+    def fetch(path: str) -> str | None:
+        if "index" in path:
+            return from_site(path)
+        return f'<div id="main-content"><a href="https://a.example/{path[-15:-5]}.jpg">x</a></div>'
+
+    articles = walk(ALL, pages, fetch)
+    output.write(tmp_path, articles)
+    excluded = Exclusions(frozenset({articles[0].author}))
+    rows = [{**row, "sha256": ""} for row in read_list(tmp_path / IMAGES)]
+    assert excluded.hit(rows[0]) and not all(map(excluded.hit, rows))
 
 
 # --- errors

@@ -14,6 +14,8 @@ from lockstep.collect.ptt.names import TAIPEI
 from lockstep.collect.ptt.page import read_page
 from lockstep.errors import LockstepError
 
+BODY = "body"
+
 
 @dataclass(frozen=True)
 class Mention:
@@ -96,7 +98,7 @@ def _places(content: Tag, author: str | None) -> Iterable[tuple[str, str | None,
         pushes.append((f"push {len(pushes) + 1}", who or None, push))
     for *_, push in pushes:
         push.extract()
-    return [("body", author, content), *pushes]
+    return [(BODY, author, content), *pushes]
 
 
 def _hrefs(node: Tag, address: str) -> list[str]:

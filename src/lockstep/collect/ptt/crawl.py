@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import TypeVar
 
 from lockstep.collect.journal import Journal
-from lockstep.collect.ptt.article import Mention, parse_article
+from lockstep.collect.ptt.article import BODY, Mention, parse_article
 from lockstep.collect.ptt.index import Index, Row, parse_index
 from lockstep.collect.ptt.names import day_begins, in_taipei, written_at
 from lockstep.errors import LockstepError
@@ -153,15 +153,20 @@ def _article(pages: _Pages, row: Row, board: str) -> Article | None:
     page = pages.read(path, parse_article)
     if page is None:
         return None
+    author = page.author or row.author
     return Article(
         id=row.id,
         title=page.title or row.title,
-        author=page.author or row.author,
+        author=author,
         time=page.time or in_taipei(written_at(row.id)),
         pushes=row.pushes,
         url=pages.source + path,
         albums=page.albums,
-        pictures=page.pictures,
+        # Whoever asks to be taken out is looked for among these.
+        pictures=tuple(
+            replace(mention, author=author or None) if mention.place == BODY else mention
+            for mention in page.pictures
+        ),
     )
 
 
