@@ -30,6 +30,7 @@ from lockstep.collect.listing import read_list, write_lines
 from lockstep.collect.names import MANIFEST
 from lockstep.collect.web.failed import Failed
 from lockstep.collect.web.get import Limits
+from lockstep.collect.web.rests import Rests
 from lockstep.collect.web.retries import Patience
 from lockstep.errors import LockstepError
 
@@ -87,10 +88,11 @@ def download(
     for left in files.glob(f"{PART}*"):
         left.unlink()
     judge = _Judge(journal, files, settings.max_pixels)
+    rests = Rests(settings.patience)
 
     def work(address: str) -> tuple[Outcome, str | None]:
         try:
-            fetched = fetch(session, address, files, settings.limits, settings.patience)
+            fetched = fetch(session, address, files, settings.limits, settings.patience, rests)
         except Failed as failure:
             return Outcome(failed=failure.reason, transient=failure.transient), None
         return Outcome(fetched.sha256, fetched.size), judge.look(fetched.sha256)
