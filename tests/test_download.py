@@ -19,6 +19,7 @@ from PIL import Image
 
 import killed
 from drawings import drawing
+from lockstep.collect.download import download as downloading
 from lockstep.collect.download.by_host import by_host
 from lockstep.collect.download.decode import NoPicture, check, decode
 from lockstep.collect.download.fetch import fetch
@@ -408,6 +409,41 @@ def test_too_many_failures_fail_the_stage_and_are_tried_again_next_time(tmp_path
         assert len(later) == 40 - len(delivered)
     lines = (tmp_path / "downloaded" / "manifest.jsonl").read_text().splitlines()
     assert [json.loads(line)["address"] for line in lines] == addresses
+
+
+def test_a_passing_failure_is_tried_again_by_the_next_run(tmp_path: Path) -> None:
+    addresses = [f"https://a.example/{name}.jpg" for name in ("good", "busy", "none")]
+    images = listed(tmp_path, addresses)
+
+    def answer(host: str, target: str, cookies: dict[str, str]) -> Answer:
+        return Answer(404) if "none" in target else Answer(200, drawing(1).data)
+
+    def trouble(host: str, target: str, number: int) -> Trouble | None:
+        return Trouble(status=503) if "busy" in target and number <= 4 else None
+
+    with serve(answer, trouble) as served:
+        lenient = dataclasses.replace(killed.SETTINGS, max_failed_fraction=1.0)
+        killed.run_download(served.port, tmp_path, images, lenient)
+        assert "busy.jpg\tHTTP 503" in (tmp_path / "downloaded" / "failed.txt").read_text()
+        before = len(served.log)
+        killed.run_download(served.port, tmp_path, images, lenient)
+        assert [r.target for r in served.log[before:]] == ["/busy.jpg"]
+    assert len((tmp_path / "downloaded" / "manifest.jsonl").read_text().splitlines()) == 2
+
+
+def test_a_mended_fetcher_asks_again_for_what_it_did_not_get(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = listed(tmp_path, ["https://a.example/1.jpg", "https://a.example/none.jpg"])
+
+    def answer(host: str, target: str, cookies: dict[str, str]) -> Answer:
+        return Answer(404) if "none" in target else Answer(200, drawing(1).data)
+
+    with serve(answer) as served:
+        killed.run_download(served.port, tmp_path, images)
+        monkeypatch.setattr(downloading, "digest_of_code", lambda *names: "another")
+        killed.run_download(served.port, tmp_path, images)
+        assert [r.target for r in served.log[2:]] == ["/none.jpg"]
 
 
 def test_an_empty_list_is_an_error(tmp_path: Path) -> None:
