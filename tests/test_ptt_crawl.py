@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
@@ -271,10 +272,24 @@ def test_everything_over_the_wire_is_what_the_site_says(tmp_path: Path) -> None:
 def test_a_damaged_journal_is_named(tmp_path: Path) -> None:
     (tmp_path / "journal.db").write_bytes(b"not a database" * 100)
     with (
-        pytest.raises(LockstepError, match=r"journal\.db: not usable"),
+        pytest.raises(LockstepError, match=r"journal\.db: damaged .*delete it"),
         journal(tmp_path / "journal.db"),
     ):
         pass
+
+
+def test_a_journal_without_room_is_kept(tmp_path: Path) -> None:
+    with journal(tmp_path / "journal.db") as pages:
+        pages.put("a", "b")
+        pages._database.execute("PRAGMA max_page_count = 1")
+        with pytest.raises(LockstepError, match=r"journal\.db: not usable now .*full.*room"):
+            pages.put("noise", "".join(map(chr, range(32, 50_000))))
+        assert pages.get("a") == "b"
+
+
+def test_the_mistakes_of_another_database_are_not_the_journals(tmp_path: Path) -> None:
+    with pytest.raises(sqlite3.OperationalError), journal(tmp_path / "journal.db"):
+        sqlite3.connect("").execute("SELECT * FROM nothing")
 
 
 def test_a_damaged_list_is_named(tmp_path: Path) -> None:
