@@ -180,7 +180,10 @@ def test_links_keep_their_order_and_come_once() -> None:
 # --- the index
 
 
-def index(rows: str, paging: str = "") -> str:
+OLDEST = '<a class="btn wide disabled">‹ 上頁</a>'
+
+
+def index(rows: str, paging: str = OLDEST) -> str:
     return (
         f'<div class="btn-group btn-group-paging">{paging}</div>'
         f'<div class="r-list-container action-bar-margin bbs-screen">{rows}</div>'
@@ -220,11 +223,16 @@ def test_rows_are_read_without_menus_deleted_ones_and_pinned_ones() -> None:
     [
         ('<a href="/bbs/B/index1.html">最舊</a><a href="/bbs/B/index41.html">‹ 上頁</a>', 41),
         ('<a href="/bbs/B/index1.html">最舊</a><a class="disabled">‹ 上頁</a>', None),
-        ("", None),
     ],
 )
 def test_the_older_page_is_the_button_with_its_text(paging: str, previous: int | None) -> None:
     assert parse_index(index(row(1), paging), AT).previous == previous
+
+
+@pytest.mark.parametrize("paging", ["", '<a href="/bbs/B/search?page=2">‹ 上頁</a>'])
+def test_a_page_that_hides_the_older_one_is_no_oldest_page(paging: str) -> None:
+    with pytest.raises(LockstepError, match=r"上頁.*markup may have changed"):
+        parse_index(index(row(1), paging), AT)
 
 
 AGE = '<div class="bbs-screen"><div class="over18-notice">18?</div></div>'
