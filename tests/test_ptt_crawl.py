@@ -17,11 +17,11 @@ from lockstep.collect.listing import read_lines, read_list
 from lockstep.collect.names import IMAGES
 from lockstep.collect.ptt import output
 from lockstep.collect.ptt.client import Client
-from lockstep.collect.ptt.crawl import Article, Wanted, crawl
+from lockstep.collect.ptt.crawl import Article, Wanted, crawl, must_be_over
 from lockstep.collect.ptt.names import in_taipei
 from lockstep.collect.web.loopback import Loopback
 from lockstep.collect.web.retries import Patience
-from lockstep.collect.web.session import session
+from lockstep.collect.web.session import Adapter, session
 from lockstep.errors import LockstepError
 from lockstep.standins.board import markup
 from lockstep.standins.board.server import Served, Trouble, no_trouble, serve
@@ -38,9 +38,11 @@ def pages(tmp_path: Path) -> Iterator[Journal]:
         yield opened
 
 
+SETTINGS: dict = {"delay": 0.0, "patience": Patience(3, 0.0)}
+
+
 def client(served: Served, **options: object) -> Client:
-    settings: dict = {"delay": 0.0, "patience": Patience(3, 0.0), **options}
-    return Client(session(Loopback(served.port)), SOURCE, **settings)
+    return Client(session(Loopback(served.port)), SOURCE, **{**SETTINGS, **options})
 
 
 def from_site(path: str) -> str | None:
@@ -141,6 +143,14 @@ def test_an_author_whom_only_the_index_names_can_be_excluded(
 # --- errors
 
 
+def test_a_day_that_is_not_over_is_refused() -> None:
+    today = date(2024, 3, 1)
+    must_be_over(date(2024, 2, 29), today)
+    for end in (today, date(2024, 3, 2)):
+        with pytest.raises(LockstepError, match=f"crawl.end: {end} .* a day before 2024-03-01"):
+            must_be_over(end, today)
+
+
 def test_a_board_that_is_not_there(pages: Journal) -> None:
     with pytest.raises(LockstepError, match=r"crawl\.board"):
         list(crawl(from_site, SOURCE, "Ugly", ALL, pages))
@@ -193,6 +203,18 @@ def test_after_the_last_try_the_error_says_that_nothing_is_lost() -> None:
         with pytest.raises(LockstepError, match="HTTP 500, 3 tries; run again later"):
             client(served).page(INDEX)
         assert len(served.log) == 3
+
+
+def test_where_no_later_try_helps_the_error_does_not_advise_one() -> None:
+    wrong = Client(session(Adapter(public_only=True)), "http://127.0.0.1:9", **SETTINGS)
+    with pytest.raises(LockstepError, match=r"not a public address; .*crawl\.source: http://127"):
+        wrong.page(INDEX)
+    closed = Trouble(status=503, headers={"Retry-After": "4000"})
+    with (
+        serve(SITE.answer, lambda *r: closed) as served,
+        pytest.raises(LockstepError, match="HTTP 503; run again in 4000 seconds"),
+    ):
+        client(served).page(INDEX)
 
 
 def test_there_is_a_pause_between_any_two_requests() -> None:

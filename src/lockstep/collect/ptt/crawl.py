@@ -66,6 +66,17 @@ class Wanted:
         return day_begins(self.end + timedelta(days=1))
 
 
+def must_be_over(end: date, today: date) -> None:
+    """Refuse a last day that may still get articles: its index would be kept as it is now.
+
+    Raises `LockstepError`. `today` is the day in Taipei.
+    """
+    if end >= today:
+        raise LockstepError(
+            f"crawl.end: {end} is not over yet in Taipei; choose a day before {today}"
+        )
+
+
 @dataclass(frozen=True)
 class Article:
     """One article with the pictures that it and its pushes name. `time` is in ISO form."""
