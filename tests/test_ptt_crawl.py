@@ -165,6 +165,28 @@ def test_a_page_that_is_none_is_not_kept(pages: Journal) -> None:
     assert len(walk(ALL, pages)) > 50
 
 
+@pytest.mark.parametrize("every", [7, 2])
+def test_an_odd_article_is_left_out_but_not_if_that_is_the_rule(
+    every: int, pages: Journal, capsys: pytest.CaptureFixture[str]
+) -> None:
+    all_of_them = [article.id for article in walk(ALL, pages)]
+    kept = [article for number, article in enumerate(all_of_them) if number % every]
+
+    def fetch(path: str) -> str | None:
+        return from_site(path) if "index" in path or path[-23:-5] in kept else "<p>Busy</p>"
+
+    for article in all_of_them:
+        pages.remove(f"/bbs/{BOARD}/{article}.html")
+    if every == 2:
+        with pytest.raises(LockstepError, match=r"not an article; .*markup may have changed"):
+            walk(ALL, pages, fetch)
+    else:
+        assert [article.id for article in walk(ALL, pages, fetch)] == kept
+        lines = capsys.readouterr().err.splitlines()
+        assert len(lines) == len(all_of_them) - len(kept)
+        assert all("not an article" in line for line in lines)
+
+
 # --- the client
 
 

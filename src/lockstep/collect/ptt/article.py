@@ -26,6 +26,10 @@ class Mention:
     author: str | None
 
 
+class NoArticle(LockstepError):
+    """A page that is no article, although it stands where one should."""
+
+
 @dataclass(frozen=True)
 class Page:
     """What the page of an article holds; None for what it does not say."""
@@ -43,12 +47,12 @@ def parse_article(html: str, address: str) -> Page:
     Raises
     ------
     LockstepError
-        If it is the age gate, or no article at all.
+        If it is the age gate; a `NoArticle` if it is no article at all.
     """
     page = read_page(html, address)
     content = page.select_one("#main-content")
     if content is None:
-        raise LockstepError(
+        raise NoArticle(
             f"{address}: not an article; run again, and if it stays, look at it in a browser: "
             "the board's markup may have changed"
         )
