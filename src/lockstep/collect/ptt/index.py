@@ -65,7 +65,7 @@ def parse_index(html: str, address: str) -> Index:
 def _older(page: Tag, address: str) -> int | None:
     for button in page.select(".btn-group-paging a"):
         if "上頁" in button.get_text():
-            if not button.get("href"):  # Greyed out.
+            if not button.has_attr("href"):  # Greyed out.
                 return None
             found = _PAGE.search(str(button["href"]))
             if found:
