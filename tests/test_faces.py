@@ -550,8 +550,11 @@ def test_what_is_excluded_is_gone(judged: Judged, tmp_path: Path) -> None:
     assert decisions[gone, kept[0].number] == EXCLUDED
     assert not list((tmp_path / "out" / "crops").glob(f"{gone}*"))
     assert not (tmp_path / "out" / "sheets" / "excluded.png").exists()
-    score = precision_and_recall(found.faces, found.decisions, judged.download.truth)
+    truth = judged.download.truth
+    score = precision_and_recall(found.faces, found.decisions, truth, found.excluded)
+    before = precision_and_recall(judged.found.faces, judged.found.decisions, truth)
     assert score["precision"] >= 0.98
+    assert found.excluded == {gone} and abs(score["recall"] - before["recall"]) < 0.002
 
 
 ROW = {
