@@ -1,16 +1,17 @@
 """Read a board's articles and note the pictures they name; killed, the same command goes on."""
 
-from datetime import date
+from datetime import date, datetime
 
 import this_tree  # noqa: F401
 from lockstep import atomic, fingerprint, paths, records
 from lockstep.collect import source
 from lockstep.collect.journal import journal
 from lockstep.collect.names import ORIGIN
-from lockstep.collect.origin import code_of, origin_of
+from lockstep.collect.origin import REPLICA, code_of, origin_of
 from lockstep.collect.ptt import output
 from lockstep.collect.ptt.client import Client
-from lockstep.collect.ptt.crawl import Wanted, crawl
+from lockstep.collect.ptt.crawl import Wanted, crawl, must_be_over
+from lockstep.collect.ptt.names import TAIPEI
 from lockstep.collect.ptt.progress import progress
 from lockstep.lock import exclusive
 from lockstep.params import Params
@@ -26,6 +27,8 @@ def main(params: Params) -> None:
         replies=settings.replies,
     )
     origin = origin_of(settings.source, settings.replica_articles, settings.replica_seed)
+    if settings.source != REPLICA:
+        must_be_over(wanted.end, datetime.now(TAIPEI).date())
     # What else is wanted does not change the pages: they need not be asked for again.
     work = fingerprint.of(
         {**origin, **code_of(origin), "board": settings.board, "end": settings.end}

@@ -51,7 +51,7 @@ def main(params: Params) -> None:
         figures: dict[str, float] = {"kept": found.kept, "found": len(found.faces)}
         truth = truth_of(downloaded, before["origin"])
         if truth is not None:
-            figures |= precision_and_recall(found.faces, found.decisions, truth)
+            figures |= precision_and_recall(found.faces, found.decisions, truth, found.excluded)
         records.write(out / "collected.json", {**before["params"], **params.values("crop")})
     records.write(paths.metrics(params.workload, "crop"), figures)
 

@@ -52,6 +52,9 @@ def test_index_pages_have_twenty_rows_overlap_and_end_in_a_404() -> None:
     for number in range(1, last):
         assert page(f"index{number}").count('class="r-ent"') == 20
         assert "r-list-sep" not in page(f"index{number}")
+    own, pinned = newest.split("r-list-sep")
+    linked = [post.id for post in SITE.posts if f"{post.id}.html" in pinned]
+    assert len(linked) == 1 and linked[0] not in own
     assert parse_index(newest, "").previous == last - 1
     assert parse_index(page("index1"), "").previous is None
     assert get(f"{SOURCE}/bbs/{BOARD}/index{last + 1}.html").status == 404

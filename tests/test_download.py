@@ -6,6 +6,7 @@ import dataclasses
 import io
 import json
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ from PIL import Image
 
 import killed
 from drawings import drawing
+from lockstep.collect.download import download as downloading
 from lockstep.collect.download.by_host import by_host
 from lockstep.collect.download.decode import NoPicture, check, decode
 from lockstep.collect.download.fetch import fetch
@@ -26,6 +28,7 @@ from lockstep.collect.web import session as web
 from lockstep.collect.web.failed import Failed
 from lockstep.collect.web.get import Limits
 from lockstep.collect.web.loopback import Loopback
+from lockstep.collect.web.rests import Rests
 from lockstep.collect.web.retries import Patience
 from lockstep.errors import LockstepError
 from lockstep.standins.board import forms, hosting
@@ -163,8 +166,8 @@ FILES = {
 
 
 def fetched(port: int, address: str, folder: Path, seconds: float = 5.0) -> bytes:
-    limits = Limits(seconds, MOST)
-    got = fetch(web.session(Loopback(port)), address, folder, limits, Patience(3, 0.0))
+    limits, patience = Limits(seconds, MOST), Patience(3, 0.0)
+    got = fetch(web.session(Loopback(port)), address, folder, limits, patience, Rests(patience))
     assert [file.name for file in folder.iterdir()] == [got.sha256]
     data = (folder / got.sha256).read_bytes()
     assert len(data) == got.size
@@ -196,7 +199,7 @@ def test_a_picture_that_comes_at_the_third_try(tmp_path: Path) -> None:
         (Answer(302, headers={"Location": "file:///etc/hostname"}), None, "neither http", 1),
         (Answer(200, b"x"), Trouble(status=500), "HTTP 500", 3),
         (Answer(200, b"x" * 100), Trouble(keep=0.9), "cut off", 3),
-        (Answer(200, b"x"), Trouble(wait=0.3), "too slow", 3),
+        (Answer(200, b"x"), Trouble(wait=0.6), "too slow", 3),
     ],
 )
 def test_each_failure_has_its_reason_and_leaves_nothing(
@@ -206,9 +209,18 @@ def test_each_failure_has_its_reason_and_leaves_nothing(
         serve(always(answer), lambda *r: trouble) as served,
         pytest.raises(Failed, match=reason),
     ):
-        fetched(served.port, "https://a.example/x.jpg", tmp_path, 0.2)
+        fetched(served.port, "https://a.example/x.jpg", tmp_path, 0.5)
     assert len(served.log) == requests
     assert list(tmp_path.iterdir()) == []
+
+
+def test_redirects_share_the_time_of_a_try(tmp_path: Path) -> None:
+    around = Answer(302, headers={"Location": "/x.jpg"})
+    with (
+        serve(always(around), lambda *r: Trouble(wait=0.1)) as served,
+        pytest.raises(Failed, match="too slow"),
+    ):
+        fetched(served.port, "https://a.example/x.jpg", tmp_path, 0.3)
 
 
 @pytest.mark.parametrize(
@@ -222,7 +234,8 @@ def test_a_redirect_to_a_private_address_is_refused(
     with serve(always(Answer(302, headers={"Location": inner}))) as served:
         address = f"http://127.0.0.1:{served.port}/"
         with pytest.raises(Failed, match="not a public address"):
-            fetch(guarded, address, tmp_path, Limits(5.0, MOST), Patience(3, 0.0))
+            patience = Patience(3, 0.0)
+            fetch(guarded, address, tmp_path, Limits(5.0, MOST), patience, Rests(patience))
         assert len(served.log) == 1
 
 
@@ -273,6 +286,38 @@ def test_a_mistake_in_the_work_is_raised() -> None:
 
     with pytest.raises(ZeroDivisionError):
         list(by_host(range(9), str, work, workers=2, per_host=2))
+
+
+@pytest.mark.parametrize("header", ["1", None])
+def test_a_host_that_says_too_many_is_left_alone_by_all(header: str | None, tmp_path: Path) -> None:
+    asked: list[float] = []
+
+    def busy(host: str, target: str, number: int) -> Trouble:
+        if host == "b.example":
+            return Trouble()
+        asked.append(time.monotonic())
+        if len(asked) > 1:
+            return Trouble(wait=0.1)  # Under way when the host says it.
+        return Trouble(status=429, headers={"Retry-After": header} if header else {})
+
+    images = listed(
+        tmp_path, [f"https://{host}.example/{i}.jpg" for i in range(9) for host in "ab"]
+    )
+    patient = dataclasses.replace(killed.SETTINGS, patience=Patience(2, 0.0 if header else 1.0))
+    with serve(always(Answer(200, drawing(1).data)), busy) as served:
+        killed.run_download(served.port, tmp_path, images, patient)
+    assert len(asked) == 10
+    assert sum(at < asked[0] + 1 for at in asked) <= killed.SETTINGS.per_host
+    assert not (tmp_path / "downloaded" / "failed.txt").read_text()
+
+
+def test_a_host_that_wants_a_long_rest_is_not_asked_again(tmp_path: Path) -> None:
+    images = listed(tmp_path, [f"https://a.example/{i}.jpg" for i in range(30)])
+    closed = Trouble(status=503, headers={"Retry-After": "4000"})
+    with serve(always(Answer(200)), lambda *r: closed) as served:
+        with pytest.raises(LockstepError, match=r"HTTP 503 \(30\)"):
+            killed.run_download(served.port, tmp_path, images)
+        assert len(served.log) <= killed.SETTINGS.per_host
 
 
 # --- the whole
@@ -364,6 +409,41 @@ def test_too_many_failures_fail_the_stage_and_are_tried_again_next_time(tmp_path
         assert len(later) == 40 - len(delivered)
     lines = (tmp_path / "downloaded" / "manifest.jsonl").read_text().splitlines()
     assert [json.loads(line)["address"] for line in lines] == addresses
+
+
+def test_a_passing_failure_is_tried_again_by_the_next_run(tmp_path: Path) -> None:
+    addresses = [f"https://a.example/{name}.jpg" for name in ("good", "busy", "none")]
+    images = listed(tmp_path, addresses)
+
+    def answer(host: str, target: str, cookies: dict[str, str]) -> Answer:
+        return Answer(404) if "none" in target else Answer(200, drawing(1).data)
+
+    def trouble(host: str, target: str, number: int) -> Trouble | None:
+        return Trouble(status=503) if "busy" in target and number <= 4 else None
+
+    with serve(answer, trouble) as served:
+        lenient = dataclasses.replace(killed.SETTINGS, max_failed_fraction=1.0)
+        killed.run_download(served.port, tmp_path, images, lenient)
+        assert "busy.jpg\tHTTP 503" in (tmp_path / "downloaded" / "failed.txt").read_text()
+        before = len(served.log)
+        killed.run_download(served.port, tmp_path, images, lenient)
+        assert [r.target for r in served.log[before:]] == ["/busy.jpg"]
+    assert len((tmp_path / "downloaded" / "manifest.jsonl").read_text().splitlines()) == 2
+
+
+def test_a_mended_fetcher_asks_again_for_what_it_did_not_get(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = listed(tmp_path, ["https://a.example/1.jpg", "https://a.example/none.jpg"])
+
+    def answer(host: str, target: str, cookies: dict[str, str]) -> Answer:
+        return Answer(404) if "none" in target else Answer(200, drawing(1).data)
+
+    with serve(answer) as served:
+        killed.run_download(served.port, tmp_path, images)
+        monkeypatch.setattr(downloading, "digest_of_code", lambda *names: "another")
+        killed.run_download(served.port, tmp_path, images)
+        assert [r.target for r in served.log[2:]] == ["/none.jpg"]
 
 
 def test_an_empty_list_is_an_error(tmp_path: Path) -> None:

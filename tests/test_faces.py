@@ -519,6 +519,13 @@ def test_precision_and_recall_count_photographs_once() -> None:
     assert score(KEPT, KEPT, "turned") == (0.5, 0.5)
     assert score(DUPLICATE, KEPT, KEPT) == (0.5, 0.5)
     assert score("small", "small", "small") == (0.0, 0.0)
+    # Excluded, and no face was found in it: then nobody wants the copy either.
+    assert precision_and_recall(faces[1:2], [EXCLUDED], known, {"a"})["recall"] == 0.0
+    known["d"] = (True_(here, True, "4"),)
+    kept = precision_and_recall(
+        [*faces[1:], candidate("d")], [EXCLUDED, "turned", KEPT], known, {"a"}
+    )
+    assert kept == {"precision": 1.0, "recall": 1.0}
     elsewhere = candidate("b", box=Box(150, 150, 350, 350))
     assert precision_and_recall([elsewhere], [KEPT], known) == {"precision": 0.0, "recall": 0.0}
 
@@ -543,8 +550,11 @@ def test_what_is_excluded_is_gone(judged: Judged, tmp_path: Path) -> None:
     assert decisions[gone, kept[0].number] == EXCLUDED
     assert not list((tmp_path / "out" / "crops").glob(f"{gone}*"))
     assert not (tmp_path / "out" / "sheets" / "excluded.png").exists()
-    score = precision_and_recall(found.faces, found.decisions, judged.download.truth)
+    truth = judged.download.truth
+    score = precision_and_recall(found.faces, found.decisions, truth, found.excluded)
+    before = precision_and_recall(judged.found.faces, judged.found.decisions, truth)
     assert score["precision"] >= 0.98
+    assert found.excluded == {gone} and abs(score["recall"] - before["recall"]) < 0.002
 
 
 ROW = {
@@ -552,7 +562,7 @@ ROW = {
     "sha256": "ab" * 32,
     "named_by": [
         {"article": "M.1700000000.A.1B2", "place": "body", "author": "someone"},
-        {"article": "M.1700000001.A.1B3", "place": "push", "author": "other"},
+        {"article": "M.1700000001.A.1B3", "place": "push", "author": "oTher"},
     ],
 }
 
@@ -566,6 +576,7 @@ ROW = {
         ("M.1700000001.A.1B3", True),
         ("https://www.ptt.cc/bbs/Beauty/M.1700000000.A.1B2.html", True),
         ("other", True),
+        ("OTHER", True),
         ("# other", False),
         ("", False),
         ("somebody", False),
@@ -576,16 +587,30 @@ ROW = {
 def test_an_entry_names_what_it_takes_out(tmp_path: Path, line: str, is_hit: bool) -> None:
     path = tmp_path / "exclude.txt"
     path.write_text(f"# taken out\n{line}\n")
-    assert exclude.read(path).hit(ROW) == is_hit
+    assert bool(exclude.read(path).naming(ROW)) == is_hit
 
 
 def test_a_bad_exclusion_is_named(tmp_path: Path) -> None:
     path = tmp_path / "exclude.txt"
     with pytest.raises(LockstepError, match=r"exclude\.txt: missing; make an empty one"):
         exclude.read(path)
+    path.write_bytes(b"# \xa6\x5c\n")
+    with pytest.raises(LockstepError, match=r"exclude\.txt: not in UTF-8"):
+        exclude.read(path)
     path.write_text("someone\nhello world\n")
     with pytest.raises(LockstepError, match=r"exclude\.txt:2: 'hello world' is no address"):
         exclude.read(path)
+
+
+def test_an_entry_that_takes_nothing_out_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    add(tmp_path, picture(of_kind("portrait")[0]).data, "https://pictures.example/1.jpg")
+    mentioned = Exclusions(frozenset({"nobody", "M.1.A.2", "someone"}))
+    with pytest.raises(LockstepError, match="no face is kept"):
+        run(tmp_path, tmp_path / "out", tmp_path / "journal.db", exclusions=mentioned)
+    said = [line for line in capsys.readouterr().err.splitlines() if "exclude.txt" in line]
+    assert said == [f"exclude.txt: {name!r} matches nothing" for name in ("M.1.A.2", "nobody")]
 
 
 def test_the_committed_list_is_valid_and_empty() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
@@ -10,16 +11,17 @@ from pathlib import Path
 import pytest
 
 from drawings import drawing
+from lockstep.collect.faces.exclude import Exclusions
 from lockstep.collect.journal import Journal, journal
 from lockstep.collect.listing import read_lines, read_list
 from lockstep.collect.names import IMAGES
 from lockstep.collect.ptt import output
 from lockstep.collect.ptt.client import Client
-from lockstep.collect.ptt.crawl import Article, Wanted, crawl
+from lockstep.collect.ptt.crawl import Article, Wanted, crawl, must_be_over
 from lockstep.collect.ptt.names import in_taipei
 from lockstep.collect.web.loopback import Loopback
 from lockstep.collect.web.retries import Patience
-from lockstep.collect.web.session import session
+from lockstep.collect.web.session import Adapter, session
 from lockstep.errors import LockstepError
 from lockstep.standins.board import markup
 from lockstep.standins.board.server import Served, Trouble, no_trouble, serve
@@ -36,9 +38,11 @@ def pages(tmp_path: Path) -> Iterator[Journal]:
         yield opened
 
 
+SETTINGS: dict = {"delay": 0.0, "patience": Patience(3, 0.0)}
+
+
 def client(served: Served, **options: object) -> Client:
-    settings: dict = {"delay": 0.0, "patience": Patience(3, 0.0), **options}
-    return Client(session(Loopback(served.port)), SOURCE, **settings)
+    return Client(session(Loopback(served.port)), SOURCE, **{**SETTINGS, **options})
 
 
 def from_site(path: str) -> str | None:
@@ -121,7 +125,30 @@ def test_missing_meta_lines_are_filled_from_the_index_and_the_file_name(pages: J
         assert said == (post.title, post.user, in_taipei(post.time))
 
 
+def test_an_author_whom_only_the_index_names_can_be_excluded(
+    tmp_path: Path, pages: Journal
+) -> None:
+    def fetch(path: str) -> str | None:
+        if "index" in path:
+            return from_site(path)
+        return f'<div id="main-content"><a href="https://a.example/{path[-15:-5]}.jpg">x</a></div>'
+
+    articles = walk(ALL, pages, fetch)
+    output.write(tmp_path, articles)
+    excluded = Exclusions(frozenset({articles[0].author.lower()}))
+    rows = [{**row, "sha256": ""} for row in read_list(tmp_path / IMAGES)]
+    assert excluded.naming(rows[0]) and not all(map(excluded.naming, rows))
+
+
 # --- errors
+
+
+def test_a_day_that_is_not_over_is_refused() -> None:
+    today = date(2024, 3, 1)
+    must_be_over(date(2024, 2, 29), today)
+    for end in (today, date(2024, 3, 2)):
+        with pytest.raises(LockstepError, match=f"crawl.end: {end} .* a day before 2024-03-01"):
+            must_be_over(end, today)
 
 
 def test_a_board_that_is_not_there(pages: Journal) -> None:
@@ -136,6 +163,28 @@ def test_a_page_that_is_none_is_not_kept(pages: Journal) -> None:
         with pytest.raises(LockstepError):
             walk(ALL, pages, lambda path, html=html: html)
     assert len(walk(ALL, pages)) > 50
+
+
+@pytest.mark.parametrize("every", [7, 2])
+def test_an_odd_article_is_left_out_but_not_if_that_is_the_rule(
+    every: int, pages: Journal, capsys: pytest.CaptureFixture[str]
+) -> None:
+    all_of_them = [article.id for article in walk(ALL, pages)]
+    kept = [article for number, article in enumerate(all_of_them) if number % every]
+
+    def fetch(path: str) -> str | None:
+        return from_site(path) if "index" in path or path[-23:-5] in kept else "<p>Busy</p>"
+
+    for article in all_of_them:
+        pages.remove(f"/bbs/{BOARD}/{article}.html")
+    if every == 2:
+        with pytest.raises(LockstepError, match=r"not an article; .*markup may have changed"):
+            walk(ALL, pages, fetch)
+    else:
+        assert [article.id for article in walk(ALL, pages, fetch)] == kept
+        lines = capsys.readouterr().err.splitlines()
+        assert len(lines) == len(all_of_them) - len(kept)
+        assert all("not an article" in line for line in lines)
 
 
 # --- the client
@@ -176,6 +225,18 @@ def test_after_the_last_try_the_error_says_that_nothing_is_lost() -> None:
         with pytest.raises(LockstepError, match="HTTP 500, 3 tries; run again later"):
             client(served).page(INDEX)
         assert len(served.log) == 3
+
+
+def test_where_no_later_try_helps_the_error_does_not_advise_one() -> None:
+    wrong = Client(session(Adapter(public_only=True)), "http://127.0.0.1:9", **SETTINGS)
+    with pytest.raises(LockstepError, match=r"not a public address; .*crawl\.source: http://127"):
+        wrong.page(INDEX)
+    closed = Trouble(status=503, headers={"Retry-After": "4000"})
+    with (
+        serve(SITE.answer, lambda *r: closed) as served,
+        pytest.raises(LockstepError, match="HTTP 503; run again in 4000 seconds"),
+    ):
+        client(served).page(INDEX)
 
 
 def test_there_is_a_pause_between_any_two_requests() -> None:
@@ -255,10 +316,24 @@ def test_everything_over_the_wire_is_what_the_site_says(tmp_path: Path) -> None:
 def test_a_damaged_journal_is_named(tmp_path: Path) -> None:
     (tmp_path / "journal.db").write_bytes(b"not a database" * 100)
     with (
-        pytest.raises(LockstepError, match=r"journal\.db: not usable"),
+        pytest.raises(LockstepError, match=r"journal\.db: damaged .*delete it"),
         journal(tmp_path / "journal.db"),
     ):
         pass
+
+
+def test_a_journal_without_room_is_kept(tmp_path: Path) -> None:
+    with journal(tmp_path / "journal.db") as pages:
+        pages.put("a", "b")
+        pages._database.execute("PRAGMA max_page_count = 1")
+        with pytest.raises(LockstepError, match=r"journal\.db: not usable now .*full.*room"):
+            pages.put("noise", "".join(map(chr, range(32, 50_000))))
+        assert pages.get("a") == "b"
+
+
+def test_the_mistakes_of_another_database_are_not_the_journals(tmp_path: Path) -> None:
+    with pytest.raises(sqlite3.OperationalError), journal(tmp_path / "journal.db"):
+        sqlite3.connect("").execute("SELECT * FROM nothing")
 
 
 def test_a_damaged_list_is_named(tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ from lockstep.errors import LockstepError
 from lockstep.standins.board import markup
 
 AT = "https://www.ptt.example/bbs/Beauty/M.1704067200.A.5F3.html"
-NAMES = st.from_regex(r"[A-Za-z0-9]{5,8}", fullmatch=True)
+TWITTER = "https://pbs.twimg.com/media/aB-3_d"
+NAMES = st.from_regex(r"[A-Za-z0-9]{5}|[A-Za-z0-9]{7}", fullmatch=True)
 
 
 # --- names and times
@@ -104,6 +105,14 @@ def test_each_way_of_showing_pushes(text: str, pushes: int) -> None:
         ("https://i.imgur.com/aB3dE5f.jpg)", "https://i.imgur.com/aB3dE5f.jpg"),
         ("https://i.imgur.com/aB3dE5f.jpg]", "https://i.imgur.com/aB3dE5f.jpg"),
         ("https://imgur.com/aB3dE5f).", "https://i.imgur.com/aB3dE5f.jpg"),
+        ("https://imgur.com/some-title-aB3dE5f", "https://i.imgur.com/aB3dE5f.jpg"),
+        ("https://i.imgur.com/aB3dE5fm.png", "https://i.imgur.com/aB3dE5f.png"),
+        ("https://i.imgur.com/aB3dE5f.jpg%29", "https://i.imgur.com/aB3dE5f.jpg"),
+        ("http://a.example/x.jpg%29%EF%BC%89.", "http://a.example/x.jpg"),
+        (f"{TWITTER}?format=jpg&name=4096x4096", f"{TWITTER}?format=jpg&name=large"),
+        (f"{TWITTER}?name=small&format=png", f"{TWITTER}?format=png&name=large"),
+        (f"{TWITTER}.jpg:large", f"{TWITTER}?format=jpg&name=large"),
+        (f"{TWITTER}.jpg", f"{TWITTER}?format=jpg&name=large"),
         ("http://i.meee.com.tw/q1.jpg?x=1", "https://i.meee.com.tw/q1.jpg"),
         ("http://a.example/A%20b/C.JPG?w=1&h=2#x", "http://a.example/A%20b/C.JPG?w=1&h=2"),
         ("https://a.example/p_(1).webp", "https://a.example/p_(1).webp"),
@@ -132,6 +141,10 @@ def test_albums_are_told_from_pictures(href: str) -> None:
         "https://videos.example/watch?v=x.jpg",
         "https://i.imgur.com/aB3dE5f.mp4",
         "https://imgur.com/",
+        "https://imgur.com/upload",
+        "https://imgur.com/aB3dE5fm",
+        TWITTER,
+        f"{TWITTER}?format=mp4",
         "ftp://a.example/x.jpg",
         "javascript:x.jpg",
         "file:///etc/x.jpg",
@@ -180,7 +193,10 @@ def test_links_keep_their_order_and_come_once() -> None:
 # --- the index
 
 
-def index(rows: str, paging: str = "") -> str:
+OLDEST = '<a class="btn wide disabled">‹ 上頁</a>'
+
+
+def index(rows: str, paging: str = OLDEST) -> str:
     return (
         f'<div class="btn-group btn-group-paging">{paging}</div>'
         f'<div class="r-list-container action-bar-margin bbs-screen">{rows}</div>'
@@ -220,11 +236,18 @@ def test_rows_are_read_without_menus_deleted_ones_and_pinned_ones() -> None:
     [
         ('<a href="/bbs/B/index1.html">最舊</a><a href="/bbs/B/index41.html">‹ 上頁</a>', 41),
         ('<a href="/bbs/B/index1.html">最舊</a><a class="disabled">‹ 上頁</a>', None),
-        ("", None),
     ],
 )
 def test_the_older_page_is_the_button_with_its_text(paging: str, previous: int | None) -> None:
     assert parse_index(index(row(1), paging), AT).previous == previous
+
+
+@pytest.mark.parametrize(
+    "paging", ["", '<a href="">‹ 上頁</a>', '<a href="/bbs/B/search?page=2">‹ 上頁</a>']
+)
+def test_a_page_that_hides_the_older_one_is_no_oldest_page(paging: str) -> None:
+    with pytest.raises(LockstepError, match=r"上頁.*markup may have changed"):
+        parse_index(index(row(1), paging), AT)
 
 
 AGE = '<div class="bbs-screen"><div class="over18-notice">18?</div></div>'

@@ -35,6 +35,8 @@ REPLICA = origin_of("replica", articles=30, seed=0)
         ("crawl", "board", "../etc", "params.yaml: crawl.board: string should match"),
         ("crawl", "min_pushes", 101, "params.yaml: crawl.min_pushes: input should be less"),
         ("download", "max_failed_fraction", 1.5, "params.yaml: download.max_failed_fraction: "),
+        ("download", "max_pixels", 10**9, "params.yaml: download.max_pixels: input should be less"),
+        ("crop", "size", 512, "params.yaml: crop.size: input should be less"),
         ("download", "workers", 0, "params.yaml: download.workers: input should be greater"),
     ],
 )

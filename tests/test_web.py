@@ -107,6 +107,14 @@ def test_what_is_packed_counts_as_it_unpacks() -> None:
         ask(served.port)
 
 
+def test_the_body_of_a_redirect_is_not_read() -> None:
+    moved = Page(302, BODY, {"Location": "/y"})
+    with serve(lambda *request: moved, lambda *request: Trouble(drip=0.02)) as served:
+        session, sink = web.session(Loopback(served.port)), io.BytesIO()
+        answer = get(session, "http://a.example/x", Limits(2.0, 10), sink)
+    assert answer == Answer(302, "http://a.example/y", 0)
+
+
 @pytest.mark.parametrize(
     ("address", "reason"),
     [
@@ -165,13 +173,27 @@ def test_giving_up(failure: Failed, tries: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("header", "seconds"), [("3", 3.0), ("soon", None), ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0)]
+    ("header", "seconds"),
+    [
+        ("3", 3.0),
+        ("soon", None),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0),
+        ("Fri, 31 Dec 99999 23:59:59 GMT", None),
+    ],
 )
 def test_retry_after_is_seconds_or_a_date(header: str, seconds: float | None) -> None:
     busy = serving(Trouble(status=429, headers={"Retry-After": header}))
     with busy as served, pytest.raises(Failed) as caught:
         ask(served.port)
     assert caught.value.retry_after == seconds
+
+
+@pytest.mark.parametrize("location", ["http://[::1/x.jpg", "//[x]/y"])
+def test_a_redirect_to_no_address_has_a_reason(location: str) -> None:
+    moved = serving(Trouble(status=302, headers={"Location": location}))
+    with moved as served, pytest.raises(Failed) as caught:
+        ask(served.port)
+    assert (caught.value.reason, caught.value.transient) == ("not a valid address", False)
 
 
 # --- private addresses
@@ -191,6 +213,7 @@ PRIVATE = [
     "::",
     "::1",
     "fe80::1",
+    "fec0::1",
     "fe80::1%eth0",
     "fc00::1",
     "ff02::1",

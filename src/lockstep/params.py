@@ -90,7 +90,7 @@ class Download:
     tries: Positive
     seconds: PositiveFloat
     max_bytes: Positive
-    max_pixels: Positive
+    max_pixels: Annotated[int, Field(gt=0, le=178_956_970)]  # Pillow opens no larger ones
     max_failed_fraction: Annotated[float, Field(ge=0, le=1)]
 
 
@@ -100,7 +100,7 @@ class Crop:
 
     detector: Literal["hog", "cnn"]
     megapixels: PositiveFloat
-    size: Positive
+    size: Annotated[int, Field(gt=0, le=256)]  # faces are cut out at 256 and reduced
     min_box: NonNegative
     max_slope: NonNegative
     eye_ratio: Annotated[tuple[NonNegative, NonNegative], Field(strict=False)]

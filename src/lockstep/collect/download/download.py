@@ -2,7 +2,8 @@
 
 Each outcome goes into a journal as soon as it is there. Killed and run again, the same call goes
 on: an address is asked for again only if its outcome was not written yet, which is true of no more
-than `workers` of them.
+than `workers` of them. When the call ended, it forgets the failures that may be none the next time;
+the lasting ones hold for one version of the code that asks.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from lockstep.collect.listing import read_list, write_lines
 from lockstep.collect.names import MANIFEST
 from lockstep.collect.web.failed import Failed
 from lockstep.collect.web.get import Limits
+from lockstep.collect.web.rests import Rests
 from lockstep.collect.web.retries import Patience
 from lockstep.errors import LockstepError
 
@@ -53,12 +55,13 @@ class Settings:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Of one address: the bytes it gave, or why it gave none."""
+    """Of one address: the bytes it gave, or why it gave none to the fetcher's `code`."""
 
     sha256: str | None = None
     size: int | None = None
     failed: str | None = None
     transient: bool = False
+    code: str | None = None
 
 
 def download(
@@ -79,26 +82,29 @@ def download(
     Raises
     ------
     LockstepError
-        If nothing is listed, or more than `max_failed_fraction` failed. Then those that may yet
-        succeed are asked for again by the next call.
+        If nothing is listed, or more than `max_failed_fraction` failed.
     """
     files = scratch / "files"
     files.mkdir(parents=True, exist_ok=True)
     for left in files.glob(f"{PART}*"):
         left.unlink()
     judge = _Judge(journal, files, settings.max_pixels)
+    rests = Rests(settings.patience)
+    code = digest_of_code("collect/web", "collect/download/fetch.py")
 
     def work(address: str) -> tuple[Outcome, str | None]:
         try:
-            fetched = fetch(session, address, files, settings.limits, settings.patience)
+            fetched = fetch(session, address, files, settings.limits, settings.patience, rests)
         except Failed as failure:
-            return Outcome(failed=failure.reason, transient=failure.transient), None
+            return Outcome(failed=failure.reason, transient=failure.transient, code=code), None
         return Outcome(fetched.sha256, fetched.size), judge.look(fetched.sha256)
 
     def missing() -> Iterator[str]:
         for entry in read_list(images):
             outcome = _outcome(journal, entry["address"])
-            if outcome is None or (outcome.sha256 and not (files / outcome.sha256).exists()):
+            if outcome is None or (
+                not (files / outcome.sha256).exists() if outcome.sha256 else outcome.code != code
+            ):
                 yield entry["address"]
 
     done = by_host(missing(), _host, work, workers=settings.workers, per_host=settings.per_host)
@@ -178,12 +184,12 @@ def _write(
                 }
 
         good = write_lines(out / MANIFEST, lines())
+    for address in transient.read_text().splitlines():
+        journal.remove(address)
     bad = reasons.total()
     if good + bad == 0:
         raise LockstepError(f"{images}: names no picture; choose other dates in crawl.start, .end")
     if bad > max_failed_fraction * (good + bad):
-        for address in transient.read_text().splitlines():
-            journal.remove(address)
         shutil.copyfile(out / FAILED, scratch / FAILED)
         most = ", ".join(f"{reason} ({count})" for reason, count in reasons.most_common(3))
         raise LockstepError(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -13,6 +14,7 @@ import requests
 from lockstep import content
 from lockstep.collect.web.failed import Failed
 from lockstep.collect.web.get import Limits, get
+from lockstep.collect.web.rests import Rests
 from lockstep.collect.web.retries import Patience, persist
 
 PART = ".part-"
@@ -30,19 +32,33 @@ class Fetched:
 
 
 def fetch(
-    session: requests.Session, address: str, folder: Path, limits: Limits, patience: Patience
+    session: requests.Session,
+    address: str,
+    folder: Path,
+    limits: Limits,
+    patience: Patience,
+    rests: Rests,
 ) -> Fetched:
-    """Fetch `address` into `folder`, following redirects. Raises `Failed` after the last try."""
-    return persist(lambda: _once(session, address, folder, limits), patience)
+    """Fetch `address` into `folder`, following redirects. Raises `Failed` after the last try.
+
+    `limits` are those of one try, all its redirects together.
+    """
+    return persist(lambda: _once(session, address, folder, limits, rests), patience)
 
 
-def _once(session: requests.Session, address: str, folder: Path, limits: Limits) -> Fetched:
+def _once(
+    session: requests.Session, address: str, folder: Path, limits: Limits, rests: Rests
+) -> Fetched:
     descriptor, name = tempfile.mkstemp(prefix=PART, dir=folder)
     part = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as file:
             for _ in range(_REDIRECTS + 1):
-                answer = get(session, address, limits, file)
+                with rests.asking(urlsplit(address).hostname or ""):
+                    began = time.monotonic()
+                    answer = get(session, address, limits, file)
+                left = limits.seconds - (time.monotonic() - began)
+                limits = replace(limits, seconds=max(left, 0.001))
                 if answer.location is None:
                     break
                 address = answer.location

@@ -35,7 +35,7 @@ def crop(
         border's colours go on.
     """
     across, down = eyes[1] - eyes[0]
-    distance = math.hypot(across, down)
+    distance = max(math.hypot(across, down), 1.0)  # Both eyes at one point are no face's.
     # A large face is cut out larger and then averaged: plain warping would skip pixels.
     larger = max(1, math.ceil(distance / (EYE_DISTANCE * side)))
     scale = EYE_DISTANCE * side * larger / distance

@@ -7,7 +7,7 @@ from figures alone, so that another threshold or exclusion asks for no second lo
 
 from __future__ import annotations
 
-import hashlib
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lockstep import content
 from lockstep.collect.code import digest_of_code
 from lockstep.collect.faces import engine, table
 from lockstep.collect.faces.decide import EXCLUDED, KEPT, Candidate, Rules, decide, reasons
@@ -51,10 +52,14 @@ class Picture:
 
 @dataclass(frozen=True)
 class Collection:
-    """The faces found, in the order of their pictures' hashes, and what was decided on each."""
+    """The faces found, in the order of their pictures' hashes, and what was decided on each.
+
+    `excluded` has the hashes of the pictures that were taken out, those without a face too.
+    """
 
     faces: list[Candidate]
     decisions: list[str]
+    excluded: frozenset[str]
 
     @property
     def kept(self) -> int:
@@ -65,16 +70,13 @@ class Collection:
 def what_decides(looking: Looking) -> dict[str, Any]:
     """All that decides what is seen in a picture: settings, code, libraries, models."""
     models = engine.models()
-    digests = {}
-    for model in (models.predictor_68_point_model, models.cnn_face_detection_model):
-        with Path(model).open("rb") as file:
-            digests[Path(model).name] = hashlib.file_digest(file, "sha256").hexdigest()
+    paths = map(Path, (models.predictor_68_point_model, models.cnn_face_detection_model))
     return {
         **asdict(looking),
         "code": digest_of_code(
             "collect/download/decode.py", *(f"collect/faces/{name}.py" for name in _SEEING)
         ),
-        "models": digests,
+        "models": {path.name: content.sha256(path) for path in paths},
         "versions": {
             "dlib": models.dlib.__version__,
             "opencv": cv2.__version__,
@@ -135,7 +137,8 @@ def collect(
     _write_pictures(out, journal, faces, decisions)
     addresses = {picture.sha256: picture.address for picture in pictures}
     table.write(out / DECISIONS, faces, decisions, addresses)
-    return Collection(faces, decisions)
+    excluded = frozenset(picture.sha256 for picture in pictures if picture.is_excluded)
+    return Collection(faces, decisions, excluded)
 
 
 def _seen(journal: Journal, sha256: str) -> list[Found]:
@@ -145,17 +148,25 @@ def _seen(journal: Journal, sha256: str) -> list[Found]:
 
 
 def _pictures(downloaded: Path, exclusions: Exclusions) -> list[Picture]:
-    """The manifest's pictures by their hash; excluded if any of their addresses is."""
+    """The manifest's pictures by their hash; excluded if any of their addresses is.
+
+    Says on stderr which exclusions name none of them.
+    """
     found: dict[str, Picture] = {}
+    used: set[str] = set()
     for row in read_lines(downloaded / MANIFEST):
         sha256 = row["sha256"]
+        naming = exclusions.naming(row)
+        used |= naming
         before = found.get(sha256)
         found[sha256] = Picture(
             sha256=sha256,
             path=downloaded / row["file"],
             address=row["address"] if before is None else min(before.address, row["address"]),
-            is_excluded=exclusions.hit(row) or (before is not None and before.is_excluded),
+            is_excluded=bool(naming) or (before is not None and before.is_excluded),
         )
+    for entry in sorted(exclusions.entries - used):
+        print(f"exclude.txt: {entry!r} matches nothing", file=sys.stderr)
     return [found[sha256] for sha256 in sorted(found)]
 
 

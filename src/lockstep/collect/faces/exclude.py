@@ -13,27 +13,32 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lockstep.collect.names import ARTICLE
 from lockstep.collect.ptt.links import Picture, classify
 from lockstep.errors import LockstepError
 
 _REMARK = re.compile(r"(?:^|\s)#.*")
 _SHA256 = re.compile(r"^[0-9a-fA-F]{64}$")
 _AUTHOR = re.compile(r"^[A-Za-z][A-Za-z0-9]{1,11}$")
-_ARTICLE = re.compile(r"^[MG]\.\d+\.A\.[0-9A-Fa-f]+$")
+_ARTICLE = re.compile(rf"^{ARTICLE}$")
+_ARTICLE_PAGE = re.compile(rf"/({ARTICLE})\.html$")
 
 
 @dataclass(frozen=True)
 class Exclusions:
-    """The entries of an `exclude.txt`, without remarks; addresses as a crawl writes them."""
+    """The entries of an `exclude.txt`, without remarks.
+
+    Addresses are as a crawl writes them, authors in small letters: the board takes both for one.
+    """
 
     entries: frozenset[str]
 
-    def hit(self, row: Mapping[str, Any]) -> bool:
-        """Whether they name a row of the manifest: itself, an article that shows it, its author."""
+    def naming(self, row: Mapping[str, Any]) -> frozenset[str]:
+        """Those that name a row of the manifest: itself, an article that shows it, its author."""
         names = {row["address"], row["sha256"]}
         for mention in row["named_by"]:
-            names |= {mention["article"], mention["author"]}
-        return not self.entries.isdisjoint(names)
+            names |= {mention["article"], (mention["author"] or "").lower()}
+        return self.entries & names
 
 
 def read(path: Path) -> Exclusions:
@@ -42,12 +47,14 @@ def read(path: Path) -> Exclusions:
     Raises
     ------
     LockstepError
-        If it is missing, or a line is none of the four.
+        If it is missing or no text, or a line is none of the four.
     """
     try:
         text = path.read_text("utf-8")
     except FileNotFoundError:
         raise LockstepError(f"{path}: missing; make an empty one if nothing is excluded") from None
+    except UnicodeDecodeError:
+        raise LockstepError(f"{path}: not in UTF-8; save it as that") from None
     entries = set()
     for number, line in enumerate(text.splitlines(), 1):
         entry = _REMARK.sub("", line).strip()
@@ -59,12 +66,14 @@ def read(path: Path) -> Exclusions:
 def _normal(entry: str, where: str) -> str:
     if _SHA256.match(entry):
         return entry.lower()
-    if _ARTICLE.match(entry) or _AUTHOR.match(entry):
+    if _ARTICLE.match(entry):
         return entry
+    if _AUTHOR.match(entry):
+        return entry.lower()
     if re.match(r"^https?://", entry):
         found = classify(entry)
         # An article's address stands for the article.
-        article = re.search(r"/([MG]\.\d+\.A\.[0-9A-Fa-f]+)\.html$", entry)
+        article = _ARTICLE_PAGE.search(entry)
         if isinstance(found, Picture):
             return found.address
         return article.group(1) if article else entry

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Protocol
 
 from lockstep.collect.faces.decide import KEPT, Candidate
@@ -25,21 +26,16 @@ def precision_and_recall(
     faces: Sequence[Candidate],
     decisions: Sequence[str],
     truth: Mapping[str, Sequence[TrueFace]],
+    excluded: AbstractSet[str] = frozenset(),
 ) -> dict[str, float]:
     """Precision and recall of the kept faces.
 
     `truth` has the faces of each picture by its SHA-256. A photograph counts once, however many
-    copies of it there are: a second copy that was kept is wrong, a copy left out is not. Pictures
-    that were excluded are no part of it.
+    copies of it there are: a second copy that was kept is wrong, a copy left out is not. The
+    photographs in the pictures `excluded`, by their SHA-256, are not wanted anywhere.
     """
-    excluded = {face.sha256 for face in faces if face.is_excluded}
-    wanted = {
-        true.identity
-        for sha256, known in truth.items()
-        if sha256 not in excluded
-        for true in known
-        if true.keep
-    }
+    wanted = {true.identity for known in truth.values() for true in known if true.keep}
+    wanted -= {true.identity for sha256 in excluded for true in truth.get(sha256, ())}
     kept = [face for face, decision in zip(faces, decisions, strict=True) if decision == KEPT]
     right = {_identity(face, truth) for face in kept} & wanted
     return {

@@ -14,6 +14,8 @@ from lockstep.collect.ptt.names import TAIPEI
 from lockstep.collect.ptt.page import read_page
 from lockstep.errors import LockstepError
 
+BODY = "body"
+
 
 @dataclass(frozen=True)
 class Mention:
@@ -22,6 +24,10 @@ class Mention:
     address: str
     place: str
     author: str | None
+
+
+class NoArticle(LockstepError):
+    """A page that is no article, although it stands where one should."""
 
 
 @dataclass(frozen=True)
@@ -41,12 +47,12 @@ def parse_article(html: str, address: str) -> Page:
     Raises
     ------
     LockstepError
-        If it is the age gate, or no article at all.
+        If it is the age gate; a `NoArticle` if it is no article at all.
     """
     page = read_page(html, address)
     content = page.select_one("#main-content")
     if content is None:
-        raise LockstepError(
+        raise NoArticle(
             f"{address}: not an article; run again, and if it stays, look at it in a browser: "
             "the board's markup may have changed"
         )
@@ -96,7 +102,7 @@ def _places(content: Tag, author: str | None) -> Iterable[tuple[str, str | None,
         pushes.append((f"push {len(pushes) + 1}", who or None, push))
     for *_, push in pushes:
         push.extract()
-    return [("body", author, content), *pushes]
+    return [(BODY, author, content), *pushes]
 
 
 def _hrefs(node: Tag, address: str) -> list[str]:

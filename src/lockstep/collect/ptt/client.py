@@ -101,10 +101,19 @@ class Client:
         try:
             return persist(lambda: self._once(path), self._patience, self._sleep)
         except Failed as failure:
-            raise LockstepError(
-                f"{self.source}{path}: {failure.reason}, {self._patience.tries} tries; run again "
-                "later: what is there already is not asked for again"
-            ) from None
+            raise LockstepError(f"{self.source}{path}: {self._told(failure)}") from None
+
+    def _told(self, failure: Failed) -> str:
+        if not failure.transient:
+            return (
+                f"{failure.reason}; see in a browser whether crawl.source: {self.source} is right"
+            )
+        if (failure.retry_after or 0) > self._patience.longest:
+            return f"{failure.reason}; run again in {failure.retry_after:.0f} seconds, as it asks"
+        return (
+            f"{failure.reason}, {self._patience.tries} tries; run again later: what is there "
+            "already is not asked for again"
+        )
 
     def _once(self, path: str) -> tuple[Answer, str]:
         if self._last is not None:

@@ -9,13 +9,16 @@ is asked for once a run that asks for anything.)
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import TypeVar
 
+from tqdm import tqdm
+
 from lockstep.collect.journal import Journal
-from lockstep.collect.ptt.article import Mention, parse_article
+from lockstep.collect.ptt.article import BODY, Mention, NoArticle, parse_article
 from lockstep.collect.ptt.index import Index, Row, parse_index
 from lockstep.collect.ptt.names import day_begins, in_taipei, written_at
 from lockstep.errors import LockstepError
@@ -25,6 +28,7 @@ T = TypeVar("T")
 _GONE = "gone"  # in place of the HTML of a page that does not exist
 _ANNOUNCEMENT = re.compile(r"(?:Fw:\s*)?\[公告\]", re.IGNORECASE)
 _REPLY = re.compile(r"Re:", re.IGNORECASE)
+_FEW = 20  # articles, of which any number may be odd
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,17 @@ class Wanted:
         return day_begins(self.end + timedelta(days=1))
 
 
+def must_be_over(end: date, today: date) -> None:
+    """Refuse a last day that may still get articles: its index would be kept as it is now.
+
+    Raises `LockstepError`. `today` is the day in Taipei.
+    """
+    if end >= today:
+        raise LockstepError(
+            f"crawl.end: {end} is not over yet in Taipei; choose a day before {today}"
+        )
+
+
 @dataclass(frozen=True)
 class Article:
     """One article with the pictures that it and its pushes name. `time` is in ISO form."""
@@ -104,10 +119,12 @@ def crawl(
     Raises
     ------
     LockstepError
-        If there is no such board, or a page is not what it should be.
+        If there is no such board, or a page is not what it should be. A single article that is
+        none is left out with a line on stderr; not so if it is the rule.
     """
     pages = _Pages(fetch, source, journal)
     seen: set[str] = set()
+    whole, odd = 0, 0
     path = f"/bbs/{board}/index.html"
     while True:
         index = pages.read(path, parse_index)
@@ -117,8 +134,15 @@ def crawl(
         for row in reversed(index.rows):
             if row.id not in seen:
                 seen.add(row.id)
-                article = _article(pages, row, board) if wanted.has(row) else None
+                try:
+                    article = _article(pages, row, board) if wanted.has(row) else None
+                except NoArticle as error:
+                    article, odd = None, odd + 1
+                    if odd > whole and odd + whole >= _FEW:
+                        raise
+                    tqdm.write(f"left out: {error}", file=sys.stderr)
                 if article is not None:
+                    whole += 1
                     yield article
                 passed(written_at(row.id))
         if index.previous is None or _is_before(index, wanted.first_second):
@@ -153,15 +177,20 @@ def _article(pages: _Pages, row: Row, board: str) -> Article | None:
     page = pages.read(path, parse_article)
     if page is None:
         return None
+    author = page.author or row.author
     return Article(
         id=row.id,
         title=page.title or row.title,
-        author=page.author or row.author,
+        author=author,
         time=page.time or in_taipei(written_at(row.id)),
         pushes=row.pushes,
         url=pages.source + path,
         albums=page.albums,
-        pictures=page.pictures,
+        # Whoever asks to be taken out is looked for among these.
+        pictures=tuple(
+            replace(mention, author=author or None) if mention.place == BODY else mention
+            for mention in page.pictures
+        ),
     )
 
 

@@ -45,15 +45,12 @@ def parse_index(html: str, address: str) -> Index:
     Raises
     ------
     LockstepError
-        If it is the age gate, or no index at all.
+        If it is the age gate, or no index at all, or does not say what the older page is.
     """
     page = read_page(html, address)
     container = page.select_one(".r-list-container")
     if container is None:
-        raise LockstepError(
-            f"{address}: not a page of the index; run again, and if it stays, look at it in a "
-            "browser: the board's markup may have changed"
-        )
+        raise _changed(address, "not a page of the index")
     rows = []
     for node in container.find_all("div", recursive=False):
         classes = node.get_attribute_list("class")
@@ -62,9 +59,26 @@ def parse_index(html: str, address: str) -> Index:
         row = _row(node) if "r-ent" in classes else None
         if row is not None:
             rows.append(row)
-    older = [a for a in page.select(".btn-group-paging a") if "上頁" in a.get_text()]
-    found = _PAGE.search(str(older[0].get("href") or "")) if older else None
-    return Index(tuple(rows), found and int(found[1]))
+    return Index(tuple(rows), _older(page, address))
+
+
+def _older(page: Tag, address: str) -> int | None:
+    for button in page.select(".btn-group-paging a"):
+        if "上頁" in button.get_text():
+            if not button.has_attr("href"):  # Greyed out.
+                return None
+            found = _PAGE.search(str(button["href"]))
+            if found:
+                return int(found[1])
+    # To take it for the oldest one would end the crawl too early, and in silence.
+    raise _changed(address, "no button 上頁 that leads to a page of the index")
+
+
+def _changed(address: str, what: str) -> LockstepError:
+    return LockstepError(
+        f"{address}: {what}; run again, and if it stays, look at it in a browser: the board's "
+        "markup may have changed"
+    )
 
 
 def _row(node: Tag) -> Row | None:

@@ -5,18 +5,25 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from urllib.parse import SplitResult, urlsplit, urlunsplit
+from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
 # The second of each is the replica's.
 _IMGUR = ("imgur.com", "imgur.example")
 _DIRECT = ("i.meee.com.tw", "i.meee.example")
 
 _PICTURE = re.compile(r"\.(?:jpe?g|png|gif|webp|avif|bmp)$", re.IGNORECASE)
-_IMGUR_PICTURE = re.compile(r"^/([A-Za-z0-9]{4,})(?:\.([A-Za-z]{3,4}))?/?$")
+# A title may stand before the id, and before an ending the letter of a thumbnail behind it.
+_IMGUR_PICTURE = re.compile(
+    r"^/(?:[^/]*-)?([A-Za-z0-9]{7}|[A-Za-z0-9]{5})(?:[sbtmlhg]?\.([A-Za-z]{3,4}))?/?$"
+)
 _IMGUR_ALBUM = re.compile(r"^/(?:a|gallery)/[^/]+/?$")
+_TWITTER = "pbs.twimg.com"
+_TWITTER_PICTURE = re.compile(r"^/media/([A-Za-z0-9_-]+)(?:\.([a-z]+))?(?::[a-z0-9]+)?$")
+_TWITTER_FORMAT = re.compile(r"(?:^|&)format=([a-z]+)(?:&|$)")
 _NO_PICTURE = frozenset({"mp4", "webm"})
 _CLOSING = {")": "(", "]": "[", "}": "{", ">": "<", "）": "（", "」": "「", "】": "【"}
 _PUNCTUATION = ".,;:!?'\"，。、；：！？"
+_ESCAPED_END = re.compile(r"(?:%[0-9A-Fa-f]{2})+$")
 
 
 @dataclass(frozen=True)
@@ -55,20 +62,26 @@ def classify(href: str) -> Picture | Album | None:
         for site in _IMGUR:
             if host in (site, f"www.{site}", f"m.{site}", f"i.{site}"):
                 return _imgur(site, parts.path)
+        if host == _TWITTER and parts.path.startswith("/media/"):
+            return _twitter(parts)
         if host in _DIRECT:
             return Picture(f"https://{host}{parts.path}") if _PICTURE.search(parts.path) else None
     return Picture(_without_fragment(parts)) if _PICTURE.search(parts.path) else None
 
 
 def trim(href: str) -> str:
-    """A link without what people type right behind it: punctuation, and brackets never opened."""
+    """A link without what people type right behind it: punctuation, and brackets never opened.
+
+    Some programs escape these as a part of the address: `%29`.
+    """
     text = href.strip()
     while text:
-        last = text[-1]
-        unopened = last in _CLOSING and text.count(last) > text.count(_CLOSING[last])
+        escaped, shown = _ESCAPED_END.search(text), unquote(text)
+        last = shown[-1]
+        unopened = last in _CLOSING and shown.count(last) > shown.count(_CLOSING[last])
         if not unopened and last not in _PUNCTUATION:
             break
-        text = text[:-1]
+        text = text[: -3 * len(last.encode()) if escaped else -1].rstrip()
     return text
 
 
@@ -82,6 +95,15 @@ def _imgur(site: str, path: str) -> Picture | Album | None:
     if ending in _NO_PICTURE:
         return None
     return Picture(f"https://i.{site}/{name}.{'gif' if ending == 'gifv' else ending}")
+
+
+def _twitter(parts: SplitResult) -> Picture | None:
+    found = _TWITTER_PICTURE.match(parts.path)
+    asked = _TWITTER_FORMAT.search(parts.query)
+    ending = (found and found[2]) or (asked and asked[1])
+    if found is None or not ending or not _PICTURE.search(f".{ending}"):
+        return None
+    return Picture(f"https://{_TWITTER}/media/{found[1]}?format={ending}&name=large")
 
 
 def _without_fragment(parts: SplitResult) -> str:

@@ -9,10 +9,12 @@ from __future__ import annotations
 import re
 from datetime import date, datetime, time, timedelta, timezone
 
+from lockstep.collect.names import ARTICLE
+
 TAIPEI = timezone(timedelta(hours=8), "Asia/Taipei")
 """Taiwan has had no summer time since 1979."""
 
-_ARTICLE = re.compile(r"(?:.*/)?([MG]\.(\d{1,10})\.A\.[0-9A-Fa-f]{1,8})\.html$")
+_ARTICLE = re.compile(rf"(?:.*/)?({ARTICLE})\.html$")
 
 
 def article_id(address: str) -> str | None:

@@ -33,8 +33,24 @@ def write(folder: Path, articles: Iterable[Article]) -> tuple[int, int]:
     Raises
     ------
     LockstepError
-        If there is no article, or none with a picture.
+        If there is no article, or none with a picture, or no room for what is held on disk.
     """
+    try:
+        article_count, picture_count = _write(folder, articles)
+    except sqlite3.OperationalError as error:
+        raise LockstepError(
+            f"temporary database: {error}; make room where temporary files are (TMPDIR) and run "
+            "again"
+        ) from None
+    if picture_count == 0:
+        raise LockstepError(
+            f"crawl: {article_count} articles found, no picture in them; choose other days in "
+            "crawl.start and crawl.end, or a lower crawl.min_pushes"
+        )
+    return article_count, picture_count
+
+
+def _write(folder: Path, articles: Iterable[Article]) -> tuple[int, int]:
     # A database without a name is a temporary file.
     with closing(sqlite3.connect("")) as database:
         database.execute(
@@ -50,13 +66,7 @@ def write(folder: Path, articles: Iterable[Article]) -> tuple[int, int]:
                 yield {name: getattr(article, name) for name in _FIELDS}
 
         article_count = write_lines(folder / ARTICLES, entries())
-        picture_count = write_list(folder / IMAGES, _merged(database))
-    if picture_count == 0:
-        raise LockstepError(
-            f"crawl: {article_count} articles found, no picture in them; choose other days in "
-            "crawl.start and crawl.end, or a lower crawl.min_pushes"
-        )
-    return article_count, picture_count
+        return article_count, write_list(folder / IMAGES, _merged(database))
 
 
 def _merged(database: sqlite3.Connection) -> Iterator[dict[str, Any]]:

@@ -87,8 +87,15 @@ def _get(session: requests.Session, address: str, limits: Limits, sink: BinaryIO
                 if size > limits.bytes:
                     raise Failed(f"larger than {limits.bytes} bytes", transient=False)
                 sink.write(chunk)
-        target = session.get_redirect_target(response)
-        return Answer(response.status_code, target and urljoin(address, target), size)
+        return Answer(response.status_code, _location(session, address, response), size)
+
+
+def _location(session: requests.Session, address: str, response: requests.Response) -> str | None:
+    target = session.get_redirect_target(response)
+    try:
+        return target and urljoin(address, target)
+    except ValueError:
+        raise Failed("not a valid address", transient=False) from None
 
 
 def _seconds(retry_after: str | None) -> float | None:
@@ -97,5 +104,5 @@ def _seconds(retry_after: str | None) -> float | None:
         return None
     try:
         return Retry().parse_retry_after(retry_after)
-    except urllib3.exceptions.InvalidHeader:
+    except (urllib3.exceptions.InvalidHeader, ValueError, OverflowError):  # a year 99999 too
         return None

@@ -19,6 +19,8 @@ def is_public(address: str) -> bool:
         inner = _inner(found)
         if inner is not None:
             return is_public(str(inner))
+        if found.is_site_local:  # given up by RFC 3879, but used: Python takes it for global
+            return False
     return found.is_global and not (
         found.is_multicast or found.is_reserved or found.is_unspecified or found.is_link_local
     )

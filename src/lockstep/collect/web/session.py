@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterator
 from typing import Any
 
 import requests
@@ -95,13 +96,19 @@ class Adapter(HTTPAdapter):
         self.poolmanager.pool_classes_by_scheme = self._pools
 
 
+class _Session(requests.Session):
+    def resolve_redirects(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
+        """None: to see where one leads, `requests` would read its body, however long."""
+        return iter(())
+
+
 def session(adapter: HTTPAdapter) -> requests.Session:
     """A session that goes through `adapter` for everything.
 
     It says honestly who asks, and takes nothing from the environment: a proxy would resolve names
     on its own, past the check of their addresses.
     """
-    made = requests.Session()
+    made = _Session()
     made.trust_env = False
     made.headers["User-Agent"] = USER_AGENT
     made.headers["Accept-Encoding"] = "gzip, deflate"

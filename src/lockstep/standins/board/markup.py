@@ -160,7 +160,7 @@ def _preview(link: str) -> str:
         return ""
     return (
         f'<div class="richcontent"><a href="{escape(link)}">'
-        f'<img src="https://cache.ptt.example/c/{abs(len(link))}?e=1704067200&amp;s=signed"></a></div>'
+        f'<img src="https://cache.ptt.example/c/{len(link)}?e=1704067200&amp;s=signed"></a></div>'
     )
 
 

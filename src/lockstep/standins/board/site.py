@@ -125,7 +125,8 @@ class Site:
             )
             for i, post in enumerate(self.posts[:_PINNED])
         ]
-        return [*old, *[post for post in self.posts if post.kind == "article"][-1:]]
+        articles = [post for post in self.posts if post.kind == "article"]
+        return [*old, articles[len(articles) // 2]]
 
     @cached_property
     def _files(self) -> dict[str, Hosted]:
