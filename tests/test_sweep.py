@@ -53,10 +53,13 @@ ROWS = [
 
 
 def test_a_row_for_each_number_of_steps() -> None:
-    assert sweep.by_steps(ROWS) == [
-        {"steps": 5, "ddpm": pytest.approx(0.1), "ddim": pytest.approx(0.2)},
-        {"steps": 10, "ddpm": pytest.approx(0.3), "ddim": pytest.approx(0.4)},
+    others = {"ddim_eta_1": "", "dpmpp_2m": ""}
+    assert sweep.by_steps(ROWS, sweep.mean_accuracy) == [
+        {"steps": 5, "ddpm": pytest.approx(0.1), "ddim": pytest.approx(0.2), **others},
+        {"steps": 10, "ddpm": pytest.approx(0.3), "ddim": pytest.approx(0.4), **others},
     ]
+    (row,) = sweep.by_steps(ROWS[:1], sweep.distance)
+    assert row == {"steps": 10, "ddpm": 3.0, "ddim": "", **others}
 
 
 def test_the_best_is_the_best_mean() -> None:
@@ -74,7 +77,7 @@ def test_the_best_is_the_best_mean() -> None:
 def test_charts_are_pictures_and_always_the_same() -> None:
     for chart in (
         lambda: sweep.guidance_chart(ROWS),
-        lambda: sweep.steps_chart(sweep.by_steps(ROWS)),
+        lambda: sweep.steps_chart(sweep.by_steps(ROWS, sweep.mean_accuracy), "accuracy"),
     ):
         with Image.open(io.BytesIO(chart())) as picture:
             assert picture.size == (640, 400)
