@@ -1,5 +1,7 @@
 """Draw and score the pictures with one guidance scale after another, and one sampler."""
 
+import shutil
+
 from threadpoolctl import threadpool_limits
 
 import this_tree  # noqa: F401
@@ -20,10 +22,11 @@ def main(params: Params) -> None:
         "guidance": sweep.guidance_settings(params),
         "samplers": sweep.sampler_settings(params),
     }
+    kept = paths.scratch() / "sweep" / sweep.identity(params, description)
     rows, seconds = {}, {}
     for name, some in settings.items():
         shown = progress(f"sweep {name}", "setting")(some, len(some))
-        rows[name], seconds[name] = sweep.measure(params, model, description, shown)
+        rows[name], seconds[name] = sweep.measure(params, model, description, shown, kept)
     if not distributed.is_main():
         return
     with atomic.folder(paths.plots(params.workload, "sweep")) as out:
@@ -49,6 +52,7 @@ def main(params: Params) -> None:
         records.write(out / "sweep.json", record)
     records.write(paths.metrics(params.workload, "sweep"), sweep.best(rows["guidance"]))
     record_sweep(params.workload, seconds)
+    shutil.rmtree(kept)
 
 
 if __name__ == "__main__":

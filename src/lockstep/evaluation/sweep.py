@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 import torch
 
-from lockstep import charts, distributed, paths, prompts
+from lockstep import charts, content, distributed, fingerprint, paths, prompts, records
+from lockstep.collect.code import digest_of_code
 from lockstep.dataset import open_dataset
 from lockstep.evaluation import accuracy, classifier, reference, spaces
 from lockstep.evaluation.frechet import frechet_distance
@@ -20,6 +22,8 @@ from lockstep.pixels import to_bytes
 from lockstep.sampling import sample_together
 
 Row = dict[str, Any]
+
+_SECONDS = "seconds"
 
 # What `sweep.samplers` names: the sampler, and its eta.
 _SAMPLERS: dict[str, dict[str, Any]] = {
@@ -48,6 +52,20 @@ def sampler_settings(params: Params) -> list[tuple[str, Sample]]:
     ]
 
 
+def identity(params: Params, description: Description) -> str:
+    """From all that decides a row besides its setting."""
+    folders = (paths.dataset, paths.judge, paths.reference)
+    return fingerprint.of(
+        {
+            "model": description.fingerprint,
+            "weights": params.sample.weights,
+            "seeds": seeds(params),
+            "data": [content.sha256(folder(params.workload)) for folder in folders],
+            "code": digest_of_code("diffusion", "evaluation", "sampling.py", "unet"),
+        }
+    )
+
+
 def seeds(params: Params) -> tuple[int, ...]:
     """Those of `evaluate.seeds` that every setting is drawn with."""
     return params.evaluate.seeds[: params.sweep.seeds]
@@ -64,8 +82,11 @@ def measure(
     model: Generator,
     description: Description,
     settings: Iterable[tuple[str, Sample]],
+    kept: Path,
 ) -> tuple[list[Row], list[float]]:
     """A row for each setting, and the seconds that its drawing took, a picture.
+
+    What was measured is put into the folder `kept`, and what is there is not measured again.
 
     The rows have the name, `guidance_scale` and `steps` of the setting, for each set that is asked
     for its accuracy (the mean over the first `sweep.seeds` of `evaluate.seeds`), the Fréchet
@@ -81,8 +102,8 @@ def measure(
         judge = classifier.load(paths.judge(params.workload), asked[0].labels.shape[1])
         space = spaces.own(params, open_dataset(paths.dataset(params.workload)))
         theirs = reference.load(paths.reference(params.workload) / f"{space.name}.npz")
-    rows, seconds = [], []
-    for name, setting in settings:
+
+    def measured(setting: Sample) -> Row:
         found: Row = {f"accuracy_{wanted.name}": [] for wanted in asked}
         drawn = []
         began = time.perf_counter()
@@ -90,25 +111,30 @@ def measure(
             for wanted in asked:
                 some = sample_together(model, description, setting, wanted.labels, seed=seed)
                 drawn.append((wanted, some))
-        count = sum(len(some) for _, some in drawn)
-        seconds.append((time.perf_counter() - began) / count)
+        passed = time.perf_counter() - began
         for wanted, some in drawn:
+            labels = wanted.labels.to(torch.uint8)
             scores = classifier.scores(judge, some)
-            found[f"accuracy_{wanted.name}"].append(
-                accuracy.top_k_accuracy(scores, wanted.labels.to(torch.uint8))
-            )
-        pictures = to_bytes(torch.cat([some for _, some in drawn]))
-        ours = reference.see(space.features(pictures))
-        rows.append(
-            {
-                "setting": name,
-                "guidance_scale": setting.guidance_scale,
-                "steps": setting.steps,
-                **{key: fmean(values) for key, values in found.items()},
-                space.frechet: frechet_distance(ours.normal, theirs.normal),
-                "n_generated": ours.count,
-            }
-        )
+            found[f"accuracy_{wanted.name}"].append(accuracy.top_k_accuracy(scores, labels))
+        ours = reference.see(space.features(to_bytes(torch.cat([some for _, some in drawn]))))
+        return {
+            "guidance_scale": setting.guidance_scale,
+            "steps": setting.steps,
+            **{key: fmean(values) for key, values in found.items()},
+            space.frechet: frechet_distance(ours.normal, theirs.normal),
+            "n_generated": ours.count,
+            _SECONDS: passed / ours.count,
+        }
+
+    rows, seconds = [], []
+    for name, setting in settings:
+        path = kept / f"{fingerprint.of(dataclasses.asdict(setting))}.json"
+        known = records.read(path) if distributed.is_main() and path.exists() else None
+        row = distributed.from_main(known) or measured(setting)
+        if distributed.is_main():
+            records.write(path, row)
+        seconds.append(row.pop(_SECONDS))
+        rows.append({"setting": name, **row})
     return rows, seconds
 
 
