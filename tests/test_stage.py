@@ -55,7 +55,10 @@ def changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("params.yaml").write_text("lr: 1\n")
     subprocess.run(["git", "init", "--quiet"], check=True)
     subprocess.run(["git", "add", "params.yaml"], check=True)
+    who = ["-c", "user.name=tester", "-c", "user.email=tester@example.com"]
+    subprocess.run(["git", *who, "commit", "--quiet", "--message", "before"], check=True)
     Path("params.yaml").write_text("lr: -1\n")
+    subprocess.run(["git", "add", "params.yaml"], check=True)  # as DVC does while stages run
 
 
 def lines_of_a_failure(capsys: pytest.CaptureFixture[str]) -> int:
@@ -87,5 +90,5 @@ def test_it_does_not_where_there_is_nothing_to_take_back(
         launched.setenv("RANK", "0")
         launched.setenv("WORLD_SIZE", "2")
         assert lines_of_a_failure(capsys) == 1
-    subprocess.run(["git", "checkout", "--quiet", "params.yaml"], check=True)
+    subprocess.run(["git", "reset", "--hard", "--quiet"], check=True)
     assert lines_of_a_failure(capsys) == 1

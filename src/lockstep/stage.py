@@ -89,7 +89,7 @@ def _experiment_changed_params() -> bool:
     in_place = "DVC_EXP_NAME" in os.environ and paths.home() == Path.cwd()
     if not in_place or distributed.launched():  # the process that launched says it
         return False
-    command = ["git", "diff", "--quiet", "--", str(paths.PARAMS)]
+    command = ["git", "diff", "--quiet", "HEAD", "--", str(paths.PARAMS)]
     try:
         return subprocess.run(command, check=False).returncode == 1
     except OSError:
