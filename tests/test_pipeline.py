@@ -98,21 +98,6 @@ def test_another_learning_rate_runs_training_and_what_follows(project: Project) 
     assert "train.lr" in project.dvc("exp", "show", "--csv").stdout
 
 
-def test_other_sampling_does_not_train_and_both_evaluations_stay(project: Project) -> None:
-    project.lockstep("track")
-    project.lockstep("track")  # no second run for what is there already
-    assert len(runs(project, "training")) == len(runs(project, "evaluation")) == 1
-
-    done = project.dvc("exp", "run", "-S", "iclevr.sample.steps=4", TARGET)
-    assert ran(done.stdout) == ["check", "sample@iclevr", "evaluate@iclevr"]
-    (training,) = runs(project, "training")
-    evaluations = runs(project, "evaluation")
-    assert {run.data.params["sample.steps"] for run in evaluations} == {"3", "4"}
-    for run in evaluations:
-        assert run.data.tags["mlflow.parentRunId"] == training.info.run_id
-        assert "accuracy_test" in run.data.metrics
-
-
 def test_a_cached_training_still_gets_its_run(project: Project) -> None:
     project.dvc("exp", "run", "-S", "train.lr=0.002", TARGET)
     for left in ("mlflow.db", "mlartifacts"):
@@ -215,19 +200,6 @@ def outputs(project: Project) -> set[str]:
     """Every file that the pipeline made, but for the check's own."""
     folders = ("data/collected", "data/dataset", "judges", "models", "samples", "plots", "metrics")
     return {str(path) for folder in folders for path in (project.root / folder).rglob("*")}
-
-
-def test_a_queued_experiment_runs_the_code_it_was_queued_with(project: Project) -> None:
-    """In DVC's copy of the project, the copy's `src` is imported, not the main checkout's."""
-    project.dvc("exp", "run", "--queue", "-S", "train.lr=0.003", TARGET)
-    for name in ("sampling.py", "training/loop.py"):
-        (project.root / "src/lockstep" / name).write_text("raise SystemExit('edited since')\n")
-    project.dvc("exp", "run", "--run-all")
-    (run,) = runs(project, "training")  # in the main checkout's store, not in the copy's
-    assert run.data.tags["dvc.exp_name"]
-    assert float(run.data.params["train.lr"]) == 0.003
-    (evaluation,) = runs(project, "evaluation")
-    assert "accuracy_test" in evaluation.data.metrics
 
 
 def test_sampling_from_the_command_line(project: Project) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -42,3 +44,51 @@ def test_other_processes_say_who_they_are(
     monkeypatch.setenv("WORLD_SIZE", "4")
     assert reported(failing(LockstepError("data: gone"))) == 1
     assert capsys.readouterr().err == "error: process 3: data: gone\n"
+
+
+@pytest.fixture
+def changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a checkout whose params.yaml is not the committed one."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    monkeypatch.setenv("DVC_EXP_NAME", "vocal-kiwi")
+    Path("params.yaml").write_text("lr: 1\n")
+    subprocess.run(["git", "init", "--quiet"], check=True)
+    subprocess.run(["git", "add", "params.yaml"], check=True)
+    who = ["-c", "user.name=tester", "-c", "user.email=tester@example.com"]
+    subprocess.run(["git", *who, "commit", "--quiet", "--message", "before"], check=True)
+    Path("params.yaml").write_text("lr: -1\n")
+    subprocess.run(["git", "add", "params.yaml"], check=True)  # as DVC does while stages run
+
+
+def lines_of_a_failure(capsys: pytest.CaptureFixture[str]) -> int:
+    assert reported(failing(LockstepError("too low"))) == 1
+    return len(capsys.readouterr().err.splitlines())
+
+
+@pytest.mark.usefixtures("changed")
+def test_a_failed_experiment_says_how_to_go_back(capsys: pytest.CaptureFixture[str]) -> None:
+    assert reported(lambda: None) == 0
+    assert capsys.readouterr().err == ""
+    with pytest.raises(ZeroDivisionError):  # a bug leaves params.yaml changed too
+        reported(failing(ZeroDivisionError()))
+    assert "`git checkout params.yaml`" in capsys.readouterr().err
+    assert lines_of_a_failure(capsys) == 2
+
+
+@pytest.mark.usefixtures("changed")
+def test_it_does_not_where_there_is_nothing_to_take_back(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with monkeypatch.context() as elsewhere:  # --temp, --queue: params.yaml is a copy's
+        elsewhere.setenv("DVC_ROOT", str(Path.cwd().parent))
+        assert lines_of_a_failure(capsys) == 1
+    with monkeypatch.context() as repro:  # the values are the user's own
+        repro.delenv("DVC_EXP_NAME")
+        assert lines_of_a_failure(capsys) == 1
+    with monkeypatch.context() as launched:  # said once, by the process that launched this one
+        launched.setenv("RANK", "0")
+        launched.setenv("WORLD_SIZE", "2")
+        assert lines_of_a_failure(capsys) == 1
+    subprocess.run(["git", "reset", "--hard", "--quiet"], check=True)
+    assert lines_of_a_failure(capsys) == 1

@@ -1,0 +1,143 @@
+"""DVC's experiments as their user runs them: none is lost, none stands twice in MLflow."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import yaml
+
+from conftest import Project, ran, runs
+from lockstep import content
+
+TARGET = "evaluate@iclevr"
+BACK = "params.yaml keeps the experiment's values; to go back: `git checkout params.yaml`"
+
+
+def workspace(project: Project) -> dict[str, str]:
+    """The hash of everything in the main checkout that an experiment could change."""
+    names = ("params.yaml", "dvc.lock", "data", "judges", "models", "samples", "plots", "metrics")
+    return {name: content.sha256(project.root / name) for name in names}
+
+
+def parameters(text: str) -> tuple[int, list[int]]:
+    """The number of sampling steps and the seeds in a params.yaml."""
+    workload = yaml.safe_load(text)["iclevr"]
+    return workload["sample"]["steps"], workload["evaluate"]["seeds"]
+
+
+def finish_queue(project: Project) -> dict[str, str]:
+    """Run what is queued, two at a time; each experiment's name and how it ended."""
+    project.dvc("queue", "start", "--jobs", "2")
+    try:
+        deadline = time.monotonic() + 240
+        while True:
+            rows = [line.split() for line in project.dvc("queue", "status").stdout.splitlines()]
+            states = {row[1]: row[-1] for row in rows[1:] if len(row) == 5}
+            if set(states.values()) <= {"Success", "Failed"}:
+                return states
+            assert time.monotonic() < deadline, states
+            time.sleep(2)
+    finally:
+        project.dvc("queue", "stop")
+
+
+def finished_experiments(project: Project) -> dict[str, dict]:
+    """The figures of each experiment that `dvc exp show` has."""
+    _, baseline = json.loads(project.dvc("exp", "show", "--json").stdout)
+    return {
+        found["name"]: found["revs"][0]["data"]["metrics"]["metrics/iclevr/evaluate.json"]["data"]
+        for found in baseline["experiments"]
+        if found["executor"]["state"] == "success"
+    }
+
+
+def test_a_queued_grid_of_samplings_and_one_that_is_taken_over(project: Project) -> None:
+    for _ in range(2):  # no second run for what is there already
+        project.lockstep("track")
+    (training,), (first,) = runs(project, "training"), runs(project, "evaluation")
+    before = workspace(project)
+    grid = ("-S", "iclevr.sample.steps=2,4,0", "-S", "iclevr.evaluate.seeds=[0,1]")
+    project.dvc("exp", "run", "--queue", *grid, TARGET)
+    edited = project.root / "src/lockstep/sampling.py"  # the copies have what was queued
+    edited.write_text("raise SystemExit('edited since')\n")
+    states = finish_queue(project)
+    project.run("git", "checkout", "src")
+    assert workspace(project) == before
+
+    # 0 steps are a mistake; in a copy of the project there is nothing to take back.
+    (mistaken,) = [name for name, state in states.items() if state == "Failed"]
+    log = project.dvc("queue", "logs", mistaken).stdout
+    assert "error: params.yaml: iclevr.sample.steps: input should be greater" in log
+    assert BACK not in log
+
+    figures = finished_experiments(project)
+    assert figures.keys() == states.keys() - {mistaken}
+    assert len({scores["fd_classifier"] for scores in figures.values()}) == 2
+    assert [run.info.run_id for run in runs(project, "training")] == [training.info.run_id]
+    evaluations = {run.data.tags.get("dvc.exp_name"): run for run in runs(project, "evaluation")}
+    assert len(runs(project, "evaluation")) == 3
+    assert evaluations.pop(None).info.run_id == first.info.run_id
+    assert evaluations.keys() == figures.keys()
+    names = {}
+    for name, run in evaluations.items():
+        assert run.data.tags["mlflow.parentRunId"] == training.info.run_id
+        assert figures[name].items() <= run.data.metrics.items()
+        assert run.data.params["evaluate.seeds"] == "[0, 1]"
+        names[run.data.params["sample.steps"]] = name
+    assert names.keys() == {"2", "4"}
+
+    # DVC says that the other workload's outputs are not there, after all is done.
+    project.dvc("exp", "apply", names["4"], check=False)
+    assert parameters((project.root / "params.yaml").read_text("utf-8")) == (4, [0, 1])
+    assert (project.root / "samples/iclevr/seed_1/images/test/31.png").exists()
+    assert "up to date" in project.dvc("status", "--with-deps", TARGET).stdout
+    project.lockstep("track")
+    assert len(runs(project, "training")) == 1
+    assert len(runs(project, "evaluation")) == 3
+
+    project.dvc("exp", "branch", names["2"], "two-steps")
+    text = project.run("git", "show", "two-steps:params.yaml").stdout
+    assert parameters(text) == (2, [0, 1])
+
+
+def test_an_experiment_in_a_copy_leaves_the_checkout_alone(project: Project) -> None:
+    """In DVC's copy of the project, the copy's `src` is imported, not the main checkout's."""
+    before = workspace(project)
+    loop = project.root / "src/lockstep/training/loop.py"
+    project.dvc("exp", "run", "--queue", "-S", "train.lr=0.003", "train@iclevr")
+    loop.write_text("raise SystemExit('edited since')\n")
+    project.dvc("exp", "run", "--run-all")
+    project.run("git", "checkout", "src")
+    done = project.dvc("exp", "run", "--temp", "-S", "train.lr=0.002", "train@iclevr")
+    assert ran(done.stdout) == ["check", "train@iclevr"]
+    assert workspace(project) == before
+    found = runs(project, "training")  # in the main checkout's store, not in the copies'
+    assert {float(run.data.params["train.lr"]) for run in found} == {0.002, 0.003}
+    for run in found:
+        assert run.info.status == "FINISHED"
+        assert run.data.tags["dvc.exp_name"]
+
+
+def test_a_failed_experiment_loses_nothing(project: Project) -> None:
+    before = workspace(project)
+    done = project.dvc("exp", "run", "-S", "train.lr=-1", TARGET, check=False)
+    assert done.returncode != 0
+    assert BACK in done.stderr
+    # But for the check's own word, the outputs have not been touched, nor has MLflow.
+    assert (project.root / "models/iclevr/ema.safetensors").exists()
+    assert not (project.root / "mlflow.db").exists()
+    project.run("git", "checkout", "params.yaml")
+
+    done = project.dvc("exp", "run", "-S", "train.lr=1e30", TARGET, check=False)
+    assert done.returncode != 0
+    assert "error: the loss is " in done.stderr
+    assert BACK in done.stderr
+    (run,) = runs(project, "training")
+    assert run.info.status == "FAILED"
+    assert runs(project, "evaluation") == []
+    # As the line says.
+    project.run("git", "checkout", "params.yaml")
+    assert ran(project.dvc("repro", TARGET).stdout) == []
+    assert workspace(project) == before
+    assert project.run("git", "status", "--porcelain").stdout == ""
