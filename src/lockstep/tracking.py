@@ -47,6 +47,7 @@ from mlflow.entities import (  # noqa: E402
 )
 from mlflow.exceptions import MlflowException  # noqa: E402
 from mlflow.models import Model  # noqa: E402
+from mlflow.store.db.db_types import DATABASE_ENGINES  # noqa: E402
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor  # noqa: E402
 from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_MODEL_VERSIONS, MLFLOW_PARENT_RUN_ID  # noqa: E402
 from sqlalchemy.exc import SQLAlchemyError  # noqa: E402
@@ -71,10 +72,11 @@ class Tracking:
     def __init__(self, workload: str) -> None:
         """Open the store: `MLFLOW_TRACKING_URI`, or a SQLite file in the main checkout."""
         self.workload = workload
-        self.uri = os.environ.get("MLFLOW_TRACKING_URI", "")
+        self.uri = (
+            os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{paths.home() / 'mlflow.db'}"
+        )
         location = None
-        if not self.uri:
-            self.uri = f"sqlite:///{paths.home() / 'mlflow.db'}"
+        if self.uri.partition(":")[0].partition("+")[0] in DATABASE_ENGINES:
             # Absolute: experiments may run in another folder, and so may the UI.
             location = (paths.home() / "mlartifacts" / workload).as_uri()
         with self._in_one_line(), self._alone():
