@@ -320,7 +320,7 @@ def test_a_sweep_is_a_run_with_a_child_for_each_setting(store: MlflowClient) -> 
         assert run.data.metrics["fd_classifier"] == 3.0
         assert run.info.status == "FINISHED"
     assert points["guidance 2.5"].data.params["sample.guidance_scale"] == "2.5"
-    assert points["ddpm, 5 steps"].data.params["sample.sampler"] == '"ddpm"'
+    assert points["ddpm, 5 steps"].data.params["sample.sampler"] == "ddpm"
     assert "best_guidance_scale" not in training.data.metrics
 
 

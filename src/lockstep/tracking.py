@@ -60,6 +60,8 @@ _CURVES = ("loss", "lr", "val_loss")
 _METRICS, _PARAMS = 1000, 100
 _SECONDS_BETWEEN_SAMPLES = 10
 
+# Without it the page takes the project for one that asks language models.
+_KIND_OF_WORK = {"mlflow.experimentKind": "custom_model_development"}
 _ABOUT_MODEL = (
     "Draws pictures: `mlflow.pyfunc.load_model(uri).predict(rows)`, a picture a row, from the "
     "columns of its signature."
@@ -83,7 +85,7 @@ class Tracking:
             self.client = MlflowClient(self.uri)
             found = self.client.get_experiment_by_name(workload)
             if found is None:
-                self.experiment = self.client.create_experiment(workload, location)
+                self.experiment = self.client.create_experiment(workload, location, _KIND_OF_WORK)
             elif found.lifecycle_stage == LifecycleStage.ACTIVE:
                 self.experiment = found.experiment_id
             else:
@@ -177,7 +179,7 @@ class Tracking:
             f"lockstep-{self.workload}",
             run_id,
             tags={FINGERPRINT: fingerprint},
-            params={name: json.dumps(value) for name, value in settings.items()},
+            params={name: _text(value) for name, value in settings.items()},
         )
         about = Model(
             artifact_path=model.artifact_location,
@@ -276,7 +278,7 @@ class Tracking:
                 about = {FINGERPRINT: fingerprint, KIND: kind, **_provenance(), **tags}
                 run = self.client.create_run(self.experiment, tags=about, run_name=name)
             missing = [
-                Param(key, json.dumps(value))
+                Param(key, _text(value))
                 for key, value in params.items()
                 if key not in run.data.params
             ]
@@ -405,6 +407,11 @@ def _machine_watched(uri: str, run_id: str) -> Iterator[None]:
     finally:
         if monitor is not None:
             monitor.finish()
+
+
+def _text(value: Any) -> str:
+    """A parameter as one reads it and searches for it: text without quotes, the rest as JSON."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _drawing(params: Mapping[str, Any], guided: bool) -> str:
