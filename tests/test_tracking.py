@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -24,8 +26,17 @@ PARAMS = {"train.lr": 1e-3, "train.steps": 20, "model.channels": [32, 64]}
 SAMPLING = {"sample.sampler": "ddim", "sample.steps": 20, "sample.guidance_scale": 4.0}
 
 
+@pytest.fixture(scope="module")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with its tables: making them takes a second."""
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    MlflowClient(f"sqlite:///{path}").search_experiments()
+    return path
+
+
 @pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
+def store(empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
+    shutil.copyfile(empty_store, tmp_path / "mlflow.db")
     for name in ("DVC_EXP_NAME", "DVC_STAGE", "DVC_EXP_BASELINE_REV", "MLFLOW_TRACKING_URI"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
@@ -57,7 +68,7 @@ def test_a_training_is_followed_live_and_resumed_in_the_same_run(
     (run,) = runs(store, "training")
     assert run.info.status == "FINISHED"
     assert run.data.tags["dvc.exp_name"] == "vocal-kiwi"
-    assert run.info.run_name == "vocal-kiwi: lr=0.001 steps=20"
+    assert run.info.run_name == "vocal-kiwi: lr 0.001, 20 steps, width 32-64"
     assert run.data.params["model.channels"] == "[32, 64]"
     points = store.get_metric_history(run.info.run_id, "loss")
     assert [(p.step, p.value) for p in points] == [(5, 0.5), (10, 0.4), (15, 0.3)]
@@ -81,6 +92,7 @@ def test_records_are_written_once(store: MlflowClient, tmp_path: Path) -> None:
         tracking.record_evaluation(training, "e" * 64, params, scores, [grid])
     (run,), (evaluation,) = runs(store, "training"), runs(store, "evaluation")
     assert evaluation.data.tags["mlflow.parentRunId"] == run.info.run_id
+    assert evaluation.info.run_name == "ddim, 20 steps, guidance 4"
     assert evaluation.data.params["sample.steps"] == "20"
     assert evaluation.data.metrics["accuracy_test"] == 0.75
     assert run.data.metrics["val_loss"] == 0.6
@@ -147,6 +159,75 @@ def test_processes_that_start_together_share_a_run(store: MlflowClient, tmp_path
     children = [subprocess.Popen([sys.executable, "-c", code], env=environment) for _ in range(3)]
     assert [child.wait(120) for child in children] == [0, 0, 0]
     assert len(runs(store, "training")) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "guided", "name"),
+    [
+        ({"sample.eta": 0.0}, True, "ddim, 20 steps, guidance 4"),
+        ({"sample.eta": 0.5}, False, "ddim eta 0.5, 20 steps"),
+        (
+            {"sample.sampler": "ddpm", "sample.weights": "best"},
+            False,
+            "ddpm, 20 steps, weights best",
+        ),
+    ],
+)
+def test_an_evaluation_is_called_what_a_person_would(
+    store: MlflowClient, changes: dict[str, object], guided: bool, name: str
+) -> None:
+    tracking = Tracking("iclevr")
+    training = tracking.record_training("f" * 64, PARAMS, History(), {})
+    params = {**PARAMS, **SAMPLING, **changes}
+    tracking.record_evaluation(training, "e" * 64, params, {}, [], guided=guided)
+    (evaluation,) = runs(store, "evaluation")
+    assert evaluation.info.run_name == name
+
+
+def test_the_machine_is_watched_while_training(
+    store: MlflowClient, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def samples() -> int:
+        (run,) = runs(store, "training")
+        name = "system/cpu_utilization_percentage"
+        return len(store.get_metric_history(run.info.run_id, name))
+
+    def watchers() -> list[threading.Thread]:
+        return [t for t in threading.enumerate() if t.name == "SystemMetricsMonitor"]
+
+    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.05")
+    seen = 0
+    for ending in (RuntimeError, Stopped):  # the second goes on where the first ended
+        with pytest.raises(ending), Tracking("iclevr").training("f" * 64, PARAMS):
+            assert len(watchers()) == 1
+            before, waited = seen, time.monotonic()
+            while (seen := samples()) <= before:
+                assert time.monotonic() - waited < 20, "no sample"
+                time.sleep(0.05)
+            raise ending
+        assert not watchers()
+        seen = samples()
+    (run,) = runs(store, "training")
+    assert "system/system_memory_usage_percentage" in run.data.metrics
+    name = "system/cpu_utilization_percentage"
+    steps = [point.step for point in store.get_metric_history(run.info.run_id, name)]
+    assert sorted(set(steps)) == sorted(steps) == list(range(len(steps)))
+    output = capfd.readouterr()
+    assert "monitoring" not in output.out + output.err
+
+
+def test_a_machine_that_cannot_be_watched_is_trained_on(
+    store: MlflowClient, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("no such counter")
+
+    monkeypatch.setattr("lockstep.tracking.SystemMetricsMonitor", broken)
+    with Tracking("iclevr").training("f" * 64, PARAMS):
+        pass
+    (run,) = runs(store, "training")
+    assert run.info.status == "FINISHED"
+    assert capsys.readouterr().err == "the machine is not watched: no such counter\n"
 
 
 def test_a_deleted_experiment_is_said_in_one_line(store: MlflowClient) -> None:

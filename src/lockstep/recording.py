@@ -7,8 +7,11 @@ stages that DVC served from its cache without running them.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
-from lockstep import content, fingerprint, generator, history, paths, records, tables
+from mlflow.models import Model
+
+from lockstep import content, fingerprint, generator, history, package, paths, records, tables
 from lockstep.errors import LockstepError
 from lockstep.tracking import Tracking
 
@@ -32,14 +35,15 @@ def record(workload: str) -> None:
         )
     judge = paths.judge(workload)
     compared = records.read(paths.reference(workload) / paths.REFERENCE)
-    identity = fingerprint.of(
-        {"sampling": sampling, "judge": content.sha256(judge), "reference": compared}
-    )
+    evaluated = records.read(paths.plots(workload, "evaluate") / paths.EVALUATED)
+    about = {"sampling": sampling, "judge": content.sha256(judge), "evaluated": evaluated}
+    identity = fingerprint.of({**about, "reference": compared})
     params = {
         **model.params,
         **records.read(judge / paths.JUDGE),
         **sampling["params"],
         **compared,
+        **evaluated,
     }
     collected = paths.metrics(workload, "crop")
     metrics = {
@@ -52,7 +56,20 @@ def record(workload: str) -> None:
         for stage in ("sample", "evaluate")
         for picture in sorted(paths.plots(workload, stage).glob("*.png"))
     ]
-    tracking.record_evaluation(run, identity, params, metrics, shown)
+    settings = {
+        name.removeprefix("sample."): value
+        for name, value in sampling["params"].items()
+        if name.startswith("sample.")
+    }
+
+    def package_into(folder: Path, about: Model) -> None:
+        objects = paths.dataset(workload) / "objects.json"
+        package.write(folder, paths.model(workload), settings, objects, about)
+
+    drawing = tracking.record_model(run, model.fingerprint, settings, package_into)
+    tracking.record_evaluation(
+        run, identity, params, metrics, shown, guided=model.labels > 0, model=drawing
+    )
 
 
 def record_sweep(workload: str, seconds: Mapping[str, Sequence[float]] | None = None) -> None:
@@ -71,8 +88,14 @@ def record_sweep(workload: str, seconds: Mapping[str, Sequence[float]] | None = 
     if sweep["model"] != model.fingerprint:
         raise LockstepError(f"{folder}: another model's; `dvc repro sweep@{workload}`")
     judge = paths.judge(workload)
-    base = {**model.params, **records.read(judge / paths.JUDGE), **sweep["params"]}
-    about = {"sweep": sweep, "judge": content.sha256(judge)}
+    compared = records.read(paths.reference(workload) / paths.REFERENCE)
+    base = {
+        **model.params,
+        **records.read(judge / paths.JUDGE),
+        **compared,
+        **sweep["params"],
+    }
+    about = {"sweep": sweep, "judge": content.sha256(judge), "reference": compared}
     points = []
     for name, settings in sweep["settings"].items():
         timed = (seconds or {}).get(name, [None] * len(settings))
@@ -81,17 +104,28 @@ def record_sweep(workload: str, seconds: Mapping[str, Sequence[float]] | None = 
             figures = {k: float(v) for k, v in row.items() if k.startswith(("accuracy_", "fd_"))}
             if each is not None:
                 figures["seconds_per_picture"] = each
-            identity = fingerprint.of({**about, "setting": setting})
-            points.append((f"{name} {row['setting']}", identity, {**base, **setting}, figures))
+            # Two tables may have a setting in common: each has its own run of it.
+            identity = fingerprint.of(
+                {**about, "table": name, "setting": row["setting"], **setting}
+            )
+            points.append((_point(name, row), identity, {**base, **setting}, figures))
     tracking = Tracking(workload)
     tracking.record_sweep(
         _training_run(tracking, workload, model),
         fingerprint.of(about),
+        "sweep of " + ", ".join(f"{len(some)} {name}" for name, some in sweep["settings"].items()),
         base,
         records.read(paths.metrics(workload, "sweep")),
         points,
         sorted(folder.glob("*.png")),
     )
+
+
+def _point(table: str, row: Mapping[str, tables.Cell]) -> str:
+    """What a person would call a row of a sweep's table."""
+    if table == "guidance":
+        return f"guidance {float(row['guidance_scale']):g}"
+    return f"{row['setting']}, {float(row['steps']):g} steps"
 
 
 def _training_run(tracking: Tracking, workload: str, model: generator.Description) -> str:

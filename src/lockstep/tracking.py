@@ -14,8 +14,9 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,18 +24,32 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lockstep import paths
+from lockstep import data_input, paths
 from lockstep.errors import LockstepError, Stopped
 from lockstep.history import History, Row
 from lockstep.lock import exclusive
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 logging.getLogger("alembic").setLevel(logging.WARNING)
+# It says when it starts and stops, and when the store fails, which stops no training.
+logging.getLogger("mlflow.system_metrics").setLevel(logging.CRITICAL)
 
 from mlflow import MlflowClient  # noqa: E402
-from mlflow.entities import LifecycleStage, Metric, Param  # noqa: E402
+from mlflow.entities import (  # noqa: E402
+    LifecycleStage,
+    LoggedModel,
+    LoggedModelInput,
+    LoggedModelOutput,
+    LoggedModelStatus,
+    Metric,
+    Param,
+)
 from mlflow.exceptions import MlflowException  # noqa: E402
-from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_PARENT_RUN_ID  # noqa: E402
+from mlflow.models import Model  # noqa: E402
+from mlflow.store.db.db_types import DATABASE_ENGINES  # noqa: E402
+from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor  # noqa: E402
+from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_MODEL_VERSIONS, MLFLOW_PARENT_RUN_ID  # noqa: E402
 from sqlalchemy.exc import SQLAlchemyError  # noqa: E402
 
 FINGERPRINT = "lockstep.fingerprint"
@@ -43,6 +58,14 @@ _GRIDS = "samples"
 _CURVES = ("loss", "lr", "val_loss")
 # The store's limits for one batch.
 _METRICS, _PARAMS = 1000, 100
+_SECONDS_BETWEEN_SAMPLES = 10
+
+# Without it the page takes the project for one that asks language models.
+_KIND_OF_WORK = {"mlflow.experimentKind": "custom_model_development"}
+_ABOUT_MODEL = (
+    "Draws pictures: `mlflow.pyfunc.load_model(uri).predict(rows)`, a picture a row, from the "
+    "columns of its signature."
+)
 
 
 class Tracking:
@@ -50,17 +73,19 @@ class Tracking:
 
     def __init__(self, workload: str) -> None:
         """Open the store: `MLFLOW_TRACKING_URI`, or a SQLite file in the main checkout."""
-        self.uri = os.environ.get("MLFLOW_TRACKING_URI", "")
+        self.workload = workload
+        self.uri = (
+            os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{paths.home() / 'mlflow.db'}"
+        )
         location = None
-        if not self.uri:
-            self.uri = f"sqlite:///{paths.home() / 'mlflow.db'}"
+        if self.uri.partition(":")[0].partition("+")[0] in DATABASE_ENGINES:
             # Absolute: experiments may run in another folder, and so may the UI.
             location = (paths.home() / "mlartifacts" / workload).as_uri()
         with self._in_one_line(), self._alone():
             self.client = MlflowClient(self.uri)
             found = self.client.get_experiment_by_name(workload)
             if found is None:
-                self.experiment = self.client.create_experiment(workload, location)
+                self.experiment = self.client.create_experiment(workload, location, _KIND_OF_WORK)
             elif found.lifecycle_stage == LifecycleStage.ACTIVE:
                 self.experiment = found.experiment_id
             else:
@@ -75,9 +100,11 @@ class Tracking:
         with self._in_one_line():
             run_id = self._training_run(fingerprint, params)
             self.client.update_run(run_id, status="RUNNING")
+            self._log_data(run_id, params)
             live = Live(self, run_id, self._written_steps(run_id), self._shown_steps(run_id))
         try:
-            yield live
+            with _machine_watched(self.uri, run_id):
+                yield live
         except BaseException as error:
             stopped = isinstance(error, Stopped | KeyboardInterrupt | SystemExit)
             with self._in_one_line():
@@ -96,10 +123,76 @@ class Tracking:
         ]
         with self._in_one_line():
             run_id = self._training_run(fingerprint, params)
+            self._log_data(run_id, params)
             self._log_rows(run_id, rows, self._written_steps(run_id))
             self._log_metrics(run_id, metrics)
             self._finish(run_id)
         return run_id
+
+    def record_model(
+        self,
+        training_run: str,
+        fingerprint: str,
+        settings: Mapping[str, Any],
+        package: Callable[[Path, Model], None],
+    ) -> str:
+        """A training's model, one version of `lockstep-<workload>`; gives the model's id.
+
+        `settings` say how it draws, and `package` writes it into a folder. What is there already
+        stays as it is: a training has one version.
+        """
+        name = f"lockstep-{self.workload}"
+        with self._in_one_line(), self._alone():
+            model = self._logged_model(training_run, fingerprint, settings, package)
+            mine = f"name = '{name}' and run_id = '{training_run}'"
+            if not self.client.search_model_versions(mine, max_results=1):
+                if not self.client.search_registered_models(f"name = '{name}'", max_results=1):
+                    self.client.create_registered_model(name, description=_ABOUT_MODEL)
+                version = self.client.create_model_version(
+                    name,
+                    f"models:/{model.model_id}",
+                    training_run,
+                    tags={FINGERPRINT: fingerprint},
+                    description=self.client.get_run(training_run).info.run_name,
+                    model_id=model.model_id,
+                )
+                versions = json.dumps([{"name": name, "version": version.version}])
+                self.client.set_logged_model_tags(model.model_id, {MLFLOW_MODEL_VERSIONS: versions})
+        model_id: str = model.model_id
+        return model_id
+
+    def _logged_model(
+        self,
+        run_id: str,
+        fingerprint: str,
+        settings: Mapping[str, Any],
+        package: Callable[[Path, Model], None],
+    ) -> LoggedModel:
+        found = self.client.search_logged_models([self.experiment], f"source_run_id = '{run_id}'")
+        for model in found:
+            if model.status == LoggedModelStatus.READY:
+                return model
+            # Cut off before it was whole.
+            self.client.delete_logged_model(model.model_id)
+        model = self.client.create_logged_model(
+            self.experiment,
+            f"lockstep-{self.workload}",
+            run_id,
+            tags={FINGERPRINT: fingerprint},
+            params={name: _text(value) for name, value in settings.items()},
+        )
+        about = Model(
+            artifact_path=model.artifact_location,
+            run_id=run_id,
+            model_uuid=model.model_id,
+            model_id=model.model_id,
+        )
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = Path(temporary) / "model"
+            package(folder, about)
+            self.client.log_model_artifacts(model.model_id, str(folder))
+        self.client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
+        return self.client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
 
     def record_evaluation(
         self,
@@ -108,20 +201,23 @@ class Tracking:
         params: Mapping[str, Any],
         metrics: Row,
         pictures: Sequence[Path],
+        *,
+        guided: bool = True,
+        model: str | None = None,
     ) -> str:
         """An evaluation as a child of its training's run; gives the child's id.
 
         The training's run shows the metrics and pictures too, those of its latest evaluation.
+        `guided` is whether there is a condition, and `model` the id of what was evaluated.
         """
-        name = (
-            f"{params['sample.sampler']} {params['sample.steps']} "
-            f"guidance={params['sample.guidance_scale']:g}"
-        )
+        name = _drawing(params, guided)
         with self._in_one_line():
             parent = {MLFLOW_PARENT_RUN_ID: training_run}
             child = self._find_or_create("evaluation", fingerprint, name, params, parent)
+            if model is not None:
+                self.client.log_inputs(child, models=[LoggedModelInput(model)])
             for run_id in (child, training_run):
-                self._log_metrics(run_id, metrics)
+                self._log_metrics(run_id, metrics, model if run_id == child else None)
                 for path in pictures:
                     self.client.log_artifact(run_id, str(path), "pictures")
             self._finish(child)
@@ -131,6 +227,7 @@ class Tracking:
         self,
         training_run: str,
         fingerprint: str,
+        name: str,
         params: Mapping[str, Any],
         metrics: Row,
         points: Sequence[tuple[str, str, Mapping[str, Any], Row]],
@@ -142,20 +239,21 @@ class Tracking:
         """
         with self._in_one_line():
             parent = {MLFLOW_PARENT_RUN_ID: training_run}
-            sweep = self._find_or_create("sweep", fingerprint, "sweep", params, parent)
+            sweep = self._find_or_create("sweep", fingerprint, name, params, parent)
             self._log_metrics(sweep, metrics)
             for path in charts:
                 self.client.log_artifact(sweep, str(path), "pictures")
-            for name, identity, own, figures in points:
+            for title, identity, own, figures in points:
                 within = {MLFLOW_PARENT_RUN_ID: sweep}
-                point = self._find_or_create("sweep point", identity, name, own, within)
+                point = self._find_or_create("sweep point", identity, title, own, within)
                 self._log_metrics(point, figures)
                 self._finish(point)
             self._finish(sweep)
 
     def _training_run(self, fingerprint: str, params: Mapping[str, Any]) -> str:
         experiment = os.environ.get("DVC_EXP_NAME")
-        summary = f"lr={params['train.lr']:g} steps={params['train.steps']}"
+        width = "-".join(map(str, params["model.channels"]))
+        summary = f"lr {params['train.lr']:g}, {params['train.steps']} steps, width {width}"
         name = f"{experiment}: {summary}" if experiment else summary
         return self._find_or_create("training", fingerprint, name, params, {})
 
@@ -180,7 +278,7 @@ class Tracking:
                 about = {FINGERPRINT: fingerprint, KIND: kind, **_provenance(), **tags}
                 run = self.client.create_run(self.experiment, tags=about, run_name=name)
             missing = [
-                Param(key, json.dumps(value))
+                Param(key, _text(value))
                 for key, value in params.items()
                 if key not in run.data.params
             ]
@@ -188,6 +286,12 @@ class Tracking:
                 self.client.log_batch(run.info.run_id, params=missing[start : start + _PARAMS])
         run_id: str = run.info.run_id
         return run_id
+
+    def _log_data(self, run_id: str, params: Mapping[str, Any]) -> None:
+        data = data_input.of_training(self.workload, params)
+        inputs = self.client.get_run(run_id).inputs
+        if data is not None and not (inputs and inputs.dataset_inputs):
+            self.client.log_inputs(run_id, [data])
 
     def _written_steps(self, run_id: str) -> dict[str, set[int]]:
         return {
@@ -215,11 +319,16 @@ class Tracking:
         for metric in new:
             written[metric.key].add(metric.step)
 
-    def _log_metrics(self, run_id: str, metrics: Row) -> None:
-        """Final figures, each once: one that stands there already with that value is left."""
+    def _log_metrics(self, run_id: str, metrics: Row, model: str | None = None) -> None:
+        """Final figures, each once: one that stands there already with that value is left.
+
+        With `model` they are that model's figures too.
+        """
         current = self.client.get_run(run_id).data.metrics
         now = int(time.time() * 1000)
-        new = [Metric(k, v, now, 0) for k, v in metrics.items() if current.get(k) != v]
+        new = [
+            Metric(k, v, now, 0, model_id=model) for k, v in metrics.items() if current.get(k) != v
+        ]
         if new:
             self.client.log_batch(run_id, metrics=new)
 
@@ -280,6 +389,42 @@ class Live:
                 yield
         except LockstepError as error:
             print(f"step {step} is not in MLflow: {error}", file=sys.stderr)
+
+
+@contextmanager
+def _machine_watched(uri: str, run_id: str) -> Iterator[None]:
+    """The machine's load goes into the run meanwhile; no training ends for want of that."""
+    monitor = None
+    try:
+        monitor = SystemMetricsMonitor(
+            run_id, _SECONDS_BETWEEN_SAMPLES, resume_logging=True, tracking_uri=uri
+        )
+        monitor.start()
+    except Exception as error:
+        print(f"the machine is not watched: {error}", file=sys.stderr)
+    try:
+        yield
+    finally:
+        if monitor is not None:
+            monitor.finish()
+
+
+def _text(value: Any) -> str:
+    """A parameter as one reads it and searches for it: text without quotes, the rest as JSON."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _drawing(params: Mapping[str, Any], guided: bool) -> str:
+    """What a person would call this way of drawing."""
+    parts = [params["sample.sampler"]]
+    if params["sample.sampler"] == "ddim" and params.get("sample.eta"):
+        parts[0] += f" eta {params['sample.eta']:g}"
+    parts.append(f"{params['sample.steps']} steps")
+    if guided:
+        parts.append(f"guidance {params['sample.guidance_scale']:g}")
+    if (weights := params.get("sample.weights", "ema")) != "ema":
+        parts.append(f"weights {weights}")
+    return ", ".join(parts)
 
 
 def _provenance() -> dict[str, str]:

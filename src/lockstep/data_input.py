@@ -1,0 +1,55 @@
+"""The data set of a training, as MLflow shows it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from mlflow.entities import Dataset, DatasetInput, InputTag
+from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
+
+from lockstep import paths, records
+from lockstep.dataset import SPLITS
+
+# Enough to tell data sets apart, and to be read in a table; MLflow takes 36 at most.
+_SHOWN = 16
+_LOCK = Path("dvc.lock")
+
+
+def of_training(workload: str, params: Mapping[str, Any]) -> DatasetInput | None:
+    """The packed data set, if it is here and was made with what `params` say of it.
+
+    Its digest is the beginning of the SHA-256 of the arrays, which stands whole in the profile
+    beside the counts; the source has DVC's hash too, where dvc.lock has one.
+    """
+    folder = paths.dataset(workload)
+    if not (folder / "dataset.json").exists():
+        return None
+    packed = records.read(folder / "dataset.json")
+    if any(params.get(name) != value for name, value in packed["params"].items()):
+        return None
+    source = {"uri": folder.as_posix()}
+    if md5 := _dvc_hash(workload):
+        source["dvc_md5"] = md5
+    profile = {name: packed[name] for name in ("pictures", *SPLITS)}
+    data = Dataset(
+        name=workload,
+        digest=packed["digest"][:_SHOWN],
+        source_type="local",
+        source=json.dumps(source),
+        profile=json.dumps({**profile, "sha256": packed["digest"]}),
+    )
+    return DatasetInput(data, [InputTag(MLFLOW_DATASET_CONTEXT, "training")])
+
+
+def _dvc_hash(workload: str) -> str | None:
+    if not _LOCK.exists():
+        return None
+    stages = yaml.safe_load(_LOCK.read_text("utf-8")).get("stages", {})
+    for out in stages.get(f"dataset@{workload}", {}).get("outs", []):
+        if out["path"] == paths.dataset(workload).as_posix():
+            return str(out["md5"])
+    return None

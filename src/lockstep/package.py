@@ -1,0 +1,88 @@
+"""Writes a trained generator as a folder that MLflow keeps, loads and serves."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import tempfile
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from mlflow import pyfunc
+from mlflow.models import Model, ModelSignature
+from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
+
+from lockstep import generator, records
+from lockstep.labels import read_objects
+
+logging.getLogger("mlflow.pyfunc").setLevel(logging.WARNING)
+
+# What `served.py` and all that it imports need. Named, not found out: that takes MLflow seconds.
+# Lockstep itself is on no index.
+_NEEDED = ("mlflow", "numpy", "pandas", "pillow", "pydantic", "pyyaml", "safetensors", "torch")
+
+
+def write(out: Path, model: Path, settings: Mapping[str, Any], objects: Path, about: Model) -> None:
+    """Write the folder `out`, which does not exist yet.
+
+    Parameters
+    ----------
+    model
+        The generator's folder; of its weights only those are taken that the settings name.
+    settings
+        The values of `sample` that pictures are drawn with.
+    objects
+        The names of the labels; not read where the model has none.
+    about
+        What MLflow knows of the model.
+    """
+    description = generator.describe(model)
+    weights = settings["weights"]
+    name = f"step_{weights}" if isinstance(weights, int) else weights
+    example: dict[str, list[Any]] = {"seed": [0]}
+    with tempfile.TemporaryDirectory() as staging:
+        folder = Path(staging) / "model"
+        folder.mkdir()
+        for file in ("model.json", f"{name}.safetensors"):
+            shutil.copyfile(model / file, folder / file)
+        if description.labels:
+            shutil.copyfile(objects, folder / "objects.json")
+            example = {"objects": [", ".join(list(read_objects(objects))[:2])], **example}
+        # Of the processes that drew together nothing is left in the pictures.
+        records.write(folder / "sample.json", {**settings, "processes": 1})
+        pyfunc.save_model(
+            out,
+            python_model=str(Path(__file__).with_name("served.py")),
+            artifacts={"model": str(folder)},
+            signature=_signature(description, settings),
+            input_example=pd.DataFrame(example),
+            # What is installed from one index may have a suffix that another does not know.
+            pip_requirements=[f"{name}=={version(name).partition('+')[0]}" for name in _NEEDED],
+            mlflow_model=about,
+        )
+
+
+def _signature(description: generator.Description, settings: Mapping[str, Any]) -> ModelSignature:
+    size, labelled = description.size, description.labels > 0
+    columns: list[ColSpec | TensorSpec] = [
+        # MLflow takes no rows without a column.
+        ColSpec(DataType.long, "seed", required=not labelled),
+        ColSpec(DataType.long, "number", required=False),
+    ]
+    changes = [ParamSpec("steps", DataType.long, settings["steps"])]
+    if labelled:
+        columns = [ColSpec(DataType.string, "objects"), *columns]
+        scale = float(settings["guidance_scale"])
+        changes += [
+            ParamSpec("guidance_scale", DataType.double, scale),
+            ParamSpec("seed", DataType.long, 0),
+        ]
+    return ModelSignature(
+        inputs=Schema(columns),
+        outputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, size, size, 3))]),
+        params=ParamSchema(changes),
+    )

@@ -1,0 +1,120 @@
+"""The trained generator as an MLflow model: rows in, pictures out.
+
+MLflow keeps a copy of this file beside the weights and runs the copy when the model is loaded, so
+nothing is a pickle; the rest of the package is imported, and must be there.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from mlflow.models import set_model
+from mlflow.pyfunc import PythonModel, PythonModelContext
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from lockstep import generator, records
+from lockstep.device import make_deterministic
+from lockstep.errors import LockstepError
+from lockstep.labels import multi_hot, read_objects
+from lockstep.params import Sample
+from lockstep.pixels import to_bytes
+from lockstep.sampling import sample
+
+
+class Drawing(PythonModel):
+    """Draws what `lockstep sample` draws.
+
+    A row is a picture: number `number` of those of `seed`. Its columns:
+
+    - `objects`, such as "red cube, cyan sphere", where the model has a condition;
+    - `seed`; where the model has a condition it may be left out: the parameter `seed`, or 0;
+    - `number`, which may be left out: 0 beside a column `seed`, else the row's own, so that rows
+      of nothing but objects are as different as the pictures of `lockstep sample --count`.
+
+    The parameters `steps` and `guidance_scale` (where there is a condition) are those of the
+    evaluation that the model was first registered with, unless given.
+    """
+
+    def load_context(self, context: PythonModelContext) -> None:
+        """Read the weights, the settings and the objects' names."""
+        folder = Path(context.artifacts["model"])
+        self._settings = Sample(**records.read(folder / "sample.json"))
+        self._model, self._description = generator.load(folder, self._settings.weights)
+        objects = folder / "objects.json"
+        self._objects = read_objects(objects) if self._description.labels else {}
+
+    def predict(
+        self,
+        context: PythonModelContext,
+        model_input: pd.DataFrame,
+        params: dict[str, Any] | None = None,
+    ) -> NDArray[np.uint8]:
+        """(N, H, W, 3) bytes, a picture for each of N rows.
+
+        Raises
+        ------
+        LockstepError
+            On objects that the model does not know, or settings that cannot be.
+        """
+        given = dict(params or {})
+        first = int(given.pop("seed", 0))
+        settings = self._with(given)
+        labels = self._labels(model_input)
+        rows = np.arange(len(labels))
+        seeded = "seed" in model_input
+        seeds = model_input["seed"].to_numpy() if seeded else np.full_like(rows, first)
+        numbers = rows * (not seeded)
+        if "number" in model_input:
+            numbers = model_input["number"].to_numpy()
+        size = self._description.size
+        pictures = torch.zeros(len(rows), 3, size, size)
+        threads = torch.get_num_threads()
+        make_deterministic(self._description.params["threads"])
+        try:
+            for seed in np.unique(seeds):
+                own = np.flatnonzero(seeds == seed)
+                pictures[own] = sample(
+                    self._model,
+                    self._description,
+                    settings,
+                    labels[own],
+                    seed=int(seed),
+                    indices=numbers[own].tolist(),
+                )
+        finally:
+            torch.set_num_threads(threads)
+        return to_bytes(pictures)
+
+    def _with(self, given: dict[str, Any]) -> Sample:
+        try:
+            settings = dataclasses.replace(self._settings, **given)
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(map(str, first["loc"]))
+            raise LockstepError(f"{key}: {first['msg']}") from None
+        most = self._description.schedule.timesteps
+        if settings.steps > most:
+            raise LockstepError(f"steps: {settings.steps} is above {most}, those of the training")
+        return settings
+
+    def _labels(self, rows: pd.DataFrame) -> torch.Tensor:
+        """(N, L) multi-hot, of what each row names."""
+        if not self._objects:
+            return torch.zeros(len(rows), 0)
+        if not all(isinstance(text, str) for text in rows["objects"]):
+            raise LockstepError('objects: not text, such as "red cube, cyan sphere"; give rows')
+        named = [[n.strip() for n in text.split(",") if n.strip()] for text in rows["objects"]]
+        for name in (name for names in named for name in names):
+            if name not in self._objects:
+                known = ", ".join(self._objects)
+                raise LockstepError(f"unknown object {name!r}; choose from {known}")
+        return torch.from_numpy(multi_hot(named, self._objects)).float()
+
+
+set_model(Drawing())

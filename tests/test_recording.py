@@ -1,0 +1,377 @@
+"""What stands on disk after a pipeline, in MLflow: read back, loaded and drawn with."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+
+from lockstep import dataset, generator, history, paths, records, tables
+from lockstep.diffusion import NoiseSchedule
+from lockstep.errors import LockstepError
+from lockstep.history import History
+from lockstep.params import Params
+from lockstep.pictures import write_png
+from lockstep.pixels import to_bytes
+from lockstep.recording import record, record_sweep
+from lockstep.sampling import sample
+from tiny import tiny_params
+
+OBJECTS = {"red cube": 0, "cyan sphere": 1, "blue cylinder": 2}
+SETTINGS = [{"sample.guidance_scale": 1.0}, {"sample.guidance_scale": 2.5}]
+SAMPLERS = [{"sample.sampler": "ddpm", "sample.steps": 5}]
+
+
+@pytest.fixture(scope="module")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    MlflowClient(f"sqlite:///{path}").search_experiments()
+    return path
+
+
+@pytest.fixture
+def store(empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
+    """Of a checkout in `home`, while the work is done in another folder, as experiments are."""
+    for name in ("DVC_EXP_NAME", "DVC_STAGE", "DVC_EXP_BASELINE_REV", "MLFLOW_TRACKING_URI"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("home", "elsewhere"):
+        (tmp_path / name).mkdir()
+    shutil.copyfile(empty_store, tmp_path / "home" / "mlflow.db")
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    uri = f"sqlite:///{tmp_path / 'home' / 'mlflow.db'}"
+    mlflow.set_tracking_uri(uri)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)  # it sets that too
+    return MlflowClient(uri)
+
+
+def settings() -> Params:
+    params = tiny_params()
+    some = dataclasses.replace(params.sample, steps=3, guidance_scale=2.0, batch_size=3)
+    return dataclasses.replace(params, sample=some)
+
+
+def finished(workload: str, labels: int, seed: int = 0) -> generator.Description:
+    """A workload's outputs, made up: an untrained model and figures out of the air."""
+    params = settings()
+    rng = np.random.default_rng(0)
+    paths.dataset(workload).mkdir(parents=True, exist_ok=True)
+    split = np.array([0, 0, 0, 0, 0, 1], np.uint8)
+    dataset.pack(
+        paths.dataset(workload),
+        iter(rng.integers(0, 255, (6, 16, 16, 3)).astype(np.uint8)),
+        np.zeros((6, labels), np.uint8),
+        split,
+        {"dataset.seed": 0},
+        mirrorable=True,
+    )
+    if labels:
+        (paths.dataset(workload) / "objects.json").write_text(json.dumps(OBJECTS), "utf-8")
+    torch.manual_seed(seed)
+    description = generator.Description(
+        unet=params.model.unet(),
+        labels=labels,
+        size=16,
+        schedule=NoiseSchedule("linear", 50, 1e-4, 0.02),
+        prediction="epsilon",
+        precision="fp32",
+        fingerprint=f"{seed:064}",
+        params={
+            "dataset.seed": 0,
+            "threads": 1,
+            **params.deciding("model", "diffusion", "train"),
+        },
+    )
+    paths.model(workload).mkdir(parents=True, exist_ok=True)
+    weights = {name: description.build().state_dict() for name in ("ema", "last")}
+    generator.save(paths.model(workload), description, weights)
+    curves = History([{"step": 5, "loss": 0.5, "lr": 0.1}], [{"step": 5, "val_loss": 0.6}])
+    history.write(paths.plots(workload, "train"), curves)
+    records.write(paths.metrics(workload, "train"), history.summary(curves))
+    decided = {**params.deciding("sample"), "evaluate.seeds": [0]}
+    sampling = {"model": description.fingerprint, "params": decided}
+    paths.samples(workload).mkdir(parents=True, exist_ok=True)
+    records.write(paths.samples(workload) / "sampling.json", sampling)
+    paths.judge(workload).mkdir(parents=True, exist_ok=True)
+    records.write(paths.judge(workload) / paths.JUDGE, {"judge.seed": 0})
+    records.write(paths.metrics(workload, "judge"), {})
+    records.write(paths.reference(workload) / paths.REFERENCE, {"evaluate.reference": "train"})
+    evaluated = {"evaluate.seeds": [0], "evaluate.count": None}
+    records.write(paths.plots(workload, "evaluate") / paths.EVALUATED, evaluated)
+    records.write(paths.metrics(workload, "evaluate"), {"swd": 12.5})
+    for stage, name in (("sample", "test"), ("evaluate", "copies")):
+        write_png(paths.plots(workload, stage) / f"{name}.png", np.zeros((4, 4, 3), np.uint8))
+    return description
+
+
+def swept(description: generator.Description, accuracy: float = 0.25) -> None:
+    """A sweep's outputs, made up."""
+    folder = paths.plots("iclevr", "sweep")
+    folder.mkdir(parents=True, exist_ok=True)
+    figures = {"accuracy_test": accuracy, "fd_classifier": 3.0}
+    guidance = [
+        {"setting": f"{scale:g}", "guidance_scale": scale, "steps": 3, **figures}
+        for scale in (1.0, 2.5)
+    ]
+    tables.write(folder / "guidance.csv", guidance)
+    samplers = [{"setting": "ddpm", "guidance_scale": 2.0, "steps": 5, **figures}]
+    tables.write(folder / "samplers.csv", samplers)
+    write_png(folder / "guidance.png", np.zeros((4, 4, 3), np.uint8))
+    record = {
+        "model": description.fingerprint,
+        "params": settings().deciding("sample"),
+        "settings": {"guidance": SETTINGS, "samplers": SAMPLERS},
+    }
+    records.write(folder / "sweep.json", record)
+    records.write(paths.metrics("iclevr", "sweep"), {"best_guidance_scale": 2.5})
+
+
+def runs(store: MlflowClient, kind: str, workload: str = "iclevr") -> list[Run]:
+    experiment = store.get_experiment_by_name(workload)
+    assert experiment is not None
+    return store.search_runs([experiment.experiment_id], f"tags.`lockstep.kind` = '{kind}'")
+
+
+def drawn(workload: str, labels: list[list[int]], seed: int, first: int = 0) -> np.ndarray:
+    model, description = generator.load(paths.model(workload), "ema")
+    rows = torch.tensor(labels).float()
+    indices = range(first, first + len(labels))
+    return to_bytes(sample(model, description, settings().sample, rows, seed=seed, indices=indices))
+
+
+def test_the_registered_model_draws_what_lockstep_sample_draws(store: MlflowClient) -> None:
+    finished("iclevr", labels=3)
+    record("iclevr")
+    model = mlflow.pyfunc.load_model("models:/lockstep-iclevr/1")
+    asked = ["red cube, cyan sphere", "blue cylinder", " red cube ,blue cylinder"]
+    labels = [[1, 1, 0], [0, 0, 1], [1, 0, 1]]
+    threads = torch.get_num_threads()
+    given = model.predict(pd.DataFrame({"objects": asked}))
+    assert given.shape == (3, 16, 16, 3)
+    assert given.dtype == np.uint8
+    assert torch.get_num_threads() == threads
+    assert np.array_equal(given, drawn("iclevr", labels, seed=0))
+    later = model.predict(pd.DataFrame({"objects": asked}), params={"seed": 7})
+    assert np.array_equal(later, drawn("iclevr", labels, seed=7))
+    assert not np.array_equal(later, given)
+    # A seed makes a row independent of its neighbours.
+    seeded = model.predict([{"objects": text, "seed": 7} for text in asked[::-1]])
+    for picture, own in zip(seeded, labels[::-1], strict=True):
+        assert np.array_equal(picture, drawn("iclevr", [own], seed=7)[0])
+    changed = model.predict(pd.DataFrame({"objects": asked}), params={"guidance_scale": 5.0})
+    assert not np.array_equal(changed, given)
+
+
+def test_a_model_without_a_condition_draws_by_seed_and_number(store: MlflowClient) -> None:
+    finished("faces", labels=0)
+    record("faces")
+    model = mlflow.pyfunc.load_model("models:/lockstep-faces/1")
+    rows = pd.DataFrame({"seed": [4, 9, 4], "number": [2, 0, 3]})
+    given = model.predict(rows)
+    pair = drawn("faces", [[], []], seed=4, first=2)
+    assert np.array_equal(given[[0, 2]], pair)
+    assert np.array_equal(given[1], drawn("faces", [[]], seed=9)[0])
+    assert "guidance_scale" not in str(model.metadata.signature.params)
+    (evaluation,) = runs(store, "evaluation", "faces")
+    assert "guidance" not in evaluation.info.run_name
+
+
+def test_what_cannot_be_drawn_is_said(store: MlflowClient) -> None:
+    finished("iclevr", labels=3)
+    record("iclevr")
+    model = mlflow.pyfunc.load_model("models:/lockstep-iclevr/1")
+    rows = pd.DataFrame({"objects": ["red cube"]})
+    with pytest.raises(LockstepError, match="unknown object 'red cone'; choose from red cube"):
+        model.predict(pd.DataFrame({"objects": ["red cone"]}))
+    with pytest.raises(LockstepError, match="steps: Input should be greater than 0"):
+        model.predict(rows, params={"steps": 0})
+    with pytest.raises(LockstepError, match="steps: 51 is above 50"):
+        model.predict(rows, params={"steps": 51})
+    with pytest.raises(MlflowException, match="missing inputs"):
+        model.predict(pd.DataFrame({"seed": [0]}))
+
+
+def test_a_model_is_a_safetensors_file_and_text(store: MlflowClient) -> None:
+    finished("iclevr", labels=3)
+    record("iclevr")
+    folder = Path(mlflow.artifacts.download_artifacts("models:/lockstep-iclevr/1"))
+    files = {path.name for path in folder.rglob("*") if path.is_file()}
+    assert {"ema.safetensors", "model.json", "objects.json", "sample.json"} <= files
+    assert "last.safetensors" not in files
+    assert not [name for name in files if name.endswith((".pkl", ".pt", ".pickle"))]
+    needed = (folder / "requirements.txt").read_text("utf-8")
+    assert "torch==" in needed
+    assert "+" not in needed
+
+
+def test_a_training_has_one_version_and_another_training_the_next(store: MlflowClient) -> None:
+    for seed in (0, 0, 1):
+        description = finished("iclevr", labels=3, seed=seed)
+        record("iclevr")
+    versions = store.search_model_versions("name = 'lockstep-iclevr'")
+    newest = {run.data.tags["lockstep.fingerprint"]: run for run in runs(store, "training")}[
+        description.fingerprint
+    ]
+    assert sorted(int(version.version) for version in versions) == [1, 2]
+    assert {v.run_id for v in versions if int(v.version) == 2} == {newest.info.run_id}
+
+
+def test_a_model_that_was_cut_off_is_logged_anew(
+    store: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finished("iclevr", labels=3)
+
+    def away(*_: object, **__: object) -> None:
+        raise MlflowException("no space\nin the bucket")
+
+    with monkeypatch.context() as cut:
+        cut.setattr(MlflowClient, "log_model_artifacts", away)
+        with pytest.raises(LockstepError, match=r"^MLflow at sqlite:.*: no space; is"):
+            record("iclevr")
+    assert not store.search_model_versions("name = 'lockstep-iclevr'")
+    record("iclevr")
+    assert len(store.search_model_versions("name = 'lockstep-iclevr'")) == 1
+    mlflow.pyfunc.load_model("models:/lockstep-iclevr/1")
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_the_model_lies_beside_the_store_wherever_the_stage_ran(
+    store: MlflowClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: bool
+) -> None:
+    if named:  # the default store of a database is a folder that is relative
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow.get_tracking_uri())
+    finished("iclevr", labels=3)
+    record("iclevr")
+    (found,) = (tmp_path / "home" / "mlartifacts").rglob("MLmodel")
+    assert not list((tmp_path / "elsewhere").rglob("MLmodel"))
+    assert found.parent.is_relative_to(tmp_path / "home" / "mlartifacts" / "iclevr")
+
+
+def test_a_training_has_its_data_set_once(store: MlflowClient) -> None:
+    finished("iclevr", labels=3)
+    out = {"path": "data/dataset/iclevr", "md5": "ab.dir"}
+    records.write(Path("dvc.lock"), {"stages": {"dataset@iclevr": {"outs": [out]}}})
+    for _ in range(2):
+        record("iclevr")
+    (run,) = runs(store, "training")
+    (found,) = run.inputs.dataset_inputs
+    digest = records.read(paths.dataset("iclevr") / "dataset.json")["digest"]
+    assert found.dataset.name == "iclevr"
+    assert len(found.dataset.digest) >= 12
+    assert digest.startswith(found.dataset.digest)
+    profile = json.loads(found.dataset.profile)
+    assert (profile["pictures"], profile["train"], profile["validation"]) == (6, 5, 1)
+    assert profile["sha256"] == digest
+    assert json.loads(found.dataset.source) == {"uri": "data/dataset/iclevr", "dvc_md5": "ab.dir"}
+    assert [(tag.key, tag.value) for tag in found.tags] == [("mlflow.data.context", "training")]
+
+
+def test_another_data_set_than_the_models_is_not_its_input(store: MlflowClient) -> None:
+    finished("iclevr", labels=3)
+    path = paths.dataset("iclevr") / "dataset.json"
+    records.write(path, {**records.read(path), "params": {"dataset.seed": 1}})
+    record("iclevr")
+    (run,) = runs(store, "training")
+    assert not run.inputs.dataset_inputs
+
+
+def test_pictures_and_figures_of_an_evaluation_arrive(store: MlflowClient) -> None:
+    finished("iclevr", labels=3)
+    record("iclevr")
+    (training,), (evaluation,) = runs(store, "training"), runs(store, "evaluation")
+    for run in (training, evaluation):
+        files = {item.path for item in store.list_artifacts(run.info.run_id, "pictures")}
+        assert files == {"pictures/test.png", "pictures/copies.png"}
+        assert run.data.metrics["swd"] == 12.5
+    (version,) = store.search_model_versions("name = 'lockstep-iclevr'")
+    (output,) = store.get_run(training.info.run_id).outputs.model_outputs
+    assert version.source == f"models:/{output.model_id}"
+    model = store.get_logged_model(output.model_id)
+    assert [(metric.key, metric.value) for metric in model.metrics] == [("swd", 12.5)]
+
+
+def test_a_sweep_is_a_run_with_a_child_for_each_setting(store: MlflowClient) -> None:
+    swept(finished("iclevr", labels=3))
+    record("iclevr")
+    seconds = {"guidance": [0.1, 0.2], "samplers": [0.3]}
+    for given in (seconds, None):  # as in the stage, then as `lockstep track`
+        record_sweep("iclevr", given)
+    (training,), (sweep,) = runs(store, "training"), runs(store, "sweep")
+    assert sweep.info.run_name == "sweep of 2 guidance, 1 samplers"
+    assert sweep.data.tags["mlflow.parentRunId"] == training.info.run_id
+    assert sweep.data.metrics == {"best_guidance_scale": 2.5}
+    (chart,) = store.list_artifacts(sweep.info.run_id, "pictures")
+    assert chart.path == "pictures/guidance.png"
+    points = {run.info.run_name: run for run in runs(store, "sweep point")}
+    assert {name: run.data.metrics["seconds_per_picture"] for name, run in points.items()} == {
+        "guidance 1": 0.1,
+        "guidance 2.5": 0.2,
+        "ddpm, 5 steps": 0.3,
+    }
+    for run in points.values():
+        assert run.data.tags["mlflow.parentRunId"] == sweep.info.run_id
+        assert run.data.metrics["fd_classifier"] == 3.0
+        assert run.info.status == "FINISHED"
+    assert points["guidance 2.5"].data.params["sample.guidance_scale"] == "2.5"
+    assert points["ddpm, 5 steps"].data.params["sample.sampler"] == "ddpm"
+    assert "best_guidance_scale" not in training.data.metrics
+
+
+def test_what_an_evaluation_was_made_with_is_a_run_of_its_own(store: MlflowClient) -> None:
+    finished("iclevr", labels=3)
+    record("iclevr")
+    for path, change in (
+        (paths.reference("iclevr") / paths.REFERENCE, {"evaluate.reference": "validation"}),
+        (paths.plots("iclevr", "evaluate") / paths.EVALUATED, {"evaluate.count": 64}),
+    ):
+        records.write(path, {**records.read(path), **change})
+        record("iclevr")
+    found = [run.data.params for run in runs(store, "evaluation")]
+    assert sorted((p["evaluate.reference"], p["evaluate.count"]) for p in found) == [
+        ("train", "null"),
+        ("validation", "64"),
+        ("validation", "null"),
+    ]
+
+
+def test_a_setting_of_both_tables_is_there_twice(store: MlflowClient) -> None:
+    swept(finished("iclevr", labels=3))
+    path = paths.plots("iclevr", "sweep") / "sweep.json"
+    sweep = records.read(path)
+    sweep["settings"]["guidance"][0] = sweep["settings"]["samplers"][0] = {}
+    records.write(path, sweep)
+    record_sweep("iclevr")
+    assert len(runs(store, "sweep point")) == 3
+
+
+def test_sweeps_of_two_models_do_not_mix(store: MlflowClient) -> None:
+    for seed, accuracy in ((0, 0.25), (1, 0.75)):
+        swept(finished("iclevr", labels=3, seed=seed), accuracy)
+        record_sweep("iclevr")
+    assert len(runs(store, "sweep")) == 2
+    points = [run for run in runs(store, "sweep point") if run.info.run_name == "guidance 1"]
+    assert sorted(run.data.metrics["accuracy_test"] for run in points) == [0.25, 0.75]
+
+
+def test_another_models_pictures_are_refused(store: MlflowClient) -> None:
+    swept(finished("iclevr", labels=3))
+    finished("faces", labels=0)
+    for path in (
+        paths.samples("faces") / "sampling.json",
+        paths.plots("iclevr", "sweep") / "sweep.json",
+    ):
+        records.write(path, {**records.read(path), "model": "0"})
+    with pytest.raises(LockstepError, match="another model's"):
+        record("faces")
+    with pytest.raises(LockstepError, match="another model's"):
+        record_sweep("iclevr")
