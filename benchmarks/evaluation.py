@@ -59,7 +59,7 @@ def _measured(count: int, folder: Path) -> dict[str, float]:
     def features(batch: NDArray[np.uint8]) -> torch.Tensor:
         return network.features(to_tensor(batch))
 
-    space = Space("classifier", "fd_classifier", batch_by_batch(features))
+    space = Space("classifier", "fd_classifier", batch_by_batch(features, 512))
     figures: dict[str, float] = {}
 
     @contextmanager

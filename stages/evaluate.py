@@ -3,6 +3,8 @@
 from contextlib import ExitStack
 from pathlib import Path
 
+from threadpoolctl import threadpool_limits
+
 import this_tree  # noqa: F401
 from lockstep import atomic, distributed, paths, records
 from lockstep.device import make_deterministic
@@ -20,6 +22,7 @@ def main(params: Params) -> None:
         "faces": (distances.figures,),
     }
     make_deterministic(params.threads)
+    threadpool_limits(params.threads, user_api="blas")
     with ExitStack() as stack:
         out = Path()
         if distributed.is_main():
@@ -27,6 +30,8 @@ def main(params: Params) -> None:
         metrics: dict[str, float] = {}
         for measure in figures[params.workload]:
             metrics |= measure(params, out)
+        if distributed.is_main():
+            records.write(out / paths.EVALUATED, params.deciding("evaluate"))
     if distributed.is_main():
         records.write(paths.metrics(params.workload, "evaluate"), metrics)
         record(params.workload)

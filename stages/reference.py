@@ -1,5 +1,7 @@
 """Look at what drawn pictures are compared with, once for all comparisons."""
 
+from threadpoolctl import threadpool_limits
+
 import this_tree  # noqa: F401
 from lockstep import atomic, distributed, paths, records
 from lockstep.dataset import open_dataset
@@ -13,15 +15,14 @@ def main(params: Params) -> None:
     from lockstep.evaluation import reference, spaces
 
     make_deterministic(params.threads)
-    data = open_dataset(paths.dataset(params.workload))
-    pictures = reference.pictures(params, data)
-    seen = {
-        space.name: reference.see(space.features(pictures))
-        for space in spaces.of_workload(params, data)
-    }
-    if (statistics := reference.statistics(params)) is not None:
-        # They are of the network that people exchange statistics of, if it is there.
-        seen[list(seen)[-1]] = statistics
+    threadpool_limits(params.threads, user_api="blas")
+    with distributed.together():
+        data = open_dataset(paths.dataset(params.workload))
+        reference.check(params, data)
+        networks = spaces.of_workload(params, data)
+    seen: dict[str, reference.Seen] = {}
+    for space in networks:
+        seen |= reference.of_space(params, data, space)
     if distributed.is_main():
         with atomic.folder(paths.reference(params.workload)) as out:
             for name, one in seen.items():

@@ -1,5 +1,9 @@
 """Draw and score the pictures with one guidance scale after another, and one sampler."""
 
+import shutil
+
+from threadpoolctl import threadpool_limits
+
 import this_tree  # noqa: F401
 from lockstep import atomic, distributed, generator, paths, records, tables
 from lockstep.device import make_deterministic
@@ -11,25 +15,35 @@ from lockstep.stage import progress, run
 
 def main(params: Params) -> None:
     make_deterministic(params.threads)
-    model, description = generator.load(paths.model(params.workload), params.sample.weights)
+    threadpool_limits(params.threads, user_api="blas")
+    with distributed.together():
+        model, description = generator.load(paths.model(params.workload), params.sample.weights)
     settings = {
         "guidance": sweep.guidance_settings(params),
         "samplers": sweep.sampler_settings(params),
     }
+    kept = paths.scratch() / "sweep" / sweep.identity(params, description)
     rows, seconds = {}, {}
     for name, some in settings.items():
         shown = progress(f"sweep {name}", "setting")(some, len(some))
-        rows[name], seconds[name] = sweep.measure(params, model, description, shown)
+        rows[name], seconds[name] = sweep.measure(params, model, description, shown, kept)
     if not distributed.is_main():
         return
     with atomic.folder(paths.plots(params.workload, "sweep")) as out:
         for name, found in rows.items():
             tables.write(out / f"{name}.csv", found)
-        by_steps = sweep.by_steps(rows["samplers"])
-        tables.write(out / "steps.csv", by_steps)
         (out / "guidance.png").write_bytes(sweep.guidance_chart(rows["guidance"]))
-        (out / "steps.png").write_bytes(sweep.steps_chart(by_steps))
-        decided = {**params.deciding("sample"), "evaluate.seeds": list(sweep.seeds(params))}
+        for name, figure, label in (
+            ("steps", sweep.mean_accuracy, "mean accuracy"),
+            ("steps_distance", sweep.distance, "Fréchet distance"),
+        ):
+            table = sweep.by_steps(rows["samplers"], figure)
+            tables.write(out / f"{name}.csv", table)
+            (out / f"{name}.png").write_bytes(sweep.steps_chart(table, label))
+        decided = {
+            **params.deciding("sample", "sweep"),
+            "evaluate.seeds": list(params.evaluate.seeds),
+        }
         changes = {
             name: [sweep.changes(params.sample, setting) for _, setting in some]
             for name, some in settings.items()
@@ -38,6 +52,7 @@ def main(params: Params) -> None:
         records.write(out / "sweep.json", record)
     records.write(paths.metrics(params.workload, "sweep"), sweep.best(rows["guidance"]))
     record_sweep(params.workload, seconds)
+    shutil.rmtree(kept)
 
 
 if __name__ == "__main__":

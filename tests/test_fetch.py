@@ -69,7 +69,7 @@ def test_it_goes_on_where_the_connection_broke(site: Site, tmp_path: Path) -> No
     seen: list[tuple[int, int | None]] = []
     fetch.fetch(site.known(), path, lambda done, total: seen.append((done, total)))
     assert path.read_bytes() == CONTENT
-    assert [p.name for p in path.parent.iterdir()] == ["file.pt"]
+    assert sorted(p.name for p in path.parent.iterdir()) == ["file.pt", "file.pt.lock"]
     assert site.ranges[0] == 0
     assert 0 < site.ranges[1] <= 2_000_000
     assert site.ranges[1] == site.ranges[2] < site.ranges[3] <= 3_500_000
@@ -101,7 +101,16 @@ def test_another_file_is_not_kept(site: Site, tmp_path: Path) -> None:
     with pytest.raises(LockstepError, match="sent another file"):
         fetch.fetch(site.known("0" * 64), path)
     assert path.read_bytes() == b"an old one"
-    assert [p.name for p in tmp_path.iterdir()] == ["file.pt"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["file.pt", "file.pt.lock"]
+
+
+def test_what_was_begun_of_another_file_is_begun_anew(site: Site, tmp_path: Path) -> None:
+    part = tmp_path / "file.pt.part"
+    for left in (b"of another one", CONTENT + b"and more"):
+        part.write_bytes(left)
+        fetch.fetch(site.known(), tmp_path / "file.pt")
+        assert (tmp_path / "file.pt").read_bytes() == CONTENT
+        (tmp_path / "file.pt").unlink()
 
 
 def test_what_is_whole_but_was_not_moved_is_not_fetched_again(site: Site, tmp_path: Path) -> None:

@@ -58,46 +58,55 @@ def asking(**evaluate: object) -> Params:
     return dataclasses.replace(params, evaluate=changed)
 
 
-def test_features_are_those_of_clean_fid(
-    stand_in: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def published(stand_in: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The stand-in, as if it were the network that everybody uses."""
+    known = dataclasses.replace(fetch.FILES["inception"], sha256=content.sha256(stand_in))
+    monkeypatch.setitem(fetch.FILES, "inception", known)
+    return stand_in
+
+
+def test_features_are_those_of_clean_fid(published: Path, tmp_path: Path) -> None:
     pictures = np.random.default_rng(0).integers(0, 256, (7, 64, 64, 3)).astype(np.uint8)
     for i, picture in enumerate(pictures):
         write_png(tmp_path / "pictures" / f"{i}.png", picture)
     expected = clean.get_folder_features(
         str(tmp_path / "pictures"),
-        model=InceptionV3W(str(stand_in.parent), download=False),
+        model=InceptionV3W(str(published.parent), download=False),
         num_workers=0,
         device=torch.device("cpu"),
         mode="clean",
         verbose=False,
     )
-    monkeypatch.setattr(spaces, "_BATCH", 3)
-    params = asking(inception=str(stand_in), inception_sha256=content.sha256(stand_in))
+    params = asking(inception=str(published), inception_sha256=content.sha256(published))
     space = spaces.inception_space(params)
     assert (space.name, space.frechet) == ("inception", "fid")
-    found = np.concatenate(list(space.features(pictures)))
-    assert found.shape == (7, 2048)
-    assert found == pytest.approx(expected, abs=1e-4)
+    found = list(dataclasses.replace(space, batch=3).features(pictures))
+    assert [rows.shape for rows in found] == [(3, 2048), (3, 2048), (1, 2048)]
+    assert np.concatenate(found) == pytest.approx(expected, abs=1e-4)
+    # A process whose share of a batch is empty.
+    (nothing,) = space.embed([pictures[:0]])
+    assert nothing.shape == (0, 2048)
 
 
-def test_what_is_fetched_is_taken_where_no_file_is_named(
-    stand_in: Path, monkeypatch: pytest.MonkeyPatch
+def test_it_is_fetched_where_no_file_is_named(
+    published: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("LOCKSTEP_CACHE", str(stand_in.parent))
-    with pytest.raises(LockstepError, match="is not the network of the FID; remove it"):
-        inception.weights(asking())
-    known = dataclasses.replace(fetch.FILES["inception"], sha256=content.sha256(stand_in))
-    monkeypatch.setitem(fetch.FILES, "inception", known)
-    assert inception.weights(asking()) == stand_in
-
-
-def test_without_it_one_line_says_how_to_get_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    monkeypatch.setenv("LOCKSTEP_CACHE", str(published.parent))
+    assert inception.weights(asking()) == published
     monkeypatch.setenv("LOCKSTEP_CACHE", str(tmp_path / "empty"))
-    with pytest.raises(LockstepError, match="`lockstep fetch inception` fetches it"):
+    nowhere = dataclasses.replace(fetch.FILES["inception"], url="http://127.0.0.1:9/none.pt")
+    monkeypatch.setitem(fetch.FILES, "inception", nowhere)
+    with pytest.raises(LockstepError, match="where there is a network, or put the file at"):
         inception.weights(asking())
+
+
+def test_another_network_is_no_fid(stand_in: Path, tmp_path: Path) -> None:
+    digest = content.sha256(stand_in)
+    with pytest.raises(LockstepError, match="not the network of the FID, whose SHA-256 is f58cb9"):
+        inception.weights(asking(inception=str(stand_in), inception_sha256=digest))
+    with pytest.raises(LockstepError, match=r"lockstep add evaluate\.inception"):
+        inception.weights(asking(inception=str(stand_in), inception_sha256="0" * 64))
 
 
 def test_another_file_is_not_taken(stand_in: Path, tmp_path: Path) -> None:
@@ -106,13 +115,10 @@ def test_another_file_is_not_taken(stand_in: Path, tmp_path: Path) -> None:
     (tmp_path / NAME).write_bytes(b"no network")
     with pytest.raises(LockstepError, match=r"not the Inception network \("):
         inception.load(tmp_path / NAME)
-    params = asking(inception=str(tmp_path / NAME), inception_sha256="0" * 64)
-    with pytest.raises(LockstepError, match=r"lockstep add evaluate\.inception"):
-        inception.weights(params)
 
 
 def test_it_stands_beside_the_workloads_own(
-    stand_in: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from lockstep.evaluation import classifier
 
@@ -120,8 +126,8 @@ def test_it_stands_beside_the_workloads_own(
     (tmp_path / "judges/iclevr").mkdir(parents=True)
     classifier.save(classifier.Classifier(3), tmp_path / "judges/iclevr")
     monkeypatch.chdir(tmp_path)
-    digest = content.sha256(stand_in)
-    both = spaces.of_workload(asking(inception=str(stand_in), inception_sha256=digest), data)
+    digest = content.sha256(published)
+    both = spaces.of_workload(asking(inception=str(published), inception_sha256=digest), data)
     assert [space.frechet for space in both] == ["fd_classifier", "fid"]
     (own,) = spaces.of_workload(tiny_params(), data)
     (features,) = own.features(np.array(data.pictures[:5]))

@@ -12,6 +12,7 @@ from lockstep import content
 from lockstep.dataset import Dataset
 from lockstep.errors import LockstepError
 from lockstep.evaluation import reference
+from lockstep.evaluation.spaces import Space
 from lockstep.params import Params
 from lockstep.pictures import write_png
 from tiny import tiny_dataset, tiny_params
@@ -62,6 +63,9 @@ def test_others_statistics_and_what_is_none(tmp_path: Path) -> None:
     np.savez(path, mu=np.zeros(3), sigma=np.eye(4))
     with pytest.raises(LockstepError, match="do not fit each other"):
         reference.load(path)
+    np.savez(path, mu=np.full(3, np.nan), sigma=np.eye(3))
+    with pytest.raises(LockstepError, match="has a NaN"):
+        reference.load(path)
 
 
 @pytest.fixture
@@ -98,9 +102,12 @@ def test_a_folder_of_any_pictures(data: Dataset, tmp_path: Path) -> None:
     assert found[:].shape == (2, 16, 16, 3)
     assert np.abs(found[0].astype(int) - 200).max() < 4
     assert np.array_equal(found[1], small)
-    assert reference.statistics(params) is None
+    for name in ("c", "d"):
+        write_png(folder / f"{name}.png", small)
+    some = reference.pictures(naming(str(folder), content.sha256(folder), 2), data)
+    assert np.array_equal(some[:], np.stack([found[0], small]))  # not the first two: spread
 
-    write_png(folder / "c.png", small)
+    write_png(folder / "e.png", small)
     with pytest.raises(LockstepError, match=r"lockstep add evaluate\.reference"):
         reference.pictures(params, data)
     empty = tmp_path / "empty"
@@ -109,13 +116,49 @@ def test_a_folder_of_any_pictures(data: Dataset, tmp_path: Path) -> None:
         reference.pictures(naming(str(empty), content.sha256(empty)), data)
 
 
-def test_a_file_of_statistics(data: Dataset, tmp_path: Path) -> None:
+def one_of(size: int) -> Space:
+    """Features that are the mean colour, and zeros up to `size`."""
+
+    def embed(batches):
+        for batch in batches:
+            found = np.zeros((len(batch), size), np.float32)
+            found[:, :3] = batch.mean((1, 2))
+            yield found
+
+    return Space("colour", "fd_colour", embed, batch=7)
+
+
+def test_what_a_space_is_compared_with(data: Dataset, tmp_path: Path) -> None:
+    training = data.pictures[data.indices("train")].mean((1, 2), dtype=np.float64)
+    held_out = data.pictures[data.indices("validation")].mean((1, 2), dtype=np.float64)
+
+    (seen,) = reference.of_space(naming("train"), data, one_of(3)).items()
+    assert seen[0] == "colour"
+    assert seen[1].features == pytest.approx(training, rel=1e-5)
+
+    found = reference.of_space(naming("validation"), data, one_of(3))
+    assert sorted(found) == ["colour", "colour_training"]
+    assert found["colour"].normal.mean == pytest.approx(held_out.mean(0), rel=1e-5)
+    assert found["colour_training"].features == pytest.approx(training, rel=1e-5)
+
     path = tmp_path / "published.npz"
-    np.savez(path, mu=np.ones(4), sigma=np.eye(4))
+    np.savez(path, mu=np.ones(3), sigma=np.eye(3))
     params = naming(str(path), content.sha256(path))
-    seen = reference.statistics(params)
-    assert seen is not None
-    assert seen.normal.mean.tolist() == [1, 1, 1, 1]
-    assert len(reference.pictures(params, data)) == len(data.indices("train"))
+    found = reference.of_space(params, data, one_of(3))
+    assert found["colour"].normal.mean.tolist() == [1, 1, 1]
+    assert len(found["colour_training"].features) == len(training)
+    # With Inception there, its statistics they are; the own space gets the training pictures.
+    fid = dataclasses.replace(params, evaluate=dataclasses.replace(params.evaluate, fid=True))
+    (only,) = reference.of_space(fid, data, one_of(3)).values()
+    assert only.features == pytest.approx(training, rel=1e-5)
+    inception = dataclasses.replace(one_of(3), frechet="fid")
+    assert reference.of_space(fid, data, inception)["colour"].count == 0
+    reference.check(params, data)
     with pytest.raises(LockstepError, match=r"has no hash in params\.yaml"):
-        reference.statistics(naming(str(path)))
+        reference.check(naming(str(path)), data)
+
+
+def test_nothing_held_out_is_no_reference(tmp_path: Path) -> None:
+    data = tiny_dataset(tmp_path / "few", count=6)
+    with pytest.raises(LockstepError, match=r"raise dataset\.validation"):
+        reference.pictures(naming("validation"), data)

@@ -15,6 +15,7 @@ from requests.adapters import HTTPAdapter
 from urllib3 import Retry
 
 from lockstep.errors import LockstepError
+from lockstep.lock import exclusive
 
 _CHUNK = 2**16  # what is lost at most when a connection breaks
 _TRIES = 5
@@ -71,33 +72,50 @@ def fetch(
     LockstepError
         If it cannot be fetched, or is another file than it should be.
     """
-    if path.exists() and _digest(path) == known.sha256:
-        return
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.part")
-    retries = Retry(_TRIES, backoff_factor=0.5, status_forcelist=(429, 500, 502, 503, 504))
+    with exclusive(path.with_name(f"{path.name}.lock"), f"{path.name} is being fetched"):
+        if path.exists() and _digest(path) == known.sha256:
+            return
+        part = path.with_name(f"{path.name}.part")
+        begun = part.exists()
+        _get(known, part, path, progress)
+        if begun and _digest(part) != known.sha256:
+            # What was there may have been of another file: once more, from the start.
+            part.unlink()
+            _get(known, part, path, progress)
+        if (found := _digest(part)) != known.sha256:
+            part.unlink()
+            raise LockstepError(
+                f"{known.url}: sent another file (SHA-256 {found[:12]}..., not "
+                f"{known.sha256[:12]}...); put the right one at {path}"
+            )
+        part.replace(path)
+
+
+def _get(
+    known: Known, part: Path, path: Path, progress: Callable[[int, int | None], object]
+) -> None:
+    retries = Retry(
+        connect=0,
+        read=0,
+        status=_TRIES,
+        backoff_factor=0.5,
+        status_forcelist=(429, 500, 502, 503, 504),
+    )
     with requests.Session() as session:
         session.mount("http://", HTTPAdapter(max_retries=retries))
         session.mount("https://", HTTPAdapter(max_retries=retries))
         for _ in range(_TRIES):
             try:
-                _go_on(session, known, part, progress)
-                break
+                return _go_on(session, known, part, progress)
             except _BROKEN as error:
-                broken = str(error).splitlines()[0]
+                reason = str(error).splitlines()[0]
             except requests.RequestException as error:
-                raise LockstepError(f"{known.url}: {error}; is there a network?") from None
-        else:
-            raise LockstepError(
-                f"{known.url}: {broken}; run it again where there is a network, or put the file at "
-                f"{path}"
-            )
-    if (found := _digest(part)) != known.sha256:
-        part.unlink()
-        raise LockstepError(
-            f"{known.url}: sent another file (SHA-256 {found[:12]}..., not {known.sha256[:12]}...)"
-        )
-    part.replace(path)
+                reason = str(error).splitlines()[0]
+                break
+    raise LockstepError(
+        f"{known.url}: {reason}; run it again where there is a network, or put the file at {path}"
+    )
 
 
 def _go_on(

@@ -14,6 +14,8 @@ EXCLUDE = Path("exclude.txt")
 JUDGE = "judge.json"
 # In the reference's folder: the same of it.
 REFERENCE = "reference.json"
+# Beside the evaluation's plots: the same of it.
+EVALUATED = "evaluated.json"
 
 
 def home() -> Path:

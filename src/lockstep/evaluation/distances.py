@@ -19,9 +19,10 @@ from lockstep.evaluation.swd import sliced_wasserstein
 from lockstep.params import Params
 from lockstep.pictures import grid, write_png
 
-# Pictures of each set that the sliced Wasserstein distance looks at: half a gigabyte.
-_SLICED = 2048
-_PAIRS = 8
+# Pictures of each set that a kernel distance and the sliced Wasserstein distance look at: all pairs
+# of the one take a minute, the other takes half a gigabyte.
+_PAIRED, _SLICED = 10_000, 2048
+_SHOWN = 8
 
 
 def figures(params: Params, out: Path) -> dict[str, float]:
@@ -36,30 +37,41 @@ def figures(params: Params, out: Path) -> dict[str, float]:
     LockstepError
         If networks, pictures or the reference are missing or do not fit each other.
     """
-    data = open_dataset(paths.dataset(params.workload))
-    drawn = _drawn(params)
+    folder = paths.reference(params.workload)
+    with distributed.together():
+        data = open_dataset(paths.dataset(params.workload))
+        drawn, others = _drawn(params), reference.pictures(params, data)
+        networks = spaces.of_workload(params, data)
+        known = {path.stem: reference.load(path) for path in sorted(folder.glob("*.npz"))}
+        if missing := [space.name for space in networks if space.name not in known]:
+            raise LockstepError(
+                f"{folder}: nothing of {missing[0]} in it; `dvc repro reference@{params.workload}`"
+            )
     found: dict[str, float] = {}
-    for space in spaces.of_workload(params, data):
-        theirs = reference.load(paths.reference(params.workload) / f"{space.name}.npz")
-        ours = reference.see(space.features(drawn))
+    for space in networks:
+        ours, theirs = reference.see(space.features(drawn)), known[space.name]
         if not distributed.is_main():
             continue
         found[space.frechet] = frechet_distance(ours.normal, theirs.normal)
         if len(theirs.features):
-            found[f"kid_{space.name}"] = kernel_distance(ours.features, theirs.features)
-        if params.evaluate.reference == "train":
-            found[f"copies_{space.name}"] = copies(ours.features, theirs.features).share
-        counts = {"n_generated": ours.count, "n_reference": theirs.count}
+            found[f"kid_{space.name}"] = kernel_distance(
+                ours.features[:_PAIRED], theirs.features[:_PAIRED]
+            )
+        training = known.get(f"{space.name}_training", theirs)
+        found[f"copies_{space.name}"] = copies(ours.features, training.features).share
     if not distributed.is_main():
         return {}
-    training = SplitPictures(data, "train")
-    near = copies(drawn, training)
-    write_png(out / "copies.png", _side_by_side(drawn, training, near))
-    found["copies"] = near.share
-    others = reference.pictures(params, data)
+    trained_on = SplitPictures(data, "train")
+    near = copies(drawn, trained_on, mirrored=data.mirrorable)
+    write_png(out / "copies.png", _side_by_side(drawn, trained_on, near))
     count = min(len(drawn), len(others), _SLICED)
-    found["swd"] = sliced_wasserstein(drawn[:count], others[:count])
-    return {**found, **counts}
+    return {
+        **found,
+        "copies": near.share,
+        "swd": sliced_wasserstein(drawn[:count], others[:count]),
+        "n_generated": len(drawn),
+        "n_reference": known[networks[0].name].count,
+    }
 
 
 def _drawn(params: Params) -> Rows:
@@ -75,6 +87,6 @@ def _drawn(params: Params) -> Rows:
 
 def _side_by_side(drawn: Rows, training: Rows, near: Copies) -> NDArray[np.uint8]:
     """The drawn pictures that are nearest to one of the training, from left to right, above it."""
-    shown = near.distances.argsort(kind="stable")[:_PAIRS]
+    shown = near.distances.argsort(kind="stable")[:_SHOWN]
     pairs = [drawn[int(i)] for i in shown] + [training[int(near.nearest[i])] for i in shown]
     return grid(np.stack(pairs), per_row=len(shown))

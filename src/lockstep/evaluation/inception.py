@@ -16,33 +16,32 @@ from cleanfid.resize import build_resizer
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lockstep import content, fetch, paths
+from lockstep import content, distributed, fetch, paths
 from lockstep import device as hardware
 from lockstep.errors import LockstepError
 from lockstep.params import Params
 
 
 def weights(params: Params) -> Path:
-    """The file with the network: `evaluate.inception`, or what `lockstep fetch inception` got.
+    """The file with the network: `evaluate.inception`, or the fetched one; fetched if need be.
 
     Raises
     ------
     LockstepError
-        If there is none, or its hash is not the one it should have.
+        If it is another network than the FID's, or cannot be fetched.
     """
-    if params.evaluate.inception is not None:
-        path = paths.home() / params.evaluate.inception
-        content.verify(path, params.evaluate.inception_sha256, "evaluate.inception")
+    known = fetch.FILES["inception"]
+    if params.evaluate.inception is None:
+        path = fetch.cached("inception")
+        if distributed.is_main():
+            fetch.fetch(known, path)
         return path
-    path = fetch.cached("inception")
-    if not path.exists():
+    path = paths.home() / params.evaluate.inception
+    content.verify(path, params.evaluate.inception_sha256, "evaluate.inception")
+    if params.evaluate.inception_sha256 != known.sha256:
         raise LockstepError(
-            f"{path}: not there, and evaluate.fid wants it; `lockstep fetch inception` fetches it, "
-            "or `lockstep add evaluate.inception FILE` names one"
-        )
-    if content.sha256(path) != fetch.FILES["inception"].sha256:
-        raise LockstepError(
-            f"{path}: is not the network of the FID; remove it and run `lockstep fetch inception`"
+            f"{path}: evaluate.inception: not the network of the FID, whose SHA-256 is "
+            f"{known.sha256}; empty evaluate.inception, and it is fetched"
         )
     return path
 

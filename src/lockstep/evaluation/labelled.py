@@ -30,7 +30,7 @@ class Scored:
 
 
 def figures(params: Params, out: Path) -> dict[str, float]:
-    """The means over the seeds; of the accuracies their standard deviation (`_sd`) too.
+    """The means over the seeds; of the accuracies their standard deviation (`_sd`), if several.
 
     In `out`, `objects.csv` and `sizes.csv` say the same for each object and for each number of
     objects in a picture, over all seeds. All processes take part; the first one writes.
@@ -40,8 +40,9 @@ def figures(params: Params, out: Path) -> dict[str, float]:
     LockstepError
         If judge, pictures or label files are missing or do not fit each other.
     """
-    asked = prompts.of_labels(params).sets
-    judge = classifier.load(paths.judge(params.workload), asked[0].labels.shape[1])
+    with distributed.together():
+        asked = prompts.of_labels(params).sets
+        judge = classifier.load(paths.judge(params.workload), asked[0].labels.shape[1])
     found: dict[str, list[float]] = defaultdict(list)
     scored = []
     for number, seed in enumerate(params.evaluate.seeds):
@@ -62,9 +63,10 @@ def figures(params: Params, out: Path) -> dict[str, float]:
         tables.write(out / "objects.csv", by_object(scored, list(objects)))
         tables.write(out / "sizes.csv", by_size(scored))
     means = {name: fmean(values) for name, values in found.items()}
-    for wanted in asked:
-        values = found[f"accuracy_{wanted.name}"]
-        means[f"accuracy_{wanted.name}_sd"] = stdev(values) if len(values) > 1 else 0.0
+    if len(params.evaluate.seeds) > 1:
+        for wanted in asked:
+            name = f"accuracy_{wanted.name}"
+            means[f"{name}_sd"] = stdev(found[name])
     return means
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +21,7 @@ class Copies:
     Parameters
     ----------
     share
-        Of the drawn pictures, those nearer to a training picture than `threshold`.
+        Of the drawn pictures, those nearer to a training picture than `threshold`, or equal to one.
     threshold
         What 1 in 100 training pictures is nearer than to another one.
     distances
@@ -37,9 +36,10 @@ class Copies:
     nearest: NDArray[np.int64]
 
 
-def copies(drawn: Rows, training: Rows) -> Copies:
+def copies(drawn: Rows, training: Rows, *, mirrored: bool = False) -> Copies:
     """Compare (N, ...) with (M, ...): pictures or features, read in parts.
 
+    With `mirrored`, pictures (N, H, W, C) are compared as they are and mirrored: the nearer counts.
     The training set's own distances are those of 2,000 of its pictures, evenly spread, or of all.
 
     Raises
@@ -57,44 +57,69 @@ def copies(drawn: Rows, training: Rows) -> Copies:
     count = min(_ASKED, len(training))
     asked = np.linspace(0, len(training) - 1, count).round().astype(np.int64)
     own = np.stack([np.asarray(training[i]) for i in asked])
-    _, apart = _nearest(own, training, middle, itself=asked)
-    nearest, distances = _nearest(drawn, training, middle)
+    _, apart = _nearest(own, training, middle, mirrored, itself=asked)
+    nearest, distances = _nearest(drawn, training, middle, mirrored)
     threshold = float(np.quantile(apart, 0.01))
-    return Copies(float((distances < threshold).mean()), threshold, distances, nearest)
+    # Where training pictures are there twice, the threshold is 0: a copy is one all the same.
+    share = float(((distances < threshold) | (distances == 0)).mean())
+    return Copies(share, threshold, distances, nearest)
 
 
 def _nearest(
     queries: Rows,
     known: Rows,
     middle: NDArray[np.float32],
+    mirrored: bool,
     itself: NDArray[np.int64] | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Each query's nearest of `known` and the distance; not the one at its place in `itself`."""
     found = np.zeros(len(queries), np.int64)
-    distances = np.zeros(len(queries))
-    for first, asked in _parts(queries, middle):
-        best = np.full(len(asked), np.inf, np.float32)
-        rows = found[first : first + len(asked)]
-        for start, part in _parts(known, middle):
-            # |a - b|^2 less |a|^2, which does not change which one is nearest.
-            apart = (part * part).sum(1) - 2 * (asked @ part.T)
-            if itself is not None:
-                places = itself[first : first + len(asked)] - start
-                here = np.flatnonzero((places >= 0) & (places < len(part)))
-                apart[here, places[here]] = np.inf
-            nearest = apart.argmin(1)
-            value = apart[np.arange(len(asked)), nearest]
-            better = value < best
-            best[better] = value[better]
-            rows[better] = start + nearest[better]
-        # The difference of large numbers above has lost digits: the one found, exactly.
-        for row, (one, i) in enumerate(zip(asked, rows, strict=True), first):
-            other = np.asarray(known[int(i)], np.float32).ravel() - middle
-            distances[row] = np.linalg.norm(one.astype(np.float64) - other)
+    distances = np.full(len(queries), np.inf)
+    for first in range(0, len(queries), _ROWS):
+        batch = np.asarray(queries[first : first + _ROWS], np.float32)
+        rows = slice(first, first + len(batch))
+        left_out = None if itself is None else itself[rows]
+        for one in (batch, batch[:, :, ::-1]) if mirrored else (batch,):
+            asked = one.reshape(len(one), -1) - middle
+            nearest, apart = _nearest_of_a_batch(asked, known, middle, left_out)
+            better = apart < distances[rows]
+            distances[rows][better] = apart[better]
+            found[rows][better] = nearest[better]
     return found, distances
 
 
-def _parts(rows: Rows, middle: NDArray[np.float32]) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    for start in range(0, len(rows), _ROWS):
-        part = np.asarray(rows[start : start + _ROWS], np.float32)
-        yield start, part.reshape(len(part), -1) - middle
+def _nearest_of_a_batch(
+    asked: NDArray[np.float32],
+    known: Rows,
+    middle: NDArray[np.float32],
+    itself: NDArray[np.int64] | None,
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    best = np.full(len(asked), np.inf, np.float32)
+    found = np.zeros(len(asked), np.int64)
+    for start in range(0, len(known), _ROWS):
+        part = _flat(known[start : start + _ROWS], middle)
+        # |a - b|^2 less |a|^2, which does not change which one is nearest.
+        apart = (part * part).sum(1) - 2 * (asked @ part.T)
+        if itself is not None:
+            places = itself - start
+            here = np.flatnonzero((places >= 0) & (places < len(part)))
+            apart[here, places[here]] = np.inf
+        nearest = apart.argmin(1)
+        value = apart[np.arange(len(asked)), nearest]
+        better = value < best
+        best[better] = value[better]
+        found[better] = start + nearest[better]
+    # The difference of large numbers above has lost digits: the one found, exactly.
+    pairs = zip(asked, found, strict=True)
+    exact = [
+        np.linalg.norm(one.astype(np.float64) - _one(known, int(i), middle)) for one, i in pairs
+    ]
+    return found, np.array(exact)
+
+
+def _flat(rows: NDArray[np.generic], middle: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.asarray(rows, np.float32).reshape(len(rows), -1) - middle
+
+
+def _one(rows: Rows, index: int, middle: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.asarray(rows[index], np.float32).ravel() - middle

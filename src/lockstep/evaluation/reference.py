@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +17,11 @@ from lockstep.dataset import Dataset
 from lockstep.errors import LockstepError
 from lockstep.evaluation.frechet import Moments, Normal
 from lockstep.evaluation.rows import PictureFiles, Rows, SplitPictures
+from lockstep.evaluation.spaces import Space
 from lockstep.params import Params
 
-# Features that are kept, beside the moments of all: for kernel distances and neighbours.
-KEPT = 10_000
+# Features that are kept, beside the moments of all: for kernel distances and copies.
+KEPT = 100_000
 _PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 
 
@@ -32,7 +34,7 @@ class Seen:
     normal
         Mean and covariance of all their features.
     features
-        (N, D) float32 of the first 10,000 pictures; empty where only the moments are known.
+        (N, D) float32 of the first 100,000 pictures; empty where only the moments are known.
     count
         Pictures; 0 where it is not known.
     """
@@ -85,9 +87,11 @@ def load(path: Path) -> Seen:
             dimensions = len(normal.mean)
             if normal.covariance.shape != (dimensions, dimensions):
                 raise ValueError("mu and sigma do not fit each other")
+            if not (np.isfinite(normal.mean).all() and np.isfinite(normal.covariance).all()):
+                raise ValueError("mu or sigma has a NaN")
             features = file.get("features", np.empty((0, dimensions), np.float32))
             return Seen(normal, features, int(file.get("count", 0)))
-    except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile) as error:
+    except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile, zlib.error) as error:
         raise LockstepError(f"{path}: no statistics with mu and sigma ({error})") from None
 
 
@@ -97,36 +101,68 @@ def decided(params: Params) -> dict[str, Any]:
     return {f"evaluate.{name}": getattr(params.evaluate, name) for name in names}
 
 
-def pictures(params: Params, data: Dataset) -> Rows:
-    """The pictures that drawn ones are compared with: at most `evaluate.reference_count`.
+def check(params: Params, data: Dataset) -> None:
+    """Raises `LockstepError` if `of_space` could not have its pictures or statistics."""
+    pictures(params, data)
+    if _is_statistics(params):
+        load(_given(params))
 
-    Those trained on, also where `evaluate.reference` is a file of statistics; or those of a folder,
-    resized to the size of the data set's.
+
+def of_space(params: Params, data: Dataset, space: Space) -> dict[str, Seen]:
+    """What drawn pictures are compared with in a feature space, by the name of its file.
+
+    The file `<space>` has the reference, and `<space>_training`, if that is something else, the
+    pictures trained on: what copies are copies of. A file of statistics belongs to Inception if
+    `evaluate.fid` is true, else to the workload's own space, and the other one gets the pictures
+    trained on. All processes take part.
 
     Raises
     ------
     LockstepError
-        If the folder has changed, or no picture in it.
+        If what `evaluate.reference` names is missing, changed, empty or of another space.
     """
-    count = params.evaluate.reference_count
-    if params.evaluate.reference == "train" or _is_statistics(params):
+    training = SplitPictures(data, "train", params.evaluate.reference_count)
+    if params.evaluate.reference == "train":
+        return {space.name: see(space.features(training))}
+    seen = {f"{space.name}_training": see(space.features(training))}
+    if not _is_statistics(params):
+        seen[space.name] = see(space.features(pictures(params, data)))
+    elif params.evaluate.fid == (space.frechet == "fid"):
+        seen[space.name] = load(_given(params))
+    else:
+        seen[space.name] = seen.pop(f"{space.name}_training")
+    return seen
+
+
+def pictures(params: Params, data: Dataset) -> Rows:
+    """The pictures that drawn ones are compared with: at most `evaluate.reference_count`.
+
+    Those trained on, also where `evaluate.reference` is a file of statistics; or the validation
+    pictures; or those of a folder, resized to the size of the data set's, evenly spread over it.
+
+    Raises
+    ------
+    LockstepError
+        If there is none, or the folder has changed.
+    """
+    count, name = params.evaluate.reference_count, params.evaluate.reference
+    if name == "validation":
+        held_out = SplitPictures(data, "validation", count)
+        if len(held_out) < 2:
+            raise LockstepError(
+                "evaluate.reference: validation: fewer than 2 pictures are held out; raise "
+                "dataset.validation"
+            )
+        return held_out
+    if name == "train" or _is_statistics(params):
         return SplitPictures(data, "train", count)
     folder = _given(params)
     found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _PICTURES)
     if not found:
         raise LockstepError(f"{folder}: evaluate.reference: no pictures in it; name another folder")
-    return PictureFiles(found[:count], size=data.pictures.shape[1])
-
-
-def statistics(params: Params) -> Seen | None:
-    """What `evaluate.reference` says about the pictures, if it is a file of statistics.
-
-    Raises
-    ------
-    LockstepError
-        If the file has changed, or is no such file.
-    """
-    return load(_given(params)) if _is_statistics(params) else None
+    some = min(len(found), count or len(found))
+    files = [found[i * len(found) // some] for i in range(some)]
+    return PictureFiles(files, size=data.pictures.shape[1])
 
 
 def _is_statistics(params: Params) -> bool:

@@ -21,8 +21,6 @@ from lockstep.params import Params
 from lockstep.pixels import to_tensor
 from lockstep.workers import cores
 
-_BATCH = 256
-
 # Batches of pictures (N, H, W, 3) -> their features (N, D), one after the other.
 Embed: TypeAlias = Callable[[Iterable[NDArray[np.uint8]]], Iterator[NDArray[np.floating]]]
 
@@ -39,22 +37,25 @@ class Space:
         The name of the Fréchet distance in it.
     embed
         Pictures to features.
+    batch
+        Pictures at a time.
     """
 
     name: str
     frechet: str
     embed: Embed
+    batch: int = 256
 
     def features(self, pictures: Rows) -> Iterator[NDArray[np.floating]]:
         """The features of (N, H, W, 3) bytes, batch by batch.
 
         Several processes share each batch, and each gets all features.
         """
-        starts = range(0, len(pictures), _BATCH)
-        batches = (pictures[start : start + _BATCH] for start in starts)
+        starts = range(0, len(pictures), self.batch)
+        batches = (pictures[start : start + self.batch] for start in starts)
         own = (batch[distributed.share(len(batch))] for batch in batches)
         for start, rows in zip(starts, self.embed(own), strict=True):
-            count = min(_BATCH, len(pictures) - start)
+            count = min(self.batch, len(pictures) - start)
             yield distributed.gather(torch.from_numpy(rows), count).numpy()
 
 
@@ -66,11 +67,15 @@ def of_workload(params: Params, data: Dataset) -> list[Space]:
     LockstepError
         If a network's weights are missing, damaged or another one's.
     """
+    spaces = [own(params, data)]
+    return [*spaces, inception_space(params)] if params.evaluate.fid else spaces
+
+
+def own(params: Params, data: Dataset) -> Space:
+    """The space of the workload's judge. Raises `LockstepError` as `of_workload` does."""
     if params.workload == "faces":
-        own = dlib_space(params)
-    else:
-        own = classifier_space(params, labels=data.conditions.shape[1])
-    return [own, inception_space(params)] if params.evaluate.fid else [own]
+        return dlib_space(params)
+    return classifier_space(params, labels=data.conditions.shape[1])
 
 
 def classifier_space(params: Params, labels: int) -> Space:
@@ -80,7 +85,7 @@ def classifier_space(params: Params, labels: int) -> Space:
     def features(batch: NDArray[np.uint8]) -> torch.Tensor:
         return model.features(to_tensor(batch).to(hardware.device()))
 
-    return Space("classifier", "fd_classifier", batch_by_batch(features))
+    return Space("classifier", "fd_classifier", batch_by_batch(features, 512))
 
 
 def dlib_space(params: Params) -> Space:
@@ -102,14 +107,18 @@ def inception_space(params: Params) -> Space:
     def features(batch: NDArray[np.uint8]) -> torch.Tensor:
         return model(inception.resized(batch).to(hardware.device()))
 
-    return Space("inception", "fid", batch_by_batch(features))
+    # Its first layers take 5 MB a picture.
+    return Space("inception", "fid", batch_by_batch(features, 2048), batch=32)
 
 
-def batch_by_batch(features: Callable[[NDArray[np.uint8]], torch.Tensor]) -> Embed:
-    """A network's features (N, D) of a batch (N, H, W, 3), as a `Space` wants them."""
+def batch_by_batch(features: Callable[[NDArray[np.uint8]], torch.Tensor], dimensions: int) -> Embed:
+    """A network's features (N, dimensions) of a batch (N, H, W, 3), as a `Space` wants them."""
 
     def embed(batches: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[np.floating]]:
         for batch in batches:
+            if len(batch) == 0:
+                yield np.empty((0, dimensions), np.float32)
+                continue
             with torch.inference_mode():
                 yield features(batch).float().cpu().numpy()
 

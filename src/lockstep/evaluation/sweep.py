@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 import torch
 
-from lockstep import charts, paths, prompts
+from lockstep import charts, content, distributed, fingerprint, paths, prompts, records
+from lockstep.collect.code import digest_of_code
 from lockstep.dataset import open_dataset
 from lockstep.evaluation import accuracy, classifier, reference, spaces
 from lockstep.evaluation.frechet import frechet_distance
@@ -20,6 +22,8 @@ from lockstep.pixels import to_bytes
 from lockstep.sampling import sample_together
 
 Row = dict[str, Any]
+
+_SECONDS = "seconds"
 
 # What `sweep.samplers` names: the sampler, and its eta.
 _SAMPLERS: dict[str, dict[str, Any]] = {
@@ -48,6 +52,20 @@ def sampler_settings(params: Params) -> list[tuple[str, Sample]]:
     ]
 
 
+def identity(params: Params, description: Description) -> str:
+    """From all that decides a row besides its setting."""
+    folders = (paths.dataset, paths.judge, paths.reference)
+    return fingerprint.of(
+        {
+            "model": description.fingerprint,
+            "weights": params.sample.weights,
+            "seeds": seeds(params),
+            "data": [content.sha256(folder(params.workload)) for folder in folders],
+            "code": digest_of_code("diffusion", "evaluation", "sampling.py", "unet"),
+        }
+    )
+
+
 def seeds(params: Params) -> tuple[int, ...]:
     """Those of `evaluate.seeds` that every setting is drawn with."""
     return params.evaluate.seeds[: params.sweep.seeds]
@@ -64,25 +82,28 @@ def measure(
     model: Generator,
     description: Description,
     settings: Iterable[tuple[str, Sample]],
+    kept: Path,
 ) -> tuple[list[Row], list[float]]:
     """A row for each setting, and the seconds that its drawing took, a picture.
 
+    What was measured is put into the folder `kept`, and what is there is not measured again.
+
     The rows have the name, `guidance_scale` and `steps` of the setting, for each set that is asked
-    for its accuracy (the mean over the first `sweep.seeds` of `evaluate.seeds`), and the Fréchet
-    distance of all the pictures. All processes take part, and each gets the rows.
+    for its accuracy (the mean over the first `sweep.seeds` of `evaluate.seeds`), the Fréchet
+    distance of all the pictures, and their number. All processes take part, and each gets the rows.
 
     Raises
     ------
     LockstepError
         If judge, reference or label files are missing or do not fit each other.
     """
-    data = open_dataset(paths.dataset(params.workload))
-    asked = prompts.of_labels(params).sets
-    judge = classifier.load(paths.judge(params.workload), asked[0].labels.shape[1])
-    space = spaces.of_workload(params, data)[0]
-    theirs = reference.load(paths.reference(params.workload) / f"{space.name}.npz")
-    rows, seconds = [], []
-    for name, setting in settings:
+    with distributed.together():
+        asked = prompts.of_labels(params).sets
+        judge = classifier.load(paths.judge(params.workload), asked[0].labels.shape[1])
+        space = spaces.own(params, open_dataset(paths.dataset(params.workload)))
+        theirs = reference.load(paths.reference(params.workload) / f"{space.name}.npz")
+
+    def measured(setting: Sample) -> Row:
         found: Row = {f"accuracy_{wanted.name}": [] for wanted in asked}
         drawn = []
         began = time.perf_counter()
@@ -90,24 +111,30 @@ def measure(
             for wanted in asked:
                 some = sample_together(model, description, setting, wanted.labels, seed=seed)
                 drawn.append((wanted, some))
-        count = sum(len(some) for _, some in drawn)
-        seconds.append((time.perf_counter() - began) / count)
+        passed = time.perf_counter() - began
         for wanted, some in drawn:
+            labels = wanted.labels.to(torch.uint8)
             scores = classifier.scores(judge, some)
-            found[f"accuracy_{wanted.name}"].append(
-                accuracy.top_k_accuracy(scores, wanted.labels.to(torch.uint8))
-            )
-        pictures = to_bytes(torch.cat([some for _, some in drawn]))
-        ours = reference.see(space.features(pictures))
-        rows.append(
-            {
-                "setting": name,
-                "guidance_scale": setting.guidance_scale,
-                "steps": setting.steps,
-                **{key: fmean(values) for key, values in found.items()},
-                space.frechet: frechet_distance(ours.normal, theirs.normal),
-            }
-        )
+            found[f"accuracy_{wanted.name}"].append(accuracy.top_k_accuracy(scores, labels))
+        ours = reference.see(space.features(to_bytes(torch.cat([some for _, some in drawn]))))
+        return {
+            "guidance_scale": setting.guidance_scale,
+            "steps": setting.steps,
+            **{key: fmean(values) for key, values in found.items()},
+            space.frechet: frechet_distance(ours.normal, theirs.normal),
+            "n_generated": ours.count,
+            _SECONDS: passed / ours.count,
+        }
+
+    rows, seconds = [], []
+    for name, setting in settings:
+        path = kept / f"{fingerprint.of(dataclasses.asdict(setting))}.json"
+        known = records.read(path) if distributed.is_main() and path.exists() else None
+        row = distributed.from_main(known) or measured(setting)
+        if distributed.is_main():
+            records.write(path, row)
+        seconds.append(row.pop(_SECONDS))
+        rows.append({"setting": name, **row})
     return rows, seconds
 
 
@@ -118,17 +145,21 @@ def best(rows: Sequence[Row]) -> dict[str, float]:
     return {"best_guidance_scale": winner["guidance_scale"], **accuracies}
 
 
-def by_steps(rows: Sequence[Row]) -> list[Row]:
-    """The mean accuracies: a row for each number of steps, a column for each sampler."""
-    names = list(dict.fromkeys(row["setting"] for row in rows))
-    found = {(row["steps"], row["setting"]): mean_accuracy(row) for row in rows}
+def by_steps(rows: Sequence[Row], figure: Callable[[Row], float]) -> list[Row]:
+    """A row for each number of steps, a column for each sampler; empty where not measured."""
+    found = {(row["steps"], row["setting"]): figure(row) for row in rows}
     counts = sorted({row["steps"] for row in rows})
-    return [{"steps": n, **{name: found[n, name] for name in names}} for n in counts]
+    return [{"steps": n, **{name: found.get((n, name), "") for name in _SAMPLERS}} for n in counts]
 
 
 def mean_accuracy(row: Row) -> float:
     """Over the sets that were asked for."""
     return fmean(value for key, value in row.items() if key.startswith("accuracy_"))
+
+
+def distance(row: Row) -> float:
+    """The Fréchet distance, whatever the space."""
+    return next(float(value) for key, value in row.items() if key.startswith("fd_"))
 
 
 def guidance_chart(rows: Sequence[Row]) -> bytes:
@@ -145,8 +176,11 @@ def guidance_chart(rows: Sequence[Row]) -> bytes:
     )
 
 
-def steps_chart(rows: Sequence[Row]) -> bytes:
+def steps_chart(rows: Sequence[Row], y_label: str) -> bytes:
     """A PNG of what `by_steps` gives."""
-    columns = {key: [row[key] for row in rows] for key in rows[0]}
-    steps = columns.pop("steps")
-    return charts.lines(steps, columns, x_label="steps", y_label="mean accuracy")
+    steps = [float(row["steps"]) for row in rows]
+    columns = {name: [None if row[name] == "" else row[name] for row in rows] for name in _SAMPLERS}
+    measured = {
+        name: values for name, values in columns.items() if any(v is not None for v in values)
+    }
+    return charts.lines(steps, measured, x_label="steps", y_label=y_label)
