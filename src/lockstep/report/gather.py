@@ -244,7 +244,7 @@ def _scores(folder: Path) -> tuple[Table, ...]:
 
 def _sweep(folder: Path, found: Sequence[Figure]) -> Sweep | None:
     guidance, samplers = _rows(folder / "guidance.csv"), _rows(folder / "samplers.csv")
-    steps = _rows(folder / "steps.csv")
+    steps, distance = _rows(folder / "steps.csv"), _rows(folder / "steps_distance.csv")
     if not (guidance or samplers or steps):
         return None
     with damage.named(folder / "guidance.csv"):
@@ -264,6 +264,7 @@ def _sweep(folder: Path, found: Sequence[Figure]) -> Sweep | None:
             ("Accuracy", guidance, "guidance_scale", ("accuracy_",)),
             ("Fréchet distance", guidance, "guidance_scale", ("fd_", "fid")),
             ("Mean accuracy of each sampler", steps, "steps", ("",)),
+            ("Fréchet distance of each sampler", distance, "steps", ("",)),
         )
     )
     best = {figure.value for figure in found if figure.name == "best_guidance_scale"}

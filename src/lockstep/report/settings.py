@@ -82,13 +82,11 @@ def stale(params: Params) -> tuple[Setting, ...]:
         paths.reference(workload) / paths.REFERENCE,
         paths.model(workload) / "model.json",
         paths.samples(workload) / "sampling.json",
-        paths.plots(workload, "evaluate") / "evaluated.json",
+        paths.plots(workload, "evaluate") / paths.EVALUATED,
         paths.plots(workload, "sweep") / "sweep.json",
     ):
         if not path.exists():
             continue
-        if path.stem == "sweep":  # the last one: drawn with the first few seeds
-            now["evaluate.seeds"] = now["evaluate.seeds"][: params.sweep.seeds]
         record = records.read(path)
         with damage.named(path):
             for name, value in record.get("params", record).items():
