@@ -14,11 +14,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from bs4 import BeautifulSoup
 
 from lockstep import cli, history, params, paths, pictures, records, tables
+from lockstep.collect import listing, names
+from lockstep.collect.download.download import FAILED
+from lockstep.collect.ptt import output as ptt
 from lockstep.errors import LockstepError
-from lockstep.report import curves, figures, numbers, page, settings
+from lockstep.report import curves, figures, gather, numbers, page, settings
 from tiny import ROOT
 
 METRICS = {
@@ -35,8 +39,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project's folder without outputs, and the current one."""
     root = tmp_path / "project"
     root.mkdir()
-    for name in ("params.yaml", "dvc.yaml"):
-        shutil.copy(ROOT / name, root)
+    shutil.copy(ROOT / "params.yaml", root)
     monkeypatch.chdir(root)
     for name in list(os.environ):
         if name.startswith("GIT_"):
@@ -106,6 +109,8 @@ def sweep(workload: str = "iclevr") -> None:
     tables.write(folder / "guidance.csv", rows)
     tables.write(folder / "samplers.csv", [{**row, "setting": "ddim"} for row in rows])
     tables.write(folder / "steps.csv", [{"steps": 5, "ddim": 0.25}, {"steps": 1000, "ddim": 0.5}])
+    tables.write(folder / "steps_distance.csv", [{"steps": 5, "ddim": 9.5}])
+    records.write(paths.metrics(workload, "sweep"), {"best_guidance_scale": 2.0})
 
 
 def written(workload: str = "iclevr") -> BeautifulSoup:
@@ -155,7 +160,7 @@ def test_everything_is_on_the_page(project: Path) -> None:
     ]
     best = html.select("#sweep tr.best")
     assert [text(td) for td in best[0].select("td")] == ["2", "20", "0.750", "6"]
-    assert len(html.select("#sweep svg")) == 3
+    assert len(html.select("#sweep svg")) == 4
     assert row_of(html, "lr")[1] == "0.001"
     assert text(html.select_one("pre")) == (
         f"git checkout {name} dvc repro evaluate@iclevr sweep@iclevr"
@@ -250,6 +255,57 @@ def test_settings_of_the_outputs_that_are_no_longer_in_force(project: Path) -> N
     assert "scenes.count: 50 now, 6000 when they were made" in notice
 
 
+@pytest.mark.parametrize(
+    ("path", "made", "shown"),
+    [
+        ("judges/iclevr/judge.json", {"judge.epochs": 9}, "judge.epochs: 3 now, 9 when"),
+        (
+            "data/reference/iclevr/reference.json",
+            {"evaluate.reference": "folder"},
+            "evaluate.reference: train now, folder when",
+        ),
+        (
+            "plots/iclevr/evaluate/evaluated.json",
+            {"evaluate.seeds": [7]},
+            "evaluate.seeds: [0, 1, 2, 3] now, [7] when",
+        ),
+        (
+            "plots/iclevr/sweep/sweep.json",
+            {"params": {"sweep.samplers": ["ddpm"]}},
+            "dpmpp_2m] now, [ddpm] when",
+        ),
+        (
+            "plots/iclevr/sweep/sweep.json",
+            {"params": {"evaluate.seeds": [3]}},
+            "evaluate.seeds: [0, 1, 2, 3] now, [3] when",
+        ),
+        ("plots/iclevr/sweep/sweep.json", {"params": {"evaluate.seeds": [0, 1, 2, 3]}}, None),
+        ("judges/iclevr/judge.json", {"judge.sha256": "00", "judge.epochs": 3}, None),
+    ],
+)
+def test_every_stage_says_what_made_its_output(
+    project: Path, path: str, made: dict[str, object], shown: str | None
+) -> None:
+    outputs()
+    records.write(Path(path), made)
+    notices = [text(notice) for notice in written().select(".notice")]
+    if shown is None:
+        assert not notices
+    else:
+        assert len(notices) == 1 and shown in notices[0]
+
+
+def test_a_setting_that_two_outputs_have_is_said_once(project: Path) -> None:
+    outputs()
+    sweep()
+    made = {"params": {"sample.steps": 7}}
+    records.write(paths.samples("iclevr") / "sampling.json", made)
+    records.write(paths.plots("iclevr", "sweep") / "sweep.json", made)
+    html = written()
+    assert len(html.select(".notice li")) == 1
+    assert text(html.select_one(".notice code")) == "dvc repro evaluate@iclevr sweep@iclevr"
+
+
 def test_an_older_form_of_the_parameters_is_no_failure(project: Path) -> None:
     outputs()
     now = Path("params.yaml").read_text()
@@ -306,6 +362,16 @@ def test_missing_parts_say_what_makes_them(project: Path) -> None:
     assert "sweep@" not in html
 
 
+@pytest.mark.parametrize("workload", params.WORKLOADS)
+def test_what_makes_a_part_is_in_the_pipeline(project: Path, workload: str) -> None:
+    known = set()
+    for name, stage in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"].items():
+        known |= {f"{name}@{item}" for item in stage.get("foreach", ())} or {name}
+    wanted = gather.targets(workload)
+    assert set(wanted.values()) <= known
+    assert ("sweep" in wanted) == (f"sweep@{workload}" in known)
+
+
 def test_nothing_at_all_is_an_error_of_one_line(project: Path) -> None:
     with pytest.raises(LockstepError, match=r"^iclevr: nothing to report yet; `dvc repro") as error:
         page.write("iclevr", Path("report/iclevr.html"))
@@ -326,6 +392,51 @@ def test_faces_say_which_were_kept_and_why(project: Path) -> None:
     assert row_of(html, "blurred")[-1] == "less sharp than crop.min_sharpness"
     assert row_of(html, "<i>")[1] == "1"
     assert "kept 3, found 5, precision 0.7500." in text(html.select_one("#data"))
+
+
+def test_faces_say_what_was_found_and_fetched(project: Path) -> None:
+    outputs("faces")
+    crawled, downloaded = paths.crawled("faces"), paths.downloaded("faces")
+    for folder in (crawled, downloaded):
+        folder.mkdir(parents=True)
+    listing.write_lines(crawled / ptt.ARTICLES, [{}] * 1200)
+    listing.write_list(crawled / names.IMAGES, [{"address": "a"}] * 5)
+    lead = "1,200 articles, 5 pictures named in them."
+    assert lead in text(written("faces").select_one("#data"))  # without a download
+    listing.write_lines(downloaded / names.MANIFEST, [{}] * 2)
+    reasons = ("HTTP 404", "above max_pixels", "HTTP 404")
+    (downloaded / FAILED).write_text("".join(f"https://a/b\t{r}\n" for r in reasons))
+    html = written("faces")
+    assert lead in text(html.select_one("#data"))
+    assert row_of(html, "fetched")[1:3] == ["2", "40.0 %"]
+    assert row_of(html, "HTTP 404")[1:3] == ["2", "40.0 %"]
+    assert row_of(html, "above max_pixels")[1:3] == ["1", "20.0 %"]
+
+
+def test_the_sweep_marks_what_its_metric_names(project: Path) -> None:
+    outputs()
+    sweep()
+    records.write(paths.metrics("iclevr", "sweep"), {"best_guidance_scale": 1.0})
+    assert [text(row.td) for row in written().select("#sweep tr.best")] == ["1"]
+    paths.metrics("iclevr", "sweep").unlink()
+    assert not written().select("#sweep tr.best")
+
+
+def test_columns_that_are_new_are_in_the_table_but_no_curve(project: Path) -> None:
+    sweep()
+    path = paths.plots("iclevr", "sweep") / "guidance.csv"
+    tables.write(path, [{**row, "accuracy_test_sd": 0.25, "x": 1} for row in tables.read(path)])
+    html = written()
+    assert text(html.select("#sweep figcaption")[0]) == "Accuracy test"
+    columns = [text(cell) for cell in html.select_one("#sweep thead").select("th")]
+    assert columns[-2:] == ["accuracy test sd", "x"]
+
+
+def test_one_seed_has_no_spread(project: Path) -> None:
+    outputs()
+    one = {name: value for name, value in METRICS.items() if name != "accuracy_test_sd"}
+    records.write(paths.metrics("iclevr", "evaluate"), one)
+    assert "±" not in text(written())
 
 
 def test_everything_is_escaped(project: Path) -> None:
@@ -366,6 +477,37 @@ def test_damaged_files_are_named(project: Path) -> None:
     paths.metrics("iclevr", "train").write_text("{")
     with pytest.raises(LockstepError, match=r"train\.json: damaged"):
         written()
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "said"),
+    [
+        ("data/dataset/iclevr/dataset.json", "{}", "KeyError: 'pictures'"),
+        ("data/dataset/iclevr/dataset.json", '{"pictures": 0, "train": 1}', "KeyError: 'params'"),
+        ("data/dataset/iclevr/dataset.json", "[]", "TypeError: "),
+        ("data/dataset/iclevr/test.json", "3", "TypeError: "),
+        ("judges/iclevr/judge.json", "[1]", "AttributeError: "),
+        ("models/iclevr/model.json", '{"params": null}', "AttributeError: "),
+        ("plots/iclevr/train/train.csv", "step,loss\n10\n", "line 2 is too short or too long"),
+        ("plots/iclevr/train/train.csv", "step\n10,2\n", "line 2 is too short or too long"),
+        ("plots/iclevr/train/train.csv", "step\n\xff\n", "'utf-8' codec"),
+        ("plots/iclevr/sweep/guidance.csv", "steps\n20\n", "KeyError: 'guidance_scale'"),
+        ("plots/iclevr/sweep/guidance.csv", "guidance_scale\na\n", "ValueError: "),
+        ("data/collected/iclevr/decisions.csv", "face\n1\n", "KeyError: 'decision'"),
+        ("data/crawled/iclevr/articles.jsonl", "{}\n{\n", "Expecting property name"),
+        ("data/downloaded/iclevr/manifest.jsonl", "\xff", "UnicodeDecodeError"),
+        ("data/downloaded/iclevr/failed.txt", "\xff", "UnicodeDecodeError"),
+    ],
+)
+def test_a_file_in_another_form_is_named(project: Path, path: str, content: str, said: str) -> None:
+    outputs()
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).write_bytes(content.encode("latin-1"))
+    with pytest.raises(LockstepError) as caught:
+        written()
+    message = str(caught.value)
+    assert message.startswith(f"{path}: damaged ({said}")
+    assert message.endswith("; `dvc checkout` restores it") and "\n" not in message
 
 
 def test_as_a_command(project: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:

@@ -127,14 +127,16 @@ def gather(workload: str) -> tuple[Figure, ...]:
     Those that the last commit has are there with no value if the file has lost them, or is gone.
     """
     folder = paths.metrics(workload, "any").parent
-    files = {*folder.glob("*.json"), *(p for p in git.committed_files(folder) if _is_json(p))}
+    there = {*folder.glob("*.json"), *git.committed_files(folder)}
+    files = {path.stem: path for path in sorted(there) if path.suffix == ".json"}
     found = []
-    for path in sorted(files, key=_place):
+    for stage in sorted(files, key=[*_STAGES, *files].index):
+        path = files[stage]
         now = _numbers(records.read(path)) if path.exists() else {}
         before = _committed(path)
         for name in {**now, **before}:
             spread = now.get(f"{name}_sd")
-            found.append(Figure(path.stem, name, now.get(name), before.get(name), spread))
+            found.append(Figure(stage, name, now.get(name), before.get(name), spread))
     return tuple(found)
 
 
@@ -143,15 +145,6 @@ def key_figures(figures: tuple[Figure, ...]) -> tuple[Figure, ...]:
     there = [figure for figure in figures if figure.value is not None]
     found = [f for form in _KEY for f in there if fnmatchcase(f.name, form)]
     return tuple(found[:_MOST_KEYS])
-
-
-def _is_json(path: Path) -> bool:
-    return path.suffix == ".json"
-
-
-def _place(path: Path) -> tuple[int, str]:
-    known = path.stem in _STAGES
-    return (_STAGES.index(path.stem) if known else len(_STAGES), path.stem)
 
 
 def _committed(path: Path) -> dict[str, float]:

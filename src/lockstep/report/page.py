@@ -8,18 +8,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from lockstep import atomic
 from lockstep.report import curves, numbers
-from lockstep.report.gather import Report, gather
+from lockstep.report.gather import gather
 
 
 def write(workload: str, out: Path) -> None:
-    """One HTML file at `out`, there whole or not at all. Raises `LockstepError` as `gather`."""
-    html = render(gather(workload, out))
-    with atomic.file(out) as file:
-        file.write_text(html, "utf-8")
+    """One HTML file at `out`, there whole or not at all; every text in it is escaped.
 
-
-def render(report: Report) -> str:
-    """The page; every text in it is escaped."""
+    Raises `LockstepError` as `gather`.
+    """
     environment = Environment(
         loader=PackageLoader("lockstep.report"),
         autoescape=True,
@@ -30,4 +26,6 @@ def render(report: Report) -> str:
     environment.filters["number"] = numbers.text
     environment.filters["percent"] = lambda share: f"{100 * share:.1f} %"
     page = environment.get_template("page.html")
-    return page.render(report=report, geometry=curves)
+    html = page.render(report=gather(workload, out), geometry=curves)
+    with atomic.file(out) as file:
+        file.write_text(html, "utf-8")

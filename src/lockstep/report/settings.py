@@ -13,7 +13,7 @@ from lockstep import params as parameters
 from lockstep import paths, records
 from lockstep.errors import LockstepError
 from lockstep.params import Params
-from lockstep.report import git
+from lockstep.report import damage, git
 
 _ABSENT = object()
 
@@ -50,12 +50,8 @@ def sections(params: Params) -> tuple[Section, ...]:
     for name, value in in_force(params).items():
         section, _, own = name.rpartition(".")
         was = None
-        if before is not None:
-            old = before.get(name, _ABSENT)
-            if old is _ABSENT:
-                was = "not there"
-            elif old != value:
-                was = text(old)
+        if before is not None and before.get(name, _ABSENT) != value:
+            was = text(before[name]) if name in before else "not there"
         found.setdefault(section, []).append(Setting(own, text(value), was))
     return tuple(Section(name, tuple(settings)) for name, settings in found.items())
 
@@ -78,19 +74,25 @@ def stale(params: Params) -> tuple[Setting, ...]:
     now = in_force(params)
     if params.train.epochs is not None:  # the model knows how many steps that was
         del now["train.epochs"], now["train.steps"]
-    made: dict[str, Any] = {}
+    workload = params.workload
+    found: dict[Setting, None] = {}
     for path in (
-        paths.dataset(params.workload) / "dataset.json",
-        paths.model(params.workload) / "model.json",
-        paths.samples(params.workload) / "sampling.json",
+        paths.dataset(workload) / "dataset.json",
+        paths.judge(workload) / paths.JUDGE,
+        paths.reference(workload) / paths.REFERENCE,
+        paths.model(workload) / "model.json",
+        paths.samples(workload) / "sampling.json",
+        paths.plots(workload, "evaluate") / paths.EVALUATED,
+        paths.plots(workload, "sweep") / "sweep.json",
     ):
-        if path.exists():
-            made |= records.read(path).get("params", {})
-    return tuple(
-        Setting(name, text(now[name]), text(value))
-        for name, value in made.items()
-        if name in now and now[name] != value
-    )
+        if not path.exists():
+            continue
+        record = records.read(path)
+        with damage.named(path):
+            for name, value in record.get("params", record).items():
+                if name in now and now[name] != value:
+                    found[Setting(name, text(now[name]), text(value))] = None
+    return tuple(found)
 
 
 def text(value: Any) -> str:
