@@ -146,10 +146,11 @@ def best(rows: Sequence[Row]) -> dict[str, float]:
 
 
 def by_steps(rows: Sequence[Row], figure: Callable[[Row], float]) -> list[Row]:
-    """A row for each number of steps, a column for each sampler; empty where not measured."""
+    """A row for each number of steps, a column for each sampler: DVC plots columns as lines."""
+    names = list(dict.fromkeys(row["setting"] for row in rows))
     found = {(row["steps"], row["setting"]): figure(row) for row in rows}
     counts = sorted({row["steps"] for row in rows})
-    return [{"steps": n, **{name: found.get((n, name), "") for name in _SAMPLERS}} for n in counts]
+    return [{"steps": n, **{name: found[n, name] for name in names}} for n in counts]
 
 
 def mean_accuracy(row: Row) -> float:
@@ -178,9 +179,6 @@ def guidance_chart(rows: Sequence[Row]) -> bytes:
 
 def steps_chart(rows: Sequence[Row], y_label: str) -> bytes:
     """A PNG of what `by_steps` gives."""
-    steps = [float(row["steps"]) for row in rows]
-    columns = {name: [None if row[name] == "" else row[name] for row in rows] for name in _SAMPLERS}
-    measured = {
-        name: values for name, values in columns.items() if any(v is not None for v in values)
-    }
-    return charts.lines(steps, measured, x_label="steps", y_label=y_label)
+    columns = {key: [row[key] for row in rows] for key in rows[0]}
+    steps = columns.pop("steps")
+    return charts.lines(steps, columns, x_label="steps", y_label=y_label)
