@@ -85,14 +85,26 @@ def test_a_second_clone_gives_the_same_bytes(finished: Project, tmp_path: Path) 
 def test_another_learning_rate_runs_training_and_what_follows(project: Project) -> None:
     before = lock(project)
     # DVC writes this as 1e-05, which YAML 1.1 takes for a string.
-    done = project.dvc("exp", "run", "-S", "train.lr=0.00001", TARGET)
-    assert ran(done.stdout) == ["check", "train@iclevr", "sample@iclevr", "evaluate@iclevr"]
+    done = project.dvc("exp", "run", "-S", "train.lr=0.00001", TARGET, "sweep@iclevr")
+    stages = ran(done.stdout)
+    assert stages[:2] == ["check", "train@iclevr"]
+    assert sorted(stages[2:]) == ["evaluate@iclevr", "sample@iclevr", "sweep@iclevr"]
     after = lock(project)
     for stage in ("scenes", "dataset@iclevr", "judge@iclevr"):
         assert after[stage] == before[stage]
     assert after["train@iclevr"]["outs"] != before["train@iclevr"]["outs"]
     (run,) = runs(project, "training")
     assert float(run.data.params["train.lr"]) == 1e-5
+    (sweep,), points = runs(project, "sweep"), runs(project, "sweep point")
+    assert sweep.data.tags["mlflow.parentRunId"] == run.info.run_id
+    best = json.loads((project.root / "metrics/iclevr/sweep.json").read_text())
+    assert best.items() <= sweep.data.metrics.items()
+    assert len(points) == 3  # two guidance scales, and one sampler with one number of steps
+    for point in points:
+        assert point.data.tags["mlflow.parentRunId"] == sweep.info.run_id
+        assert {"fd_classifier", "seconds_per_picture"} <= point.data.metrics.keys()
+    for name in ("guidance", "steps"):
+        assert (project.root / f"plots/iclevr/sweep/{name}.png").stat().st_size > 0
     difference = json.loads(project.dvc("metrics", "diff", "--json").stdout)
     assert "metrics/iclevr/train.json" in difference
     assert "train.lr" in project.dvc("exp", "show", "--csv").stdout
