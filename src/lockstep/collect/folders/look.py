@@ -84,9 +84,10 @@ def look_at_batch(batch: Sequence[tuple[str, bytes]], looking: Looking) -> list[
 def _square(image: Image.Image, size: int) -> Image.Image:
     """The middle, `size` x `size`; bicubic, with a kernel as wide as a finished pixel."""
     side = min(image.size)
-    left, top = (image.width - side) / 2, (image.height - side) / 2
-    box = (left, top, left + side, top + side)
-    return image.resize((size, size), Image.Resampling.BICUBIC, box)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    # Not `resize(box=...)`: its kernel reaches over the box's edges.
+    middle = image.crop((left, top, left + side, top + side))
+    return middle.resize((size, size), Image.Resampling.BICUBIC)
 
 
 def _png(square: NDArray[np.uint8]) -> bytes:
