@@ -26,7 +26,7 @@ class Rules:
     duplicate_bits: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Row:
     """A file that was found.
 
@@ -49,7 +49,7 @@ class Row:
     is_excluded: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Decision:
     """`what` became of a file, and its `number` if it is kept; of a copy that of the original."""
 

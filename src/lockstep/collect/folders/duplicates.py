@@ -29,10 +29,11 @@ def first_alike(hashes: Sequence[str], bits: int) -> list[int | None]:
     """
     least = _BITS - 2 * bits
     found: list[int | None] = [None] * len(hashes)
-    kept = np.empty((0, _BITS), np.float32)
+    kept = np.empty((0, _BITS // 8), np.uint8)
     numbers: list[int] = []
     for start in range(0, len(hashes), _ROWS):
-        rows = _signs(hashes[start : start + _ROWS])
+        packed = _packed(hashes[start : start + _ROWS])
+        rows = _signs(packed)
         nearest, where = _nearest(rows, kept)
         among = rows @ rows.T
         stay: list[int] = []
@@ -48,7 +49,7 @@ def first_alike(hashes: Sequence[str], bits: int) -> list[int | None]:
             else:
                 found[start + i] = of
         numbers += [start + i for i in stay]
-        kept = np.concatenate([kept, rows[stay]])
+        kept = np.concatenate([kept, packed[stay]])
         for i in range(start, start + len(rows)):
             of_kept = found[i]
             if of_kept is not None:
@@ -58,28 +59,32 @@ def first_alike(hashes: Sequence[str], bits: int) -> list[int | None]:
 
 def alike(hashes: Sequence[str], others: Sequence[str], bits: int) -> list[bool]:
     """For each hash whether one of `others` differs in no more than so many bits."""
-    table = _signs(others)
+    table = _packed(others)
     found: list[bool] = []
     for start in range(0, len(hashes), _ROWS):
-        nearest, _ = _nearest(_signs(hashes[start : start + _ROWS]), table)
+        nearest, _ = _nearest(_signs(_packed(hashes[start : start + _ROWS])), table)
         found += (nearest >= _BITS - 2 * bits).tolist()
     return found
 
 
-def _signs(hashes: Sequence[str]) -> NDArray[np.float32]:
+def _packed(hashes: Sequence[str]) -> NDArray[np.uint8]:
+    """(N, 32) bytes."""
+    return np.frombuffer(bytes.fromhex("".join(hashes)), np.uint8).reshape(-1, _BITS // 8)
+
+
+def _signs(packed: NDArray[np.uint8]) -> NDArray[np.float32]:
     """(N, 256) of +1 and -1."""
-    packed = np.frombuffer(bytes.fromhex("".join(hashes)), np.uint8).reshape(-1, _BITS // 8)
     return np.unpackbits(packed, axis=1).astype(np.float32) * 2 - 1
 
 
 def _nearest(
-    rows: NDArray[np.float32], table: NDArray[np.float32]
+    rows: NDArray[np.float32], table: NDArray[np.uint8]
 ) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
-    """The largest product of each row with one of the table, and with which."""
+    """The largest product of each row with one of the packed table, and with which."""
     best = np.full(len(rows), -np.inf, np.float32)
     where = np.zeros(len(rows), np.intp)
     for start in range(0, len(table), _COLUMNS):
-        products = rows @ table[start : start + _COLUMNS].T
+        products = rows @ _signs(table[start : start + _COLUMNS]).T
         at = products.argmax(1)
         values = products[np.arange(len(rows)), at]
         better = values > best

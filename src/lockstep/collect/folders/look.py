@@ -35,7 +35,7 @@ class Looking:
     max_pixels: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Measures:
     """A picture in figures.
 
