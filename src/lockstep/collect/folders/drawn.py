@@ -30,7 +30,7 @@ class Heads:
 
     def sources(self, folder: Path, processes: int, progress: Progress) -> list[Source]:
         """The archives, drawn into a folder in `folder` unless they are there already."""
-        code = digest_of_code("standins/heads", "standins/portraits/brush.py")
+        code = digest_of_code("standins/heads")
         libraries = {name: version(name) for name in ("opencv-python-headless", "numpy")}
         own = folder / fingerprint.of([self.count, self.seed, code, libraries])
         if not all((own / name).exists() for name in ARCHIVES):

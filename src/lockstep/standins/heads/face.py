@@ -7,9 +7,8 @@ import math
 import numpy as np
 
 from lockstep.standins.heads.characters import Head
-from lockstep.standins.heads.pen import RGB, Pen, Points
+from lockstep.standins.heads.pen import RGB, Pen, Points, ellipse
 from lockstep.standins.heads.shapes import arc, flipped, ink, light, mixed, path, shade
-from lockstep.standins.portraits.brush import ellipse
 
 _WHITE: RGB = (252, 252, 255)
 

@@ -14,8 +14,6 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lockstep.standins.portraits.brush import ellipse
-
 RGB: TypeAlias = tuple[float, float, float]
 Points: TypeAlias = NDArray[np.float64]
 
@@ -95,3 +93,13 @@ class Pen:
     def _lines(self, corners: NDArray[np.int32], colour: RGB, width: float, closed: bool) -> None:
         pixels = max(1, round(width * self.scale))
         cv2.polylines(self.pixels, [corners], closed, colour, pixels, cv2.LINE_8, _SHIFT)
+
+
+def ellipse(
+    centre: Sequence[float], radii: Sequence[float], turn: float = 0, corners: int = 32
+) -> Points:
+    """Corners (N, 2) of a polygon that passes for an ellipse; `turn` in radians."""
+    at = np.linspace(0, 2 * np.pi, corners, endpoint=False)
+    x, y = radii[0] * np.cos(at), radii[1] * np.sin(at)
+    cos, sin = np.cos(turn), np.sin(turn)
+    return np.stack([centre[0] + x * cos - y * sin, centre[1] + x * sin + y * cos], 1)

@@ -8,9 +8,8 @@ from collections.abc import Callable
 import numpy as np
 
 from lockstep.standins.heads.characters import Head
-from lockstep.standins.heads.pen import RGB, Pen
+from lockstep.standins.heads.pen import RGB, Pen, ellipse
 from lockstep.standins.heads.shapes import arc, flipped, ink, light, mixed, path, shade
-from lockstep.standins.portraits.brush import ellipse
 
 _GOLD: RGB = (246, 206, 92)
 
