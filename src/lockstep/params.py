@@ -111,6 +111,29 @@ class Crop:
 
 
 @dataclass(frozen=True, config=_STRICT)
+class Merge:
+    """Which folders and archives are merged, and which of their pictures are kept.
+
+    A source is a path, or `drawn` for the two archives that the project draws. `sources_sha256`
+    is empty, or has what `lockstep.content.sha256` gives for each source (null for `drawn`).
+    """
+
+    sources: Annotated[
+        tuple[Annotated[str, Field(min_length=1)], ...],
+        Field(strict=False, min_length=1),
+        AfterValidator(_all_different),
+    ]
+    sources_sha256: Annotated[tuple[Sha256 | None, ...], Field(strict=False)]
+    size: Positive
+    min_side: Positive
+    max_aspect: Annotated[float, Field(ge=1)]
+    min_contrast: NonNegative
+    duplicate_bits: Annotated[int, Field(ge=0, le=256)]
+    drawn_count: Positive
+    drawn_seed: Count
+
+
+@dataclass(frozen=True, config=_STRICT)
 class Dataset:
     """The shares of the scenes that are held out."""
 
@@ -292,6 +315,7 @@ class Params:
     crawl: Crawl
     download: Download
     crop: Crop
+    merge: Merge
     dataset: Dataset
     judge: Judge
     model: Model
@@ -350,6 +374,7 @@ SECTIONS: dict[str, type] = {
     "crawl": Crawl,
     "download": Download,
     "crop": Crop,
+    "merge": Merge,
     "dataset": Dataset,
     "judge": Judge,
     "model": Model,
@@ -506,6 +531,12 @@ def _check_combinations(params: Params, path: Path) -> None:
     if params.crawl.start > params.crawl.end:
         raise LockstepError(
             f"{where}: crawl.start: {params.crawl.start} is after crawl.end ({params.crawl.end})"
+        )
+    merge = params.merge
+    if merge.sources_sha256 and len(merge.sources_sha256) != len(merge.sources):
+        raise LockstepError(
+            f"{where}: merge.sources_sha256: {len(merge.sources_sha256)} hashes for "
+            f"{len(merge.sources)} sources; give one for each, in their order, or none"
         )
     for name in ("eye_ratio", "nose"):
         low, high = getattr(params.crop, name)

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,8 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 _SMALL = (64, 64)
+# What people keep in folders, but not on the web; all of them have a magic number.
+_FOLDER_FORMATS = (*_FORMATS, "TIFF", "PPM", "JPEG2000", "DIB", "ICO", "QOI", "SGI", "SUN")
 
 
 class NoPicture(Exception):
@@ -70,11 +73,32 @@ def decode(path: Path, max_pixels: int) -> Image.Image:
     return picture if turn is None else picture.transpose(turn)
 
 
+def decode_bytes(
+    data: bytes, max_pixels: int, least_side: int
+) -> tuple[Image.Image, tuple[int, int]]:
+    """As `decode`, for a file in memory of some more formats; with its upright width and height.
+
+    A JPEG is given at a half, a quarter or an eighth of its size if no side then falls below
+    `least_side`: that costs less.
+    """
+    with _opened(data, max_pixels, _FOLDER_FORMATS) as image:
+        orientation = _orientation(image)
+        width, height = image.size
+        image.draft("RGB", (least_side, least_side))
+        picture = _rgb(image)
+    if orientation >= 5:
+        width, height = height, width
+    turn = _UPRIGHT.get(orientation)
+    return picture if turn is None else picture.transpose(turn), (width, height)
+
+
 @contextmanager
-def _opened(path: Path, max_pixels: int) -> Iterator[Image.Image]:
+def _opened(
+    source: Path | bytes, max_pixels: int, formats: tuple[str, ...] = _FORMATS
+) -> Iterator[Image.Image]:
     """The file as a picture not decoded yet; whatever goes wrong in the block is `NoPicture`."""
     try:
-        with path.open("rb") as file:
+        with source.open("rb") if isinstance(source, Path) else BytesIO(source) as file:
             start = file.read(1024)
             file.seek(0)
             if not start:
@@ -82,7 +106,7 @@ def _opened(path: Path, max_pixels: int) -> Iterator[Image.Image]:
             with warnings.catch_warnings():
                 # Of bombs: the size is checked below, with a limit of our own.
                 warnings.simplefilter("ignore")
-                image = Image.open(file, formats=_FORMATS)
+                image = Image.open(file, formats=formats)
             with image:
                 if image.width * image.height > max_pixels:
                     raise NoPicture("more pixels than download.max_pixels")
@@ -112,6 +136,10 @@ def _rgb(image: Image.Image) -> Image.Image:
     if image.mode == "I" or image.mode.startswith("I;16"):  # 16 bits a grey pixel
         grey = np.clip(np.asarray(image).astype(np.int64) >> 8, 0, 255).astype(np.uint8)
         return Image.fromarray(grey).convert("RGB")
+    if image.mode == "F":  # 0 to 1, or 0 to 255
+        light = np.nan_to_num(np.asarray(image))
+        light = light * 255 if light.max() <= 1 else light
+        return Image.fromarray(np.clip(light, 0, 255).astype(np.uint8)).convert("RGB")
     if image.has_transparency_data:
         over = image.convert("RGBA")
         ground = Image.new("RGBA", over.size, "white")

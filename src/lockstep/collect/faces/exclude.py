@@ -1,8 +1,9 @@
 """`exclude.txt`: what people asked to be taken out.
 
 One entry a line: the address of a picture, the id of an article (`M.1700000000.A.1B2`), the
-SHA-256 of a picture's file, or the name of an author. What follows a `#` at the start of a line
-or after a space is a remark.
+SHA-256 of a picture's file, the name of an author, or `source:path` of a picture that a merge
+found (the two as its `decisions.csv` has them). What follows a `#` at the start of a line or after
+a space is a remark.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from lockstep.errors import LockstepError
 _REMARK = re.compile(r"(?:^|\s)#.*")
 _SHA256 = re.compile(r"^[0-9a-fA-F]{64}$")
 _AUTHOR = re.compile(r"^[A-Za-z][A-Za-z0-9]{1,11}$")
+_MERGED = re.compile(r"^[^:]+:[^:]*[^:\s]$")
 _ARTICLE = re.compile(rf"^{ARTICLE}$")
 _ARTICLE_PAGE = re.compile(rf"/({ARTICLE})\.html$")
 
@@ -77,6 +79,9 @@ def _normal(entry: str, where: str) -> str:
         if isinstance(found, Picture):
             return found.address
         return article.group(1) if article else entry
+    if _MERGED.match(entry):
+        return entry
     raise LockstepError(
-        f"{where}: {entry!r} is no address, article, SHA-256 or author; mend or remove the line"
+        f"{where}: {entry!r} is no address, article, SHA-256, author or source:path; mend or "
+        "remove the line"
     )

@@ -1,0 +1,1 @@
+"""Folders and archives of pictures merged into one numbered set, without copies and rubbish."""
