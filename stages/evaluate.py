@@ -15,7 +15,7 @@ from lockstep.stage import run
 def main(params: Params) -> None:
     # Here, not above: processes that look at faces import this file too, and need none of it.
     from lockstep.evaluation import distances, labelled
-    from lockstep.recording import record
+    from lockstep.recording import at_the_end, record
 
     figures = {
         "iclevr": (labelled.figures, distances.figures),
@@ -34,7 +34,7 @@ def main(params: Params) -> None:
             records.write(out / paths.EVALUATED, params.deciding("evaluate"))
     if distributed.is_main():
         records.write(paths.metrics(params.workload, "evaluate"), metrics)
-        record(params.workload)
+        at_the_end(lambda: record(params.workload))
 
 
 if __name__ == "__main__":

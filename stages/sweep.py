@@ -1,6 +1,8 @@
 """Draw and score the pictures with one guidance scale after another, and one sampler."""
 
 import shutil
+from contextlib import ExitStack
+from pathlib import Path
 
 from threadpoolctl import threadpool_limits
 
@@ -8,8 +10,9 @@ import this_tree  # noqa: F401
 from lockstep import atomic, distributed, generator, paths, records, tables
 from lockstep.device import make_deterministic
 from lockstep.evaluation import sweep
+from lockstep.lock import exclusive
 from lockstep.params import Params
-from lockstep.recording import record_sweep
+from lockstep.recording import at_the_end, record_sweep
 from lockstep.stage import progress, run
 
 
@@ -23,36 +26,41 @@ def main(params: Params) -> None:
         "samplers": sweep.sampler_settings(params),
     }
     kept = paths.scratch() / "sweep" / sweep.identity(params, description)
-    rows, seconds = {}, {}
-    for name, some in settings.items():
-        shown = progress(f"sweep {name}", "setting")(some, len(some))
-        rows[name], seconds[name] = sweep.measure(params, model, description, shown, kept)
-    if not distributed.is_main():
-        return
-    with atomic.folder(paths.plots(params.workload, "sweep")) as out:
-        for name, found in rows.items():
-            tables.write(out / f"{name}.csv", found)
-        (out / "guidance.png").write_bytes(sweep.guidance_chart(rows["guidance"]))
-        for name, figure, label in (
-            ("steps", sweep.mean_accuracy, "mean accuracy"),
-            ("steps_distance", sweep.distance, "Fréchet distance"),
-        ):
-            table = sweep.by_steps(rows["samplers"], figure)
-            tables.write(out / f"{name}.csv", table)
-            (out / f"{name}.png").write_bytes(sweep.steps_chart(table, label))
-        decided = {
-            **params.deciding("sample", "sweep"),
-            "evaluate.seeds": list(params.evaluate.seeds),
-        }
-        changes = {
-            name: [sweep.changes(params.sample, setting) for _, setting in some]
-            for name, some in settings.items()
-        }
-        record = {"model": description.fingerprint, "params": decided, "settings": changes}
-        records.write(out / "sweep.json", record)
-    records.write(paths.metrics(params.workload, "sweep"), sweep.best(rows["guidance"]))
-    record_sweep(params.workload, seconds)
-    shutil.rmtree(kept)
+    with ExitStack() as stack:
+        if distributed.is_main():
+            lock = kept.with_name(f"{kept.name}.lock")
+            stack.enter_context(exclusive(lock, "a sweep of the same model is running"))
+        rows, seconds = {}, {}
+        for name, some in settings.items():
+            shown = progress(f"sweep {name}", "setting")(some, len(some))
+            rows[name], seconds[name] = sweep.measure(params, model, description, shown, kept)
+        if distributed.is_main():
+            changes = {
+                name: [sweep.changes(params.sample, setting) for _, setting in some]
+                for name, some in settings.items()
+            }
+            with atomic.folder(paths.plots(params.workload, "sweep")) as out:
+                write(out, rows)
+                decided = params.deciding("sample", "sweep")
+                decided["evaluate.seeds"] = list(params.evaluate.seeds)
+                about = {"model": description.fingerprint, "params": decided, "settings": changes}
+                records.write(out / "sweep.json", about)
+            records.write(paths.metrics(params.workload, "sweep"), sweep.best(rows["guidance"]))
+            at_the_end(lambda: record_sweep(params.workload, seconds))
+            shutil.rmtree(kept, ignore_errors=True)
+
+
+def write(out: Path, rows: dict[str, list[sweep.Row]]) -> None:
+    for name, found in rows.items():
+        tables.write(out / f"{name}.csv", found)
+    (out / "guidance.png").write_bytes(sweep.guidance_chart(rows["guidance"]))
+    for name, figure, label in (
+        ("steps", sweep.mean_accuracy, "mean accuracy"),
+        ("steps_distance", sweep.distance, "Fréchet distance"),
+    ):
+        table = sweep.by_steps(rows["samplers"], figure)
+        tables.write(out / f"{name}.csv", table)
+        (out / f"{name}.png").write_bytes(sweep.steps_chart(table, label))
 
 
 if __name__ == "__main__":

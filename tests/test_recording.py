@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import json
 import shutil
@@ -16,14 +17,14 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
-from lockstep import dataset, generator, history, paths, records, tables
+from lockstep import cli, dataset, generator, history, paths, records, tables
 from lockstep.diffusion import NoiseSchedule
 from lockstep.errors import LockstepError
 from lockstep.history import History
 from lockstep.params import Params
 from lockstep.pictures import write_png
 from lockstep.pixels import to_bytes
-from lockstep.recording import record, record_sweep
+from lockstep.recording import at_the_end, record, record_sweep
 from lockstep.sampling import sample
 from tiny import tiny_params
 
@@ -307,7 +308,7 @@ def test_a_sweep_is_a_run_with_a_child_for_each_setting(store: MlflowClient) -> 
     for given in (seconds, None):  # as in the stage, then as `lockstep track`
         record_sweep("iclevr", given)
     (training,), (sweep,) = runs(store, "training"), runs(store, "sweep")
-    assert sweep.info.run_name == "sweep of 2 guidance, 1 samplers"
+    assert sweep.info.run_name == "sweep: guidance 1 to 2.5; ddpm in 5 to 5 steps"
     assert sweep.data.tags["mlflow.parentRunId"] == training.info.run_id
     assert sweep.data.metrics == {"best_guidance_scale": 2.5}
     (chart,) = store.list_artifacts(sweep.info.run_id, "pictures")
@@ -352,6 +353,61 @@ def test_a_setting_of_both_tables_is_there_twice(store: MlflowClient) -> None:
     records.write(path, sweep)
     record_sweep("iclevr")
     assert len(runs(store, "sweep point")) == 3
+
+
+def test_other_weights_are_another_version_and_other_settings_are_not(
+    store: MlflowClient,
+) -> None:
+    finished("iclevr", labels=3)
+    record("iclevr")
+    path = paths.samples("iclevr") / "sampling.json"
+    sampling = records.read(path)
+    for change in ({"sample.guidance_scale": 9.0}, {"sample.weights": "last"}):
+        records.write(path, {**sampling, "params": {**sampling["params"], **change}})
+        record("iclevr")
+    versions = store.search_model_versions("name = 'lockstep-iclevr'")
+    models = [store.get_logged_model(v.source.removeprefix("models:/")) for v in versions]
+    assert sorted(model.params["weights"] for model in models) == ["ema", "last"]
+    assert {model.params["guidance_scale"] for model in models} == {"2.0"}
+    # An evaluation with other settings is not the registered model's.
+    evaluated = {run.data.params["sample.guidance_scale"]: run for run in runs(store, "evaluation")}
+    assert not evaluated["9.0"].inputs.model_inputs
+    assert len(runs(store, "training")) == 1
+
+
+def test_a_registry_that_fails_costs_no_figures(
+    store: MlflowClient, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    finished("iclevr", labels=3)
+
+    def refuses(*_: object, **__: object) -> None:
+        raise MlflowException("no right to register")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "create_model_version", refuses)
+        at_the_end(lambda: record("iclevr"))
+    assert "no right to register" in (said := capsys.readouterr().err)
+    assert "`lockstep track` writes it later" in said
+    (evaluation,) = runs(store, "evaluation")
+    assert evaluation.data.metrics["swd"] == 12.5
+    record("iclevr")
+    assert len(store.search_model_versions("name = 'lockstep-iclevr'")) == 1
+
+
+def test_track_writes_all_that_it_can(
+    store: MlflowClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    swept(finished("iclevr", labels=3))
+    finished("faces", labels=0)
+    path = paths.plots("iclevr", "sweep") / "sweep.json"
+    records.write(path, {**records.read(path), "model": "0"})
+    with pytest.raises(LockstepError, match=r"iclevr: plots/iclevr/sweep: another model's"):
+        cli._track(argparse.Namespace())
+    assert capsys.readouterr().out == "iclevr: evaluation in MLflow\nfaces: evaluation in MLflow\n"
+    shutil.rmtree(paths.samples("faces"))
+    shutil.rmtree(path.parent)
+    cli._track(argparse.Namespace())
+    assert "faces: nothing to record" in capsys.readouterr().out
 
 
 def test_sweeps_of_two_models_do_not_mix(store: MlflowClient) -> None:

@@ -144,10 +144,22 @@ def test_settings_are_measured_once(outputs: Description, tmp_path: Path) -> Non
 
 def test_what_decides_a_row_decides_where_it_is_kept(outputs: Description) -> None:
     params = sweeping(seeds=1)
-    found = {sweep.identity(params, outputs), sweep.identity(sweeping(seeds=2), outputs)}
+    sample = dataclasses.replace(params.sample, weights="last")
+    found = {
+        sweep.identity(one, outputs)
+        for one in (
+            params,
+            sweeping(seeds=2),
+            dataclasses.replace(params, threads=params.threads + 1),
+            dataclasses.replace(params, sample=sample),
+        )
+    }
+    found.add(sweep.identity(params, dataclasses.replace(outputs, fingerprint="1" * 64)))
+    first = sweep.identity(params, outputs)
     (paths.judge("iclevr") / "another").write_text("judge")
     found.add(sweep.identity(params, outputs))
-    found.add(sweep.identity(params, dataclasses.replace(outputs, fingerprint="1" * 64)))
-    assert len(found) == 4
+    assert len(found) == 6
+    (paths.judge("iclevr") / "another").unlink()
+    assert sweep.identity(params, outputs) == first
     # Another list of settings has rows in common with this one.
     assert sweep.identity(sweeping(seeds=1, guidance_scales=(9.0,)), outputs) in found

@@ -269,3 +269,32 @@ def test_a_store_out_of_reach_is_said_in_one_line(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "nonsense://somewhere")
     with pytest.raises(LockstepError, match=r"MLflow at nonsense://somewhere: "):
         Tracking("iclevr")
+
+
+def test_a_store_that_fails_at_the_end_does_not_hide_what_happened(
+    store: MlflowClient, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuses(*_: object, **__: object) -> None:
+        raise MlflowException("the store is gone")
+
+    monkeypatch.setattr(MlflowClient, "set_terminated", refuses)
+    stopped = pytest.raises(Stopped, match="at step 5")
+    with stopped, Tracking("iclevr").training("f" * 64, PARAMS):
+        raise Stopped("at step 5")
+    with Tracking("iclevr").training("f" * 64, PARAMS):
+        pass
+    assert capsys.readouterr().err.count("the run's end is not in MLflow") == 2
+
+
+def test_a_file_that_is_named_from_the_project_is_the_main_checkouts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In DVC's copy of the project it would be deleted with the copy."""
+    for folder in ("main", "copy"):
+        (tmp_path / folder).mkdir()
+    monkeypatch.chdir(tmp_path / "copy")
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path / "main"))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///runs.db")
+    Tracking("iclevr")
+    assert (tmp_path / "main/runs.db").exists()
+    assert list((tmp_path / "copy").iterdir()) == []

@@ -201,14 +201,23 @@ def _report(arguments: argparse.Namespace) -> None:
 def _track(_: argparse.Namespace) -> None:
     from lockstep.recording import record, record_sweep
 
+    failed: list[str] = []
     for workload in WORKLOADS:
-        if paths.samples(workload).exists():
-            record(workload)
-            if paths.plots(workload, "sweep").exists():
-                record_sweep(workload)
-            print(f"{workload}: in MLflow")
-        else:
+        parts = (
+            ("evaluation", paths.samples(workload), record),
+            ("sweep", paths.plots(workload, "sweep"), record_sweep),
+        )
+        found = [(name, write) for name, made, write in parts if made.exists()]
+        if not found:
             print(f"{workload}: nothing to record; `dvc repro evaluate@{workload}` makes it")
+        for name, write in found:
+            try:
+                write(workload)
+                print(f"{workload}: {name} in MLflow")
+            except LockstepError as error:
+                failed.append(f"{workload}: {error}")
+    if failed:
+        raise LockstepError("\nerror: ".join(failed))
 
 
 def _clean(arguments: argparse.Namespace) -> None:

@@ -6,7 +6,8 @@ stages that DVC served from its cache without running them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from mlflow.models import Model
@@ -14,6 +15,14 @@ from mlflow.models import Model
 from lockstep import content, fingerprint, generator, history, package, paths, records, tables
 from lockstep.errors import LockstepError
 from lockstep.tracking import Tracking
+
+
+def at_the_end(action: Callable[[], None]) -> None:
+    """Record; a store that fails does not undo a stage whose figures are all there."""
+    try:
+        action()
+    except LockstepError as error:
+        print(f"not in MLflow: {error}; `lockstep track` writes it later", file=sys.stderr)
 
 
 def record(workload: str) -> None:
@@ -66,10 +75,16 @@ def record(workload: str) -> None:
         objects = paths.dataset(workload) / "objects.json"
         package.write(folder, paths.model(workload), settings, objects, about)
 
-    drawing = tracking.record_model(run, model.fingerprint, settings, package_into)
+    drawing, failed = None, None
+    try:
+        drawing = tracking.record_model(run, model.fingerprint, settings, package_into)
+    except LockstepError as error:  # the figures are not lost for want of a registry
+        failed = error
     tracking.record_evaluation(
         run, identity, params, metrics, shown, guided=model.labels > 0, model=drawing
     )
+    if failed is not None:
+        raise failed
 
 
 def record_sweep(workload: str, seconds: Mapping[str, Sequence[float]] | None = None) -> None:
@@ -96,10 +111,11 @@ def record_sweep(workload: str, seconds: Mapping[str, Sequence[float]] | None = 
         **sweep["params"],
     }
     about = {"sweep": sweep, "judge": content.sha256(judge), "reference": compared}
-    points = []
+    points, names = [], []
     for name, settings in sweep["settings"].items():
         timed = (seconds or {}).get(name, [None] * len(settings))
         rows = tables.read(folder / f"{name}.csv")
+        names.append(_range(name, rows))
         for setting, row, each in zip(settings, rows, timed, strict=True):
             figures = {k: float(v) for k, v in row.items() if k.startswith(("accuracy_", "fd_"))}
             if each is not None:
@@ -113,12 +129,22 @@ def record_sweep(workload: str, seconds: Mapping[str, Sequence[float]] | None = 
     tracking.record_sweep(
         _training_run(tracking, workload, model),
         fingerprint.of(about),
-        "sweep of " + ", ".join(f"{len(some)} {name}" for name, some in sweep["settings"].items()),
+        f"sweep: {'; '.join(names)}",
         base,
         records.read(paths.metrics(workload, "sweep")),
         points,
         sorted(folder.glob("*.png")),
     )
+
+
+def _range(table: str, rows: Sequence[Mapping[str, tables.Cell]]) -> str:
+    """What a person would call a table of a sweep."""
+    column = "guidance_scale" if table == "guidance" else "steps"
+    values = [float(row[column]) for row in rows]
+    spread = f"{min(values):g} to {max(values):g}"
+    if table == "guidance":
+        return f"guidance {spread}"
+    return f"{', '.join(dict.fromkeys(str(row['setting']) for row in rows))} in {spread} steps"
 
 
 def _point(table: str, row: Mapping[str, tables.Cell]) -> str:

@@ -31,6 +31,9 @@ from lockstep.lock import exclusive
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+# A server that is away must not hold a training up for minutes at each row.
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
 logging.getLogger("alembic").setLevel(logging.WARNING)
 # It says when it starts and stops, and when the store fails, which stops no training.
 logging.getLogger("mlflow.system_metrics").setLevel(logging.CRITICAL)
@@ -74,9 +77,10 @@ class Tracking:
     def __init__(self, workload: str) -> None:
         """Open the store: `MLFLOW_TRACKING_URI`, or a SQLite file in the main checkout."""
         self.workload = workload
-        self.uri = (
-            os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{paths.home() / 'mlflow.db'}"
-        )
+        self.uri = os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
+        if (file := self.uri.removeprefix("sqlite:///")) != self.uri:
+            # DVC's copies of the project are deleted: the file is the main checkout's.
+            self.uri = f"sqlite:///{paths.home() / file}"
         location = None
         if self.uri.partition(":")[0].partition("+")[0] in DATABASE_ENGINES:
             # Absolute: experiments may run in another folder, and so may the UI.
@@ -107,11 +111,17 @@ class Tracking:
                 yield live
         except BaseException as error:
             stopped = isinstance(error, Stopped | KeyboardInterrupt | SystemExit)
-            with self._in_one_line():
-                self.client.set_terminated(run_id, "KILLED" if stopped else "FAILED")
+            self._end(run_id, "KILLED" if stopped else "FAILED")
             raise
-        with self._in_one_line():
-            self.client.set_terminated(run_id, "FINISHED")
+        self._end(run_id, "FINISHED")
+
+    def _end(self, run_id: str, status: str) -> None:
+        """A store that fails now hides neither the training's error nor its success."""
+        try:
+            with self._in_one_line():
+                self.client.set_terminated(run_id, status)
+        except LockstepError as error:
+            print(f"the run's end is not in MLflow: {error}", file=sys.stderr)
 
     def record_training(
         self, fingerprint: str, params: Mapping[str, Any], history: History, metrics: Row
@@ -135,22 +145,24 @@ class Tracking:
         fingerprint: str,
         settings: Mapping[str, Any],
         package: Callable[[Path, Model], None],
-    ) -> str:
-        """A training's model, one version of `lockstep-<workload>`; gives the model's id.
+    ) -> str | None:
+        """A training's model, a version of `lockstep-<workload>`.
 
-        `settings` say how it draws, and `package` writes it into a folder. What is there already
-        stays as it is: a training has one version.
+        `settings` say how it draws, and `package` writes it into a folder. A training has one
+        version for each of its weights that is drawn with, which keeps the settings that it came
+        with. Gives the model's id if those are the ones given.
         """
         name = f"lockstep-{self.workload}"
         with self._in_one_line(), self._alone():
             model = self._logged_model(training_run, fingerprint, settings, package)
             mine = f"name = '{name}' and run_id = '{training_run}'"
-            if not self.client.search_model_versions(mine, max_results=1):
+            source = f"models:/{model.model_id}"
+            if source not in {found.source for found in self.client.search_model_versions(mine)}:
                 if not self.client.search_registered_models(f"name = '{name}'", max_results=1):
                     self.client.create_registered_model(name, description=_ABOUT_MODEL)
                 version = self.client.create_model_version(
                     name,
-                    f"models:/{model.model_id}",
+                    source,
                     training_run,
                     tags={FINGERPRINT: fingerprint},
                     description=self.client.get_run(training_run).info.run_name,
@@ -158,8 +170,8 @@ class Tracking:
                 )
                 versions = json.dumps([{"name": name, "version": version.version}])
                 self.client.set_logged_model_tags(model.model_id, {MLFLOW_MODEL_VERSIONS: versions})
-        model_id: str = model.model_id
-        return model_id
+        same = model.params == {name: _text(value) for name, value in settings.items()}
+        return str(model.model_id) if same else None
 
     def _logged_model(
         self,
@@ -170,6 +182,8 @@ class Tracking:
     ) -> LoggedModel:
         found = self.client.search_logged_models([self.experiment], f"source_run_id = '{run_id}'")
         for model in found:
+            if model.params.get("weights") != _text(settings["weights"]):
+                continue
             if model.status == LoggedModelStatus.READY:
                 return model
             # Cut off before it was whole.
@@ -191,8 +205,9 @@ class Tracking:
             folder = Path(temporary) / "model"
             package(folder, about)
             self.client.log_model_artifacts(model.model_id, str(folder))
+        model = self.client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
         self.client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
-        return self.client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
+        return model
 
     def record_evaluation(
         self,
@@ -207,8 +222,8 @@ class Tracking:
     ) -> str:
         """An evaluation as a child of its training's run; gives the child's id.
 
-        The training's run shows the metrics and pictures too, those of its latest evaluation.
-        `guided` is whether there is a condition, and `model` the id of what was evaluated.
+        The training's run shows the metrics and pictures too, each of the latest evaluation that
+        has it. `guided` is whether there is a condition, and `model` the id of what was evaluated.
         """
         name = _drawing(params, guided)
         with self._in_one_line():

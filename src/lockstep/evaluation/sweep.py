@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Iterable, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import torch
 
 from lockstep import charts, content, distributed, fingerprint, paths, prompts, records
+from lockstep import device as hardware
 from lockstep.collect.code import digest_of_code
 from lockstep.dataset import open_dataset
 from lockstep.evaluation import accuracy, classifier, reference, spaces
@@ -52,6 +54,23 @@ def sampler_settings(params: Params) -> list[tuple[str, Sample]]:
     ]
 
 
+# The code that decides a row.
+_CODE = (
+    "dataset.py",
+    "device.py",
+    "diffusion",
+    "distributed.py",
+    "evaluation",
+    "generator.py",
+    "labels.py",
+    "pixels.py",
+    "prompts.py",
+    "sampling.py",
+    "unet",
+    "weights.py",
+)
+
+
 def identity(params: Params, description: Description) -> str:
     """From all that decides a row besides its setting."""
     folders = (paths.dataset, paths.judge, paths.reference)
@@ -60,8 +79,11 @@ def identity(params: Params, description: Description) -> str:
             "model": description.fingerprint,
             "weights": params.sample.weights,
             "seeds": seeds(params),
+            "threads": params.threads,
             "data": [content.sha256(folder(params.workload)) for folder in folders],
-            "code": digest_of_code("diffusion", "evaluation", "sampling.py", "unet"),
+            "code": digest_of_code(*_CODE),
+            "device": hardware.device().type,
+            "versions": {name: version(name) for name in ("torch", "numpy")},
         }
     )
 
