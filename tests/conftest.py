@@ -124,6 +124,16 @@ def finish(root: Path, name: str) -> Project:
 
 
 @pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with its tables: making them takes a second. Copy it."""
+    from mlflow import MlflowClient
+
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    MlflowClient(f"sqlite:///{path}").search_experiments()
+    return path
+
+
+@pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """The i-CLEVR pipeline on its smoke preset. Shared: do not change it, take `project`."""
     return finish(tmp_path_factory.mktemp("finished") / "project", "smoke")

@@ -33,13 +33,6 @@ SETTINGS = [{"sample.guidance_scale": 1.0}, {"sample.guidance_scale": 2.5}]
 SAMPLERS = [{"sample.sampler": "ddpm", "sample.steps": 5}]
 
 
-@pytest.fixture(scope="module")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    MlflowClient(f"sqlite:///{path}").search_experiments()
-    return path
-
-
 @pytest.fixture
 def store(empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
     """Of a checkout in `home`, while the work is done in another folder, as experiments are."""

@@ -26,14 +26,6 @@ PARAMS = {"train.lr": 1e-3, "train.steps": 20, "model.channels": [32, 64]}
 SAMPLING = {"sample.sampler": "ddim", "sample.steps": 20, "sample.guidance_scale": 4.0}
 
 
-@pytest.fixture(scope="module")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database with its tables: making them takes a second."""
-    path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    MlflowClient(f"sqlite:///{path}").search_experiments()
-    return path
-
-
 @pytest.fixture
 def store(empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
     shutil.copyfile(empty_store, tmp_path / "mlflow.db")

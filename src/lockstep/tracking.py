@@ -304,9 +304,12 @@ class Tracking:
 
     def _log_data(self, run_id: str, params: Mapping[str, Any]) -> None:
         data = data_input.of_training(self.workload, params)
-        inputs = self.client.get_run(run_id).inputs
-        if data is not None and not (inputs and inputs.dataset_inputs):
-            self.client.log_inputs(run_id, [data])
+        if data is None:
+            return
+        with self._alone():
+            inputs = self.client.get_run(run_id).inputs
+            if not (inputs and inputs.dataset_inputs):
+                self.client.log_inputs(run_id, [data])
 
     def _written_steps(self, run_id: str) -> dict[str, set[int]]:
         return {
