@@ -22,7 +22,7 @@ from lockstep.diffusion import NoiseSchedule
 from lockstep.errors import LockstepError
 from lockstep.unet import UNetConfig
 
-WORKLOADS = ("iclevr", "faces")
+WORKLOADS = ("iclevr", "faces", "anime")
 
 Positive = Annotated[int, Field(gt=0)]
 Count = Annotated[int, Field(ge=0)]
@@ -413,16 +413,20 @@ class _Kind:
         The section in which `size` is the side of its pictures.
     trains_judge
         Whether its evaluator learns from pictures that are kept from the generator.
+    official_judge
+        Whether `judge.checkpoint` can stand for it.
     """
 
     origin: dict[str, TypeAdapter[Any]]
     side: str
     trains_judge: bool
+    official_judge: bool = False
 
 
 _KINDS = {
-    "iclevr": _Kind(_ORIGIN, side="scenes", trains_judge=True),
+    "iclevr": _Kind(_ORIGIN, side="scenes", trains_judge=True, official_judge=True),
     "faces": _Kind({}, side="crop", trains_judge=False),
+    "anime": _Kind({}, side="merge", trains_judge=True),
 }
 
 
@@ -563,11 +567,14 @@ def _check_combinations(params: Params, path: Path) -> None:
         raise LockstepError(
             f"{where}: dataset.validation + dataset.judge leave nothing to train on; lower them"
         )
-    if kind.trains_judge and params.dataset.judge == 0 and params.judge.checkpoint is None:
-        raise LockstepError(
-            f"{where}: dataset.judge: 0.0 leaves no scenes to train the evaluator on; raise it, or "
-            "give judge.checkpoint"
-        )
+    if kind.trains_judge and params.dataset.judge == 0:
+        official = kind.official_judge and params.judge.checkpoint is not None
+        instead = ", or give judge.checkpoint" if kind.official_judge else ""
+        if not official:
+            raise LockstepError(
+                f"{where}: dataset.judge: 0.0 leaves no pictures to train the evaluator on; raise "
+                f"it{instead}"
+            )
     if params.sweep.seeds > len(params.evaluate.seeds):
         raise LockstepError(
             f"{where}: sweep.seeds: {params.sweep.seeds} is more than evaluate.seeds has; lower it"

@@ -1,4 +1,4 @@
-"""Training the evaluator, and measuring it on scenes it has not seen."""
+"""Training an evaluator, and measuring it on pictures it has not seen."""
 
 from __future__ import annotations
 
@@ -10,22 +10,24 @@ import torch
 import torch.nn.functional as F
 
 from lockstep import device as hardware
-from lockstep.dataset import Dataset
 from lockstep.errors import LockstepError
 from lockstep.evaluation.accuracy import top_k_accuracy
 from lockstep.evaluation.classifier import Classifier, scores
+from lockstep.evaluation.examples import Examples
 from lockstep.params import Judge
 from lockstep.pixels import to_tensor
 from lockstep.training.learning_rate import factor
 
+_AT_ONCE = 1024
+
 
 def train(
-    data: Dataset,
+    examples: Examples,
     settings: Judge,
     precision: hardware.Precision,
     progress: Callable[[Iterable[Any], int], Iterable[Any]],
 ) -> Classifier:
-    """An evaluator from the data set's `judge_train` pictures, which no generator sees.
+    """An evaluator from pictures that no generator sees.
 
     AdamW, warm-up and half a cosine; a binary cross-entropy for each label.
 
@@ -34,18 +36,18 @@ def train(
     LockstepError
         If there are fewer pictures than a batch has.
     """
-    positions = data.indices("judge_train")
-    if len(positions) < settings.batch_size:
+    count, labels = examples.labels.shape
+    if count < settings.batch_size:
         raise LockstepError(
-            f"dataset.judge: leaves {len(positions)} pictures to train the evaluator on, fewer "
+            f"dataset.judge: leaves {count} pictures to train the evaluator on, fewer "
             f"than judge.batch_size ({settings.batch_size}); raise it"
         )
     device = hardware.device()
     with torch.random.fork_rng():
         torch.manual_seed(settings.seed)
-        model = Classifier(data.conditions.shape[1])
+        model = Classifier(labels)
     # Start from each label's frequency, not from one half: the first steps need not learn it.
-    frequency = torch.from_numpy(data.conditions[positions]).double().mean(0).clamp(1e-3, 1 - 1e-3)
+    frequency = torch.from_numpy(examples.labels).double().mean(0).clamp(1e-3, 1 - 1e-3)
     with torch.no_grad():
         model.resnet.fc[0].bias.copy_(torch.logit(frequency))
     model = hardware.place(model).train()
@@ -53,18 +55,18 @@ def train(
         model.parameters(), settings.lr, weight_decay=settings.weight_decay, fused=True
     )
     # Whole batches only: the batch norms of a short last one would see too few pictures.
-    per_epoch = len(positions) // settings.batch_size
+    per_epoch = count // settings.batch_size
     steps = settings.epochs * per_epoch
     random = np.random.default_rng(settings.seed)
-    epochs = (random.permutation(positions) for _ in range(settings.epochs))
+    epochs = (random.permutation(count) for _ in range(settings.epochs))
     batches = (
         order[batch * settings.batch_size : (batch + 1) * settings.batch_size]
         for order in epochs
         for batch in range(per_epoch)
     )
     for step, chosen in enumerate(progress(batches, steps)):
-        pictures = to_tensor(data.pictures[chosen]).to(device)
-        target = torch.from_numpy(data.conditions[chosen]).float().to(device)
+        pictures = to_tensor(examples.pictures(chosen)).to(device)
+        target = torch.from_numpy(examples.labels[chosen]).float().to(device)
         rate = factor(step, steps=steps, warmup=min(100, steps // 10), decay="cosine")
         for group in optimizer.param_groups:
             group["lr"] = settings.lr * rate
@@ -78,10 +80,11 @@ def train(
     return model.eval()
 
 
-def held_out_accuracy(model: Classifier, data: Dataset) -> float | None:
-    """Micro top-k accuracy on the `judge_validation` pictures; None if there are none."""
-    positions = data.indices("judge_validation")
-    if len(positions) == 0:
+def accuracy(model: Classifier, examples: Examples) -> float | None:
+    """Micro top-k accuracy on examples it has not seen; None if there are none."""
+    count = len(examples.labels)
+    if count == 0:
         return None
-    found = scores(model, to_tensor(data.pictures[positions]))
-    return top_k_accuracy(found, torch.from_numpy(data.conditions[positions]))
+    batches = np.array_split(np.arange(count), -(-count // _AT_ONCE))
+    found = [scores(model, to_tensor(examples.pictures(chosen))) for chosen in batches]
+    return top_k_accuracy(torch.cat(found), torch.from_numpy(examples.labels))
