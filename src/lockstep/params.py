@@ -11,6 +11,7 @@ import dataclasses
 import math
 import re
 from datetime import date
+from itertools import count, takewhile
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -220,6 +221,7 @@ class Train:
     init_from: str | None
     init_from_sha256: Sha256 | None
     snapshots: Annotated[tuple[Positive, ...], Field(strict=False), AfterValidator(_all_different)]
+    snapshot_every_epochs: Positive | None
     validate_every: Positive
     log_every: Positive
     processes: Positive
@@ -347,15 +349,23 @@ class Params:
         }
 
     def with_steps(self, pictures: int) -> Params:
-        """The same with `train.epochs` made `train.steps`, given how many pictures there are.
+        """The same with epochs made steps, given how many pictures there are.
 
         Raises `LockstepError` if the steps are too few for what is to happen at some of them.
         """
-        if self.train.epochs is None:
-            return self
-        steps = math.ceil(self.train.epochs * pictures / self.train.batch_size)
-        train = dataclasses.replace(self.train, steps=steps, epochs=None)
-        _check_steps(train, f"{self.train.epochs} epochs of {pictures} pictures")
+
+        def after(epochs: int) -> int:
+            return math.ceil(epochs * pictures / self.train.batch_size)
+
+        train = self.train
+        if train.epochs is not None:
+            train = dataclasses.replace(train, steps=after(train.epochs), epochs=None)
+            _check_steps(train, f"{self.train.epochs} epochs of {pictures} pictures")
+        every, steps = train.snapshot_every_epochs, train.steps
+        if every is not None and steps is not None:
+            more = takewhile(lambda step: step <= steps, map(after, count(every, every)))
+            snapshots = tuple(sorted({*train.snapshots, *more}))
+            train = dataclasses.replace(train, snapshots=snapshots, snapshot_every_epochs=None)
         return dataclasses.replace(self, train=train)
 
     def origin(self) -> dict[str, Any]:
@@ -603,7 +613,8 @@ def _check_training(params: Params, where: str) -> None:
     offered: tuple[str | int, ...] = (*train.averages(), "last", *train.snapshots)
     if params.dataset.validation > 0:
         offered = ("best", *offered)
-    if weights not in offered:
+    is_step = isinstance(weights, int) and train.snapshot_every_epochs is not None
+    if weights not in offered and not is_step:
         raise LockstepError(
             f"{where}: sample.weights: {weights} is none of what train keeps "
             f"({', '.join(map(str, offered))}); choose one of them"
