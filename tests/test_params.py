@@ -12,7 +12,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lockstep import params, presets
+from lockstep import params
 from lockstep.errors import LockstepError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -163,6 +163,18 @@ def test_a_workload_may_show_its_grids_at_other_times() -> None:
         params.parse(changed(faces__threads=1), "faces")
 
 
+def test_snapshots_every_so_many_epochs() -> None:
+    every = {"train__snapshot_every_epochs": 3, "train__warmup_steps": 0}
+    by_steps = params.parse(changed(**every, train__steps=100, train__snapshots=[5]), "iclevr")
+    assert by_steps.with_steps(101).train.snapshots == (5, 19, 38, 57, 76, 95)
+    by_epochs = params.parse(changed(**every, train__steps=None, train__epochs=6), "iclevr")
+    found = by_epochs.with_steps(100).train
+    assert (found.steps, found.snapshots) == (38, (19, 38))
+    assert found.snapshot_every_epochs is None
+    # Which steps these are is known with the pictures only: any may be asked for.
+    params.parse(changed(**every, sample__weights=19), "iclevr")
+
+
 def test_faces_need_no_pictures_for_their_judge_and_no_scenes() -> None:
     found = params.load("faces", COMMITTED)
     assert found.dataset.judge == 0.0
@@ -265,25 +277,3 @@ def test_the_readmes_changes_are_taken_by_dvc(tmp_path: Path, changes: list[str]
         assert len(differing) <= len(changes), (
             "DVC writes the file in another form than it is committed in"
         )
-
-
-@pytest.mark.parametrize("name", [path.stem for path in (ROOT / "presets").glob("*.yaml")])
-def test_every_preset_fits_and_its_arguments_give_its_values(name: str) -> None:
-    preset = presets.load(name, ROOT / "presets")
-    for workload in params.WORKLOADS:
-        params.parse(preset.over(params.read(COMMITTED)), workload)
-    flags = preset.arguments()[: -len(preset.targets)]
-    assert preset.arguments()[len(flags) :] == preset.targets
-    assert set(flags[::2]) == {"-S"}
-    assert not any(" " in flag for flag in flags), "$(lockstep preset ...) splits at spaces"
-    for flag, (key, value) in zip(flags[1::2], preset.values.items(), strict=True):
-        name_of, _, text = flag.removeprefix("++").partition("=")
-        assert name_of == key
-        assert yaml.load(text, Loader=params._Loader) == value
-
-
-def test_an_overlay_leaves_the_document_alone() -> None:
-    document = params.read(COMMITTED)
-    before = copy.deepcopy(document)
-    presets.load("smoke", ROOT / "presets").over(document)
-    assert document == before

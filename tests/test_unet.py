@@ -32,10 +32,18 @@ DDPM_CIFAR10 = UNetConfig(
     downsample_padding=0,
 )
 
+ANIME = UNetConfig(
+    channels=(64, 128, 256, 1024),
+    attention=(False, False, True, True),
+    attention_head_dim=64,
+    time_embedding_dim=256,
+)
+
 # (configuration, batch, height, width, whether a condition is given)
 PARITY = {
     "lab6": (LAB6, 1, 64, 64, True),
     "ddpm-cifar10-32": (DDPM_CIFAR10, 1, 32, 32, False),
+    "anime": (ANIME, 1, 32, 32, False),
     "one level": (replace(SMALL, channels=(16,), attention=(True,)), 2, 6, 10, True),
     "one level, no attention": (replace(SMALL, channels=(16,), attention=(False,)), 2, 5, 7, False),
     "not square": (replace(SMALL, channels=(16, 24)), 3, 8, 20, True),
