@@ -14,6 +14,7 @@ from lockstep.unet import LabelEmbedding, UNet, UNetConfig, channelwise, timeste
 from lockstep.unet.blocks import PLAIN_ATTENTION_LENGTH, Attention, Resnet, attend
 from lockstep.unet.norm import group_norm
 from lockstep.unet.upsample import upsample_convolve
+from parity import assert_same_gradients, gradients, randomise_norms
 
 SMALL = UNetConfig(channels=(16, 32), attention=(False, True), norm_groups=8, attention_head_dim=8)
 
@@ -93,14 +94,6 @@ def theirs_of(config: UNetConfig, condition: bool) -> torch.nn.Module:
     return library_unet(config, condition)
 
 
-def randomise_norms(model: torch.nn.Module) -> None:
-    """Group norms start as the identity; move them, so that a misplaced one is seen."""
-    for module in model.modules():
-        if isinstance(module, torch.nn.GroupNorm):
-            torch.nn.init.uniform_(module.weight, 0.5, 1.5)
-            torch.nn.init.uniform_(module.bias, -0.5, 0.5)
-
-
 def make(config: UNetConfig) -> UNet:
     torch.manual_seed(0)
     unet = UNet(config)
@@ -115,29 +108,6 @@ def inputs(
     x = torch.randn(batch, config.in_channels, height, width)
     t = torch.randint(0, 1000, (batch,))
     return x, t, torch.randn(batch, config.embedding_dim)
-
-
-def gradients(model: torch.nn.Module, output: Tensor, *leaves: Tensor) -> dict[str, Tensor]:
-    """Gradients of a fixed random projection of the output, by name, those of `leaves` by place."""
-    generator = torch.Generator().manual_seed(2)
-    projection = torch.randn(output.shape, generator=generator)
-    names, parameters = zip(*model.named_parameters(), strict=True)
-    names = (*names, *(f"leaf {i}" for i in range(len(leaves))))
-    grads = torch.autograd.grad(output.float(), (*parameters, *leaves), projection)
-    return dict(zip(names, grads, strict=True))
-
-
-def assert_same_gradients(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> None:
-    """Each tensor to 1e-5 of its own norm.
-
-    Some gradients are 0 but for rounding (a key's bias shifts all scores of a softmax alike), so
-    1e-7 of all gradients' norm is let through as well.
-    """
-    assert ours.keys() == theirs.keys()
-    total = torch.stack([g.norm() for g in theirs.values()]).norm()
-    for name, theirs_grad in theirs.items():
-        error = (ours[name] - theirs_grad).norm()
-        assert error <= 1e-5 * theirs_grad.norm() + 1e-7 * total, name
 
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])

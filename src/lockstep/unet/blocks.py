@@ -1,21 +1,27 @@
 """The parts a U-Net is made of: resnets, self-attention, and the blocks that stack them.
 
 All images are (B, C, H, W), in either memory format; `emb` is the time embedding, (B, E) with
-E = config.embedding_dim. Attribute names are diffusers' own, so that its weights load by name.
+E = config.embedding_dim; `context` is what attentions take besides their image, if anything.
+Attribute names are diffusers' own, so that its weights load by name.
 """
+
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from lockstep.unet.config import UNetConfig
+from lockstep.unet.config import BackboneConfig, UNetConfig
 from lockstep.unet.norm import group_norm
 from lockstep.unet.upsample import upsample_convolve
 
 # Longest sequence attended by plain matrix products on a CPU in bfloat16. Further on the gain for
 # narrow heads is gone (none at L = 1024), and the weights, (B, heads, L, L), take ever more memory.
 PLAIN_ATTENTION_LENGTH = 256
+
+# A layer that adds attention to an image of so many channels.
+MakeAttention = Callable[[int], nn.Module]
 
 
 class Resnet(nn.Module):
@@ -31,7 +37,7 @@ class Resnet(nn.Module):
     The shortcut is the identity, or a 1x1 convolution where the number of channels changes.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, config: UNetConfig) -> None:
+    def __init__(self, in_channels: int, out_channels: int, config: BackboneConfig) -> None:
         super().__init__()
         self.scale_shift = config.scale_shift
         projected = 2 * out_channels if config.scale_shift else out_channels
@@ -89,19 +95,24 @@ class Attention(nn.Module):
         return x + attended.transpose(1, 2).unflatten(2, x.shape[2:])
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
     """Scaled dot-product attention, softmax(q k^T / sqrt(d)) v (Vaswani et al. 2017, eq. 1).
 
-    Takes and gives (B, heads, L, d).
+    q is (B, heads, N, d), k and v are (B, heads, L, d), and so is the result as q. `mask` is
+    boolean, of a shape that broadcasts to (B, heads, N, L), with a True in every row: only where
+    it is True the softmax is over.
     """
     # PyTorch's fused kernel is slow on a CPU in bfloat16: forward and backward at B = 8, L = 64
     # and 32 heads of width 8 took it 39 ms, most of that the backward, and the three plain
-    # operations 9 ms (torch 2.14, one core; in float32 both took 11 ms).
+    # operations 9 ms (torch 2.14, one core; in float32 both took 11 ms). So it is with many
+    # queries of few keys: with N = 1024, L = 77 and 16 heads of width 16, 111 ms and 72 ms.
     on_cpu_in_bfloat16 = q.device.type == "cpu" and q.dtype == torch.bfloat16
-    if on_cpu_in_bfloat16 and q.shape[2] <= PLAIN_ATTENTION_LENGTH:
+    if on_cpu_in_bfloat16 and k.shape[2] <= PLAIN_ATTENTION_LENGTH:
         scores = (q * q.shape[3] ** -0.5) @ k.transpose(2, 3)
+        if mask is not None:
+            scores = scores.masked_fill(~mask, -torch.inf)
         return scores.softmax(dim=3) @ v
-    return F.scaled_dot_product_attention(q, k, v)
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
 
 
 class Downsample(nn.Module):
@@ -137,60 +148,73 @@ class Block(nn.Module):
     Args:
         widths: (in_channels, out_channels) of each resnet.
         attentions: how many resnets an attention follows.
+        attention: makes the attentions.
         config: of the U-Net.
     """
 
-    def __init__(self, widths: list[tuple[int, int]], attentions: int, config: UNetConfig) -> None:
+    def __init__(
+        self,
+        widths: list[tuple[int, int]],
+        attentions: int,
+        attention: MakeAttention,
+        config: BackboneConfig,
+    ) -> None:
         super().__init__()
         self.gradient_checkpointing = config.gradient_checkpointing
         self.resnets = nn.ModuleList(Resnet(*width, config) for width in widths)
         self.attentions = nn.ModuleList(
-            Attention(out_channels, config) for _, out_channels in widths[:attentions]
+            attention(out_channels) for _, out_channels in widths[:attentions]
         )
 
-    def layer(self, index: int, x: Tensor, emb: Tensor) -> Tensor:
+    def layer(self, index: int, x: Tensor, emb: Tensor, *context: Tensor | None) -> Tensor:
         """One resnet with the attention that follows it, if one does."""
         if self.gradient_checkpointing and torch.is_grad_enabled():
-            return checkpoint(self._layer, index, x, emb, use_reentrant=False)
-        return self._layer(index, x, emb)
+            return checkpoint(self._layer, index, x, emb, *context, use_reentrant=False)
+        return self._layer(index, x, emb, *context)
 
-    def _layer(self, index: int, x: Tensor, emb: Tensor) -> Tensor:
+    def _layer(self, index: int, x: Tensor, emb: Tensor, *context: Tensor | None) -> Tensor:
         x = self.resnets[index](x, emb)
-        return self.attentions[index](x) if index < len(self.attentions) else x
+        return self.attentions[index](x, *context) if index < len(self.attentions) else x
 
 
 class MidBlock(Block):
     """The coarsest point of the U-Net: resnet, attention, resnet."""
 
-    def __init__(self, channels: int, config: UNetConfig) -> None:
-        super().__init__([(channels, channels)] * 2, 1, config)
+    def __init__(self, channels: int, attention: MakeAttention, config: BackboneConfig) -> None:
+        super().__init__([(channels, channels)] * 2, 1, attention, config)
 
-    def forward(self, x: Tensor, emb: Tensor) -> Tensor:
+    def forward(self, x: Tensor, emb: Tensor, *context: Tensor | None) -> Tensor:
         """(B, C, H, W) and (B, E) -> (B, C, H, W)."""
-        return self.layer(1, self.layer(0, x, emb), emb)
+        return self.layer(1, self.layer(0, x, emb, *context), emb)
 
 
 class DownBlock(Block):
     """One level on the way down; `last` is the coarsest level, which does not downsample."""
 
     def __init__(
-        self, in_channels: int, out_channels: int, attended: bool, last: bool, config: UNetConfig
+        self,
+        in_channels: int,
+        out_channels: int,
+        attended: bool,
+        last: bool,
+        attention: MakeAttention,
+        config: BackboneConfig,
     ) -> None:
         layers = config.layers_per_block
         widths = [(in_channels, out_channels)] + [(out_channels, out_channels)] * (layers - 1)
-        super().__init__(widths, layers if attended else 0, config)
+        super().__init__(widths, layers if attended else 0, attention, config)
         self.downsamplers = nn.ModuleList(
             [] if last else [Downsample(out_channels, config.downsample_padding)]
         )
 
-    def forward(self, x: Tensor, emb: Tensor) -> list[Tensor]:
+    def forward(self, x: Tensor, emb: Tensor, *context: Tensor | None) -> list[Tensor]:
         """(B, in_channels, H, W) and (B, E) -> every layer's output, for the way up to use.
 
         The last tensor is the input of the next level.
         """
         outputs = []
         for index in range(len(self.resnets)):
-            x = self.layer(index, x, emb)
+            x = self.layer(index, x, emb, *context)
             outputs.append(x)
         for downsample in self.downsamplers:
             outputs.append(downsample(x))
@@ -212,22 +236,25 @@ class UpBlock(Block):
         skip_channels: int,
         attended: bool,
         last: bool,
-        config: UNetConfig,
+        attention: MakeAttention,
+        config: BackboneConfig,
     ) -> None:
         layers = config.layers_per_block + 1
         inputs = [in_channels] + [out_channels] * (layers - 1)
         skips = [out_channels] * (layers - 1) + [skip_channels]
         widths = [(i + s, out_channels) for i, s in zip(inputs, skips, strict=True)]
-        super().__init__(widths, layers if attended else 0, config)
+        super().__init__(widths, layers if attended else 0, attention, config)
         self.upsamplers = nn.ModuleList([] if last else [Upsample(out_channels)])
 
-    def forward(self, x: Tensor, emb: Tensor, skips: list[Tensor]) -> Tensor:
+    def forward(
+        self, x: Tensor, emb: Tensor, skips: list[Tensor], *context: Tensor | None
+    ) -> Tensor:
         """(B, in_channels, H, W), (B, E) and the way down's outputs -> the next level's input.
 
         Takes its own tensors off the end of `skips`.
         """
         for index in range(len(self.resnets)):
-            x = self.layer(index, torch.cat((x, skips.pop()), dim=1), emb)
+            x = self.layer(index, torch.cat((x, skips.pop()), dim=1), emb, *context)
         for upsample in self.upsamplers:
             x = upsample(x)
         return x
