@@ -15,7 +15,7 @@ from lockstep.errors import LockstepError
 _ENLARGED = 2
 _LAST_SECONDS = 2.0
 # 19 frames of 16 pictures of 64x64 stay below 2 MB.
-_BYTES_PER_PIXEL = 0.35
+_BYTES_PER_PIXEL = 0.37
 _MOST_COLOURS, _FEWEST_COLOURS = 256, 8
 
 
@@ -48,7 +48,7 @@ def write_animation(path: Path, frames: NDArray[np.uint8], seconds: float) -> No
 
     The frames before the last take `seconds` together; the last one stays for two more. It has up
     to 256 colours. Each one before it has as many as the one after it, or fewer, down to 8, until
-    a pixel takes 0.35 bytes: noise cannot be compressed, but looks the same in few colours.
+    a pixel takes 0.37 bytes: noise cannot be compressed, but looks the same in few colours.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     colours = _MOST_COLOURS
