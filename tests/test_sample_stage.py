@@ -124,8 +124,9 @@ def test_pictures_of_objects_have_one_strip(work: Path) -> None:
     assert (frame.shape, count) == ((32, 32, 3), 5)
 
 
-@pytest.mark.parametrize("workload", ["faces", "iclevr"])
-def test_two_processes_give_the_files_of_one(work: Path, workload: str) -> None:
+def test_two_processes_give_the_files_of_one(work: Path) -> None:
+    """Of the one strip the first process draws nothing."""
+    workload = "iclevr"
     settings = prepare(workload, steps=3, strip=3, processes=2)
     alone = run(settings).rename("alone")
     ours = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
