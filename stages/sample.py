@@ -3,6 +3,7 @@
 from collections import deque
 from contextlib import ExitStack
 
+import numpy as np
 from safetensors.torch import save_file
 from tqdm import tqdm
 
@@ -10,9 +11,9 @@ import this_tree  # noqa: F401
 from lockstep import atomic, distributed, generator, paths, prompts, records
 from lockstep.device import make_deterministic
 from lockstep.params import Params
-from lockstep.pictures import grid, write_png
+from lockstep.pictures import grid, write_animation, write_png
 from lockstep.pixels import to_bytes
-from lockstep.sampling import denoising_strips, sample_by_batches
+from lockstep.sampling import denoising_strips, frames, moments, sample_by_batches
 from lockstep.stage import run
 
 ASKED = {
@@ -27,13 +28,13 @@ def main(params: Params) -> None:
     settings, seeds = params.sample, params.evaluate.seeds
     model, description = generator.load(paths.model(params.workload), settings.weights)
     asked = ASKED[params.workload](params)
-    count = sum(len(wanted.labels) for wanted in asked.sets)
+    pictures = len(seeds) * sum(len(wanted.labels) for wanted in asked.sets) + len(asked.strips)
     samples, plots = paths.samples(params.workload), paths.plots(params.workload, "sample")
     with ExitStack() as stack:
         writes = distributed.is_main()
         bar = stack.enter_context(
             tqdm(
-                total=len(seeds) * settings.steps * count // distributed.size(),
+                total=settings.steps * pictures // distributed.size(),
                 desc=f"sample {params.workload}",
                 unit="picture step",
                 mininterval=1,
@@ -54,14 +55,30 @@ def main(params: Params) -> None:
                 else:
                     deque(batches, maxlen=0)  # draws its share, and keeps nothing
             if writes and number == 0:
-                for name, pictures in kept.items():
-                    write_png(shown / f"{name}.png", grid(to_bytes(pictures), per_row=8))
+                for name, drawn in kept.items():
+                    write_png(shown / f"{name}.png", grid(to_bytes(drawn), per_row=8))
             if writes and asked.exactly:
                 save_file(kept, paths.drawn(out, number, seed) / "tensors.safetensors")
+        at = frames(settings)
+        ways = denoising_strips(
+            model,
+            description,
+            settings,
+            asked.strips,
+            seed=seeds[0],
+            at=at,
+            progress=bar.update,
+        )
         if writes:
-            strips = denoising_strips(model, description, settings, asked.strips, seed=seeds[0])
-            per_row = len(strips) // len(asked.strips)
-            write_png(shown / "strip.png", grid(to_bytes(strips), per_row=per_row))
+            chosen = moments(settings.steps, settings.strip)
+            strips = ways[:, [at.index(moment) for moment in chosen]]
+            for number, strip in enumerate(strips, 1):
+                row = grid(to_bytes(strip), per_row=len(chosen))
+                write_png(shown / "strips" / f"{number}.png", row)
+            stacked = grid(to_bytes(strips.flatten(0, 1)), per_row=len(chosen))
+            write_png(shown / "strip.png", stacked)
+            sheets = [grid(to_bytes(state), per_row=4) for state in ways.unbind(dim=1)]
+            write_animation(shown / "denoising.gif", np.stack(sheets), seconds=2.5)
             decided = {**params.deciding("sample"), "evaluate.seeds": list(seeds)}
             sampling = {"model": description.fingerprint, "params": decided}
             records.write(out / "sampling.json", sampling)

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import pytest
 import torch
@@ -76,7 +77,7 @@ LONG = {**FIFTY, "steps": 400, "checkpoint_every": 5}
 
 @pytest.fixture(scope="module")
 def alone(root: Path) -> list[float]:
-    finish(start(root, "alone", **FIFTY))
+    finish(start(root, "alone", **FIFTY, grid_every_epochs=5))
     return losses(root, "alone")
 
 
@@ -87,8 +88,12 @@ TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--np
     ("run", "launcher", "changes"),
     [
         ("torchrun", TORCHRUN, {}),
-        ("ddp", (), {"launch": 2, "accumulation": 2, "ema_sigma_rel": [0.1]}),
-        ("fsdp", (), {"launch": 2, "parallel": "fsdp", "grid_every_epochs": 1}),
+        (
+            "ddp",
+            (),
+            {"launch": 2, "accumulation": 2, "ema_sigma_rel": [0.1], "grid_every_epochs": 5},
+        ),
+        ("fsdp", (), {"launch": 2, "parallel": "fsdp", "grid_every_epochs": 5}),
     ],
 )
 def test_two_processes_give_the_curve_of_one(
@@ -100,6 +105,12 @@ def test_two_processes_give_the_curve_of_one(
     assert one.keys() <= two.keys()
     for name in one:
         assert torch.allclose(one[name], two[name], atol=1e-3), name
+    if "grid_every_epochs" in changes:
+        shown, expected = (np.load(root / f"{name}.npz") for name in (run, "alone"))
+        for part in ("grid", "strips"):
+            assert shown[part].shape == expected[part].shape
+            apart = np.abs(shown[part].astype(int) - expected[part])
+            assert apart.max() <= 4, f"{part}: {apart.max()} of 255"
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lockstep import generator
 from lockstep.device import place
 from lockstep.errors import LockstepError
 from lockstep.generator import Description, Generator
 from lockstep.params import Sample
-from lockstep.sampling import denoising_strips, sample, sample_by_batches
+from lockstep.sampling import denoising_strips, frames, moments, sample, sample_by_batches
 from tiny import tiny_params
 
 
@@ -117,23 +119,49 @@ def test_guidance_acts(saved) -> None:
 def test_the_strip_goes_from_noise_to_the_picture(saved) -> None:
     _, model, description = saved
     labels = torch.eye(3)[:1]
-    strip = denoising_strips(model, description, settings(steps=8, strip=5), labels, seed=0)
+    (strip,) = denoising_strips(model, description, settings(steps=8, strip=5), labels, seed=0)
     assert strip.shape == (5, 3, 16, 16)
     final = sample(model, description, settings(steps=8), labels, seed=0)
     assert torch.equal(strip[-1:], final)
     assert strip[0].std() == pytest.approx(1, abs=0.1)  # pure noise
-    assert len(denoising_strips(model, description, settings(), labels, seed=0)) == 4
 
 
-def test_several_strips_are_those_of_the_pictures(saved) -> None:
+def test_more_states_than_there_are_is_all_of_them(saved) -> None:
     _, model, description = saved
-    labels = torch.eye(3)
-    strips = denoising_strips(model, description, settings(strip=3, batch_size=2), labels, seed=0)
-    assert strips.shape == (9, 3, 16, 16)
-    final = sample(model, description, settings(batch_size=3), labels, seed=0)
-    assert torch.allclose(strips[2::3], final, atol=1e-5)
-    first = denoising_strips(model, description, settings(strip=3), labels[:1], seed=0)
-    assert torch.allclose(strips[:3], first, atol=1e-5)
+    strips = denoising_strips(model, description, settings(strip=9), torch.eye(3), seed=0)
+    assert strips.shape == (3, 5, 3, 16, 16)
+    states: list[torch.Tensor] = []
+    sample(
+        model,
+        description,
+        settings(),
+        torch.eye(3),
+        seed=0,
+        callback=lambda info: states.append(info.x.clone()),
+    )
+    assert torch.equal(strips[:, :-1], torch.stack(states, dim=1))
+
+
+@pytest.mark.parametrize("batch_size", [2, 3])
+def test_several_strips_are_those_of_the_pictures(saved, batch_size: int) -> None:
+    _, model, description = saved
+    labels, some = torch.eye(3), settings(strip=3, batch_size=batch_size)
+    strips = denoising_strips(model, description, some, labels, seed=0)
+    assert strips.shape == (3, 3, 3, 16, 16)
+    assert torch.equal(strips[:, -1], sample(model, description, some, labels, seed=0))
+    first = denoising_strips(model, description, some, labels[:1], seed=0)
+    assert torch.allclose(strips[:1], first, atol=1e-5)
+
+
+@given(steps=st.integers(1, 1000), strip=st.integers(2, 60))
+def test_the_frames_have_the_strips_moments(steps: int, strip: int) -> None:
+    shown, chosen = frames(settings(steps=steps, strip=strip)), moments(steps, strip)
+    assert set(chosen) <= set(shown)
+    assert (shown[0], shown[-1]) == (chosen[0], chosen[-1]) == (0, steps)
+    assert shown == sorted(set(shown))
+    assert len(chosen) == min(strip, steps + 1)
+    if steps >= 18 and strip <= 10:
+        assert 10 < len(shown) < 20
 
 
 def test_batch_by_batch_the_pictures_are_the_same(saved) -> None:

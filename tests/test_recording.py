@@ -16,13 +16,14 @@ import torch
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
+from PIL import Image
 
 from lockstep import cli, dataset, generator, history, paths, records, tables
 from lockstep.diffusion import NoiseSchedule
 from lockstep.errors import LockstepError
 from lockstep.history import History
 from lockstep.params import Params
-from lockstep.pictures import write_png
+from lockstep.pictures import read_rgb, write_animation, write_png
 from lockstep.pixels import to_bytes
 from lockstep.recording import at_the_end, record, record_sweep
 from lockstep.sampling import sample
@@ -105,6 +106,11 @@ def finished(workload: str, labels: int, seed: int = 0) -> generator.Description
     records.write(paths.metrics(workload, "evaluate"), {"swd": 12.5})
     for stage, name in (("sample", "test"), ("evaluate", "copies")):
         write_png(paths.plots(workload, stage) / f"{name}.png", np.zeros((4, 4, 3), np.uint8))
+    strips = paths.plots(workload, "sample") / "strips"
+    for number in (1, 2):
+        write_png(strips / f"{number}.png", np.full((4, 8, 3), number, np.uint8))
+    moving = np.array([200, 100, 0], np.uint8)[:, None, None, None].repeat(3, axis=3)
+    write_animation(paths.plots(workload, "sample") / "denoising.gif", moving, seconds=0.2)
     return description
 
 
@@ -285,7 +291,18 @@ def test_pictures_and_figures_of_an_evaluation_arrive(store: MlflowClient) -> No
     (training,), (evaluation,) = runs(store, "training"), runs(store, "evaluation")
     for run in (training, evaluation):
         files = {item.path for item in store.list_artifacts(run.info.run_id, "pictures")}
-        assert files == {"pictures/test.png", "pictures/copies.png"}
+        assert files == {
+            "pictures/test.png",
+            "pictures/copies.png",
+            "pictures/denoising.gif",
+            "pictures/strips",
+        }
+        strips = {item.path for item in store.list_artifacts(run.info.run_id, "pictures/strips")}
+        assert strips == {"pictures/strips/1.png", "pictures/strips/2.png"}
+        found = store.download_artifacts(run.info.run_id, "pictures/strips/2.png")
+        assert (read_rgb(Path(found)) == 2).all()
+        with Image.open(store.download_artifacts(run.info.run_id, "pictures/denoising.gif")) as gif:
+            assert gif.n_frames == 3
         assert run.data.metrics["swd"] == 12.5
     (version,) = store.search_model_versions("name = 'lockstep-iclevr'")
     (output,) = store.get_run(training.info.run_id).outputs.model_outputs

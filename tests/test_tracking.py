@@ -15,10 +15,12 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
+from numpy.typing import NDArray
 
 from lockstep.errors import LockstepError, Stopped
 from lockstep.history import History
 from lockstep.pictures import read_rgb, write_png
+from lockstep.preview import Preview
 from lockstep.tracking import Tracking
 from tiny import ROOT
 
@@ -105,8 +107,18 @@ def test_a_finished_run_keeps_its_end(store: MlflowClient) -> None:
     assert after.info.end_time == before.info.end_time
 
 
-def test_grids_stand_beside_each_other_by_step(store: MlflowClient, tmp_path: Path) -> None:
-    grids = {step: np.full((8, 16, 3), step, np.uint8) for step in (100, 200)}
+def preview(shade: int) -> Preview:
+    """A grid and three strips, each in its own shade."""
+    strips = tuple(np.full((4, 10, 3), shade + i, np.uint8) for i in range(1, 4))
+    return Preview(np.full((8, 16, 3), shade, np.uint8), strips)
+
+
+def read_back(store: MlflowClient, run: Run, name: str) -> NDArray[np.uint8]:
+    return read_rgb(Path(store.download_artifacts(run.info.run_id, name)))
+
+
+def test_grids_stand_beside_each_other_by_step(store: MlflowClient) -> None:
+    grids = {step: preview(step) for step in (100, 200)}
     for _ in range(2):  # a resumed training draws some of them again
         with Tracking("iclevr").training("f" * 64, PARAMS) as live:
             for step, grid in grids.items():
@@ -117,7 +129,33 @@ def test_grids_stand_beside_each_other_by_step(store: MlflowClient, tmp_path: Pa
         (name,) = [
             path for path in files if f"samples+step+{step}+" in path and path.endswith(".png")
         ]
-        assert np.array_equal(read_rgb(Path(store.download_artifacts(run.info.run_id, name))), grid)
+        assert np.array_equal(read_back(store, run, name), grid.grid)
+        folder = f"strips/{step:09d}"
+        names = {f"{folder}/{i + 1}.png": strip for i, strip in enumerate(grid.strips)}
+        assert {item.path for item in store.list_artifacts(run.info.run_id, folder)} == set(names)
+        for name, strip in names.items():
+            assert np.array_equal(read_back(store, run, name), strip)
+
+
+@pytest.mark.parametrize("method", ["log_artifacts", "log_image"])
+def test_pictures_that_did_not_arrive_are_written_when_they_are_drawn_again(
+    store: MlflowClient,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    method: str,
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError("no space left")
+
+    with monkeypatch.context() as cut, Tracking("iclevr").training("f" * 64, PARAMS) as live:
+        cut.setattr(MlflowClient, method, full)
+        live.show(100, preview(100))
+    assert "step 100 is not in MLflow: MLflow at" in capsys.readouterr().err
+    with Tracking("iclevr").training("f" * 64, PARAMS) as live:
+        live.show(100, preview(100))
+    (run,) = runs(store, "training")
+    assert len(store.list_artifacts(run.info.run_id, "strips/000000100")) == 3
+    assert len(store.list_artifacts(run.info.run_id, "images")) > 0
 
 
 def test_a_stop_on_request_is_no_failure(store: MlflowClient) -> None:

@@ -1,8 +1,8 @@
 """A tiny training as a program: `train_tiny.py ROOT RUN CHANGES`, also under torchrun.
 
 It trains on ROOT/data with its checkpoints in ROOT/RUN, and leaves ROOT/RUN.safetensors (all
-weights) and ROOT/RUN.json (the history); ROOT/RUN.log has the steps of which there was something
-to say, as they came.
+weights), ROOT/RUN.json (the history) and, if it shows any, the last preview as ROOT/RUN.npz;
+ROOT/RUN.log has the steps of which there was something to say, as they came.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import dataclasses
 import json
 import sys
 from pathlib import Path
+
+import numpy as np
 
 TESTS = Path(__file__).resolve().parent
 sys.path[:0] = [str(TESTS.parent / "src"), str(TESTS)]
@@ -40,7 +42,9 @@ def train(root: Path, run: str, changes: dict[str, object]) -> None:
                 file.write(f"{step}\n")
 
     def show(step: int, model: Generator) -> None:
-        preview.draw(model, description(params, data), params, data)
+        shown = preview.draw(model, description(params, data), params, data)
+        if distributed.is_main():
+            np.savez(root / f"{run}.npz", grid=shown.grid, strips=np.stack(shown.strips))
 
     state = loop.train(params, data, "fp32", Checkpoints(root / run), say, show)
     weights = weights_of(state)

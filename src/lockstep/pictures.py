@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lockstep.errors import LockstepError
+
+_ENLARGED = 2
+_LAST_SECONDS = 2.0
+# 19 frames of 16 pictures of 64x64 stay below 2 MB.
+_BYTES_PER_PIXEL = 0.37
+_MOST_COLOURS, _FEWEST_COLOURS = 256, 8
 
 
 def grid(pictures: NDArray[np.uint8], per_row: int, gap: int = 2) -> NDArray[np.uint8]:
@@ -34,6 +41,55 @@ def write_numbered(folder: Path, pictures: NDArray[np.uint8]) -> None:
     """`0.png`, `1.png`, ... in the order given."""
     for i, picture in enumerate(pictures):
         write_png(folder / f"{i}.png", picture)
+
+
+def write_animation(path: Path, frames: NDArray[np.uint8], seconds: float) -> None:
+    """(F, H, W, 3) bytes from noise to clear as a GIF that loops, twice as wide and high.
+
+    The frames before the last take `seconds` together; the last one stays for two more. It has up
+    to 256 colours. Each one before it has as many as the one after it, or fewer, down to 8, until
+    a pixel takes 0.37 bytes: noise cannot be compressed, but looks the same in few colours.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    colours = _MOST_COLOURS
+    drawn: list[Image.Image] = []
+    for frame in frames[::-1]:
+        image = _in_colours(frame, colours)
+        bound = _BYTES_PER_PIXEL * image.width * image.height
+        while drawn and colours > _FEWEST_COLOURS and _bytes(image) > bound:
+            colours = max(_FEWEST_COLOURS, colours * 3 // 4)
+            image = _in_colours(frame, colours)
+        drawn.append(image)
+    last, *before = drawn
+    # The format counts in hundredths of a second; fewer than two of them are not kept to.
+    each = 10 * max(2, round(100 * seconds / max(1, len(before))))
+    first, *others = [*reversed(before), last]
+    first.save(
+        path,
+        save_all=True,
+        append_images=others,
+        duration=[each] * len(before) + [round(1000 * _LAST_SECONDS)],
+        loop=0,
+        optimize=False,
+    )
+
+
+def _in_colours(frame: NDArray[np.uint8], colours: int) -> Image.Image:
+    """(H, W, 3) bytes in a palette of their own, enlarged."""
+    # 32 shades a channel tell as much, and the palette is found in an eighth of the time.
+    coarse = (frame // 8 * np.uint16(255) // 31).astype(np.uint8)
+    image = Image.fromarray(coarse).quantize(
+        colours, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE
+    )
+    size = (image.width * _ENLARGED, image.height * _ENLARGED)
+    return image.resize(size, Image.Resampling.NEAREST)
+
+
+def _bytes(image: Image.Image) -> int:
+    """The size of the file that has this picture alone."""
+    file = BytesIO()
+    image.save(file, "GIF", optimize=False)
+    return file.tell()
 
 
 def read_pictures(paths: Sequence[Path]) -> NDArray[np.uint8]:

@@ -1,6 +1,8 @@
-"""A grid of pictures by a model that is still being trained, to look at while it is."""
+"""Pictures by a model that is still being trained, to look at while it is."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -12,15 +14,29 @@ from lockstep.generator import Description, Generator
 from lockstep.params import Params
 from lockstep.pictures import grid
 from lockstep.pixels import to_bytes
-from lockstep.sampling import sample_together
+from lockstep.sampling import denoising_strips
 
 _PICTURES, _PER_ROW = 16, 8
 
 
-def draw(
-    model: Generator, description: Description, params: Params, data: Dataset
-) -> NDArray[np.uint8]:
-    """A grid (H, W, 3) for the conditions of the first held-out pictures, or of the first ones.
+@dataclass(frozen=True)
+class Preview:
+    """Some pictures as bytes.
+
+    Parameters
+    ----------
+    grid
+        All of them: (H, W, 3).
+    strips
+        Of each, in the grid's order, its way from noise to clear: (h, w, 3).
+    """
+
+    grid: NDArray[np.uint8]
+    strips: tuple[NDArray[np.uint8], ...]
+
+
+def draw(model: Generator, description: Description, params: Params, data: Dataset) -> Preview:
+    """16 pictures for the conditions of the first held-out pictures, or of the first ones.
 
     Always the same conditions and noise, so that the grids of a training can be compared. All
     processes take part.
@@ -28,7 +44,10 @@ def draw(
     positions = data.indices("validation")
     positions = positions if len(positions) else data.indices("train")
     # As many rounds for each process: a network in parts is computed by all of them together.
-    count = max(1, _PICTURES // distributed.size()) * distributed.size()
+    count = -(-_PICTURES // distributed.size()) * distributed.size()
     labels = torch.from_numpy(data.conditions[np.resize(positions[:count], count)]).float()
-    drawn = sample_together(model, description, params.sample, labels, seed=0)
-    return grid(to_bytes(drawn), per_row=_PER_ROW)
+    drawn = denoising_strips(model, description, params.sample, labels, seed=0)[:_PICTURES]
+    return Preview(
+        grid=grid(to_bytes(drawn[:, -1]), per_row=_PER_ROW),
+        strips=tuple(grid(to_bytes(strip), per_row=len(strip)) for strip in drawn),
+    )

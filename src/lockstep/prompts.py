@@ -16,7 +16,7 @@ from lockstep.pictures import write_png
 from lockstep.pixels import to_bytes
 
 _STRIP = ("red sphere", "cyan cylinder", "cyan cube")
-_STRIPS, _SHOWN = 8, 64
+_STRIPS, _SHOWN = 16, 64
 
 
 @dataclass(frozen=True)

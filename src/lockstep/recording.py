@@ -16,6 +16,9 @@ from lockstep import content, fingerprint, generator, history, package, paths, r
 from lockstep.errors import LockstepError
 from lockstep.tracking import Tracking
 
+# What MLflow gets of a stage's plots; the last is a folder.
+_PICTURES = ("*.png", "*.gif", "strips")
+
 
 def at_the_end(action: Callable[[], None]) -> None:
     """Record; a store that fails does not undo a stage whose figures are all there."""
@@ -64,7 +67,8 @@ def record(workload: str) -> None:
     shown = [
         picture
         for stage in ("sample", "evaluate")
-        for picture in sorted(paths.plots(workload, stage).glob("*.png"))
+        for pattern in _PICTURES
+        for picture in sorted(paths.plots(workload, stage).glob(pattern))
     ]
     settings = {
         name.removeprefix("sample."): value

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TypedDict
@@ -26,6 +25,8 @@ from lockstep.diffusion import (
 )
 from lockstep.generator import Description, Generator
 from lockstep.params import Sample
+
+_FRAMES = 19
 
 
 # Not inference_mode: what FSDP gathers for the first time in it could never be changed again.
@@ -87,6 +88,66 @@ def sample_together(
     return distributed.gather(drawn, len(labels))
 
 
+def moments(steps: int, count: int) -> list[int]:
+    """`count` numbers of states from 0, the noise, to `steps`, the picture, evenly spread.
+
+    With fewer states than that, it is all of them.
+    """
+    return torch.linspace(0, steps, min(count, steps + 1)).round().long().tolist()
+
+
+def frames(settings: Sample) -> list[int]:
+    """The moments of an animation: a strip's, and between each two of them evenly some more.
+
+    With those it has up to 19, unless the strip alone has more.
+    """
+    gaps = settings.strip - 1
+    finer = max(1, (_FRAMES - 1) // gaps) * gaps
+    strip = moments(settings.steps, settings.strip)
+    return sorted({*strip, *moments(settings.steps, finer + 1)})
+
+
+def denoising_strips(
+    model: Generator,
+    description: Description,
+    settings: Sample,
+    labels: Tensor,
+    *,
+    seed: int,
+    at: Sequence[int] | None = None,
+    progress: Callable[[int], object] = lambda count: None,
+) -> Tensor:
+    """Pictures on their way from noise to clear -> (R, M, 3, size, size).
+
+    Each row of `labels` (R, L) gives a strip, that of the picture which `sample_together` draws
+    for it. It has the M states `at`, ascending and the last one `settings.steps`: by default
+    `moments` of `settings.strip`. Each process draws its share, and all of them get all strips.
+    """
+    at = moments(settings.steps, settings.strip) if at is None else at
+    own = distributed.share(len(labels))
+    # Each state's batches, one after the other.
+    states: dict[int, list[Tensor]] = {moment: [] for moment in at}
+
+    def keep(info: StepInfo) -> None:
+        if info.index in states:
+            states[info.index].append(info.x.float().cpu())
+
+    drawn = sample(
+        model,
+        description,
+        settings,
+        labels[own],
+        seed=seed,
+        indices=range(len(labels))[own],
+        callback=keep,
+        progress=progress,
+    )
+    states[settings.steps].append(drawn)
+    none = drawn[:0]  # a process may have no share
+    strips = torch.stack([torch.cat([none, *states[moment]]) for moment in at], dim=1)
+    return distributed.gather(strips, len(labels))
+
+
 def sample_by_batches(
     model: Generator,
     description: Description,
@@ -111,27 +172,6 @@ def sample_by_batches(
                 progress=progress,
             ),
         )
-
-
-def denoising_strips(
-    model: Generator, description: Description, settings: Sample, labels: Tensor, *, seed: int
-) -> Tensor:
-    """Pictures on their way from noise to clear -> (R * settings.strip, 3, size, size).
-
-    Each row of `labels` (R, L) gives a strip; they come one after the other. The moments are
-    spread evenly over the steps; with fewer steps than pictures asked for, every step is one.
-    """
-    count = min(settings.strip, settings.steps + 1)
-    chosen = torch.linspace(0, settings.steps, count).round().long().tolist()
-    states: list[Tensor] = []
-
-    def keep(info: StepInfo) -> None:
-        if info.index in chosen:
-            states.append(info.x.float().cpu())
-
-    together = dataclasses.replace(settings, batch_size=len(labels))
-    states.append(sample(model, description, together, labels, seed=seed, callback=keep))
-    return torch.stack(states, dim=1).flatten(0, 1)
 
 
 def _denoiser(

@@ -21,13 +21,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from lockstep import data_input, paths
 from lockstep.errors import LockstepError, Stopped
 from lockstep.history import History, Row
 from lockstep.lock import exclusive
+from lockstep.pictures import write_png
+from lockstep.preview import Preview
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
@@ -58,6 +57,7 @@ from sqlalchemy.exc import SQLAlchemyError  # noqa: E402
 FINGERPRINT = "lockstep.fingerprint"
 KIND = "lockstep.kind"
 _GRIDS = "samples"
+_STRIPS = "strips"
 _CURVES = ("loss", "lr", "val_loss")
 # The store's limits for one batch.
 _METRICS, _PARAMS = 1000, 100
@@ -223,7 +223,8 @@ class Tracking:
         """An evaluation as a child of its training's run; gives the child's id.
 
         The training's run shows the metrics and pictures too, each of the latest evaluation that
-        has it. `guided` is whether there is a condition, and `model` the id of what was evaluated.
+        has it. `pictures` may be folders of them. `guided` is whether there is a condition, and
+        `model` the id of what was evaluated.
         """
         name = _drawing(params, guided)
         with self._in_one_line():
@@ -392,12 +393,22 @@ class Live:
         with self._not_fatal(step):
             self._tracking._log_rows(self._run_id, [(step, values)], self._written)
 
-    def show(self, step: int, picture: NDArray[np.uint8]) -> None:
-        """A grid (H, W, 3) of this step, unless there is one; MLflow shows them side by side."""
+    def show(self, step: int, preview: Preview) -> None:
+        """The pictures of this step, unless they are there.
+
+        MLflow shows the grids of all steps side by side; the strips are `1.png` and up in the
+        step's own folder.
+        """
         if step in self._shown:
             return
+        client = self._tracking.client
         with self._not_fatal(step):
-            self._tracking.client.log_image(self._run_id, picture, key=_GRIDS, step=step)
+            with tempfile.TemporaryDirectory() as folder:
+                for number, strip in enumerate(preview.strips, 1):
+                    write_png(Path(folder) / f"{number}.png", strip)
+                client.log_artifacts(self._run_id, folder, f"{_STRIPS}/{step:09d}")
+            # Last: where there is a grid, there are the strips.
+            client.log_image(self._run_id, preview.grid, key=_GRIDS, step=step)
             self._shown.add(step)
 
     @contextmanager

@@ -40,7 +40,9 @@ _CAPTIONS = {
     "new_test": "Drawn for new_test.json, in its order",
     "pictures": "Drawn pictures, the first ones",
     "strip": "From noise to clear",
+    "denoising": "From noise to clear, moving",
 }
+_FORMATS = (".png", ".gif")
 _COPIES = "Drawn pictures above, their nearest training pictures below"
 _HEADINGS = {
     "accuracy_test": "test",
@@ -202,7 +204,7 @@ def _curves(folder: Path) -> tuple[Chart, ...]:
 
 
 def _pictures(workload: str, folder: Path) -> tuple[Picture, ...]:
-    files = {path.stem: path for path in sorted(folder.glob("*.png"))}
+    files = {path.stem: path for path in sorted(folder.glob("*.*")) if path.suffix in _FORMATS}
     return tuple(
         _picture(
             files[name],
@@ -229,7 +231,7 @@ def _picture(path: Path, caption: str, asked: tuple[str, ...] = ()) -> Picture:
             width, height = image.size
     except (OSError, SyntaxError, ValueError) as error:
         raise LockstepError(f"{path}: not a readable picture ({error})") from None
-    uri = f"data:image/png;base64,{base64.b64encode(content).decode('ascii')}"
+    uri = f"data:image/{path.suffix[1:]};base64,{base64.b64encode(content).decode('ascii')}"
     return Picture(path.stem, caption, uri, width, height, asked)
 
 

@@ -1,0 +1,145 @@
+"""The stage that draws, as it is run: its strips and its animation."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from lockstep import generator, params, paths
+from lockstep.pictures import grid, read_rgb
+from lockstep.pixels import to_bytes
+from lockstep.sampling import denoising_strips
+from tiny import ROOT, tiny_params
+
+STAGE = ROOT / "stages" / "sample.py"
+OBJECTS = ["red sphere", "cyan cylinder", "cyan cube"]
+
+
+@pytest.fixture
+def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    monkeypatch.syspath_prepend(str(ROOT / "stages"))
+    return tmp_path
+
+
+def prepare(workload: str, **sample: object) -> params.Params:
+    """An untrained model and params.yaml, in the current folder."""
+    labels = len(OBJECTS) if workload == "iclevr" else 0
+    tiny = tiny_params()
+    torch.manual_seed(0)
+    description = generator.Description(
+        unet=tiny.model.unet(),
+        labels=labels,
+        size=16,
+        schedule=tiny.diffusion.noise_schedule(),
+        prediction="v",
+        precision="fp32",
+        fingerprint="0" * 64,
+        params={},
+    )
+    weights = description.build().state_dict()
+    paths.model(workload).mkdir(parents=True)
+    generator.save(paths.model(workload), description, {"ema": weights, "last": weights})
+    folder = paths.dataset(workload)
+    folder.mkdir(parents=True)
+    if labels:
+        asked = [OBJECTS[:1], OBJECTS[1:]]
+        numbers = {name: number for number, name in enumerate(OBJECTS)}
+        for name, content in (("objects", numbers), ("test", asked), ("new_test", asked)):
+            (folder / f"{name}.json").write_text(json.dumps(content))
+    document = yaml.safe_load((ROOT / "params.yaml").read_text("utf-8"))
+    document[workload]["sample"] = {"count": 18, "batch_size": 5, **sample}
+    document["evaluate"]["seeds"] = document[workload]["evaluate"]["seeds"] = [3]
+    document["threads"] = 1
+    Path("params.yaml").write_text(yaml.safe_dump(document))
+    return params.load(workload, Path("params.yaml"))
+
+
+def run(settings: params.Params) -> Path:
+    """Gives the folder of what is looked at."""
+    importlib.import_module("stages.sample").main(settings)
+    return paths.plots(settings.workload, "sample")
+
+
+def strips(settings: params.Params, count: int) -> list[np.ndarray]:
+    """What they are to be."""
+    model, description = generator.load(paths.model(settings.workload), "ema")
+    rows = torch.ones(1, 3) if settings.workload == "iclevr" else torch.zeros(count, 0)
+    drawn = denoising_strips(model, description, settings.sample, rows, seed=3)
+    return [to_bytes(strip) for strip in drawn]
+
+
+def last_frame(path: Path) -> tuple[np.ndarray, int]:
+    with Image.open(path) as gif:
+        count = getattr(gif, "n_frames", 1)
+        gif.seek(count - 1)
+        return np.asarray(gif.convert("RGB")), count
+
+
+@pytest.mark.parametrize(("steps", "strip", "frames"), [(3, 10, 4), (8, 3, 9)])
+def test_pictures_without_a_condition(work: Path, steps: int, strip: int, frames: int) -> None:
+    settings = prepare("faces", steps=steps, strip=strip)
+    shown = run(settings)
+    expected = strips(settings, 16)
+    assert {len(one) for one in expected} == {min(strip, steps + 1)}
+    files = sorted((shown / "strips").iterdir())
+    assert {file.name for file in files} == {f"{number}.png" for number in range(1, 17)}
+    for number, one in enumerate(expected, 1):
+        row = read_rgb(shown / "strips" / f"{number}.png")
+        assert np.array_equal(row, grid(one, per_row=len(one)))
+        # The same noise as the picture's own.
+        own = read_rgb(paths.samples("faces") / f"gen_{number - 1:05d}.png").astype(int)
+        assert np.abs(own - one[-1]).max() <= 1
+    stacked = grid(np.concatenate(expected), per_row=len(expected[0]))
+    assert np.array_equal(read_rgb(shown / "strip.png"), stacked)
+    frame, count = last_frame(shown / "denoising.gif")
+    assert count == frames
+    clear = grid(np.stack([one[-1] for one in expected]), per_row=4)
+    assert frame.shape == (2 * clear.shape[0], 2 * clear.shape[1], 3)
+    apart = np.abs(frame[::2, ::2].astype(int) - clear).mean()
+    noise = grid(np.stack([one[0] for one in expected]), per_row=4)
+    assert apart < 0.5 * np.abs(noise.astype(int) - clear).mean()
+
+
+def test_pictures_of_objects_have_one_strip(work: Path) -> None:
+    settings = prepare("iclevr", steps=4, strip=3)
+    shown = run(settings)
+    (expected,) = strips(settings, 1)
+    row = read_rgb(shown / "strip.png")
+    assert np.array_equal(row, grid(expected, per_row=3))
+    assert [file.name for file in (shown / "strips").iterdir()] == ["1.png"]
+    assert np.array_equal(read_rgb(shown / "strips/1.png"), row)
+    frame, count = last_frame(shown / "denoising.gif")
+    assert (frame.shape, count) == ((32, 32, 3), 5)
+
+
+def test_two_processes_give_the_files_of_one(work: Path) -> None:
+    """Of the one strip the first process draws nothing."""
+    workload = "iclevr"
+    settings = prepare(workload, steps=3, strip=3, processes=2)
+    alone = run(settings).rename("alone")
+    ours = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
+    environment = {k: v for k, v in os.environ.items() if k not in ours}
+    command = [sys.executable, str(STAGE), workload]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    together = paths.plots(workload, "sample")
+    names = {file.relative_to(alone) for file in alone.rglob("*.*")}
+    assert names == {file.relative_to(together) for file in together.rglob("*.*")}
+    for name in names:
+        one, other = (last_frame(folder / name)[0].astype(int) for folder in (alone, together))
+        assert one.shape == other.shape
+        # Another batch rounds otherwise; another palette may follow from it.
+        allowed = 8 if name.suffix == ".gif" else 1
+        assert np.abs(one - other).max() <= allowed
