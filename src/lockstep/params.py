@@ -135,6 +135,16 @@ class Merge:
 
 
 @dataclass(frozen=True, config=_STRICT)
+class Caption:
+    """How many pictures with a sentence the ray-caster draws, and the side of all pictures."""
+
+    count: Annotated[int, Field(ge=64)]  # test.json wants that many different combinations
+    size: Positive
+    seed: Count
+    supersample: Annotated[int, Field(ge=1, le=8)]
+
+
+@dataclass(frozen=True, config=_STRICT)
 class Dataset:
     """The shares of the scenes that are held out."""
 
