@@ -8,15 +8,16 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
 
 from lockstep import device as hardware
 from lockstep.dataset import Dataset
-from lockstep.errors import LockstepError
 from lockstep.evaluation.accuracy import top_k_accuracy
 from lockstep.evaluation.classifier import Classifier, scores
+from lockstep.evaluation.judge_training import fit
 from lockstep.params import Judge
 from lockstep.pixels import to_tensor
-from lockstep.training.learning_rate import factor
 
 
 def train(
@@ -27,7 +28,7 @@ def train(
 ) -> Classifier:
     """An evaluator from the data set's `judge_train` pictures, which no generator sees.
 
-    AdamW, warm-up and half a cosine; a binary cross-entropy for each label.
+    A binary cross-entropy for each label.
 
     Raises
     ------
@@ -35,47 +36,23 @@ def train(
         If there are fewer pictures than a batch has.
     """
     positions = data.indices("judge_train")
-    if len(positions) < settings.batch_size:
-        raise LockstepError(
-            f"dataset.judge: leaves {len(positions)} pictures to train the evaluator on, fewer "
-            f"than judge.batch_size ({settings.batch_size}); raise it"
-        )
     device = hardware.device()
-    with torch.random.fork_rng():
-        torch.manual_seed(settings.seed)
+
+    def build() -> Classifier:
         model = Classifier(data.conditions.shape[1])
-    # Start from each label's frequency, not from one half: the first steps need not learn it.
-    frequency = torch.from_numpy(data.conditions[positions]).double().mean(0).clamp(1e-3, 1 - 1e-3)
-    with torch.no_grad():
-        model.resnet.fc[0].bias.copy_(torch.logit(frequency))
-    model = hardware.place(model).train()
-    optimizer = torch.optim.AdamW(
-        model.parameters(), settings.lr, weight_decay=settings.weight_decay, fused=True
-    )
-    # Whole batches only: the batch norms of a short last one would see too few pictures.
-    per_epoch = len(positions) // settings.batch_size
-    steps = settings.epochs * per_epoch
-    random = np.random.default_rng(settings.seed)
-    epochs = (random.permutation(positions) for _ in range(settings.epochs))
-    batches = (
-        order[batch * settings.batch_size : (batch + 1) * settings.batch_size]
-        for order in epochs
-        for batch in range(per_epoch)
-    )
-    for step, chosen in enumerate(progress(batches, steps)):
-        pictures = to_tensor(data.pictures[chosen]).to(device)
-        target = torch.from_numpy(data.conditions[chosen]).float().to(device)
-        rate = factor(step, steps=steps, warmup=min(100, steps // 10), decay="cosine")
-        for group in optimizer.param_groups:
-            group["lr"] = settings.lr * rate
-        with hardware.autocast(precision):
-            logits = model.logits(pictures)
+        # Start from each label's frequency, not from one half: the first steps need not learn it.
+        frequency = torch.from_numpy(data.conditions[positions]).double().mean(0)
+        with torch.no_grad():
+            model.resnet.fc[0].bias.copy_(torch.logit(frequency.clamp(1e-3, 1 - 1e-3)))
+        return model
+
+    def loss(model: Classifier, chosen: NDArray[np.int64]) -> Tensor:
+        pictures = to_tensor(data.pictures[positions[chosen]]).to(device)
+        target = torch.from_numpy(data.conditions[positions[chosen]]).float().to(device)
         # Through logits: a sigmoid in bf16 is exactly 1 far too early.
-        loss = F.binary_cross_entropy_with_logits(logits.float(), target)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-    return model.eval()
+        return F.binary_cross_entropy_with_logits(model.logits(pictures).float(), target)
+
+    return fit(build, loss, len(positions), settings, precision, progress)
 
 
 def held_out_accuracy(model: Classifier, data: Dataset) -> float | None:
