@@ -8,7 +8,7 @@ from lockstep.params import Params
 from lockstep.pictures import read_rgb
 from lockstep.stage import progress, run
 
-READ = {"iclevr": collected.with_labels, "faces": collected.faces}
+READ = {"iclevr": collected.with_labels, "faces": collected.faces, "anime": collected.merged}
 
 
 def main(params: Params) -> None:

@@ -20,6 +20,7 @@ def main(params: Params) -> None:
     figures = {
         "iclevr": (labelled.figures, distances.figures),
         "faces": (distances.figures,),
+        "anime": (distances.figures,),
     }
     make_deterministic(params.threads)
     threadpool_limits(params.threads, user_api="blas")

@@ -7,7 +7,7 @@ from lockstep.evaluation import judges
 from lockstep.params import Params
 from lockstep.stage import run
 
-MAKE = {"iclevr": judges.of_labels, "faces": judges.of_faces}
+MAKE = {"iclevr": judges.of_labels, "faces": judges.of_faces, "anime": judges.of_rotations}
 
 
 def main(params: Params) -> None:

@@ -15,7 +15,11 @@ from lockstep.pixels import to_bytes
 from lockstep.sampling import denoising_strips, sample_by_batches
 from lockstep.stage import run
 
-ASKED = {"iclevr": prompts.of_labels, "faces": prompts.of_nothing}
+ASKED = {
+    "iclevr": prompts.of_labels,
+    "faces": prompts.of_nothing,
+    "anime": prompts.of_nothing,
+}
 
 
 def main(params: Params) -> None:

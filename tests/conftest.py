@@ -105,20 +105,20 @@ def runs(project: Project, kind: str, workload: str = "iclevr") -> list:
     return client.search_runs([experiment.experiment_id], f"tags.`lockstep.kind` = '{kind}'")
 
 
-def finish(root: Path, name: str) -> Project:
-    """Run the target of a preset with its parameters, in a checkout at `root`."""
+def finish(root: Path, workload: str) -> Project:
+    """Run what the smoke preset has of a workload, in a checkout at `root`."""
     from lockstep import params, presets
 
     project = checkout(root)
     path = project.root / "params.yaml"
-    preset = presets.load(name, project.root / "presets")
+    preset = presets.load("smoke", project.root / "presets").only(workload)
     overlay = preset.over(params.read(path))
     path.write_text(yaml.safe_dump(overlay, sort_keys=False), "utf-8")
     # The committed results belong to the committed parameters.
     (project.root / "dvc.lock").unlink(missing_ok=True)
     shutil.rmtree(project.root / "metrics", ignore_errors=True)
-    commit(project, name)
-    project.dvc("repro", preset.target)
+    commit(project, "smoke")
+    project.dvc("repro", f"evaluate@{workload}")
     commit(project, "results")
     return project
 
@@ -136,7 +136,7 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """The i-CLEVR pipeline on its smoke preset. Shared: do not change it, take `project`."""
-    return finish(tmp_path_factory.mktemp("finished") / "project", "smoke")
+    return finish(tmp_path_factory.mktemp("finished") / "project", "iclevr")
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from lockstep import content, dataset, params
 from lockstep.errors import LockstepError
 from lockstep.evaluation import classifier, classifier_training
 from lockstep.evaluation.classifier import Classifier
+from lockstep.evaluation.examples import labelled
 from tiny import ROOT
 
 
@@ -89,10 +90,11 @@ def test_it_learns_colours_and_repeats_to_the_bit(tmp_path: Path) -> None:
     settings = dataclasses.replace(committed, epochs=6, batch_size=16)
 
     def train() -> Classifier:
-        return classifier_training.train(data, settings, "fp32", lambda items, total: items)
+        examples = labelled(data, "judge_train")
+        return classifier_training.train(examples, settings, "fp32", lambda items, total: items)
 
     model, again = train(), train()
-    accuracy = classifier_training.held_out_accuracy(model, data)
+    accuracy = classifier_training.accuracy(model, labelled(data, "judge_validation"))
     assert accuracy is not None and accuracy > 0.9
     for one, other in zip(model.state_dict().values(), again.state_dict().values(), strict=True):
         assert torch.equal(one, other)
@@ -104,9 +106,8 @@ def test_too_few_pictures_for_a_batch_are_refused(tmp_path: Path) -> None:
     dataset.pack(tmp_path, iter(pictures), np.eye(3, dtype=np.uint8), split, {}, mirrorable=False)
     settings = params.load("iclevr", ROOT / "params.yaml").judge
     with pytest.raises(LockstepError, match=r"dataset.judge: leaves 2 pictures"):
-        classifier_training.train(
-            dataset.open_dataset(tmp_path), settings, "fp32", lambda items, total: items
-        )
+        examples = labelled(dataset.open_dataset(tmp_path), "judge_train")
+        classifier_training.train(examples, settings, "fp32", lambda items, total: items)
 
 
 def test_content_hashes(tmp_path: Path) -> None:

@@ -44,8 +44,15 @@ def test_presets_are_listed_and_printed(run) -> None:
     assert "smoke" in out
     status, out, _ = run("preset", "smoke")
     assert status == 0
-    assert out.strip().endswith("evaluate@iclevr")
+    assert out.strip().endswith("evaluate@iclevr sweep@iclevr evaluate@faces evaluate@anime")
     assert "-S ++iclevr.model.channels=[16,16] -S" in out
+    status, out, _ = run("preset", "smoke", "anime")
+    assert status == 0
+    assert out.strip().endswith("=8 evaluate@anime")
+    assert "iclevr" not in out
+    status, _, err = run("preset", "lab6", "faces")
+    assert status == 1
+    assert err == "error: preset lab6 says nothing of faces; it is for evaluate@iclevr\n"
     status, _, err = run("preset", "nothing")
     assert status == 1
     assert err.startswith("error: unknown preset 'nothing'; choose from")

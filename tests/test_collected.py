@@ -54,6 +54,19 @@ def test_faces(tmp_path: Path) -> None:
     assert found.mirrorable
 
 
+def test_merged_pictures(tmp_path: Path) -> None:
+    with pytest.raises(LockstepError, match=r"pictures: no pictures; `dvc repro merge`"):
+        collected.merged(tmp_path)
+    (tmp_path / "pictures").mkdir()
+    for name in (10, 2, 1):
+        (tmp_path / f"pictures/{name}.png").touch()
+    found = collected.merged(tmp_path)
+    assert [path.stem for path in found.pictures] == ["1", "2", "10"]
+    assert found.groups == ["1", "2", "10"]
+    assert found.conditions.shape == (3, 0)
+    assert found.mirrorable
+
+
 def test_what_labels_ask_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     found = params.load("iclevr", ROOT / "params.yaml")

@@ -19,7 +19,7 @@ TARGET = "evaluate@faces"
 @pytest.fixture(scope="module")
 def faces(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """The finished pipeline. Each test leaves it whole."""
-    return finish(tmp_path_factory.mktemp("faces") / "project", "smoke_faces")
+    return finish(tmp_path_factory.mktemp("faces") / "project", "faces")
 
 
 def figures(project: Project, stage: str) -> dict[str, float]:

@@ -394,6 +394,21 @@ def test_faces_say_which_were_kept_and_why(project: Path) -> None:
     assert "kept 3, found 5, precision 0.7500." in text(html.select_one("#data"))
 
 
+def test_merged_files_say_which_were_kept_and_why(project: Path) -> None:
+    outputs("anime")
+    records.write(paths.metrics("anime", "merge"), {"kept": 1, "found": 3})
+    path = paths.collected("anime") / "decisions.csv"
+    path.parent.mkdir(parents=True)
+    path.write_text("decision\nkept\nblank\nsmall\n")
+    html = written("anime")
+    assert row_of(html, "blank")[-1] == "less contrast than merge.min_contrast"
+    assert row_of(html, "small")[-1] == "a side shorter than merge.min_side"
+    assert "Files kept 1, found 3." in text(html.select_one("#data"))
+    path.unlink()
+    paths.metrics("anime", "merge").unlink()
+    assert "dvc repro merge makes it" in text(written("anime"))
+
+
 def test_faces_say_what_was_found_and_fetched(project: Path) -> None:
     outputs("faces")
     crawled, downloaded = paths.crawled("faces"), paths.downloaded("faces")
@@ -493,18 +508,19 @@ def test_damaged_files_are_named(project: Path) -> None:
         ("plots/iclevr/train/train.csv", "step\n\xff\n", "'utf-8' codec"),
         ("plots/iclevr/sweep/guidance.csv", "steps\n20\n", "KeyError: 'guidance_scale'"),
         ("plots/iclevr/sweep/guidance.csv", "guidance_scale\na\n", "ValueError: "),
-        ("data/collected/iclevr/decisions.csv", "face\n1\n", "KeyError: 'decision'"),
+        ("data/collected/faces/decisions.csv", "face\n1\n", "KeyError: 'decision'"),
         ("data/crawled/iclevr/articles.jsonl", "{}\n{\n", "Expecting property name"),
         ("data/downloaded/iclevr/manifest.jsonl", "\xff", "UnicodeDecodeError"),
         ("data/downloaded/iclevr/failed.txt", "\xff", "UnicodeDecodeError"),
     ],
 )
 def test_a_file_in_another_form_is_named(project: Path, path: str, content: str, said: str) -> None:
-    outputs()
+    workload = next(name for name in params.WORKLOADS if name in Path(path).parts)
+    outputs(workload)
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     Path(path).write_bytes(content.encode("latin-1"))
     with pytest.raises(LockstepError) as caught:
-        written()
+        written(workload)
     message = str(caught.value)
     assert message.startswith(f"{path}: damaged ({said}")
     assert message.endswith("; `dvc checkout` restores it") and "\n" not in message

@@ -34,6 +34,7 @@ def main() -> None:
         help="print a preset as arguments of `dvc exp run`; without a name, list them",
     )
     command.add_argument("name", nargs="?")
+    command.add_argument("workload", nargs="?", choices=WORKLOADS, help="only for this one")
     command.set_defaults(run=_preset)
 
     command = commands.add_parser(
@@ -109,6 +110,8 @@ def _preset(arguments: argparse.Namespace) -> None:
             print(f"{name:12} {presets.load(name).description}")
         return
     preset = presets.load(arguments.name)
+    if arguments.workload is not None:
+        preset = preset.only(arguments.workload)
     document = preset.over(parameters.read(paths.PARAMS))
     for workload in WORKLOADS:
         parameters.parse(document, workload, presets.FOLDER / f"{preset.name}.yaml")

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from lockstep.collect.folders.names import PICTURES
 from lockstep.collect.names import CROPS
 from lockstep.errors import LockstepError
 from lockstep.labels import PROMPT_FILES, multi_hot, read_labels, scene_of, speaks_of_sides
@@ -69,9 +70,27 @@ def faces(folder: Path) -> Collected:
     files = sorted((folder / CROPS).glob("*.png"))
     if not files:
         raise LockstepError(f"{folder / CROPS}: no faces; `dvc repro crop` cuts them out")
+    return _unlabelled(files, [file.stem.rpartition("_")[0] for file in files])
+
+
+def merged(folder: Path) -> Collected:
+    """`pictures/<number>.png`, no two of which belong together.
+
+    Raises
+    ------
+    LockstepError
+        If there is none.
+    """
+    files = sorted((folder / PICTURES).glob("*.png"), key=lambda file: int(file.stem))
+    if not files:
+        raise LockstepError(f"{folder / PICTURES}: no pictures; `dvc repro merge` collects them")
+    return _unlabelled(files, [file.stem for file in files])
+
+
+def _unlabelled(files: Sequence[Path], groups: Sequence[str]) -> Collected:
     return Collected(
         pictures=files,
-        groups=[file.stem.rpartition("_")[0] for file in files],
+        groups=groups,
         conditions=np.zeros((len(files), 0), np.uint8),
         mirrorable=True,
         carried=[],

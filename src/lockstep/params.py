@@ -11,6 +11,7 @@ import dataclasses
 import math
 import re
 from datetime import date
+from itertools import count, takewhile
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -22,7 +23,7 @@ from lockstep.diffusion import NoiseSchedule
 from lockstep.errors import LockstepError
 from lockstep.unet import UNetConfig
 
-WORKLOADS = ("iclevr", "faces")
+WORKLOADS = ("iclevr", "faces", "anime")
 
 Positive = Annotated[int, Field(gt=0)]
 Count = Annotated[int, Field(ge=0)]
@@ -220,6 +221,7 @@ class Train:
     init_from: str | None
     init_from_sha256: Sha256 | None
     snapshots: Annotated[tuple[Positive, ...], Field(strict=False), AfterValidator(_all_different)]
+    snapshot_every_epochs: Positive | None
     validate_every: Positive
     log_every: Positive
     processes: Positive
@@ -347,15 +349,23 @@ class Params:
         }
 
     def with_steps(self, pictures: int) -> Params:
-        """The same with `train.epochs` made `train.steps`, given how many pictures there are.
+        """The same with epochs made steps, given how many pictures there are.
 
         Raises `LockstepError` if the steps are too few for what is to happen at some of them.
         """
-        if self.train.epochs is None:
-            return self
-        steps = math.ceil(self.train.epochs * pictures / self.train.batch_size)
-        train = dataclasses.replace(self.train, steps=steps, epochs=None)
-        _check_steps(train, f"{self.train.epochs} epochs of {pictures} pictures")
+
+        def after(epochs: int) -> int:
+            return math.ceil(epochs * pictures / self.train.batch_size)
+
+        train = self.train
+        if train.epochs is not None:
+            train = dataclasses.replace(train, steps=after(train.epochs), epochs=None)
+            _check_steps(train, f"{self.train.epochs} epochs of {pictures} pictures")
+        every, steps = train.snapshot_every_epochs, train.steps
+        if every is not None and steps is not None:
+            more = takewhile(lambda step: step <= steps, map(after, count(every, every)))
+            snapshots = tuple(sorted({*train.snapshots, *more}))
+            train = dataclasses.replace(train, snapshots=snapshots, snapshot_every_epochs=None)
         return dataclasses.replace(self, train=train)
 
     def origin(self) -> dict[str, Any]:
@@ -413,16 +423,20 @@ class _Kind:
         The section in which `size` is the side of its pictures.
     trains_judge
         Whether its evaluator learns from pictures that are kept from the generator.
+    official_judge
+        Whether `judge.checkpoint` can stand for it.
     """
 
     origin: dict[str, TypeAdapter[Any]]
     side: str
     trains_judge: bool
+    official_judge: bool = False
 
 
 _KINDS = {
-    "iclevr": _Kind(_ORIGIN, side="scenes", trains_judge=True),
+    "iclevr": _Kind(_ORIGIN, side="scenes", trains_judge=True, official_judge=True),
     "faces": _Kind({}, side="crop", trains_judge=False),
+    "anime": _Kind({}, side="merge", trains_judge=True),
 }
 
 
@@ -563,11 +577,14 @@ def _check_combinations(params: Params, path: Path) -> None:
         raise LockstepError(
             f"{where}: dataset.validation + dataset.judge leave nothing to train on; lower them"
         )
-    if kind.trains_judge and params.dataset.judge == 0 and params.judge.checkpoint is None:
-        raise LockstepError(
-            f"{where}: dataset.judge: 0.0 leaves no scenes to train the evaluator on; raise it, or "
-            "give judge.checkpoint"
-        )
+    if kind.trains_judge and params.dataset.judge == 0:
+        official = kind.official_judge and params.judge.checkpoint is not None
+        instead = ", or give judge.checkpoint" if kind.official_judge else ""
+        if not official:
+            raise LockstepError(
+                f"{where}: dataset.judge: 0.0 leaves no pictures to train the evaluator on; raise "
+                f"it{instead}"
+            )
     if params.sweep.seeds > len(params.evaluate.seeds):
         raise LockstepError(
             f"{where}: sweep.seeds: {params.sweep.seeds} is more than evaluate.seeds has; lower it"
@@ -596,7 +613,8 @@ def _check_training(params: Params, where: str) -> None:
     offered: tuple[str | int, ...] = (*train.averages(), "last", *train.snapshots)
     if params.dataset.validation > 0:
         offered = ("best", *offered)
-    if weights not in offered:
+    is_step = isinstance(weights, int) and train.snapshot_every_epochs is not None
+    if weights not in offered and not is_step:
         raise LockstepError(
             f"{where}: sample.weights: {weights} is none of what train keeps "
             f"({', '.join(map(str, offered))}); choose one of them"

@@ -1,7 +1,7 @@
 """Published settings: overlays over params.yaml, one file each in `presets/`.
 
-A preset file has `description` (a line), `target` (a DVC target) and `params` (dotted names of
-workload keys and their values). The shared `train.lr` is never set, so that `-S train.lr=...`
+A preset file has `description` (a line), `targets` (of DVC) and `params` (dotted names of workload
+keys and their values). The shared `train.lr` is never set, so that `-S train.lr=...`
 keeps its effect.
 """
 
@@ -24,18 +24,29 @@ FOLDER = Path("presets")
 class Preset:
     name: str
     description: str
-    target: str
+    targets: list[str]
     values: dict[str, Any]
 
+    def only(self, workload: str) -> Preset:
+        """The same for one of its workloads. Raises `LockstepError` if it is not about it."""
+        targets = [target for target in self.targets if target.endswith(f"@{workload}")]
+        if not targets:
+            raise LockstepError(
+                f"preset {self.name} says nothing of {workload}; it is for "
+                f"{', '.join(self.targets)}"
+            )
+        values = {k: v for k, v in self.values.items() if k.startswith(f"{workload}.")}
+        return Preset(self.name, self.description, targets, values)
+
     def arguments(self) -> list[str]:
-        """What to give to `dvc exp run`: `-S ++key=value` for each value, then the target.
+        """What to give to `dvc exp run`: `-S ++key=value` for each value, then the targets.
 
         `++` sets keys that exist and adds those that do not.
         """
         flags = [
             part for key, value in self.values.items() for part in ("-S", f"++{key}={_flow(value)}")
         ]
-        return [*flags, self.target]
+        return [*flags, *self.targets]
 
     def over(self, document: dict[str, Any]) -> dict[str, Any]:
         """A params.yaml document with this preset's values in it; `document` is left alone."""
@@ -66,9 +77,9 @@ def load(name: str, folder: Path = FOLDER) -> Preset:
     if not path.is_file():
         raise LockstepError(f"unknown preset {name!r}; choose from {', '.join(names())}")
     content = parameters.read(path)
-    if set(content) != {"description", "target", "params"}:
-        raise LockstepError(f"{path}: must have description, target and params, nothing else")
+    if set(content) != {"description", "targets", "params"}:
+        raise LockstepError(f"{path}: must have description, targets and params, nothing else")
     for key in content["params"]:
         if key.split(".")[0] not in WORKLOADS:
             raise LockstepError(f"{path}: {key}: a preset sets keys of a workload only")
-    return Preset(name, content["description"], content["target"], content["params"])
+    return Preset(name, content["description"], content["targets"], content["params"])

@@ -54,9 +54,10 @@ def record(workload: str) -> None:
         **compared,
         **evaluated,
     }
-    collected = paths.metrics(workload, "crop")
+    # Only what collected the pictures: a workload has one of these, or none.
+    collected = [paths.metrics(workload, stage) for stage in ("crop", "merge")]
     metrics = {
-        **(records.read(collected) if collected.exists() else {}),
+        **{k: v for path in collected if path.exists() for k, v in records.read(path).items()},
         **records.read(paths.metrics(workload, "judge")),
         **records.read(paths.metrics(workload, "evaluate")),
     }

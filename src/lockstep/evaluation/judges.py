@@ -7,7 +7,9 @@ from pathlib import Path
 from lockstep import content, paths, records
 from lockstep.dataset import open_dataset
 from lockstep.device import resolve_precision
-from lockstep.evaluation import classifier, classifier_training, dlib_network
+from lockstep.evaluation import classifier, classifier_training, dlib_network, rotation
+from lockstep.evaluation.classifier import Classifier
+from lockstep.evaluation.examples import Examples, labelled
 from lockstep.params import Params
 from lockstep.stage import progress
 
@@ -27,13 +29,39 @@ def of_labels(params: Params, out: Path) -> dict[str, float]:
         content.verify(checkpoint, params.judge.checkpoint_sha256, "judge.checkpoint")
         model = classifier.official(checkpoint, labels)
     else:
-        precision = resolve_precision(params.judge.precision, "judge.precision")
-        bar = progress(f"judge {params.workload}", "step")
-        model = classifier_training.train(data, params.judge, precision, bar)
-    accuracy = classifier_training.held_out_accuracy(model, data)
+        model = _trained(params, labelled(data, "judge_train"))
+    held_out = labelled(data, "judge_validation")
+    return _measured("evaluator_accuracy", params, model, held_out, out)
+
+
+def of_rotations(params: Params, out: Path) -> dict[str, float]:
+    """A classifier that tells which way up a picture is. Gives its accuracy.
+
+    Raises
+    ------
+    LockstepError
+        If there are too few pictures.
+    """
+    data = open_dataset(paths.dataset(params.workload))
+    model = _trained(params, rotation.rotated(data, "judge_train"))
+    held_out = rotation.rotated(data, "judge_validation")
+    return _measured("rotation_accuracy", params, model, held_out, out)
+
+
+def _trained(params: Params, examples: Examples) -> Classifier:
+    precision = resolve_precision(params.judge.precision, "judge.precision")
+    bar = progress(f"judge {params.workload}", "step")
+    return classifier_training.train(examples, params.judge, precision, bar)
+
+
+def _measured(
+    name: str, params: Params, model: Classifier, held_out: Examples, out: Path
+) -> dict[str, float]:
+    """Write an evaluator; gives its accuracy, called `name`, where pictures are held out."""
     classifier.save(model, out)
     records.write(out / paths.JUDGE, params.values("judge"))
-    return {} if accuracy is None else {"evaluator_accuracy": accuracy}
+    accuracy = classifier_training.accuracy(model, held_out)
+    return {} if accuracy is None else {name: accuracy}
 
 
 def of_faces(params: Params, out: Path) -> dict[str, float]:

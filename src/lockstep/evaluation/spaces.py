@@ -16,6 +16,7 @@ from lockstep import distributed, paths, records
 from lockstep.dataset import Dataset
 from lockstep.errors import LockstepError
 from lockstep.evaluation import classifier, dlib_embedding, dlib_network, inception
+from lockstep.evaluation.rotation import ROTATIONS
 from lockstep.evaluation.rows import Rows
 from lockstep.params import Params
 from lockstep.pixels import to_tensor
@@ -75,17 +76,19 @@ def own(params: Params, data: Dataset) -> Space:
     """The space of the workload's judge. Raises `LockstepError` as `of_workload` does."""
     if params.workload == "faces":
         return dlib_space(params)
-    return classifier_space(params, labels=data.conditions.shape[1])
+    if params.workload == "anime":
+        return classifier_space(params, "rotation", ROTATIONS)
+    return classifier_space(params, "classifier", data.conditions.shape[1])
 
 
-def classifier_space(params: Params, labels: int) -> Space:
+def classifier_space(params: Params, name: str, labels: int) -> Space:
     """What the last layer of the workload's own evaluator sees: 512 numbers."""
     model = classifier.load(paths.judge(params.workload), labels)
 
     def features(batch: NDArray[np.uint8]) -> torch.Tensor:
         return model.features(to_tensor(batch).to(hardware.device()))
 
-    return Space("classifier", "fd_classifier", batch_by_batch(features, 512))
+    return Space(name, f"fd_{name}", batch_by_batch(features, 512))
 
 
 def dlib_space(params: Params) -> Space:

@@ -19,16 +19,29 @@ _SPLITS = {
     "judge_train": "trains the evaluator",
     "judge_validation": "held out: the evaluator's own accuracy",
 }
+# What a stage decides about, and why it leaves one out.
+_DECIDED = {"crop": "faces", "merge": "files"}
 _DECISIONS = {
-    "kept": "",
-    "small": "narrower than crop.min_box",
-    "tilted": "the eyes' line is steeper than crop.max_slope",
-    "turned": "the nose is not between the eyes (crop.nose)",
-    "eyes": "the eyes are too near or too far apart (crop.eye_ratio)",
-    "cut": "too much lies outside the picture (crop.max_outside)",
-    "blurred": "less sharp than crop.min_sharpness",
-    "duplicate": "another copy of a face that was kept",
-    "excluded": "asked for in exclude.txt",
+    "crop": {
+        "small": "narrower than crop.min_box",
+        "tilted": "the eyes' line is steeper than crop.max_slope",
+        "turned": "the nose is not between the eyes (crop.nose)",
+        "eyes": "the eyes are too near or too far apart (crop.eye_ratio)",
+        "cut": "too much lies outside the picture (crop.max_outside)",
+        "blurred": "less sharp than crop.min_sharpness",
+        "duplicate": "another copy of a face that was kept",
+        "excluded": "asked for in exclude.txt",
+    },
+    "merge": {
+        "refused": "a link, a bomb, a name that leads out of its archive, or too large",
+        "broken": "no picture, or not to its end",
+        "small": "a side shorter than merge.min_side",
+        "aspect": "longer or higher than merge.max_aspect allows",
+        "blank": "less contrast than merge.min_contrast",
+        "copy": "the same bytes as a file that was kept",
+        "duplicate": "looks like a picture that was kept",
+        "excluded": "asked for in exclude.txt",
+    },
 }
 
 
@@ -62,9 +75,10 @@ class Fetched:
 
 
 @dataclass(frozen=True)
-class Crop:
-    """Which faces were kept, and why the others were not."""
+class Kept:
+    """Which faces or files (`what`) were kept, and why the others were not."""
 
+    what: str
     figures: tuple[Figure, ...]
     decisions: tuple[Count, ...]
 
@@ -107,8 +121,8 @@ def fetched(workload: str) -> Fetched | None:
     return Fetched(articles, named, _counts(outcomes, "fetched", {}))
 
 
-def crop(workload: str, found: Sequence[Figure]) -> Crop | None:
-    own = tuple(f for f in found if f.stage == "crop" and f.value is not None)
+def kept(workload: str, stage: str, found: Sequence[Figure]) -> Kept | None:
+    own = tuple(f for f in found if f.stage == stage and f.value is not None)
     path = paths.collected(workload) / "decisions.csv"
     decisions: Counter[str] = Counter()
     if path.exists():
@@ -116,7 +130,7 @@ def crop(workload: str, found: Sequence[Figure]) -> Crop | None:
             decisions.update(str(row["decision"]) for row in tables.rows(path))
     if not own and not decisions:
         return None
-    return Crop(own, _counts(decisions, "kept", _DECISIONS))
+    return Kept(_DECIDED[stage], own, _counts(decisions, "kept", _DECISIONS[stage]))
 
 
 def _counts(counted: Counter[str], first: str, meanings: Mapping[str, str]) -> tuple[Count, ...]:

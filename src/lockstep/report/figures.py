@@ -13,7 +13,7 @@ from lockstep import paths, records
 from lockstep.report import git, numbers
 
 # The order of the pipeline; others come after.
-_STAGES = ("crop", "judge", "train", "evaluate", "sweep")
+_STAGES = ("crop", "merge", "judge", "train", "evaluate", "sweep")
 # What a reader asks for first.
 _KEY = (
     *("accuracy_test", "accuracy_new_test", "exact_match_test", "exact_match_new_test"),
@@ -32,10 +32,11 @@ _MEANINGS = {
     "exact_match_*": "pictures with exactly the objects asked for",
     "false_objects_*": "objects that nobody asked for, per picture",
     "evaluator_accuracy": "the evaluator's own, on pictures it has not seen",
-    "precision": "kept faces that were right to keep",
-    "recall": "faces to be kept that were kept",
-    "found": "faces in the pictures",
-    "kept": "faces that passed the rules",
+    "rotation_accuracy": "the evaluator's own: which way up a picture is, of four",
+    "precision": "of the kept ones, those that were right to keep",
+    "recall": "of those to be kept, the kept ones",
+    "found": "faces, or files, that were looked at",
+    "kept": "of them, those that passed the rules",
     "fid": "Fréchet distance, Inception",
     "fd_*": "Fréchet distance of features",
     "kid_*": "kernel distance of features",

@@ -19,7 +19,7 @@ from lockstep import paths, tables
 from lockstep.errors import LockstepError
 from lockstep.report import curves, damage, data, figures, git, numbers, settings
 from lockstep.report.curves import Chart
-from lockstep.report.data import Crop, Data, Fetched
+from lockstep.report.data import Data, Fetched, Kept
 from lockstep.report.figures import Figure
 from lockstep.report.settings import Section, Setting
 
@@ -27,13 +27,14 @@ from lockstep.report.settings import Section, Setting
 _TARGETS = {
     "data": "dataset@{}",
     "fetched": "download",
-    "crop": "crop",
     "curves": "train@{}",
     "pictures": "sample@{}",
     "copies": "evaluate@{}",
     "sweep": "sweep@{}",
 }
-_ONLY = {"fetched": "faces", "crop": "faces", "sweep": "iclevr"}
+_ONLY = {"fetched": "faces", "sweep": "iclevr"}
+# The stage that decides which pictures are kept.
+_KEEPS = {"faces": "crop", "anime": "merge"}
 _CAPTIONS = {
     "test": "Drawn for test.json, in its order",
     "new_test": "Drawn for new_test.json, in its order",
@@ -98,7 +99,7 @@ class Report:
     key_figures: tuple[Figure, ...]
     data: Data | None
     fetched: Fetched | None
-    crop: Crop | None
+    kept: Kept | None
     curves: tuple[Chart, ...]
     pictures: tuple[Picture, ...]
     copies: Picture | None
@@ -137,7 +138,7 @@ def gather(workload: str, out: Path) -> Report:
     parts: dict[str, Any] = {
         "data": data.data(workload),
         "fetched": data.fetched(workload),
-        "crop": data.crop(workload, found),
+        "kept": data.kept(workload, _KEEPS[workload], found) if workload in _KEEPS else None,
         "curves": _curves(paths.plots(workload, "train")),
         "pictures": _pictures(workload, paths.plots(workload, "sample")),
         "copies": _picture(copies, _COPIES) if copies.exists() else None,
@@ -175,11 +176,12 @@ def gather(workload: str, out: Path) -> Report:
 
 def targets(workload: str) -> dict[str, str]:
     """What `dvc repro` calls that which makes the parts of a workload's page."""
-    return {
+    found = {
         part: target.format(workload)
         for part, target in _TARGETS.items()
         if _ONLY.get(part, workload) == workload
     }
+    return {**found, "kept": _KEEPS[workload]} if workload in _KEEPS else found
 
 
 def _curves(folder: Path) -> tuple[Chart, ...]:

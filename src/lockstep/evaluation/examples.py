@@ -1,0 +1,33 @@
+"""What an evaluator learns from, and is measured on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lockstep.dataset import Dataset
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Pictures, and what is to be said of them.
+
+    Parameters
+    ----------
+    labels
+        (N, L) of zeros and ones.
+    pictures
+        Some of 0 .. N-1 -> (B, H, W, 3) bytes.
+    """
+
+    labels: NDArray[np.uint8]
+    pictures: Callable[[NDArray[np.int64]], NDArray[np.uint8]]
+
+
+def labelled(data: Dataset, split: str) -> Examples:
+    """The pictures of a split with their conditions."""
+    positions = data.indices(split)
+    return Examples(data.conditions[positions], lambda chosen: data.pictures[positions[chosen]])
