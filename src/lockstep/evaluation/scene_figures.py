@@ -33,7 +33,7 @@ def figures(judge: SceneJudge, drawn: Iterable[Rows], stated: Sequence[Stated]) 
     Parameters
     ----------
     drawn
-        For each seed the (N, H, W, 3) bytes of its pictures.
+        For each seed the (N, H, W, 3) bytes of its pictures, such as `PictureFiles` of them.
     stated
         What each of the N is to show.
     """
@@ -49,7 +49,7 @@ def figures(judge: SceneJudge, drawn: Iterable[Rows], stated: Sequence[Stated]) 
 
 
 def of_pictures(judged: Judged, stated: Sequence[Stated]) -> dict[str, float]:
-    """All figures of one set of pictures that the prompts have something for."""
+    """The figures of one set of pictures; those without anything to count are left out."""
     values = {
         "object_accuracy": object_accuracy(judged, stated),
         "object_accuracy_chance": object_chance(stated),

@@ -33,7 +33,7 @@ class Scenes:
     Parameters
     ----------
     pictures
-        (N, H, W, 3) bytes, of which an array of positions gives some.
+        (N, H, W, 3) bytes; an array of positions gives some, as of `SplitPictures`.
     shown
         Of each picture; `place` and `large` count where `present` is 1.
     """
