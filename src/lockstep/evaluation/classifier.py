@@ -84,8 +84,8 @@ def load(folder: Path, labels: int) -> Classifier:
 
 
 @torch.inference_mode()
-def scores(model: Classifier, pictures: Tensor) -> Tensor:
-    """(N, 3, H, W) in [-1, 1] -> (N, labels) scores in [0, 1], in fp32, in batches of 256.
+def scores(model: nn.Module, pictures: Tensor) -> Tensor:
+    """(N, 3, H, W) in [-1, 1] -> (N, ...) scores in [0, 1], in fp32, in batches of 256.
 
     Several processes share the pictures, and each gets all scores.
     """

@@ -1,0 +1,186 @@
+"""How well pictures show what sentences say: figures from what the judge of scenes says.
+
+A figure is None where no prompt has anything for it to count. Chance is what a judge gets whose
+scores and places say nothing.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from statistics import fmean, stdev
+
+import torch
+from torch import Tensor
+
+from lockstep.evaluation import accuracy
+from lockstep.evaluation.rows import Rows
+from lockstep.evaluation.scene_judge import OBJECTS, Judged, SceneJudge, look
+from lockstep.truth import Stated, lead, number_of
+
+_SPREAD = (
+    "object_accuracy",
+    "binding_accuracy",
+    "relation_accuracy",
+    "relation_accuracy_found",
+    "size_accuracy",
+)
+
+
+def figures(judge: SceneJudge, drawn: Iterable[Rows], stated: Sequence[Stated]) -> dict[str, float]:
+    """The means over the seeds; of the accuracies their standard deviation (`_sd`), if several.
+
+    Parameters
+    ----------
+    drawn
+        For each seed the (N, H, W, 3) bytes of its pictures, such as `PictureFiles` of them.
+    stated
+        What each of the N is to show.
+    """
+    found: dict[str, list[float]] = defaultdict(list)
+    for pictures in drawn:
+        for name, value in of_pictures(look(judge, pictures), stated).items():
+            found[name].append(value)
+    means = {name: fmean(values) for name, values in found.items()}
+    for name in _SPREAD:
+        if len(found[name]) > 1:
+            means[f"{name}_sd"] = stdev(found[name])
+    return means
+
+
+def of_pictures(judged: Judged, stated: Sequence[Stated]) -> dict[str, float]:
+    """The figures of one set of pictures; those without anything to count are left out."""
+    values = {
+        "object_accuracy": object_accuracy(judged, stated),
+        "object_accuracy_chance": object_chance(stated),
+        "binding_accuracy": binding_accuracy(judged, stated),
+        "relation_accuracy": relation_accuracy(judged, stated),
+        "relation_accuracy_chance": relation_chance(judged, stated),
+        "relation_accuracy_found": relation_accuracy_found(judged, stated),
+        "size_accuracy": size_accuracy(judged, stated),
+        "false_objects": false_objects(judged, stated),
+    }
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def named(stated: Sequence[Stated]) -> Tensor:
+    """(N, 24) uint8: 1 for each object that a prompt names."""
+    labels = torch.zeros(len(stated), OBJECTS, dtype=torch.uint8)
+    for row, prompt in zip(labels, stated, strict=True):
+        row[_ids(prompt)] = 1
+    return labels
+
+
+def object_accuracy(judged: Judged, stated: Sequence[Stated]) -> float:
+    """Of a picture's k named objects those among its k highest scores: a micro average."""
+    return accuracy.top_k_accuracy(judged.present, named(stated))
+
+
+def object_chance(stated: Sequence[Stated]) -> float:
+    """The object accuracy of k objects drawn blindly: each is right with probability k / 24."""
+    sizes = [len(prompt.objects) for prompt in stated]
+    return sum(k * k for k in sizes) / OBJECTS / sum(sizes)
+
+
+def binding_accuracy(judged: Judged, stated: Sequence[Stated]) -> float | None:
+    """Whether colours are on the shapes that they were said of, and not on each other's.
+
+    Counts prompts of two objects that differ in colour and in shape. With the scores p as
+    probabilities of objects that know nothing of each other, A and B those named, and A' and B'
+    with the colours swapped, the pairing is right if "A and B are there, A' and B' are not" is
+    likelier than the reverse:
+
+        p_A p_B (1 - p_A') (1 - p_B')  >  p_A' p_B' (1 - p_A) (1 - p_B)
+
+    which is a greater sum of logits. A picture that shows neither pairing is decided by what is
+    left of the scores, for it says nothing of the colours: half of such pictures count. One named
+    object alone is evidence for its pairing; exactly equal evidence counts one half. Chance is
+    1/2.
+    """
+    right = []
+    for prompt, row in zip(stated, judged.present.double(), strict=True):
+        if (swapped := _swapped(prompt)) is None:
+            continue
+        named, other = row[_ids(prompt)], row[swapped]
+        difference = named.prod() * (1 - other).prod() - other.prod() * (1 - named).prod()
+        right.append((torch.sign(difference).item() + 1) / 2)
+    return fmean(right) if right else None
+
+
+def _swapped(prompt: Stated) -> list[int] | None:
+    """The ids of a prompt's two objects with each other's colours, if that makes other ones."""
+    if len(prompt.objects) != 2:
+        return None
+    first, second = (mention.name.split() for mention in prompt.objects)
+    if any(one == other for one, other in zip(first, second, strict=True)):
+        return None
+    (colour, shape), (other_colour, other_shape) = first, second
+    return [number_of(f"{other_colour} {shape}"), number_of(f"{colour} {other_shape}")]
+
+
+def relation_accuracy(judged: Judged, stated: Sequence[Stated]) -> float | None:
+    """The share of prompts with a relation whose two objects are found, and stand as was said.
+
+    Found is what `object_accuracy` counts: among the k highest scores. Nearer is lower in the
+    picture.
+    """
+    found, stands = _relations(judged, stated)
+    return _share(found & stands)
+
+
+def relation_accuracy_found(judged: Judged, stated: Sequence[Stated]) -> float | None:
+    """Of the prompts with a relation whose two objects are found, those that stand as was said.
+
+    Chance is 1/2.
+    """
+    found, stands = _relations(judged, stated)
+    return _share(stands[found])
+
+
+def relation_chance(judged: Judged, stated: Sequence[Stated]) -> float | None:
+    """The relation accuracy if found objects stood anyhow: half the share where both are found."""
+    found, _ = _relations(judged, stated)
+    share = _share(found)
+    return None if share is None else share / 2
+
+
+def _relations(judged: Judged, stated: Sequence[Stated]) -> tuple[Tensor, Tensor]:
+    """Of each prompt with a relation: whether both objects are found, and stand as was said."""
+    hits = accuracy.found(judged.present, named(stated))
+    found, stands = [], []
+    for prompt, row, place in zip(stated, hits, judged.place, strict=True):
+        if (relation := prompt.relation) is not None:
+            ids = _ids(prompt)
+            pair = [ids[relation.first], ids[relation.second]]
+            (x, y), (other_x, other_y) = place[pair].tolist()
+            found.append(bool(row[pair].all()))
+            stands.append(lead(relation.kind, (x, y), (other_x, other_y)) > 0)
+    return torch.tensor(found, dtype=torch.bool), torch.tensor(stands, dtype=torch.bool)
+
+
+def size_accuracy(judged: Judged, stated: Sequence[Stated]) -> float | None:
+    """Of the sizes said of objects that are found, those that are right."""
+    hits = accuracy.found(judged.present, named(stated))
+    right = [
+        (large[i] > 0.5).item() == (mention.size == "large")
+        for prompt, row, large in zip(stated, hits, judged.large, strict=True)
+        for i, mention in zip(_ids(prompt), prompt.objects, strict=True)
+        if mention.size is not None and row[i]
+    ]
+    return _share(torch.tensor(right))
+
+
+def false_objects(judged: Judged, stated: Sequence[Stated]) -> float:
+    """Objects scored above one half that the sentence does not name, per picture.
+
+    It speaks of mistakes only where sentences name all that a picture is to show.
+    """
+    return accuracy.false_objects(judged.present, named(stated))
+
+
+def _ids(prompt: Stated) -> list[int]:
+    return [number_of(mention.name) for mention in prompt.objects]
+
+
+def _share(flags: Tensor) -> float | None:
+    return flags.double().mean().item() if len(flags) else None

@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torchvision.models import resnet18
+
+from lockstep import params
+from lockstep.errors import LockstepError
+from lockstep.evaluation import scene_judge, scene_judge_training
+from lockstep.evaluation.classifier import scores
+from lockstep.evaluation.scene_judge import SceneJudge, look, parts
+from lockstep.evaluation.scene_judge_training import Scenes
+from lockstep.params import Judge
+from lockstep.truth import Seen, as_arrays
+from readings import Reader, anything, numbered
+from tiny import ROOT
+
+COLOURS = {"red": (230, 30, 30), "blue": (30, 30, 230)}
+
+
+def settings(**changed: float) -> Judge:
+    return dataclasses.replace(params.load("iclevr", ROOT / "params.yaml").judge, **changed)
+
+
+def squares(count: int, seed: int) -> Scenes:
+    """32x32 pictures of a square, red or blue: anywhere, large or small."""
+    rng = np.random.default_rng(seed)
+    pictures = rng.integers(90, 130, (count, 32, 32, 3)).astype(np.uint8)
+    rows = []
+    for picture in pictures:
+        colour = str(rng.choice(list(COLOURS)))
+        half = int(rng.choice([3, 7]))
+        x, y = rng.integers(half, 32 - half, 2).tolist()
+        picture[y - half : y + half, x - half : x + half] = COLOURS[colour]
+        size = "large" if half == 7 else "small"
+        rows.append([Seen(f"{colour} cube", size, x / 32, y / 32)])
+    return Scenes(pictures, as_arrays(rows))
+
+
+def train(scenes: Scenes, settings: Judge) -> SceneJudge:
+    return scene_judge_training.train(scenes, settings, "fp32", lambda items, total: items)
+
+
+def same(one: SceneJudge, other: SceneJudge) -> bool:
+    pairs = zip(one.state_dict().values(), other.state_dict().values(), strict=True)
+    return all(torch.equal(a, b) for a, b in pairs)
+
+
+def test_its_features_are_what_resnet18_gives_its_last_layer() -> None:
+    torch.manual_seed(0)
+    model = SceneJudge().eval()
+    theirs = resnet18(weights=None).eval()
+    state = {f"fc.{name}": value for name, value in theirs.fc.state_dict().items()}
+    theirs.load_state_dict({**model.trunk.state_dict(), **state})
+    pictures = torch.rand(2, 3, 64, 64) * 2 - 1
+    with torch.inference_mode():
+        features = model.features(pictures)
+        assert features.shape == (2, 512)
+        torch.testing.assert_close(theirs.fc(features), theirs(pictures))
+        said = model(pictures)
+        torch.testing.assert_close(said, torch.sigmoid(model.logits(pictures)))
+    judged = parts(said)
+    assert [part.shape for part in judged] == [(2, 24), (2, 24, 2), (2, 24)]
+    assert torch.equal(judged.place[:, 3, 1], said[:, 3, 2])
+
+
+def test_many_pictures_are_judged_in_their_order() -> None:
+    judged = anything(300)
+    order = np.random.default_rng(0).permutation(300)
+    seen = look(Reader(judged), numbered(*order.tolist()))
+    for found, expected in zip(seen, judged, strict=True):
+        assert torch.equal(found, expected[torch.from_numpy(order)])
+
+
+def test_what_is_saved_comes_back(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = SceneJudge().eval()
+    scene_judge.save(model, tmp_path)
+    pictures = torch.rand(2, 3, 64, 64)
+    found, expected = scores(scene_judge.load(tmp_path), pictures), scores(model, pictures)
+    assert torch.allclose(found, expected, atol=1e-6)  # another memory format, other roundings
+    (tmp_path / "scene_judge.safetensors").write_bytes(b"garbage")
+    with pytest.raises(LockstepError, match=r"scene_judge\.safetensors: damaged"):
+        scene_judge.load(tmp_path)
+
+
+def test_it_learns_what_is_there_and_where_and_how_large() -> None:
+    model = train(squares(240, seed=0), settings(epochs=5, batch_size=16))
+    held_out = squares(100, seed=1)
+    found = scene_judge_training.held_out(model, held_out)
+    assert list(found) == ["judge_accuracy", "judge_place_error", "judge_size_accuracy"]
+    # Whoever knows nothing of a picture says one of two colours and sizes, and its middle.
+    there = held_out.shown.place[held_out.shown.present.astype(bool)]
+    blind = float(np.linalg.norm(there - 0.5, axis=1).mean())
+    assert found["judge_accuracy"] > 0.9
+    assert found["judge_place_error"] < 0.7 * blind
+    assert found["judge_size_accuracy"] > 0.9
+
+
+def test_it_repeats_to_the_bit_and_never_reads_the_place_or_size_of_what_is_not_there() -> None:
+    scenes = squares(16, seed=0)
+    absent = scenes.shown.present == 0
+    place, large = scenes.shown.place.copy(), scenes.shown.large.copy()
+    place[absent], large[absent] = 0.9, 1
+    other = Scenes(scenes.pictures, scenes.shown._replace(place=place, large=large))
+    short = settings(epochs=2, batch_size=8)
+    model = train(scenes, short)
+    assert same(model, train(scenes, short))
+    assert same(model, train(other, short))
+    place[~absent] = 0.9
+    assert not same(model, train(other, short))
+    assert not same(model, train(scenes, dataclasses.replace(short, seed=1)))
+
+
+def test_held_out_figures_by_hand() -> None:
+    judged = anything(2)
+    rows = [[Seen("gray cube", "large", 0.2, 0.3)], [Seen("red cube", "small", 0.5, 0.5)]]
+    judged.present[0, 0], judged.present[1, 1] = 2, -1
+    judged.place[0, 0], judged.place[1, 1] = torch.tensor([0.5, 0.7]), torch.tensor([0.5, 0.4])
+    judged.large[0, 0], judged.large[1, 1] = 0.4, 0.3
+    scenes = Scenes(numbered(0, 1), as_arrays(rows))
+    assert scene_judge_training.held_out(Reader(judged), scenes) == {
+        "judge_accuracy": 0.5,
+        "judge_place_error": pytest.approx((0.5 + 0.1) / 2),
+        "judge_size_accuracy": 0.5,
+    }
+    none = Scenes(numbered(), as_arrays([]))
+    assert scene_judge_training.held_out(Reader(judged), none) == {}
+
+
+def test_too_few_pictures_for_a_batch_are_refused() -> None:
+    with pytest.raises(LockstepError, match=r"dataset.judge: leaves 3 pictures"):
+        train(squares(3, seed=0), settings(batch_size=4))
