@@ -54,8 +54,9 @@ class KLConfig:
 
     def __post_init__(self) -> None:
         for name in ("latent_channels", "layers_per_block", "patch", "norm_groups"):
-            if getattr(self, name) < 1:
-                raise _error(name, getattr(self, name), "give a whole number, 1 or more")
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise _error(name, value, "give a whole number, 1 or more")
         if not self.channels:
             raise _error("channels", self.channels, "give one width a level, at least one")
         if any(width < 1 or width % self.norm_groups for width in self.channels):
@@ -174,11 +175,16 @@ def _residuals(
 
 
 class _Encoder(nn.Module):
-    """(B, 3, H, W) -> (B, 2 C, h, w): means, then log variances."""
+    """(B, 3, H, W) -> (B, 2 C, h, w): means, then log variances.
+
+    Like the decoder it has a linear way past all layers, as that of Chen et al. 2024 (DC-AE,
+    arXiv:2410.10733, section 3.1), but learnt: see `lockstep.autoencoder.linear`. The layers'
+    last convolutions begin at zero.
+    """
 
     def __init__(self, config: KLConfig) -> None:
         super().__init__()
-        self.patch = config.patch
+        self.patch, self.reduction = config.patch, config.reduction
         channels, moments = config.channels, 2 * config.latent_channels
         layers: list[nn.Module] = []
         for finer, width in zip((None, *channels), channels, strict=False):
@@ -189,13 +195,17 @@ class _Encoder(nn.Module):
         self.layers = nn.Sequential(*layers)
         self.norm_out = nn.GroupNorm(config.norm_groups, channels[-1], eps=config.norm_eps)
         self.conv_out = nn.Conv2d(channels[-1], moments, 3, padding=1)
+        self.shortcut = nn.Conv2d(3 * config.reduction**2, config.latent_channels, 1)
+        _make_zero(self.conv_out)
         with torch.no_grad():
             assert self.conv_out.bias is not None
             self.conv_out.bias[config.latent_channels :] = _FIRST_LOG_VARIANCE
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.layers(self.conv_in(F.pixel_unshuffle(x, self.patch)))
-        return self.conv_out(group_norm(self.norm_out, x, silu=True))
+        h = self.layers(self.conv_in(F.pixel_unshuffle(x, self.patch)))
+        mean, log_variance = self.conv_out(group_norm(self.norm_out, h, silu=True)).chunk(2, dim=1)
+        mean = mean + self.shortcut(F.pixel_unshuffle(x, self.reduction))
+        return torch.cat((mean, log_variance), dim=1)
 
 
 class _Decoder(nn.Module):
@@ -203,7 +213,7 @@ class _Decoder(nn.Module):
 
     def __init__(self, config: KLConfig) -> None:
         super().__init__()
-        self.patch = config.patch
+        self.patch, self.reduction = config.patch, config.reduction
         rising = config.channels[::-1]
         layers: list[nn.Module] = []
         for coarser, width in zip((None, *rising), rising, strict=False):
@@ -214,10 +224,18 @@ class _Decoder(nn.Module):
         self.layers = nn.Sequential(*layers)
         self.norm_out = nn.GroupNorm(config.norm_groups, rising[-1], eps=config.norm_eps)
         self.conv_out = nn.Conv2d(rising[-1], 3 * config.patch**2, 3, padding=1)
+        self.shortcut = nn.Conv2d(config.latent_channels, 3 * config.reduction**2, 1)
+        _make_zero(self.conv_out)
 
     def forward(self, z: Tensor) -> Tensor:
-        x = self.layers(self.conv_in(z))
-        return F.pixel_shuffle(self.conv_out(group_norm(self.norm_out, x, silu=True)), self.patch)
+        h = self.layers(self.conv_in(z))
+        h = self.conv_out(group_norm(self.norm_out, h, silu=True))
+        return F.pixel_shuffle(h, self.patch) + F.pixel_shuffle(self.shortcut(z), self.reduction)
+
+
+def _make_zero(layer: nn.Conv2d) -> None:
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
 
 
 def _pixels(channels: Tensor) -> Tensor:

@@ -22,7 +22,8 @@ def encode_all(
 ) -> Iterator[NDArray[np.float16]]:
     """(N, H, W, 3) bytes, memory-mapped or not -> batches (B, C, h, w), in order."""
     for start in range(0, len(pictures), batch_size):
-        batch = to_tensor(pictures[start : start + batch_size]).to(hardware.device())
+        # A copy: of a mapped file, which may not be written to, torch wants to make no tensor.
+        batch = to_tensor(np.array(pictures[start : start + batch_size])).to(hardware.device())
         yield autoencoder.encode(batch).cpu().numpy().astype(np.float16)
 
 

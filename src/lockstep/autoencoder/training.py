@@ -14,6 +14,7 @@ from torch import Tensor
 
 from lockstep import device as hardware
 from lockstep.autoencoder.kl import KLAutoencoder, KLConfig
+from lockstep.autoencoder.linear import begin_linear
 from lockstep.errors import LockstepError
 from lockstep.pixels import to_tensor
 from lockstep.training.batches import INIT, batch_positions, random_numbers
@@ -22,9 +23,10 @@ from lockstep.training.learning_rate import factor
 _NOISE = 5  # a stream of random numbers beside those of `lockstep.training.batches`
 _LOG_EVERY = 50
 _WARMUP = 50
-# Pictures over which the latents' mean and deviation are taken: 131,072 values a channel at
-# latents of 16 x 16.
-_MEASURED = 512
+_SQUARED_WEIGHT = 5.0
+# What patches, and the latents' mean and deviation, are measured on: this many pixels, which are
+# 512 pictures of 64 x 64, but no fewer than these pictures.
+_MEASURED_PIXELS, _MEASURED_PICTURES = 2**21, 64
 
 
 class Settings(Protocol):
@@ -62,8 +64,9 @@ def train(
 ) -> KLAutoencoder:
     """An autoencoder of the pictures (N, H, W, 3), memory-mapped or not, at `positions`.
 
-    AdamW, warm-up and half a cosine. Every random number comes from (seed, step). `log(step,
-    {"loss": ..., "kl": ...})` gets the means over every 50 steps, the KL in nats a latent.
+    It begins as the best linear autoencoder; then AdamW, warm-up and half a cosine. Every random
+    number comes from (seed, step). `log(step, {"loss": ..., "kl": ...})` gets the means over every
+    50 steps, the KL in nats a latent.
 
     Raises
     ------
@@ -72,7 +75,11 @@ def train(
         the loss is not finite.
     """
     _check(pictures, positions, config, settings)
-    model = hardware.place(_initial(config, settings.seed)).train()
+    # The same pictures measure the patches before and the latents after.
+    few = _some(pictures, positions, settings.seed)
+    model = _initial(config, settings.seed)
+    begin_linear(model, few)
+    model = hardware.place(model).train()
     optimizer = torch.optim.AdamW(model.parameters(), settings.lr, betas=(0.9, 0.99), fused=True)
     device, steps = hardware.device(), settings.steps
     unread: list[Tensor] = []
@@ -96,19 +103,20 @@ def train(
         unread.append(torch.stack((loss, kl)).detach())
         if (step + 1) % _LOG_EVERY == 0 or step + 1 == steps:
             _read(unread, step + 1, log)
-    _normalise(model.eval(), pictures, positions, settings.seed)
+    _normalise(model.eval(), few)
     return model
 
 
 def reconstruction_loss(pictures: Tensor, reconstructions: Tensor) -> Tensor:
-    """Mean absolute and mean squared error, and those of the steps between neighbouring pixels.
+    """Mean absolute error and, by a weight of 5, mean squared error, of (B, 3, H, W) each.
 
-    (B, 3, H, W) each. The first two alone leave edges soft; the published loss adds a trained
-    network's opinion and a discriminator's instead.
+    The published loss adds a trained network's opinion and a discriminator's, which small pictures
+    do without. On ray-cast scenes this one reached 34.5 dB in 150 steps (32.5 in the differences
+    of neighbouring pixels, so at the edges); a squared error of weight 1 and the absolute errors
+    of those differences, 31.6 (30.7) in 140.
     """
     error = reconstructions - pictures
-    across, down = error.diff(dim=3), error.diff(dim=2)
-    return error.abs().mean() + error.square().mean() + across.abs().mean() + down.abs().mean()
+    return error.abs().mean() + _SQUARED_WEIGHT * error.square().mean()
 
 
 def _check(
@@ -156,18 +164,18 @@ def _read(unread: list[Tensor], step: int, log: Log | None) -> None:
     unread.clear()
 
 
+def _some(pictures: NDArray[np.uint8], positions: NDArray[np.int64], seed: int) -> Tensor:
+    height, width = pictures.shape[1:3]
+    wanted = max(_MEASURED_PICTURES, _MEASURED_PIXELS // (height * width))
+    count = min(wanted, len(positions))
+    return to_tensor(pictures[positions[batch_positions(seed, 0, count, len(positions))]])
+
+
 @torch.no_grad()
-def _normalise(
-    model: KLAutoencoder, pictures: NDArray[np.uint8], positions: NDArray[np.int64], seed: int
-) -> None:
-    """Measure the latents of training pictures, so that `encode` gives mean 0 and variance 1."""
-    count = min(_MEASURED, len(positions))
-    measured = positions[batch_positions(seed, 0, count, len(positions))]
+def _normalise(model: KLAutoencoder, pictures: Tensor) -> None:
+    """So that `encode` gives mean 0 and variance 1, as measured on training pictures."""
     means = torch.cat(
-        [
-            model.posterior(to_tensor(pictures[part]).to(hardware.device())).mean
-            for part in np.array_split(measured, math.ceil(count / 64))
-        ]
+        [model.posterior(part.to(hardware.device())).mean for part in pictures.split(16)]
     )
     model.mean.copy_(means.mean((0, 2, 3)))
     # A channel that carries nothing stays what it is.
