@@ -318,7 +318,7 @@ def test_whole_sets_are_coded_in_order_from_the_disk(tmp_path: Path) -> None:
     assert [batch.shape for batch in batches] == [(3, 4, 8, 8), (3, 4, 8, 8), (1, 4, 8, 8)]
     np.save(tmp_path / "latents.npy", np.concatenate(batches))
     latents = np.load(tmp_path / "latents.npy", mmap_mode="r")
-    expected = model.encode(to_tensor(pictures))
+    expected = model.encode(to_tensor(np.array(pictures)))
     np.testing.assert_allclose(latents, expected, atol=1e-3, rtol=1e-3)
     decoded = np.concatenate(list(decode_all(model, latents, 2)))
     assert decoded.shape == pictures.shape and decoded.dtype == np.uint8

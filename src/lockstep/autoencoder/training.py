@@ -66,7 +66,8 @@ def train(
 
     It begins as the best linear autoencoder; then AdamW, warm-up and half a cosine. Every random
     number comes from (seed, step). `log(step, {"loss": ..., "kl": ...})` gets the means over every
-    50 steps, the KL in nats a latent.
+    50 steps, the KL in nats a latent. The precision is fp32 or bf16: for fp16 the loss would have
+    to be scaled. Exact repetition wants `lockstep.device.make_deterministic` before.
 
     Raises
     ------
