@@ -1,0 +1,30 @@
+"""What every autoencoder is for those who use it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from torch import Tensor
+
+
+class Autoencoder(Protocol):
+    """Pictures to latents and back, without gradients; on its own device, in fp32.
+
+    Latents have about unit variance in each channel, whatever the kind: the mean of the posterior
+    times a scaling factor (Rombach et al. 2022, appendix G), so that a noise schedule made for
+    pictures suits them.
+    """
+
+    @property
+    def channels(self) -> int:
+        """C of the latents."""
+
+    @property
+    def reduction(self) -> int:
+        """H / h and W / w: heights and widths of pictures are multiples of it."""
+
+    def encode(self, pictures: Tensor) -> Tensor:
+        """(B, 3, H, W) in [-1, 1] -> (B, C, h, w)."""
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """(B, C, h, w) -> (B, 3, H, W) in [-1, 1]."""

@@ -1,0 +1,39 @@
+"""How much of a picture an autoencoder keeps."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lockstep import device as hardware
+from lockstep.autoencoder.interface import Autoencoder
+from lockstep.pixels import to_tensor
+
+
+def psnr(pictures: Tensor, reconstructions: Tensor) -> float:
+    """Peak signal-to-noise ratio of (B, 3, H, W) in [-1, 1]: the mean of the pictures', in dB.
+
+    10 log10(peak^2 / MSE) with a peak of 2; infinite if one is reconstructed to the bit.
+    """
+    return _psnr(pictures, reconstructions).mean().item()
+
+
+def _psnr(pictures: Tensor, reconstructions: Tensor) -> Tensor:
+    errors = (pictures.double() - reconstructions.double()).square().mean((1, 2, 3))
+    return 10 * (4 / errors).log10()
+
+
+def reconstruction_psnr(
+    autoencoder: Autoencoder,
+    pictures: NDArray[np.uint8],
+    positions: NDArray[np.int64],
+    batch_size: int = 64,
+) -> float:
+    """`psnr` of encoding and decoding the pictures (N, H, W, 3) at `positions`, in dB."""
+    each = []
+    for start in range(0, len(positions), batch_size):
+        batch = to_tensor(pictures[positions[start : start + batch_size]]).to(hardware.device())
+        each.append(_psnr(batch, autoencoder.decode(autoencoder.encode(batch))).cpu())
+    return torch.cat(each).mean().item()
