@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -52,6 +52,7 @@ def test_what_a_word_is(prompt: str, words: str) -> None:
     assert split(prompt) == [unicodedata.normalize("NFC", word) for word in words.split()]
 
 
+@settings(deadline=None)
 @given(TEXT)
 @example("ΑΣ")  # the last sigma of a word is another letter
 @example("İ")
@@ -68,6 +69,7 @@ def test_every_character_is_read_one_way() -> None:
         assert split(" ".join(words)) == words, hex(number)
 
 
+@settings(deadline=None)
 @given(st.lists(TEXT, max_size=5))
 @example(["red " * 500, "zebra", ""])
 def test_a_row_is_zero_where_nothing_is_there(prompts: list[str]) -> None:
@@ -84,6 +86,7 @@ def test_a_row_is_zero_where_nothing_is_there(prompts: list[str]) -> None:
     assert len(unread.cut) == sum(max(0, len(split(prompt)) - 8) for prompt in prompts)
 
 
+@settings(deadline=None)
 @given(st.lists(TEXT, min_size=1), st.integers(1, 3), st.randoms())
 def test_the_order_of_the_prompts_changes_nothing(
     prompts: list[str], min_count: int, shuffled: random.Random
@@ -97,6 +100,7 @@ def test_the_order_of_the_prompts_changes_nothing(
     assert min(counts) >= min_count
 
 
+@settings(max_examples=25, deadline=None)
 @given(st.lists(TEXT))
 def test_what_is_saved_is_loaded(tmp_path_factory: pytest.TempPathFactory, texts) -> None:
     path = tmp_path_factory.getbasetemp() / "words.json"
@@ -265,13 +269,14 @@ def test_the_gradient_reaches_what_is_there_and_nothing_else() -> None:
 def test_a_few_steps_of_training_make_words_known() -> None:
     """The colour can be read off the context, also of prompts that were not trained on."""
     model, head = encoder(), torch.nn.Linear(16, 2)
-    optimizer = torch.optim.AdamW([*model.parameters(), *head.parameters()], lr=1e-2)
+    parameters = [*model.parameters(), *head.parameters()]
     rows, colours = ids("a red cube", "a blue cube", "sphere red", "sphere blue"), [0, 1, 0, 1]
     for _ in range(30):
         loss = torch.nn.functional.cross_entropy(head(model(rows)[0][:, 0]), torch.tensor(colours))
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+        for parameter, gradient in zip(
+            parameters, torch.autograd.grad(loss, parameters), strict=True
+        ):
+            parameter.data -= 0.1 * gradient
     unseen = ids("red sphere behind", "cylinder blue")
     assert head(model(unseen)[0][:, 0]).argmax(dim=1).tolist() == [0, 1]
 
