@@ -50,8 +50,9 @@ class ClipText:
 
     def cut(self, prompts: Iterable[str]) -> list[int]:
         """How many tokens of each prompt are cut off, 0 of most."""
-        found = [len(self.tokenizer(_encodable(prompt)).input_ids) for prompt in prompts]
-        return [max(0, tokens - self.length) for tokens in found]
+        # Not verbose: it would warn of what is asked for here.
+        rows = (self.tokenizer(_encodable(prompt), verbose=False).input_ids for prompt in prompts)
+        return [max(0, len(row) - self.length) for row in rows]
 
 
 def load(source: str | Path) -> ClipText:
