@@ -114,7 +114,11 @@ def test_nothing_of_it_is_trained(whole: Path) -> None:
     assert not clip.model.training
     assert not any(p.requires_grad for p in clip.model.parameters())
     assert all(p.dtype == torch.float32 for p in clip.model.parameters())
-    assert not clip.encode(["red"]).requires_grad
+    contexts = clip.encode(["red"])
+    assert not contexts.requires_grad
+    attending = torch.nn.Linear(WIDTH, 3)
+    attending(contexts).sum().backward()  # what is trained may use them
+    assert attending.weight.grad is not None
 
 
 @pytest.mark.parametrize("prefix", ["", "text_model."])

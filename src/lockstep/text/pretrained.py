@@ -35,7 +35,7 @@ class ClipText:
     length: int
     width: int
 
-    @torch.inference_mode()
+    @torch.no_grad()  # not inference mode, whose tensors no training takes
     def encode(self, prompts: Sequence[str], batch_size: int = 64) -> Tensor:
         """N prompts -> (N, L, D) float32 on the CPU, none of them all zero.
 
