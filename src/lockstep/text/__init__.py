@@ -1,0 +1,11 @@
+"""Prompts -> context (B, L, D) and mask (B, L), what a UNet with cross-attention attends to.
+
+Two ways: words learned from the training prompts and an encoder trained with the generator, or the
+frozen text half of a pretrained CLIP (`pretrained`, which wants the package transformers).
+"""
+
+from lockstep.text.frozen import FrozenText
+from lockstep.text.scratch import ScratchConfig, ScratchTextEncoder
+from lockstep.text.tokenizer import Tokenizer
+
+__all__ = ["FrozenText", "ScratchConfig", "ScratchTextEncoder", "Tokenizer"]

@@ -1,0 +1,95 @@
+"""How well pictures fit their prompts, by a CLIP that has both halves.
+
+Hessel et al., "CLIPScore: A Reference-free Evaluation Metric for Image Captioning", EMNLP 2021
+(arXiv:2104.08718). The convention is torchmetrics': 100 max(cos, 0), and the prompt as it stands.
+The paper's CLIP-S is 2.5 max(cos, 0), and puts "A photo depicts" before each prompt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+
+from lockstep.errors import LockstepError
+from lockstep.text import clip_files
+from lockstep.text.pretrained import token_ids
+
+
+@dataclass(frozen=True)
+class ClipScores:
+    """The score of each picture, (N,) in [0, 100], and their mean."""
+
+    each: NDArray[np.float64]
+    mean: float
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A frozen CLIP with what makes its inputs."""
+
+    model: Any
+    tokenizer: Any
+    processor: Any
+
+    @torch.inference_mode()
+    def scores(
+        self, pictures: NDArray[np.uint8], prompts: Sequence[str], batch_size: int = 64
+    ) -> ClipScores:
+        """(N, H, W, 3) bytes and the prompt of each -> their scores.
+
+        Raises
+        ------
+        LockstepError
+            If there is no picture, or not a prompt for each.
+        """
+        if len(pictures) != len(prompts) or not len(pictures):
+            raise LockstepError(
+                f"CLIP scores of {len(pictures)} pictures and {len(prompts)} prompts: give a "
+                "prompt for each picture, and one picture or more"
+            )
+        each = np.concatenate(
+            [
+                self._scores(pictures[i : i + batch_size], prompts[i : i + batch_size])
+                for i in range(0, len(pictures), batch_size)
+            ]
+        )
+        return ClipScores(each, float(each.mean()))
+
+    def _scores(self, pictures: NDArray[np.uint8], prompts: Sequence[str]) -> NDArray[np.float64]:
+        device = self.model.device
+        pixels = self.processor(
+            images=list(pictures), input_data_format="channels_last", return_tensors="pt"
+        ).pixel_values
+        ids = token_ids(
+            self.tokenizer, prompts, self.model.config.text_config.max_position_embeddings
+        )
+        # A token sees none behind it, and a prompt's embedding is its end's: padding needs no mask.
+        of_pictures = self.model.get_image_features(pixels.to(device)).pooler_output
+        of_prompts = self.model.get_text_features(ids.to(device)).pooler_output
+        cosines = F.cosine_similarity(of_pictures.double(), of_prompts.double())
+        return 100 * cosines.clamp(min=0).cpu().numpy()
+
+
+def load(source: str | Path) -> Clip:
+    """A whole CLIP of `transformers`, from its folder or by its name, as `pretrained.load`.
+
+    Raises
+    ------
+    LockstepError
+        Likewise, and if it is a text half alone.
+    """
+    if clip_files.kind(str(source)) != "clip":
+        raise LockstepError(
+            f"{source}: has no vision half, which CLIP scores want; give a whole CLIP, such as "
+            "openai/clip-vit-base-patch32"
+        )
+    model = clip_files.model("CLIPModel", str(source))
+    tokenizer = clip_files.tokenizer(str(source), model.config.text_config.vocab_size)
+    return Clip(model, tokenizer, clip_files.processor(str(source)))
