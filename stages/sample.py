@@ -8,27 +8,28 @@ from safetensors.torch import save_file
 from tqdm import tqdm
 
 import this_tree  # noqa: F401
-from lockstep import atomic, distributed, generator, paths, prompts, records
+from lockstep import atomic, distributed, paths, prompts, records
 from lockstep.device import make_deterministic
 from lockstep.params import Params
 from lockstep.pictures import grid, write_animation, write_png
 from lockstep.pixels import to_bytes
-from lockstep.sampling import denoising_strips, frames, moments, sample_by_batches
+from lockstep.sampling import denoising_strips, frames, load, moments, sample_by_batches
 from lockstep.stage import run
 
 ASKED = {
     "iclevr": prompts.of_labels,
     "faces": prompts.of_nothing,
     "anime": prompts.of_nothing,
+    "captions": prompts.of_captions,
 }
 
 
 def main(params: Params) -> None:
     make_deterministic(params.threads)
     settings, seeds = params.sample, params.evaluate.seeds
-    model, description = generator.load(paths.model(params.workload), settings.weights)
+    trained = load(paths.model(params.workload), settings.weights)
     asked = ASKED[params.workload](params)
-    pictures = len(seeds) * sum(len(wanted.labels) for wanted in asked.sets) + len(asked.strips)
+    pictures = len(seeds) * sum(len(wanted.conditions) for wanted in asked.sets) + len(asked.strips)
     samples, plots = paths.samples(params.workload), paths.plots(params.workload, "sample")
     with ExitStack() as stack:
         writes = distributed.is_main()
@@ -48,7 +49,7 @@ def main(params: Params) -> None:
             kept = {}
             for wanted in asked.sets:
                 batches = sample_by_batches(
-                    model, description, settings, wanted.labels, seed=seed, progress=bar.update
+                    trained, settings, wanted.conditions, seed=seed, progress=bar.update
                 )
                 if writes:
                     kept[wanted.name] = wanted.write(paths.drawn(out, number, seed), batches)
@@ -61,8 +62,7 @@ def main(params: Params) -> None:
                 save_file(kept, paths.drawn(out, number, seed) / "tensors.safetensors")
         at = frames(settings)
         ways = denoising_strips(
-            model,
-            description,
+            trained,
             settings,
             asked.strips,
             seed=seeds[0],
@@ -80,7 +80,7 @@ def main(params: Params) -> None:
             sheets = [grid(to_bytes(state), per_row=4) for state in ways.unbind(dim=1)]
             write_animation(shown / "denoising.gif", np.stack(sheets), seconds=2.5)
             decided = {**params.deciding("sample"), "evaluate.seeds": list(seeds)}
-            sampling = {"model": description.fingerprint, "params": decided}
+            sampling = {"model": trained.description.fingerprint, "params": decided}
             records.write(out / "sampling.json", sampling)
 
 

@@ -7,12 +7,13 @@ from pathlib import Path
 from threadpoolctl import threadpool_limits
 
 import this_tree  # noqa: F401
-from lockstep import atomic, distributed, generator, paths, records, tables
+from lockstep import atomic, distributed, paths, records, tables
 from lockstep.device import make_deterministic
 from lockstep.evaluation import sweep
 from lockstep.lock import exclusive
 from lockstep.params import Params
 from lockstep.recording import at_the_end, record_sweep
+from lockstep.sampling import load
 from lockstep.stage import progress, run
 
 
@@ -20,7 +21,8 @@ def main(params: Params) -> None:
     make_deterministic(params.threads)
     threadpool_limits(params.threads, user_api="blas")
     with distributed.together():
-        model, description = generator.load(paths.model(params.workload), params.sample.weights)
+        trained = load(paths.model(params.workload), params.sample.weights)
+    description = trained.description
     settings = {
         "guidance": sweep.guidance_settings(params),
         "samplers": sweep.sampler_settings(params),
@@ -33,7 +35,7 @@ def main(params: Params) -> None:
         rows, seconds = {}, {}
         for name, some in settings.items():
             shown = progress(f"sweep {name}", "setting")(some, len(some))
-            rows[name], seconds[name] = sweep.measure(params, model, description, shown, kept)
+            rows[name], seconds[name] = sweep.measure(params, trained, shown, kept)
         if distributed.is_main():
             changes = {
                 name: [sweep.changes(params.sample, setting) for _, setting in some]

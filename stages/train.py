@@ -7,6 +7,7 @@ from lockstep import (
     atomic,
     content,
     distributed,
+    encoded,
     fingerprint,
     generator,
     history,
@@ -14,10 +15,12 @@ from lockstep import (
     preview,
     records,
 )
+from lockstep import autoencoder as autoencoders
 from lockstep.dataset import open_dataset
 from lockstep.device import resolve_precision
 from lockstep.lock import exclusive
 from lockstep.params import Params
+from lockstep.sampling import Trained
 from lockstep.stage import run
 from lockstep.tracking import Tracking
 from lockstep.training import loop
@@ -26,18 +29,22 @@ from lockstep.training.checkpoint import Checkpoints, remove_finished
 
 def main(params: Params) -> None:
     with distributed.together():
-        data = open_dataset(paths.dataset(params.workload))
+        data = open_dataset(paths.dataset(params.workload), paths.encoded(params.workload))
         data.verify()
         params = params.with_steps(len(data.indices("train")))
         if params.train.init_from is not None:
             given = paths.home() / params.train.init_from
             content.verify(given, params.train.init_from_sha256, "train.init_from")
         precision = resolve_precision(params.train.precision, "train.precision")
+        form = generator.form(params, data)
+        autoencoder = autoencoders.load(paths.encoded(params.workload))
     identity = fingerprint.of_training(params, data.digest, precision)
     description = generator.Description(
-        unet=params.model.unet(),
-        labels=data.conditions.shape[1],
+        unet=form.unet,
+        labels=form.labels,
+        text=form.text,
         size=data.pictures.shape[1],
+        reduction=autoencoder.reduction,
         schedule=params.diffusion.noise_schedule(),
         prediction=params.diffusion.prediction,
         precision=precision,
@@ -45,7 +52,7 @@ def main(params: Params) -> None:
         params={
             **data.params,
             "threads": params.threads,
-            **params.deciding("model", "diffusion", "train"),
+            **params.deciding(*(("text",) if form.text else ()), "model", "diffusion", "train"),
         },
     )
     scratch = paths.scratch() / "train"
@@ -61,9 +68,9 @@ def main(params: Params) -> None:
             remove_finished(scratch, but=checkpoints.folder)
 
         def show(step: int, model: generator.Generator) -> None:
-            picture = preview.draw(model, description, params, data)
+            pictures = preview.draw(Trained(model, description, autoencoder), params, data)
             if live is not None:
-                live.show(step, picture)
+                live.show(step, pictures)
 
         log = None if live is None else live.log
         trained = loop.train(params, data, precision, checkpoints, log, show)
@@ -73,6 +80,7 @@ def main(params: Params) -> None:
         with atomic.folder(paths.model(params.workload)) as out:
             generator.save(out, description, weights)
             checkpoints.copy_weights(loop.kept(params, trained), out)
+            encoded.copy_tools(paths.encoded(params.workload), out)
         history.write(paths.plots(params.workload, "train"), trained.history)
         records.write(paths.metrics(params.workload, "train"), history.summary(trained.history))
         checkpoints.finish()

@@ -102,6 +102,11 @@ def bare(name: str) -> str:
     return stem if stem and f"{dot}{ending}".lower() in _ENDINGS else name
 
 
+def drawn(name: str) -> str:
+    """The file of the picture that is drawn for a test prompt of this id."""
+    return f"{IMAGES}/{name}.png"
+
+
 def pairs(train: Mapping[str, Iterable[str]]) -> list[tuple[str, str]]:
     """(file name, prompt) in the order of a packed data set: a picture once for each prompt."""
     return [(name, prompt) for name in sorted(train) for prompt in train[name]]

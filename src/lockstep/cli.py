@@ -20,6 +20,8 @@ from lockstep.stage import reported
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from lockstep.generator import Description
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="lockstep", description=__doc__)
@@ -50,7 +52,9 @@ def main() -> None:
 
     command = commands.add_parser("sample", help="draw pictures with the trained model")
     command.add_argument("workload", choices=WORKLOADS)
-    command.add_argument("objects", nargs="?", help='for example "red cube, cyan sphere"')
+    command.add_argument(
+        "objects", nargs="?", help='"red cube, cyan sphere", or "a red cube and a cyan sphere"'
+    )
     command.add_argument("--count", type=_positive, default=8, help="pictures (default: 8)")
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--steps", type=int, help="default: sample.steps")
@@ -148,11 +152,10 @@ def _fetch(arguments: argparse.Namespace) -> None:
 
 def _sample(arguments: argparse.Namespace) -> None:
     # Here, not above: the other commands need none of this, and some of it is slow to import.
-    from lockstep import generator
     from lockstep.device import make_deterministic
     from lockstep.pictures import grid, write_png
     from lockstep.pixels import to_bytes
-    from lockstep.sampling import sample
+    from lockstep.sampling import load, sample
 
     changes = {
         "steps": arguments.steps,
@@ -166,23 +169,30 @@ def _sample(arguments: argparse.Namespace) -> None:
     params = parameters.parse(document, arguments.workload, Path("command line"))
     settings = params.sample
     make_deterministic(params.threads)
-    model, description = generator.load(paths.model(arguments.workload), settings.weights)
-    labels = _labels(arguments, description.labels).expand(arguments.count, -1)
-    pictures = sample(model, description, settings, labels, seed=arguments.seed)
+    trained = load(paths.model(arguments.workload), settings.weights)
+    asked = _asked(arguments, trained.description)
+    conditions = asked.expand(arguments.count, *asked.shape[1:])
+    pictures = sample(trained, settings, conditions, seed=arguments.seed)
     write_png(arguments.out, grid(to_bytes(pictures), per_row=8))
     print(arguments.out)
 
 
-def _labels(arguments: argparse.Namespace, count: int) -> Tensor:
-    """The objects that were named, (1, count) multi-hot."""
+def _asked(arguments: argparse.Namespace, description: Description) -> Tensor:
+    """The condition that was given, as a row for the generator."""
     import torch
 
+    from lockstep import reading
     from lockstep.labels import multi_hot, read_objects
 
     workload, given = arguments.workload, arguments.objects
-    if count == 0 and given is None:
+    if description.text is not None:
+        prompt = given or ""
+        for warning in reading.warnings(paths.model(workload), prompt):
+            print(warning, file=sys.stderr)
+        return reading.rows(paths.model(workload), [prompt])
+    if description.labels == 0 and given is None:
         return torch.zeros(1, 0)
-    if count == 0:
+    if description.labels == 0:
         raise LockstepError(f"{workload} takes no objects; leave {given!r} out")
     objects = read_objects(paths.dataset(workload) / "objects.json")
     if given is None:

@@ -1,8 +1,13 @@
 """Packed pictures with their conditions and splits: memory-mapped, so that size costs no memory.
 
-A packed folder has `pictures.npy` (N, H, W, 3) uint8, `conditions.npy` (N, C) uint8, `split.npy`
-(N,) uint8 (an index into `SPLITS`) and `dataset.json` (counts, the SHA-256 of the arrays, whether
-the conditions still hold of a mirrored picture, the parameters that decided them).
+A packed folder has `pictures.npy` (N, H, W, 3) uint8, `conditions.npy` (N, C) of zeros and ones,
+or (N, 1) numbers of prompts, 0 being the empty one; `split.npy` (N,) uint8 (an index into `SPLITS`)
+and `dataset.json` (counts, the SHA-256 of the arrays, whether the conditions still hold of a
+mirrored picture, the parameters that decided them).
+
+Its encoded folder has `encoded.json` and, where the generator sees neither pixels nor labels, what
+it sees instead: `latents.npy` (N, c, h, w) float16, and `rows.npy`, what each prompt is to the
+encoder of text: word ids (P, L), or contexts (P, L, D).
 """
 
 from __future__ import annotations
@@ -22,23 +27,45 @@ from lockstep.errors import LockstepError
 
 SPLITS = ("train", "validation", "judge_train", "judge_validation")
 _ARRAYS = ("pictures", "conditions", "split")
+_ENCODED = ("latents", "rows")
 
 
 @dataclass(frozen=True)
 class Dataset:
     """An open packed folder. `pictures` stays on disk; index it to read.
 
-    `mirrorable` says whether the conditions still hold of a mirrored picture.
+    `mirrorable` says whether the conditions still hold of a mirrored picture. `latents` and `rows`
+    are there only where the folder was opened with its encoded one and that has them.
     """
 
     folder: Path
     pictures: NDArray[np.uint8]
-    conditions: NDArray[np.uint8]
+    conditions: NDArray[np.integer]
     split: NDArray[np.uint8]
     digest: str
     mirrorable: bool
     params: dict[str, Any]
     stamp: tuple[Any, ...]
+    encoded: Path | None = None
+    latents: NDArray[np.float16] | None = None
+    rows: NDArray[np.generic] | None = None
+
+    @property
+    def seen(self) -> NDArray[np.generic]:
+        """What the generator sees: pictures as bytes (N, H, W, 3), or latents (N, c, h, w)."""
+        return self.pictures if self.latents is None else self.latents
+
+    def conditions_of(
+        self, positions: NDArray[np.int64], kept: NDArray[np.bool_] | None = None
+    ) -> NDArray[np.float32]:
+        """What is said of some pictures, as the generator reads it: (B, C), or rows of prompts.
+
+        Nothing is said of those that are not `kept` (B,): zeros, or the empty prompt.
+        """
+        found = self.conditions[positions]
+        if kept is not None:
+            found = found * kept[:, None]
+        return (found if self.rows is None else self.rows[found[:, 0]]).astype(np.float32)
 
     def indices(self, split: str) -> NDArray[np.int64]:
         """Positions of a split's pictures, in ascending order."""
@@ -46,14 +73,14 @@ class Dataset:
 
     def verify(self) -> None:
         """Raises `LockstepError` if the arrays are not those that were packed (reads them all)."""
-        if _digest(self.folder) != self.digest:
+        if _digest(self.folder, self.encoded) != self.digest:
             raise LockstepError(
                 f"{self.folder}: its arrays are not those that were packed; `dvc repro` packs anew"
             )
 
     def check_unchanged(self) -> None:
         """Raises `LockstepError` if the folder was written to since it was opened."""
-        if _stamp(self.folder) != self.stamp:
+        if _stamp(self.folder, self.encoded) != self.stamp:
             raise LockstepError(
                 f"{self.folder}: changed while it was read; `dvc repro` begins again with what is "
                 "there now"
@@ -128,27 +155,75 @@ def pack(
     return summary
 
 
-def _digest(folder: Path) -> str:
+def write_encoded(
+    out: Path,
+    data: Dataset,
+    latents: Iterable[NDArray[np.float16]] | None,
+    rows: NDArray[np.generic] | None,
+    params: dict[str, Any],
+) -> None:
+    """Write the encoded folder of `data`, which is there already and is empty.
+
+    Parameters
+    ----------
+    latents
+        Batches (B, c, h, w) of all its pictures, in order.
+    rows
+        (P, L) or (P, L, D): what each prompt is, the empty one first.
+    params
+        The values that decided them.
+    """
+    if rows is not None:
+        np.save(out / "rows.npy", rows)
+    packed, start = None, 0
+    for batch in () if latents is None else latents:
+        if packed is None:
+            packed = np.lib.format.open_memmap(
+                out / "latents.npy",
+                mode="w+",
+                dtype=np.float16,
+                shape=(len(data.pictures), *batch.shape[1:]),
+            )
+        packed[start : start + len(batch)] = batch
+        start += len(batch)
+    if packed is not None:
+        packed.flush()
+    summary = {"digest": _digest(data.folder, out), "params": {**data.params, **params}}
+    records.write(out / "encoded.json", summary)
+
+
+def _files(folder: Path, encoded: Path | None) -> list[Path]:
+    own = [folder / f"{name}.npy" for name in _ARRAYS]
+    more = [] if encoded is None else [encoded / f"{name}.npy" for name in _ENCODED]
+    return [*own, *(path for path in more if path.exists())]
+
+
+def _digest(folder: Path, encoded: Path | None = None) -> str:
     total = hashlib.sha256()
-    for name in _ARRAYS:
-        with (folder / f"{name}.npy").open("rb") as file:
+    for path in _files(folder, encoded):
+        with path.open("rb") as file:
             total.update(hashlib.file_digest(file, "sha256").digest())
     return total.hexdigest()
 
 
-def open_dataset(folder: Path) -> Dataset:
-    """Map a packed folder. Raises `LockstepError` if it is missing or incomplete."""
+def open_dataset(folder: Path, encoded: Path | None = None) -> Dataset:
+    """Map a packed folder, and what it is encoded as if that is given.
+
+    Raises `LockstepError` if something is missing or incomplete.
+    """
     try:
-        stamp = _stamp(folder)
-        arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS}
+        stamp = _stamp(folder, encoded)
+        arrays = {path.stem: np.load(path, mmap_mode="r") for path in _files(folder, encoded)}
     except (OSError, ValueError) as error:
         raise LockstepError(f"{folder}: not a whole data set ({error}); `dvc repro`") from None
     summary = records.read(folder / "dataset.json")
     about = {key: summary[key] for key in ("digest", "mirrorable", "params")}
-    return Dataset(folder=folder, **arrays, **about, stamp=stamp)
+    if encoded is not None:
+        about = {**about, **records.read(encoded / "encoded.json")}
+    return Dataset(folder=folder, encoded=encoded, **arrays, **about, stamp=stamp)
 
 
-def _stamp(folder: Path) -> tuple[Any, ...]:
+def _stamp(folder: Path, encoded: Path | None) -> tuple[Any, ...]:
     """What changes when somebody writes to the arrays."""
-    files = [(folder / f"{name}.npy").stat() for name in _ARRAYS]
+    files = [path.stat() for path in _files(folder, encoded)]
     return tuple((file.st_ino, file.st_size, file.st_mtime_ns) for file in files)

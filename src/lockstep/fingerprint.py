@@ -16,6 +16,7 @@ from lockstep.params import Params
 CODE = (
     "unet",
     "diffusion",
+    "text",
     "training",
     "dataset.py",
     "device.py",
@@ -37,7 +38,7 @@ def of_training(params: Params, data_digest: str, precision: str) -> str:
     """From all that changes the result: parameters, data, code, libraries, device, precision."""
     return of(
         {
-            "params": params.deciding("model", "diffusion", "train"),
+            "params": params.deciding("text", "model", "diffusion", "train"),
             "workload": params.workload,
             "threads": params.threads,
             "precision": precision,

@@ -1,4 +1,4 @@
-"""The trained thing: a UNet with the embedding of its labels, saved and rebuilt from a folder.
+"""The trained thing: a UNet with what reads its conditions, saved and rebuilt from a folder.
 
 A model's folder has its weights (`ema.safetensors`, `last.safetensors` and others that training
 kept) and `model.json` (all that is needed to rebuild and use it, and the fingerprint of the
@@ -11,51 +11,151 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
+import numpy as np
+import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 
 from lockstep import device as hardware
 from lockstep import records
+from lockstep.dataset import Dataset
 from lockstep.diffusion import NoiseSchedule
 from lockstep.errors import LockstepError
-from lockstep.unet import LabelEmbedding, UNet, UNetConfig
+from lockstep.params import Params
+from lockstep.text import FrozenText, ScratchConfig, ScratchTextEncoder
+from lockstep.text.tokenizer import UNKNOWN
+from lockstep.unet import (
+    CrossAttentionUNet,
+    CrossAttentionUNetConfig,
+    LabelEmbedding,
+    UNet,
+    UNetConfig,
+)
 from lockstep.weights import load_weights, save_weights
 
 
-class Generator(nn.Module):
-    """`(x_t (B, 3, H, W), t (B,), labels (B, L) multi-hot) -> (B, 3, H, W)`.
+@dataclass(frozen=True)
+class FrozenConfig:
+    """The shape of contexts that were computed beforehand: see `lockstep.text.FrozenText`."""
 
-    All-zero labels are the unconditional model; with `labels=0` there is no condition at all.
+    context_length: int
+    context_width: int
+
+
+TextConfig: TypeAlias = ScratchConfig | FrozenConfig
+
+
+class Generator(nn.Module):
+    """`(x_t (B, C, H, W), t (B,), conditions) -> (B, C, H, W)`, C and the rest as the UNet has it.
+
+    The conditions are labels (B, L), multi-hot, or with `text` rows of prompts: word ids (B, L) or
+    contexts (B, L, D). All-zero ones are the unconditional model; with neither `labels` nor `text`
+    there is no condition at all.
     """
 
-    def __init__(self, config: UNetConfig, labels: int) -> None:
+    def __init__(
+        self,
+        config: UNetConfig | CrossAttentionUNetConfig,
+        labels: int,
+        text: TextConfig | None = None,
+    ) -> None:
         super().__init__()
-        self.unet = UNet(config)
-        self.embedding = LabelEmbedding(labels, width=config.embedding_dim) if labels else None
+        self.unet = UNet(config) if isinstance(config, UNetConfig) else CrossAttentionUNet(config)
+        self.embedding = _embedding(config, labels, text)
 
-    def forward(self, x: Tensor, t: Tensor, labels: Tensor | None = None) -> Tensor:
-        if self.embedding is None or labels is None:
+    def forward(self, x: Tensor, t: Tensor, conditions: Tensor | None = None) -> Tensor:
+        if self.embedding is None or conditions is None:
             return self.unet(x, t, None)
-        return self.unet(x, t, self.embedding(labels))
+        read = self.embedding(conditions)
+        # Of labels one vector an image, of prompts a context and its mask.
+        return self.unet(x, t, read) if isinstance(read, Tensor) else self.unet(x, t, *read)
+
+
+@dataclass(frozen=True)
+class Form:
+    """All of a generator but its weights."""
+
+    unet: UNetConfig | CrossAttentionUNetConfig
+    labels: int
+    text: TextConfig | None
+
+    def build(self) -> Generator:
+        return Generator(self.unet, self.labels, self.text)
+
+
+def form(params: Params, data: Dataset) -> Form:
+    """What params.yaml asks for, made for these pictures or latents, and labels or prompts.
+
+    Raises `ValueError` if there is no such network.
+    """
+    model, settings, rows = params.model, params.text, data.rows
+    channels = 3 if data.latents is None else data.latents.shape[1]
+    if rows is None:
+        return Form(model.unet(channels), data.conditions.shape[1], None)
+    if rows.ndim == 3:
+        _, length, width = rows.shape
+        return Form(model.cross_attention_unet(channels, width), 0, FrozenConfig(length, width))
+    text = ScratchConfig(
+        words=max(UNKNOWN, int(rows.max())) + 1,
+        length=rows.shape[1],
+        width=settings.width,
+        layers=settings.layers,
+        heads=settings.heads,
+    )
+    return Form(model.cross_attention_unet(channels, settings.width), 0, text)
+
+
+def untrained(params: Params, data: Dataset) -> Generator:
+    """Its first weights, from torch's generator; of a frozen encoder, what "" is to it."""
+    model = form(params, data).build()
+    if isinstance(model.embedding, FrozenText):
+        assert data.rows is not None
+        model.embedding = FrozenText(torch.from_numpy(data.rows[0].astype(np.float32)))
+    return model
+
+
+def _embedding(
+    config: UNetConfig | CrossAttentionUNetConfig, labels: int, text: TextConfig | None
+) -> LabelEmbedding | ScratchTextEncoder | FrozenText | None:
+    match text:
+        case ScratchConfig():
+            return ScratchTextEncoder(text)
+        case FrozenConfig():
+            return FrozenText(torch.zeros(text.context_length, text.context_width))
+        case _:
+            return LabelEmbedding(labels, width=config.embedding_dim) if labels else None
 
 
 @dataclass(frozen=True)
 class Description:
     """`model.json`: what the weights are and how they came to be."""
 
-    unet: UNetConfig
+    unet: UNetConfig | CrossAttentionUNetConfig
     labels: int
-    size: int
+    size: int  # of the pictures, in pixels
     schedule: NoiseSchedule
     prediction: Literal["epsilon", "v", "x0"]
     precision: Literal["fp32", "bf16", "fp16"]
     fingerprint: str
     params: dict[str, Any]  # the effective values that made it, by dotted name
+    text: ScratchConfig | FrozenConfig | None = None
+    reduction: int = 1  # of the latents: how much smaller than pictures they are
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Of what the network sees and draws: pictures, or latents of them."""
+        side = self.size // self.reduction
+        return self.unet.in_channels, side, side
+
+    @property
+    def is_conditional(self) -> bool:
+        """Whether there is a condition, and so guidance."""
+        return self.labels > 0 or self.text is not None
 
     def build(self) -> Generator:
-        return Generator(self.unet, self.labels)
+        return Generator(self.unet, self.labels, self.text)
 
 
 def save(

@@ -16,7 +16,7 @@ from mlflow import pyfunc
 from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 
-from lockstep import generator, records
+from lockstep import encoded, generator, records
 from lockstep.labels import read_objects
 
 logging.getLogger("mlflow.pyfunc").setLevel(logging.WARNING)
@@ -49,6 +49,9 @@ def write(out: Path, model: Path, settings: Mapping[str, Any], objects: Path, ab
         folder.mkdir()
         for file in ("model.json", f"{name}.safetensors"):
             shutil.copyfile(model / file, folder / file)
+        encoded.copy_tools(model, folder)
+        if description.text is not None:
+            example = {"prompt": ["a red cube"], **example}
         if description.labels:
             shutil.copyfile(objects, folder / "objects.json")
             example = {"objects": [", ".join(list(read_objects(objects))[:2])], **example}
@@ -67,15 +70,16 @@ def write(out: Path, model: Path, settings: Mapping[str, Any], objects: Path, ab
 
 
 def _signature(description: generator.Description, settings: Mapping[str, Any]) -> ModelSignature:
-    size, labelled = description.size, description.labels > 0
+    size, guided = description.size, description.is_conditional
     columns: list[ColSpec | TensorSpec] = [
         # MLflow takes no rows without a column.
-        ColSpec(DataType.long, "seed", required=not labelled),
+        ColSpec(DataType.long, "seed", required=not guided),
         ColSpec(DataType.long, "number", required=False),
     ]
     changes = [ParamSpec("steps", DataType.long, settings["steps"])]
-    if labelled:
-        columns = [ColSpec(DataType.string, "objects"), *columns]
+    if guided:
+        column = "objects" if description.text is None else "prompt"
+        columns = [ColSpec(DataType.string, column), *columns]
         scale = float(settings["guidance_scale"])
         changes += [
             ParamSpec("guidance_scale", DataType.double, scale),

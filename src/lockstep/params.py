@@ -19,11 +19,12 @@ import yaml
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
+from lockstep.autoencoder.kl import KLConfig
 from lockstep.diffusion import NoiseSchedule
 from lockstep.errors import LockstepError
-from lockstep.unet import UNetConfig
+from lockstep.unet import CrossAttentionUNetConfig, UNetConfig
 
-WORKLOADS = ("iclevr", "faces", "anime")
+WORKLOADS = ("iclevr", "faces", "anime", "captions")
 
 Positive = Annotated[int, Field(gt=0)]
 Count = Annotated[int, Field(ge=0)]
@@ -168,13 +169,70 @@ class Judge:
 
 
 @dataclass(frozen=True, config=_STRICT)
+class Autoencoder:
+    """What makes latents of pictures: see `lockstep.autoencoder`.
+
+    `channels` to `norm_groups` are those of `KLConfig`, `lr` to `seed` of its training; `name`,
+    `subfolder` and `sha256` say which pretrained one.
+    """
+
+    kind: Literal["pixels", "kl", "pretrained"]
+    channels: Annotated[tuple[Positive, ...], Field(strict=False, min_length=1)]
+    latent_channels: Positive
+    layers_per_block: Positive
+    patch: Positive
+    norm_groups: Positive
+    lr: PositiveFloat
+    steps: Positive
+    batch_size: Positive
+    kl_weight: NonNegative
+    precision: Literal["auto", "fp32", "bf16"]
+    seed: Count
+    name: str | None
+    subfolder: str
+    sha256: Sha256 | None
+
+    def kl(self) -> KLConfig:
+        return KLConfig(
+            channels=self.channels,
+            latent_channels=self.latent_channels,
+            layers_per_block=self.layers_per_block,
+            patch=self.patch,
+            norm_groups=self.norm_groups,
+        )
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Text:
+    """What reads prompts: see `lockstep.text`.
+
+    `encoder` is `scratch`, or the name or folder of a CLIP text model of transformers, in which
+    case the others say nothing.
+    """
+
+    encoder: Annotated[str, Field(min_length=1)]
+    encoder_sha256: Sha256 | None
+    length: Positive
+    min_count: Positive
+    width: Positive
+    layers: Positive
+    heads: Positive
+    forget: Fraction
+
+
+@dataclass(frozen=True, config=_STRICT)
 class Model:
-    """The UNet: see `lockstep.unet.UNetConfig` for each field."""
+    """The UNet: see `lockstep.unet.UNetConfig` and `CrossAttentionUNetConfig` for each field.
+
+    With text, `attention` says which levels attend to it, with `heads` each; without, which have
+    self-attention, with heads of `attention_head_dim`.
+    """
 
     channels: Annotated[tuple[Positive, ...], Field(strict=False, min_length=1)]
     layers_per_block: Positive
     attention: Annotated[tuple[bool, ...], Field(strict=False)]
     attention_head_dim: Positive | None
+    heads: Positive
     norm_groups: Positive
     norm_eps: PositiveFloat
     dropout: Fraction
@@ -183,8 +241,27 @@ class Model:
     scale_shift: bool
     gradient_checkpointing: bool
 
-    def unet(self) -> UNetConfig:
-        return UNetConfig(**dataclasses.asdict(self))
+    def unet(self, channels: int = 3) -> UNetConfig:
+        """For pictures or latents of so many channels. Raises `ValueError` if it cannot be."""
+        return UNetConfig(
+            **self._backbone(channels),
+            attention=self.attention,
+            attention_head_dim=self.attention_head_dim,
+        )
+
+    def cross_attention_unet(self, channels: int, width: int) -> CrossAttentionUNetConfig:
+        """The same with a context of this width."""
+        return CrossAttentionUNetConfig(
+            **self._backbone(channels),
+            cross_attention=self.attention,
+            cross_attention_dim=width,
+            heads=self.heads,
+        )
+
+    def _backbone(self, channels: int) -> dict[str, Any]:
+        own = ("attention", "attention_head_dim", "heads")
+        values = {k: v for k, v in dataclasses.asdict(self).items() if k not in own}
+        return {**values, "in_channels": channels, "out_channels": channels}
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -313,7 +390,7 @@ class Sweep:
 class Params:
     """What is in force for one workload, shared sections and its own overrides merged.
 
-    `source` is where iclevr's pictures come from; it is empty for the others.
+    `source` is where the pictures of iclevr and captions come from; it is empty for the others.
     """
 
     workload: str
@@ -328,8 +405,11 @@ class Params:
     download: Download
     crop: Crop
     merge: Merge
+    caption: Caption
     dataset: Dataset
     judge: Judge
+    autoencoder: Autoencoder
+    text: Text
     model: Model
     diffusion: Diffusion
     train: Train
@@ -380,12 +460,13 @@ class Params:
 
     def origin(self) -> dict[str, Any]:
         """The values that decide the pictures of scenes."""
+        section = _KINDS[self.workload].side
         if self.source == "rendered":
-            return {"source": self.source, **self.values("scenes")}
+            return {"source": self.source, **self.values(section)}
         return {
             "source": self.source,
             "source_sha256": self.source_sha256,
-            "scenes.size": self.scenes.size,
+            f"{section}.size": getattr(self, section).size,
         }
 
 
@@ -395,8 +476,11 @@ SECTIONS: dict[str, type] = {
     "download": Download,
     "crop": Crop,
     "merge": Merge,
+    "caption": Caption,
     "dataset": Dataset,
     "judge": Judge,
+    "autoencoder": Autoencoder,
+    "text": Text,
     "model": Model,
     "diffusion": Diffusion,
     "train": Train,
@@ -435,18 +519,22 @@ class _Kind:
         Whether its evaluator learns from pictures that are kept from the generator.
     official_judge
         Whether `judge.checkpoint` can stand for it.
+    reads_text
+        Whether its conditions are prompts.
     """
 
     origin: dict[str, TypeAdapter[Any]]
     side: str
     trains_judge: bool
     official_judge: bool = False
+    reads_text: bool = False
 
 
 _KINDS = {
     "iclevr": _Kind(_ORIGIN, side="scenes", trains_judge=True, official_judge=True),
     "faces": _Kind({}, side="crop", trains_judge=False),
     "anime": _Kind({}, side="merge", trains_judge=True),
+    "captions": _Kind(_ORIGIN, side="caption", trains_judge=True, reads_text=True),
 }
 
 
@@ -542,16 +630,7 @@ def _check_combinations(params: Params, path: Path) -> None:
     """What each value alone cannot tell: that the sections fit together."""
     where = f"{path} ({params.workload})"
     kind = _KINDS[params.workload]
-    try:
-        multiple = params.model.unet().size_multiple
-    except ValueError as error:
-        raise LockstepError(f"{where}: model: {error}") from None
-    size = getattr(params, kind.side).size
-    if size % multiple:
-        raise LockstepError(
-            f"{where}: {kind.side}.size: {size} is not a multiple of {multiple}, as model.patch "
-            "and the number of model.channels want; change one of them"
-        )
+    _check_sizes(params, where, kind)
     if params.crawl.start > params.crawl.end:
         raise LockstepError(
             f"{where}: crawl.start: {params.crawl.start} is after crawl.end ({params.crawl.end})"
@@ -600,6 +679,42 @@ def _check_combinations(params: Params, path: Path) -> None:
             f"{where}: sweep.seeds: {params.sweep.seeds} is more than evaluate.seeds has; lower it"
         )
     _check_training(params, where)
+
+
+def _check_sizes(params: Params, where: str, kind: _Kind) -> None:
+    """Whether pictures become latents, and latents can be halved as often as the model wants."""
+    autoencoder, reduction = params.autoencoder, 1
+    if autoencoder.kind == "pretrained" and autoencoder.name is None:
+        raise LockstepError(
+            f"{where}: autoencoder.name: empty; name the pretrained one, or its folder"
+        )
+    try:
+        if autoencoder.kind == "kl":
+            reduction = autoencoder.kl().reduction
+    except ValueError as error:
+        raise LockstepError(f"{where}: autoencoder: {error}") from None
+    try:
+        model = params.model
+        unet = model.cross_attention_unet(4, 1) if kind.reads_text else model.unet()
+    except ValueError as error:
+        raise LockstepError(f"{where}: model: {error}") from None
+    if params.text.width % params.text.heads:
+        raise LockstepError(
+            f"{where}: text.width: {params.text.width} is not a multiple of text.heads "
+            f"({params.text.heads}); change one of them"
+        )
+    size, multiple = getattr(params, kind.side).size, unet.size_multiple * reduction
+    if autoencoder.kind != "pretrained" and size % multiple:
+        and_more = ", and the autoencoder's reduction" if reduction > 1 else ""
+        raise LockstepError(
+            f"{where}: {kind.side}.size: {size} is not a multiple of {multiple}, as model.patch "
+            f"and the number of model.channels{and_more} want; change one of them"
+        )
+    if params.train.flip and (kind.reads_text or autoencoder.kind != "pixels"):
+        raise LockstepError(
+            f"{where}: train.flip: latents cannot be mirrored, and prompts may speak of left and "
+            "right; set it to false"
+        )
 
 
 def _check_training(params: Params, where: str) -> None:

@@ -48,6 +48,16 @@ def dataset(workload: str) -> Path:
     return Path("data/dataset") / workload
 
 
+def autoencoder(workload: str) -> Path:
+    """What makes latents of pictures."""
+    return Path("autoencoders") / workload
+
+
+def encoded(workload: str) -> Path:
+    """The packed pictures and prompts as a generator sees them, and what made that of them."""
+    return Path("data/encoded") / workload
+
+
 def judge(workload: str) -> Path:
     """The evaluator."""
     return Path("judges") / workload

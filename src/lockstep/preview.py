@@ -10,11 +10,10 @@ from numpy.typing import NDArray
 
 from lockstep import distributed
 from lockstep.dataset import Dataset
-from lockstep.generator import Description, Generator
 from lockstep.params import Params
 from lockstep.pictures import grid
 from lockstep.pixels import to_bytes
-from lockstep.sampling import denoising_strips
+from lockstep.sampling import Trained, denoising_strips
 
 _PICTURES, _PER_ROW = 16, 8
 
@@ -35,7 +34,7 @@ class Preview:
     strips: tuple[NDArray[np.uint8], ...]
 
 
-def draw(model: Generator, description: Description, params: Params, data: Dataset) -> Preview:
+def draw(trained: Trained, params: Params, data: Dataset) -> Preview:
     """16 pictures for the conditions of the first held-out pictures, or of the first ones.
 
     Always the same conditions and noise, so that the grids of a training can be compared. All
@@ -45,8 +44,8 @@ def draw(model: Generator, description: Description, params: Params, data: Datas
     positions = positions if len(positions) else data.indices("train")
     # As many rounds for each process: a network in parts is computed by all of them together.
     count = -(-_PICTURES // distributed.size()) * distributed.size()
-    labels = torch.from_numpy(data.conditions[np.resize(positions[:count], count)]).float()
-    drawn = denoising_strips(model, description, params.sample, labels, seed=0)[:_PICTURES]
+    conditions = torch.from_numpy(data.conditions_of(np.resize(positions[:count], count)))
+    drawn = denoising_strips(trained, params.sample, conditions, seed=0)[:_PICTURES]
     return Preview(
         grid=grid(to_bytes(drawn[:, -1]), per_row=_PER_ROW),
         strips=tuple(grid(to_bytes(strip), per_row=len(strip)) for strip in drawn),

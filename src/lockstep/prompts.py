@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from lockstep import paths
+from lockstep import captions, paths, reading
 from lockstep.labels import PROMPT_FILES, multi_hot, read_objects, read_prompts
 from lockstep.params import Params
 from lockstep.pictures import write_png
@@ -27,17 +27,18 @@ class Prompts:
     ----------
     name
         Of their grid.
-    labels
-        A picture a row: (N, L) multi-hot, as floats; L is 0 where there is no condition.
-    file
-        The pattern of their names, as in `"gen_{:05d}.png"`.
+    conditions
+        A picture a row, as the generator reads it: labels (N, L), multi-hot, where L is 0 if there
+        is no condition; or rows of prompts.
+    files
+        Their N names.
     shown
         How many of them the grid has, the first ones; they are kept in memory.
     """
 
     name: str
-    labels: Tensor
-    file: str
+    conditions: Tensor
+    files: Sequence[str]
     shown: int
 
     def write(self, folder: Path, batches: Iterable[tuple[int, Tensor]]) -> Tensor:
@@ -48,7 +49,7 @@ class Prompts:
         kept = []
         for first, drawn in batches:
             for number, picture in enumerate(to_bytes(drawn), first):
-                write_png(folder / self.file.format(number), picture)
+                write_png(folder / self.files[number], picture)
             if first < self.shown:
                 kept.append(drawn[: self.shown - first])
         return torch.cat(kept)
@@ -63,7 +64,7 @@ class Asked:
     sets
         The pictures.
     strips
-        Labels (R, L) of the pictures whose way from noise to clear is shown.
+        Conditions of the pictures whose way from noise to clear is shown.
     exactly
         Whether those of the grids are written as tensors too, not rounded to bytes.
     """
@@ -92,7 +93,12 @@ def of_labels(params: Params) -> Asked:
     known = all(name in objects for name in _STRIP)
     return Asked(
         sets=tuple(
-            Prompts(name, labels(rows), f"images/{name}/{{}}.png", shown=len(rows))
+            Prompts(
+                name,
+                labels(rows),
+                [f"images/{name}/{number}.png" for number in range(len(rows))],
+                shown=len(rows),
+            )
             for name, rows in prompts.items()
         ),
         strips=labels([list(_STRIP) if known else prompts["test"][0]]),
@@ -102,6 +108,22 @@ def of_labels(params: Params) -> Asked:
 
 def of_nothing(params: Params) -> Asked:
     """`sample.count` pictures without a condition, and strips of the first of them."""
-    labels = torch.zeros(params.sample.count, 0)
-    pictures = Prompts("pictures", labels, "gen_{:05d}.png", shown=_SHOWN)
-    return Asked((pictures,), strips=labels[:_STRIPS], exactly=False)
+    nothing = torch.zeros(params.sample.count, 0)
+    files = [f"gen_{number:05d}.png" for number in range(params.sample.count)]
+    pictures = Prompts("pictures", nothing, files, shown=_SHOWN)
+    return Asked((pictures,), strips=nothing[:_STRIPS], exactly=False)
+
+
+def of_captions(params: Params) -> Asked:
+    """The pictures that `test.json` asks for, each called by its id.
+
+    Raises
+    ------
+    LockstepError
+        If the file is not as it should be, or what reads prompts cannot be had.
+    """
+    asked = captions.read_test(paths.dataset(params.workload) / captions.TEST)
+    rows = reading.rows(paths.model(params.workload), list(asked.values()))
+    files = [captions.drawn(name) for name in asked]
+    wanted = Prompts("test", rows, files, shown=_SHOWN)
+    return Asked((wanted,), strips=rows[:_STRIPS], exactly=False)

@@ -86,7 +86,7 @@ def record(workload: str) -> None:
     except LockstepError as error:  # the figures are not lost for want of a registry
         failed = error
     tracking.record_evaluation(
-        run, identity, params, metrics, shown, guided=model.labels > 0, model=drawing
+        run, identity, params, metrics, shown, guided=model.is_conditional, model=drawing
     )
     if failed is not None:
         raise failed

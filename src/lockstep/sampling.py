@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TypedDict
 
 import torch
 from torch import Tensor
 
+from lockstep import autoencoder, distributed, generator
 from lockstep import device as hardware
-from lockstep import distributed
+from lockstep.autoencoder import Autoencoder, Pixels
 from lockstep.diffusion import (
     Callback,
     Denoise,
@@ -26,51 +29,80 @@ from lockstep.diffusion import (
 from lockstep.generator import Description, Generator
 from lockstep.params import Sample
 
+PIXELS = Pixels()
 _FRAMES = 19
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A generator with all that drawing takes.
+
+    Parameters
+    ----------
+    autoencoder
+        What makes pictures of that which the generator draws.
+    """
+
+    model: Generator
+    description: Description
+    autoencoder: Autoencoder = PIXELS
+
+
+def load(folder: Path, weights: str | int) -> Trained:
+    """What a training has left in a folder, on the device.
+
+    Raises
+    ------
+    LockstepError
+        If files are missing or damaged.
+    """
+    model, description = generator.load(folder, weights)
+    latent = description.reduction > 1 or description.unet.in_channels != 3
+    return Trained(model, description, autoencoder.load(folder) if latent else PIXELS)
 
 
 # Not inference_mode: what FSDP gathers for the first time in it could never be changed again.
 @torch.no_grad()
 def sample(
-    model: Generator,
-    description: Description,
+    trained: Trained,
     settings: Sample,
-    labels: Tensor,
+    conditions: Tensor,
     *,
     seed: int,
     indices: Sequence[int] | None = None,
     callback: Callback | None = None,
     progress: Callable[[int], object] = lambda count: None,
 ) -> Tensor:
-    """One picture for each row of `labels` (N, L) multi-hot -> (N, 3, size, size) in [-1, 1].
+    """One picture for each of N `conditions` -> (N, 3, size, size) in [-1, 1].
+
+    The conditions are labels (N, L), multi-hot, or rows of prompts, as the generator reads them.
 
     Picture i gets the noise of (seed, indices[i]), by default (seed, i), whatever the batch size.
     `callback` sees each step of each batch; `progress` is told the pictures done with a step.
     """
-    device = hardware.device()
-    numbers = list(range(len(labels))) if indices is None else list(indices)
+    device, description = hardware.device(), trained.description
+    numbers = list(range(len(conditions))) if indices is None else list(indices)
     batches = [torch.empty((0, 3, description.size, description.size))]
-    for start in range(0, len(labels), settings.batch_size):
+    for start in range(0, len(conditions), settings.batch_size):
         stop = start + settings.batch_size
-        condition = labels[start:stop].to(device)
+        condition = conditions[start:stop].to(device)
 
         def on_step(info: StepInfo, count: int = len(condition)) -> None:
             progress(count)
             if callback is not None:
                 callback(info)
 
-        denoise = _denoiser(model, description, settings, condition)
-        shape = (3, description.size, description.size)
-        noise = PictureNoise(seed, numbers[start:stop], shape, device)
-        batches.append(_run(denoise, description, settings, noise, on_step).float().cpu())
+        denoise = _denoiser(trained, settings, condition)
+        noise = PictureNoise(seed, numbers[start:stop], description.shape, device)
+        drawn = _run(denoise, description, settings, noise, on_step).float()
+        batches.append(trained.autoencoder.decode(drawn).cpu())
     return torch.cat(batches).contiguous()
 
 
 def sample_together(
-    model: Generator,
-    description: Description,
+    trained: Trained,
     settings: Sample,
-    labels: Tensor,
+    conditions: Tensor,
     *,
     seed: int,
     first: int = 0,
@@ -80,12 +112,12 @@ def sample_together(
 
     All of them get all pictures.
     """
-    own = distributed.share(len(labels))
-    indices = range(first, first + len(labels))[own]
+    own = distributed.share(len(conditions))
+    indices = range(first, first + len(conditions))[own]
     drawn = sample(
-        model, description, settings, labels[own], seed=seed, indices=indices, progress=progress
+        trained, settings, conditions[own], seed=seed, indices=indices, progress=progress
     )
-    return distributed.gather(drawn, len(labels))
+    return distributed.gather(drawn, len(conditions))
 
 
 def moments(steps: int, count: int) -> list[int]:
@@ -108,10 +140,9 @@ def frames(settings: Sample) -> list[int]:
 
 
 def denoising_strips(
-    model: Generator,
-    description: Description,
+    trained: Trained,
     settings: Sample,
-    labels: Tensor,
+    conditions: Tensor,
     *,
     seed: int,
     at: Sequence[int] | None = None,
@@ -119,54 +150,51 @@ def denoising_strips(
 ) -> Tensor:
     """Pictures on their way from noise to clear -> (R, M, 3, size, size).
 
-    Each row of `labels` (R, L) gives a strip, that of the picture which `sample_together` draws
+    Each of R `conditions` gives a strip, that of the picture which `sample_together` draws
     for it. It has the M states `at`, ascending and the last one `settings.steps`: by default
     `moments` of `settings.strip`. Each process draws its share, and all of them get all strips.
     """
     at = moments(settings.steps, settings.strip) if at is None else at
-    own = distributed.share(len(labels))
+    own = distributed.share(len(conditions))
     # Each state's batches, one after the other.
     states: dict[int, list[Tensor]] = {moment: [] for moment in at}
 
     def keep(info: StepInfo) -> None:
         if info.index in states:
-            states[info.index].append(info.x.float().cpu())
+            states[info.index].append(trained.autoencoder.decode(info.x.float()).cpu())
 
     drawn = sample(
-        model,
-        description,
+        trained,
         settings,
-        labels[own],
+        conditions[own],
         seed=seed,
-        indices=range(len(labels))[own],
+        indices=range(len(conditions))[own],
         callback=keep,
         progress=progress,
     )
     states[settings.steps].append(drawn)
     none = drawn[:0]  # a process may have no share
     strips = torch.stack([torch.cat([none, *states[moment]]) for moment in at], dim=1)
-    return distributed.gather(strips, len(labels))
+    return distributed.gather(strips, len(conditions))
 
 
 def sample_by_batches(
-    model: Generator,
-    description: Description,
+    trained: Trained,
     settings: Sample,
-    labels: Tensor,
+    conditions: Tensor,
     *,
     seed: int,
     progress: Callable[[int], object] = lambda count: None,
 ) -> Iterator[tuple[int, Tensor]]:
     """`sample_together` with the memory of one batch: (number of its first picture, pictures)."""
     size = settings.batch_size * distributed.size()
-    for first in range(0, len(labels), size):
+    for first in range(0, len(conditions), size):
         yield (
             first,
             sample_together(
-                model,
-                description,
+                trained,
                 settings,
-                labels[first : first + size],
+                conditions[first : first + size],
                 seed=seed,
                 first=first,
                 progress=progress,
@@ -174,17 +202,17 @@ def sample_by_batches(
         )
 
 
-def _denoiser(
-    model: Generator, description: Description, settings: Sample, condition: Tensor
-) -> Denoise:
-    def network(labels: Tensor, x: Tensor, t: Tensor) -> Tensor:
+def _denoiser(trained: Trained, settings: Sample, condition: Tensor) -> Denoise:
+    model, description = trained.model, trained.description
+
+    def network(conditions: Tensor, x: Tensor, t: Tensor) -> Tensor:
         with hardware.autocast(description.precision):
-            return model(x, t, labels)
+            return model(x, t, conditions)
 
-    def bound(labels: Tensor) -> Denoiser:
-        return Denoiser(partial(network, labels), description.schedule, description.prediction)
+    def bound(conditions: Tensor) -> Denoiser:
+        return Denoiser(partial(network, conditions), description.schedule, description.prediction)
 
-    if description.labels == 0:
+    if not description.is_conditional:
         return bound(condition)
     return Guidance(
         bound(condition),

@@ -18,13 +18,13 @@ from mlflow.pyfunc import PythonModel, PythonModelContext
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from lockstep import generator, records
+from lockstep import reading, records
 from lockstep.device import make_deterministic
 from lockstep.errors import LockstepError
 from lockstep.labels import multi_hot, read_objects
 from lockstep.params import Sample
 from lockstep.pixels import to_bytes
-from lockstep.sampling import sample
+from lockstep.sampling import load, sample
 
 
 class Drawing(PythonModel):
@@ -32,7 +32,8 @@ class Drawing(PythonModel):
 
     A row is a picture: number `number` of those of `seed`. Its columns:
 
-    - `objects`, such as "red cube, cyan sphere", where the model has a condition;
+    - `objects`, such as "red cube, cyan sphere", or `prompt`, such as "a red cube", where the model
+      has a condition of that kind;
     - `seed`; where the model has a condition it may be left out: the parameter `seed`, or 0;
     - `number`, which may be left out: 0 beside a column `seed`, else the row's own, so that rows
       of nothing but objects are as different as the pictures of `lockstep sample --count`.
@@ -45,9 +46,10 @@ class Drawing(PythonModel):
         """Read the weights, the settings and the objects' names."""
         folder = Path(context.artifacts["model"])
         self._settings = Sample(**records.read(folder / "sample.json"))
-        self._model, self._description = generator.load(folder, self._settings.weights)
+        self._trained = load(folder, self._settings.weights)
+        self._folder = folder
         objects = folder / "objects.json"
-        self._objects = read_objects(objects) if self._description.labels else {}
+        self._objects = read_objects(objects) if self._trained.description.labels else {}
 
     def predict(
         self,
@@ -72,16 +74,15 @@ class Drawing(PythonModel):
         numbers = rows * (not seeded)
         if "number" in model_input:
             numbers = model_input["number"].to_numpy()
-        size = self._description.size
+        size = self._trained.description.size
         pictures = torch.zeros(len(rows), 3, size, size)
         threads = torch.get_num_threads()
-        make_deterministic(self._description.params["threads"])
+        make_deterministic(self._trained.description.params["threads"])
         try:
             for seed in np.unique(seeds):
                 own = np.flatnonzero(seeds == seed)
                 pictures[own] = sample(
-                    self._model,
-                    self._description,
+                    self._trained,
                     settings,
                     labels[own],
                     seed=int(seed),
@@ -98,13 +99,17 @@ class Drawing(PythonModel):
             first = error.errors()[0]
             key = ".".join(map(str, first["loc"]))
             raise LockstepError(f"{key}: {first['msg']}") from None
-        most = self._description.schedule.timesteps
+        most = self._trained.description.schedule.timesteps
         if settings.steps > most:
             raise LockstepError(f"steps: {settings.steps} is above {most}, those of the training")
         return settings
 
     def _labels(self, rows: pd.DataFrame) -> torch.Tensor:
-        """(N, L) multi-hot, of what each row names."""
+        """(N, L) multi-hot, of what each row names; or rows of prompts."""
+        if self._trained.description.text is not None:
+            if not all(isinstance(text, str) for text in rows["prompt"]):
+                raise LockstepError('prompt: not text, such as "a red cube"; give rows')
+            return reading.rows(self._folder, list(rows["prompt"]))
         if not self._objects:
             return torch.zeros(len(rows), 0)
         if not all(isinstance(text, str) for text in rows["objects"]):

@@ -23,7 +23,7 @@ class Examples:
         Some of 0 .. N-1 -> (B, H, W, 3) bytes.
     """
 
-    labels: NDArray[np.uint8]
+    labels: NDArray[np.integer]
     pictures: Callable[[NDArray[np.int64]], NDArray[np.uint8]]
 
 

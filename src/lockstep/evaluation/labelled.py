@@ -42,16 +42,16 @@ def figures(params: Params, out: Path) -> dict[str, float]:
     """
     with distributed.together():
         asked = prompts.of_labels(params).sets
-        judge = classifier.load(paths.judge(params.workload), asked[0].labels.shape[1])
+        judge = classifier.load(paths.judge(params.workload), asked[0].conditions.shape[1])
     found: dict[str, list[float]] = defaultdict(list)
     scored = []
     for number, seed in enumerate(params.evaluate.seeds):
         drawn = paths.drawn(paths.samples(params.workload), number, seed)
         tensors = read_tensors(drawn / "tensors.safetensors")
         for wanted in asked:
-            name, labels = wanted.name, wanted.labels.to(torch.uint8)
+            name, labels = wanted.name, wanted.conditions.to(torch.uint8)
             scores = classifier.scores(judge, tensors[name])
-            files = [drawn / wanted.file.format(i) for i in range(len(labels))]
+            files = [drawn / file for file in wanted.files]
             from_files = classifier.scores(judge, to_tensor(read_pictures(files)))
             found[f"accuracy_{name}"].append(accuracy.top_k_accuracy(scores, labels))
             found[f"accuracy_png_{name}"].append(accuracy.top_k_accuracy(from_files, labels))

@@ -18,10 +18,10 @@ from lockstep.collect.code import digest_of_code
 from lockstep.dataset import open_dataset
 from lockstep.evaluation import accuracy, classifier, reference, spaces
 from lockstep.evaluation.frechet import frechet_distance
-from lockstep.generator import Description, Generator
+from lockstep.generator import Description
 from lockstep.params import Params, Sample
 from lockstep.pixels import to_bytes
-from lockstep.sampling import sample_together
+from lockstep.sampling import Trained, sample_together
 
 Row = dict[str, Any]
 
@@ -101,8 +101,7 @@ def changes(base: Sample, setting: Sample) -> dict[str, Any]:
 
 def measure(
     params: Params,
-    model: Generator,
-    description: Description,
+    trained: Trained,
     settings: Iterable[tuple[str, Sample]],
     kept: Path,
 ) -> tuple[list[Row], list[float]]:
@@ -121,7 +120,7 @@ def measure(
     """
     with distributed.together():
         asked = prompts.of_labels(params).sets
-        judge = classifier.load(paths.judge(params.workload), asked[0].labels.shape[1])
+        judge = classifier.load(paths.judge(params.workload), asked[0].conditions.shape[1])
         space = spaces.own(params, open_dataset(paths.dataset(params.workload)))
         theirs = reference.load(paths.reference(params.workload) / f"{space.name}.npz")
 
@@ -131,11 +130,11 @@ def measure(
         began = time.perf_counter()
         for seed in seeds(params):
             for wanted in asked:
-                some = sample_together(model, description, setting, wanted.labels, seed=seed)
+                some = sample_together(trained, setting, wanted.conditions, seed=seed)
                 drawn.append((wanted, some))
         passed = time.perf_counter() - began
         for wanted, some in drawn:
-            labels = wanted.labels.to(torch.uint8)
+            labels = wanted.conditions.to(torch.uint8)
             scores = classifier.scores(judge, some)
             found[f"accuracy_{wanted.name}"].append(accuracy.top_k_accuracy(scores, labels))
         ours = reference.see(space.features(to_bytes(torch.cat([some for _, some in drawn]))))

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,8 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from lockstep import records
 from lockstep.errors import LockstepError
+
+Ids = TypeVar("Ids", bound=np.generic)
 
 PADDING, UNKNOWN = 0, 1
 _FIRST = 2  # the first word's id
@@ -185,7 +187,7 @@ def _kind(character: str) -> str:
     return "m" if category[0] == "M" else " "
 
 
-def forget(ids: NDArray[np.int64], rate: float, random: np.random.Generator) -> NDArray[np.int64]:
+def forget(ids: NDArray[Ids], rate: float, random: np.random.Generator) -> NDArray[Ids]:
     """The ids with each word made the unknown word with probability `rate`, in [0, 1].
 
     So the unknown word's embedding is trained, whether or not the training prompts have rare

@@ -19,6 +19,7 @@ from lockstep.dataset import Dataset
 from lockstep.errors import LockstepError
 from lockstep.params import Params
 from lockstep.pixels import to_tensor
+from lockstep.text.tokenizer import forget
 
 # Streams of random numbers that must never meet: (seed, stream, index) seeds a generator.
 INIT, _ORDER, _STEP, _VALIDATION, DROPOUT = range(5)
@@ -28,7 +29,10 @@ _VALIDATION_BATCH = 64
 
 @dataclass(frozen=True)
 class Batch:
-    """x0 and noise (B, 3, H, W), x0 in [-1, 1]; t (B,) in [0, T); condition (B, L) multi-hot."""
+    """x0 and noise (B, C, H, W); t (B,) in [0, T); conditions (B, ...) as the generator reads them.
+
+    x0 is pictures in [-1, 1], or latents of about unit variance.
+    """
 
     x0: Tensor
     noise: Tensor
@@ -38,9 +42,9 @@ class Batch:
 
 @dataclass(frozen=True)
 class _Draw:
-    """A batch before it is tensors: bytes (B, H, W, 3), noise (B, 3, H, W), t (B,), (B, L)."""
+    """A batch before it is tensors; `seen` is bytes (B, H, W, 3), or latents (B, C, H, W)."""
 
-    pictures: NDArray[np.uint8]
+    seen: NDArray[np.generic]
     noise: NDArray[np.float32]
     t: NDArray[np.int64]
     condition: NDArray[np.float32]
@@ -50,11 +54,18 @@ class _Draw:
         device = hardware.device()
         noise = torch.from_numpy(self.noise[part])
         return Batch(
-            to_tensor(self.pictures[part]).to(device),
+            _x0(self.seen[part]).to(device),
             noise.to(device, memory_format=torch.channels_last),
             torch.from_numpy(self.t[part]).to(device),
             torch.from_numpy(self.condition[part]).to(device),
         )
+
+
+def _x0(seen: NDArray[np.generic]) -> Tensor:
+    """Bytes (B, H, W, 3) as pictures in [-1, 1], latents as they are; (B, C, H, W) in fp32."""
+    if seen.dtype == np.uint8:
+        return to_tensor(seen.view(np.uint8))
+    return torch.from_numpy(seen).float().contiguous(memory_format=torch.channels_last)
 
 
 def check(params: Params, data: Dataset) -> None:
@@ -75,6 +86,11 @@ def check(params: Params, data: Dataset) -> None:
         raise LockstepError(
             f"train.flip: the conditions of {params.workload} speak of left and right, which a "
             "mirrored picture turns round; set it to false"
+        )
+    if settings.flip and data.latents is not None:
+        raise LockstepError(
+            f"train.flip: {params.workload} is trained on latents, which cannot be mirrored; set "
+            "it to false"
         )
     held_out = min(_VALIDATION_PICTURES, len(data.indices("validation")))
     if held_out == 0 and params.sample.weights == "best":
@@ -144,14 +160,17 @@ def _training_draw(data: Dataset, params: Params, step: int) -> _Draw:
     chosen = batch_positions(settings.seed, step, settings.batch_size, len(positions))
     random = random_numbers(settings.seed, _STEP, step)
     t = random.integers(params.diffusion.timesteps, size=len(chosen))
-    draw = _draw(data, positions[chosen], t, random)
+    noise = _noise(data, len(chosen), random)
     # Ho & Salimans 2022, algorithm 1: dropped per picture, not per batch.
-    kept = random.random((len(chosen), 1)) >= settings.condition_dropout
-    pictures = draw.pictures
+    kept = random.random(len(chosen)) >= settings.condition_dropout
+    seen = data.seen[positions[chosen]]
     if settings.flip:
         mirrored = random.random(len(chosen)) < 0.5
-        pictures[mirrored] = pictures[mirrored, :, ::-1]
-    return _Draw(pictures, draw.noise, draw.t, draw.condition * kept.astype(np.float32))
+        seen[mirrored] = seen[mirrored, :, ::-1]
+    condition = data.conditions_of(positions[chosen], kept)
+    if data.rows is not None and data.rows.ndim == 2:
+        condition = forget(condition, params.text.forget, random)
+    return _Draw(seen, noise, t, condition)
 
 
 def validation_batches(data: Dataset, params: Params) -> Iterator[tuple[Batch, int]]:
@@ -168,14 +187,16 @@ def validation_batches(data: Dataset, params: Params) -> Iterator[tuple[Batch, i
     batches = -(-len(positions) // _VALIDATION_BATCH)
     bounds = [len(positions) * i // batches for i in range(batches + 1)] if batches else []
     for start, stop in itertools.pairwise(bounds):
-        draw = _draw(data, positions[start:stop], levels[start:stop], random)
+        some = positions[start:stop]
+        noise = _noise(data, stop - start, random)
+        draw = _Draw(data.seen[some], noise, levels[start:stop], data.conditions_of(some))
         yield draw.batch(distributed.share(stop - start)), stop - start
 
 
-def _draw(
-    data: Dataset, positions: NDArray[np.int64], t: NDArray[np.int64], random: np.random.Generator
-) -> _Draw:
-    pictures = data.pictures[positions]
-    count, height, width, channels = pictures.shape
-    noise = random.standard_normal((count, channels, height, width), np.float32)
-    return _Draw(pictures, noise, t, data.conditions[positions].astype(np.float32))
+def _noise(data: Dataset, count: int, random: np.random.Generator) -> NDArray[np.float32]:
+    """(count, C, H, W) standard normal numbers, for pictures or latents."""
+    _, *shape = data.seen.shape
+    if data.latents is None:
+        height, width, channels = shape
+        shape = [channels, height, width]
+    return random.standard_normal((count, *shape), np.float32)

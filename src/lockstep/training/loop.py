@@ -67,7 +67,7 @@ def train(
         batches.check(params, data)
     settings, steps = params.train, _steps(params)
     losses = _losses(params, precision)
-    state = begin_or_resume(params, data.conditions.shape[1], precision, checkpoints)
+    state = begin_or_resume(params, data, precision, checkpoints)
     unread = _Unread(state)
     bar = tqdm(
         batches.training_batches(data, params, range(state.step, steps)),

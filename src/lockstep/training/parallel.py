@@ -21,6 +21,7 @@ from lockstep import device as hardware
 from lockstep import distributed
 from lockstep.generator import Generator
 from lockstep.unet.blocks import Attention, Resnet
+from lockstep.unet.transformer import Transformer
 
 Parallel = Literal["ddp", "fsdp"]
 
@@ -33,7 +34,7 @@ def place(models: list[Generator], how: Parallel) -> list[Generator]:
     mesh = init_device_mesh(hardware.device().type, (distributed.size(),))
     for model in models:
         for module in model.modules():
-            if isinstance(module, Resnet | Attention):
+            if isinstance(module, Resnet | Attention | Transformer):
                 fully_shard(module, mesh=mesh, reshard_after_forward=True)
         # The averages are only ever called without a backward pass: they must cut up again too.
         fully_shard(model, mesh=mesh, reshard_after_forward=True)

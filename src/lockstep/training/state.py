@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from lockstep import device as hardware
 from lockstep import distributed, paths
-from lockstep.generator import Generator
+from lockstep.dataset import Dataset
+from lockstep.generator import Generator, untrained
 from lockstep.history import History
 from lockstep.params import Params, Train
 from lockstep.training import ema, parallel
@@ -115,12 +116,12 @@ def _for_file(tensor: Tensor) -> Tensor:
     return here.cpu().contiguous() if distributed.is_main() else here.new_empty(0)
 
 
-def begin(params: Params, labels: int, precision: hardware.Precision) -> State:
+def begin(params: Params, data: Dataset, precision: hardware.Precision) -> State:
     """A fresh state: weights from `train.seed`, or from the file of `train.init_from`."""
     settings = params.train
     with torch.random.fork_rng():
         torch.manual_seed(int(random_numbers(settings.seed, INIT, 0).integers(2**32)))
-        model = Generator(params.model.unet(), labels)
+        model = untrained(params, data)
     if settings.init_from is not None:
         with distributed.together():
             load_weights(model, paths.home() / settings.init_from)
@@ -148,10 +149,10 @@ def begin(params: Params, labels: int, precision: hardware.Precision) -> State:
 
 
 def begin_or_resume(
-    params: Params, labels: int, precision: hardware.Precision, checkpoints: Checkpoints
+    params: Params, data: Dataset, precision: hardware.Precision, checkpoints: Checkpoints
 ) -> State:
     """The state of the newest whole checkpoint, or a fresh one."""
-    state = begin(params, labels, precision)
+    state = begin(params, data, precision)
     found = checkpoints.latest() if distributed.is_main() else None
     if distributed.from_main(found is not None):
         state.restore(found)
