@@ -417,6 +417,11 @@ class Params:
     evaluate: Evaluate
     sweep: Sweep
 
+    @property
+    def reads_text(self) -> bool:
+        """Whether the conditions are prompts."""
+        return _KINDS[self.workload].reads_text
+
     def values(self, *sections: str) -> dict[str, Any]:
         """`{"train.lr": 0.001, ...}`: the values of these sections as JSON has them."""
         return {
