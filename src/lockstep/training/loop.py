@@ -48,8 +48,8 @@ def train(
 
     `log(step, {"loss": ..., ...})` is called with each new row of the history; the rows before a
     checkpoint are not repeated to it. `show(step, model)` is called every
-    `params.grid_every_steps` and `params.grid_every_epochs`; it must leave the model and torch's random state as they are, and
-    in several processes be given on all of them.
+    `params.grid_every_steps` and `params.grid_every_epochs`; it must leave the model and torch's
+    random state as they are, and in several processes be given on all of them.
 
     Besides what it gives, `checkpoints` has put aside (`kept`) the weights of the steps
     `params.train.snapshots` as `step_<n>`, and those of the lowest validation loss as `best`.
@@ -143,7 +143,7 @@ def _steps(params: Params) -> int:
 
 
 def _shows(step: int, params: Params, data: Dataset) -> bool:
-    """Whether a whole number of `grid_every_steps` or `grid_every_epochs` is full with this step."""
+    """Whether this step fills a whole number of `grid_every_steps` or `grid_every_epochs`."""
     if params.grid_every_steps is not None and step % params.grid_every_steps == 0:
         return True
     if params.grid_every_epochs is None:
