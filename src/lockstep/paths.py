@@ -23,6 +23,12 @@ def home() -> Path:
     return Path(os.environ.get("DVC_ROOT", ".")).resolve()
 
 
+def folder_or_name(given: str) -> Path | str:
+    """A folder of the project's, if it is one; else it is the name of something elsewhere."""
+    folder = home() / given
+    return folder if folder.is_dir() else given
+
+
 def scratch() -> Path:
     """What unfinished work has got so far: not an output of any stage, safe to delete."""
     return home() / ".scratch"

@@ -14,7 +14,8 @@ from lockstep.labels import some
 from lockstep.text import pretrained, tokenizer
 
 TOKENIZER = "tokenizer.json"
-ENCODER = "text.encoder"
+# The parameter that names the encoder, and its value for one that is trained along.
+ENCODER, SCRATCH = "text.encoder", "scratch"
 
 
 def rows(folder: Path, prompts: Sequence[str]) -> Tensor:
