@@ -16,7 +16,9 @@ from lockstep.pictures import write_png
 from lockstep.pixels import to_bytes
 
 _STRIP = ("red sphere", "cyan cylinder", "cyan cube")
-_STRIPS, _SHOWN = 16, 64
+_STRIPS = 16
+# How many pictures a grid has at most, where there are many.
+SHOWN = 64
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,7 @@ def of_nothing(params: Params) -> Asked:
     """`sample.count` pictures without a condition, and strips of the first of them."""
     nothing = torch.zeros(params.sample.count, 0)
     files = [f"gen_{number:05d}.png" for number in range(params.sample.count)]
-    pictures = Prompts("pictures", nothing, files, shown=_SHOWN)
+    pictures = Prompts("pictures", nothing, files, shown=SHOWN)
     return Asked((pictures,), strips=nothing[:_STRIPS], exactly=False)
 
 
@@ -125,5 +127,5 @@ def of_captions(params: Params) -> Asked:
     asked = captions.read_test(paths.dataset(params.workload) / captions.TEST)
     rows = reading.rows(paths.model(params.workload), list(asked.values()))
     files = [captions.drawn(name) for name in asked]
-    wanted = Prompts("test", rows, files, shown=_SHOWN)
+    wanted = Prompts("test", rows, files, shown=SHOWN)
     return Asked((wanted,), strips=rows[:_STRIPS], exactly=False)
