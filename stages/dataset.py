@@ -3,12 +3,17 @@
 import shutil
 
 import this_tree  # noqa: F401
-from lockstep import atomic, collected, dataset, paths, records
+from lockstep import atomic, captioned, collected, dataset, paths, records
 from lockstep.params import Params
 from lockstep.pictures import read_rgb
 from lockstep.stage import progress, run
 
-READ = {"iclevr": collected.with_labels, "faces": collected.faces, "anime": collected.merged}
+READ = {
+    "iclevr": collected.with_labels,
+    "faces": collected.faces,
+    "anime": collected.merged,
+    "captions": captioned.with_captions,
+}
 
 
 def main(params: Params) -> None:

@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 from tqdm import tqdm
 
 import this_tree  # noqa: F401
-from lockstep import atomic, distributed, paths, prompts, records
+from lockstep import atomic, distributed, paths, prompts, reading, records
 from lockstep.device import make_deterministic
 from lockstep.params import Params
 from lockstep.pictures import grid, write_animation, write_png
@@ -20,7 +20,7 @@ ASKED = {
     "iclevr": prompts.of_labels,
     "faces": prompts.of_nothing,
     "anime": prompts.of_nothing,
-    "captions": prompts.of_captions,
+    "captions": reading.of_captions,
 }
 
 

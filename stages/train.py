@@ -7,7 +7,6 @@ from lockstep import (
     atomic,
     content,
     distributed,
-    encoded,
     fingerprint,
     generator,
     history,
@@ -15,12 +14,10 @@ from lockstep import (
     preview,
     records,
 )
-from lockstep import autoencoder as autoencoders
 from lockstep.dataset import open_dataset
 from lockstep.device import resolve_precision
 from lockstep.lock import exclusive
 from lockstep.params import Params
-from lockstep.sampling import Trained
 from lockstep.stage import run
 from lockstep.tracking import Tracking
 from lockstep.training import loop
@@ -37,14 +34,13 @@ def main(params: Params) -> None:
             content.verify(given, params.train.init_from_sha256, "train.init_from")
         precision = resolve_precision(params.train.precision, "train.precision")
         form = generator.form(params, data)
-        autoencoder = autoencoders.load(paths.encoded(params.workload))
     identity = fingerprint.of_training(params, data.digest, precision)
     description = generator.Description(
         unet=form.unet,
         labels=form.labels,
         text=form.text,
         size=data.pictures.shape[1],
-        reduction=autoencoder.reduction,
+        reduction=data.reduction,
         schedule=params.diffusion.noise_schedule(),
         prediction=params.diffusion.prediction,
         precision=precision,
@@ -52,7 +48,7 @@ def main(params: Params) -> None:
         params={
             **data.params,
             "threads": params.threads,
-            **params.deciding(*(("text",) if form.text else ()), "model", "diffusion", "train"),
+            **params.deciding("model", "diffusion", "train"),
         },
     )
     scratch = paths.scratch() / "train"
@@ -68,7 +64,7 @@ def main(params: Params) -> None:
             remove_finished(scratch, but=checkpoints.folder)
 
         def show(step: int, model: generator.Generator) -> None:
-            pictures = preview.draw(Trained(model, description, autoencoder), params, data)
+            pictures = preview.draw(model, description, params, data)
             if live is not None:
                 live.show(step, pictures)
 
@@ -80,7 +76,7 @@ def main(params: Params) -> None:
         with atomic.folder(paths.model(params.workload)) as out:
             generator.save(out, description, weights)
             checkpoints.copy_weights(loop.kept(params, trained), out)
-            encoded.copy_tools(paths.encoded(params.workload), out)
+            generator.copy_tools(paths.encoded(params.workload), out)
         history.write(paths.plots(params.workload, "train"), trained.history)
         records.write(paths.metrics(params.workload, "train"), history.summary(trained.history))
         checkpoints.finish()

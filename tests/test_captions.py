@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from lockstep import captions, truth
-from lockstep.captioned import shown_by_rows, with_captions
+from lockstep.captioned import distinct_prompts, shown_by_rows, with_captions
 from lockstep.collect.captions.drawn import render
 from lockstep.collect.captions.folder import import_folder
 from lockstep.collect.folders.look import Looking
@@ -194,10 +194,10 @@ def test_a_folder_comes_in(tmp_path: Path, inner: str) -> None:
     ]
     assert all(path.is_file() for path in found.pictures)
     assert found.groups == ["clear", "grey", "wide", "wide"]
-    assert found.prompts == ["", "a", "b", "c"]
+    assert distinct_prompts(out) == ["", "a", "b", "c"]
     assert found.conditions.tolist() == [[1], [3], [1], [2]]
     assert not found.mirrorable  # test.json speaks of the left
-    assert found.shown is None
+    assert shown_by_rows(out) is None
     assert [path.name for path in found.carried] == [captions.TRAIN, captions.TEST]
     file_with(out, ["a bright, leftover cube"], captions.TEST)
     assert with_captions(out).mirrorable
@@ -258,24 +258,25 @@ def test_the_number_of_processes_does_not_matter(rendered: Path, tmp_path: Path)
 
 
 def test_drawn_captions_are_read_as_rows(rendered: Path) -> None:
-    found = with_captions(rendered)
+    found, distinct = with_captions(rendered), distinct_prompts(rendered)
     assert len(found.pictures) == len(set(found.groups)) == COUNT
     assert sorted(found.pictures) == sorted((rendered / "images").iterdir())
     prompts = captions.read_train(rendered / captions.TRAIN)
     for path, (number,) in zip(found.pictures, found.conditions, strict=True):
-        assert [found.prompts[number]] == prompts[path.name]
+        assert [distinct[number]] == prompts[path.name]
     assert found.conditions.min() == 1
     assert not found.mirrorable
     assert [path.name for path in found.carried] == [captions.TRAIN, captions.TEST, truth.FILE]
     shown = truth_in(rendered).train
-    assert found.shown is not None
-    for path, present in zip(found.pictures, found.shown.present, strict=True):
+    shown = shown_by_rows(rendered)
+    assert shown is not None
+    for path, present in zip(found.pictures, shown.present, strict=True):
         ids = {truth.number_of(one.name) for one in shown[path.name]}
         assert set(np.flatnonzero(present)) == ids
-    counts = found.shown.present.sum(1)
+    counts = shown.present.sum(1)
     assert set(counts) == {1, 2}
     assert 0.7 < (counts == 2).mean() < 0.9
-    large = found.shown.large.sum() / counts.sum()
+    large = shown.large.sum() / counts.sum()
     assert 0.35 < large < 0.65
 
 

@@ -3,75 +3,54 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lockstep import captions, truth
+from lockstep.collected import Collected
 from lockstep.errors import LockstepError
 from lockstep.labels import some, speaks_of_sides
 from lockstep.truth import Arrays
 
 
-@dataclass(frozen=True)
-class Captioned:
-    """What a folder of captions has.
-
-    Parameters
-    ----------
-    pictures
-        N files; a picture with several prompts is there several times.
-    groups
-        What each is a part of: a split has all of a group, or nothing of it.
-    prompts
-        The P distinct prompts, the empty one first.
-    conditions
-        (N, 1): the number of each row's prompt in `prompts`, 1 to P - 1; 0 is for no condition.
-    mirrorable
-        Whether the prompts still hold of a mirrored picture.
-    shown
-        What each row's picture shows, where that is known.
-    carried
-        Further files that are wanted beside the packed pictures.
-    """
-
-    pictures: Sequence[Path]
-    groups: Sequence[str]
-    prompts: Sequence[str]
-    conditions: NDArray[np.int32]
-    mirrorable: bool
-    shown: Arrays | None
-    carried: Sequence[Path]
-
-
-def with_captions(folder: Path) -> Captioned:
+def with_captions(folder: Path) -> Collected:
     """`images/`, the caption files, and `truth.json` if there is one; each picture is a scene.
+
+    A picture with several prompts is there several times. Its condition is the number of the prompt
+    among `distinct_prompts`.
 
     Raises
     ------
     LockstepError
         If a file is missing or wrong, or the truth is not of these captions.
     """
-    train = captions.read_train(folder / captions.TRAIN)
+    rows = captions.pairs(captions.read_train(folder / captions.TRAIN))
     test = captions.read_test(folder / captions.TEST)
-    rows = captions.pairs(train)
-    prompts = captions.distinct(prompt for _, prompt in rows)
+    prompts = distinct_prompts(folder)
     number = {prompt: i for i, prompt in enumerate(prompts)}
-    shown = shown_by_rows(folder)
-    files = [captions.TRAIN, captions.TEST, *([] if shown is None else [truth.FILE])]
-    return Captioned(
+    known = shown_by_rows(folder) is not None
+    files = [captions.TRAIN, captions.TEST, *([truth.FILE] if known else [])]
+    return Collected(
         pictures=[folder / captions.IMAGES / name for name, _ in rows],
         groups=[captions.bare(name) for name, _ in rows],
-        prompts=prompts,
         conditions=np.array([[number[prompt]] for _, prompt in rows], np.int32),
         # The prompts that are asked for too: whoever draws "left" must have learnt it.
         mirrorable=not speaks_of_sides(_words(text) for text in (*prompts, *test.values())),
-        shown=shown,
         carried=[folder / name for name in files],
     )
+
+
+def distinct_prompts(folder: Path) -> list[str]:
+    """The prompts of the training pictures, each once, the empty one first.
+
+    Raises
+    ------
+    LockstepError
+        If their file is missing or wrong.
+    """
+    train = captions.read_train(folder / captions.TRAIN)
+    return captions.distinct(prompt for _, prompt in captions.pairs(train))
 
 
 def shown_by_rows(folder: Path) -> Arrays | None:

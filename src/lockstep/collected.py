@@ -26,7 +26,8 @@ class Collected:
     groups
         What each is a part of: a split has all of a group, or nothing of it.
     conditions
-        (N, C) of zeros and ones; C is 0 where nothing is said of the pictures.
+        (N, C) of zeros and ones; C is 0 where nothing is said of the pictures. Or (N, 1), the
+        numbers of prompts, of which 0 is the empty one.
     mirrorable
         Whether the conditions still hold of a mirrored picture.
     carried
@@ -35,7 +36,7 @@ class Collected:
 
     pictures: Sequence[Path]
     groups: Sequence[str]
-    conditions: NDArray[np.uint8]
+    conditions: NDArray[np.integer]
     mirrorable: bool
     carried: Sequence[Path]
 

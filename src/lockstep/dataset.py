@@ -55,6 +55,11 @@ class Dataset:
         """What the generator sees: pictures as bytes (N, H, W, 3), or latents (N, c, h, w)."""
         return self.pictures if self.latents is None else self.latents
 
+    @property
+    def reduction(self) -> int:
+        """How much smaller than pictures that is, in height and width."""
+        return 1 if self.latents is None else self.pictures.shape[1] // self.latents.shape[2]
+
     def conditions_of(
         self, positions: NDArray[np.int64], kept: NDArray[np.bool_] | None = None
     ) -> NDArray[np.float32]:
@@ -110,7 +115,7 @@ def split_of_groups(
 def pack(
     out: Path,
     pictures: Iterable[NDArray[np.uint8]],
-    conditions: NDArray[np.uint8],
+    conditions: NDArray[np.integer],
     split: NDArray[np.uint8],
     params: dict[str, Any],
     *,

@@ -2,12 +2,14 @@
 
 A model's folder has its weights (`ema.safetensors`, `last.safetensors` and others that training
 kept) and `model.json` (all that is needed to rebuild and use it, and the fingerprint of the
-training that made it). Nothing in it is a pickle: loading never runs code.
+training that made it); and, copied, the autoencoder and the tokeniser that drawing takes. Nothing
+in it is a pickle: loading never runs code.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,8 +26,7 @@ from lockstep.dataset import Dataset
 from lockstep.diffusion import NoiseSchedule
 from lockstep.errors import LockstepError
 from lockstep.params import Params
-from lockstep.text import FrozenText, ScratchConfig, ScratchTextEncoder
-from lockstep.text.tokenizer import UNKNOWN
+from lockstep.text import FrozenText, ScratchConfig, ScratchTextEncoder, tokenizer
 from lockstep.unet import (
     CrossAttentionUNet,
     CrossAttentionUNetConfig,
@@ -98,7 +99,7 @@ def form(params: Params, data: Dataset) -> Form:
         _, length, width = rows.shape
         return Form(model.cross_attention_unet(channels, width), 0, FrozenConfig(length, width))
     text = ScratchConfig(
-        words=max(UNKNOWN, int(rows.max())) + 1,
+        words=max(tokenizer.UNKNOWN, int(rows.max())) + 1,
         length=rows.shape[1],
         width=settings.width,
         layers=settings.layers,
@@ -165,6 +166,13 @@ def save(
     for name, tensors in weights.items():
         save_weights(tensors, folder / f"{name}.safetensors")
     records.write(folder / "model.json", dataclasses.asdict(description))
+
+
+def copy_tools(source: Path, out: Path) -> None:
+    """Copy what drawing takes beside weights, as far as an encoded or a model's folder has it."""
+    for name in ("autoencoder.json", "autoencoder.safetensors", tokenizer.FILE):
+        if (source / name).exists():
+            shutil.copyfile(source / name, out / name)
 
 
 def describe(folder: Path) -> Description:

@@ -16,7 +16,7 @@ from mlflow import pyfunc
 from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 
-from lockstep import encoded, generator, records
+from lockstep import generator, records
 from lockstep.labels import read_objects
 
 logging.getLogger("mlflow.pyfunc").setLevel(logging.WARNING)
@@ -49,7 +49,7 @@ def write(out: Path, model: Path, settings: Mapping[str, Any], objects: Path, ab
         folder.mkdir()
         for file in ("model.json", f"{name}.safetensors"):
             shutil.copyfile(model / file, folder / file)
-        encoded.copy_tools(model, folder)
+        generator.copy_tools(model, folder)
         if description.text is not None:
             example = {"prompt": ["a red cube"], **example}
         if description.labels:

@@ -398,6 +398,7 @@ class Params:
     checkpoint_every: int
     keep_checkpoints: int
     grid_every_epochs: int | None
+    grid_every_steps: int | None
     source: str
     source_sha256: str | None
     scenes: Scenes
@@ -416,6 +417,11 @@ class Params:
     sample: Sample
     evaluate: Evaluate
     sweep: Sweep
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether the conditions are prompts."""
+        return _KINDS[self.workload].reads_text
 
     def values(self, *sections: str) -> dict[str, Any]:
         """`{"train.lr": 0.001, ...}`: the values of these sections as JSON has them."""
@@ -495,9 +501,10 @@ _TOP: dict[str, TypeAdapter[Any]] = {
     "checkpoint_every": TypeAdapter(Positive),
     "keep_checkpoints": TypeAdapter(Positive),
     "grid_every_epochs": TypeAdapter(Positive | None),
+    "grid_every_steps": TypeAdapter(Positive | None),
 }
 # Of those, what a workload may have of its own.
-_OWN_TOO = {"grid_every_epochs": _TOP["grid_every_epochs"]}
+_OWN_TOO = {name: _TOP[name] for name in ("grid_every_epochs", "grid_every_steps")}
 _ORIGIN: dict[str, TypeAdapter[Any]] = {
     "source": TypeAdapter(Annotated[str, Field(min_length=1)]),
     "source_sha256": TypeAdapter(Sha256 | None),

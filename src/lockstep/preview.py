@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from lockstep import distributed
+from lockstep.autoencoder import Autoencoder, load
 from lockstep.dataset import Dataset
+from lockstep.generator import Description, Generator
 from lockstep.params import Params
 from lockstep.pictures import grid
 from lockstep.pixels import to_bytes
-from lockstep.sampling import Trained, denoising_strips
+from lockstep.sampling import PIXELS, Trained, denoising_strips
 
 _PICTURES, _PER_ROW = 16, 8
 
@@ -34,7 +38,7 @@ class Preview:
     strips: tuple[NDArray[np.uint8], ...]
 
 
-def draw(trained: Trained, params: Params, data: Dataset) -> Preview:
+def draw(model: Generator, description: Description, params: Params, data: Dataset) -> Preview:
     """16 pictures for the conditions of the first held-out pictures, or of the first ones.
 
     Always the same conditions and noise, so that the grids of a training can be compared. All
@@ -45,8 +49,14 @@ def draw(trained: Trained, params: Params, data: Dataset) -> Preview:
     # As many rounds for each process: a network in parts is computed by all of them together.
     count = -(-_PICTURES // distributed.size()) * distributed.size()
     conditions = torch.from_numpy(data.conditions_of(np.resize(positions[:count], count)))
+    trained = Trained(model, description, _autoencoder(data.encoded))
     drawn = denoising_strips(trained, params.sample, conditions, seed=0)[:_PICTURES]
     return Preview(
         grid=grid(to_bytes(drawn[:, -1]), per_row=_PER_ROW),
         strips=tuple(grid(to_bytes(strip), per_row=len(strip)) for strip in drawn),
     )
+
+
+@lru_cache(maxsize=1)
+def _autoencoder(encoded: Path | None) -> Autoencoder:
+    return PIXELS if encoded is None else load(encoded)

@@ -9,16 +9,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lockstep import captions, paths, reading
+from lockstep import paths
 from lockstep.labels import PROMPT_FILES, multi_hot, read_objects, read_prompts
 from lockstep.params import Params
 from lockstep.pictures import write_png
 from lockstep.pixels import to_bytes
 
 _STRIP = ("red sphere", "cyan cylinder", "cyan cube")
-_STRIPS = 16
-# How many pictures a grid has at most, where there are many.
-SHOWN = 64
+STRIPS, SHOWN = 16, 64
 
 
 @dataclass(frozen=True)
@@ -113,19 +111,4 @@ def of_nothing(params: Params) -> Asked:
     nothing = torch.zeros(params.sample.count, 0)
     files = [f"gen_{number:05d}.png" for number in range(params.sample.count)]
     pictures = Prompts("pictures", nothing, files, shown=SHOWN)
-    return Asked((pictures,), strips=nothing[:_STRIPS], exactly=False)
-
-
-def of_captions(params: Params) -> Asked:
-    """The pictures that `test.json` asks for, each called by its id.
-
-    Raises
-    ------
-    LockstepError
-        If the file is not as it should be, or what reads prompts cannot be had.
-    """
-    asked = captions.read_test(paths.dataset(params.workload) / captions.TEST)
-    rows = reading.rows(paths.model(params.workload), list(asked.values()))
-    files = [captions.drawn(name) for name in asked]
-    wanted = Prompts("test", rows, files, shown=SHOWN)
-    return Asked((wanted,), strips=rows[:_STRIPS], exactly=False)
+    return Asked((pictures,), strips=nothing[:STRIPS], exactly=False)

@@ -8,14 +8,27 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lockstep import generator
+from lockstep import captions, generator, paths
 from lockstep.generator import FrozenConfig
 from lockstep.labels import some
+from lockstep.params import Params
+from lockstep.prompts import SHOWN, STRIPS, Asked, Prompts
 from lockstep.text import pretrained, tokenizer
 
-TOKENIZER = "tokenizer.json"
-# The parameter that names the encoder, and its value for one that is trained along.
-ENCODER, SCRATCH = "text.encoder", "scratch"
+
+def of_captions(params: Params) -> Asked:
+    """The pictures that `test.json` asks for, each called by its id.
+
+    Raises
+    ------
+    LockstepError
+        If the file is not as it should be, or what reads prompts cannot be had.
+    """
+    asked = captions.read_test(paths.dataset(params.workload) / captions.TEST)
+    asked_rows = rows(paths.model(params.workload), list(asked.values()))
+    files = [captions.drawn(name) for name in asked]
+    wanted = Prompts("test", asked_rows, files, shown=SHOWN)
+    return Asked((wanted,), strips=asked_rows[:STRIPS], exactly=False)
 
 
 def rows(folder: Path, prompts: Sequence[str]) -> Tensor:
@@ -30,17 +43,19 @@ def rows(folder: Path, prompts: Sequence[str]) -> Tensor:
     """
     description = generator.describe(folder)
     if isinstance(description.text, FrozenConfig):
-        return contexts(description.params[ENCODER], prompts)
-    return torch.from_numpy(tokenizer.load(folder / TOKENIZER).encode(prompts)).float()
+        return contexts(description.params["text.encoder"], prompts)
+    return torch.from_numpy(tokenizer.load(folder / tokenizer.FILE).encode(prompts)).float()
 
 
 def warnings(folder: Path, prompt: str) -> list[str]:
     """A line for each way in which the generator does not read the whole of a prompt."""
     description = generator.describe(folder)
     if isinstance(description.text, FrozenConfig):
-        (cut,) = pretrained.load(description.params[ENCODER]).cut([prompt])
+        (cut,) = pretrained.load(paths.folder_or_name(description.params["text.encoder"])).cut(
+            [prompt]
+        )
         return [f"the prompt is too long: its last {cut} tokens are left out"] if cut else []
-    unread = tokenizer.load(folder / TOKENIZER).unread([prompt])
+    unread = tokenizer.load(folder / tokenizer.FILE).unread([prompt])
     found = []
     if unread.unknown:
         found.append(f"not among the training's words: {some(unread.unknown)}")
@@ -51,7 +66,7 @@ def warnings(folder: Path, prompt: str) -> list[str]:
 
 def contexts(encoder: str, prompts: Sequence[str]) -> Tensor:
     """(N, L, D) of a pretrained encoder, the empty prompt's all zero. Raises `LockstepError`."""
-    found = torch.as_tensor(pretrained.load(encoder).encode(list(prompts)))
+    found = pretrained.load(paths.folder_or_name(encoder)).encode(prompts)
     for row, prompt in zip(found, prompts, strict=True):
         if not prompt.strip():
             row.zero_()

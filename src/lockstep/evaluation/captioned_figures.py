@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lockstep import captions, content, distributed, paths, reading, tables, truth
+from lockstep import captions, content, distributed, paths, tables, truth
 from lockstep.evaluation import scene_figures, scene_judge
 from lockstep.evaluation.rows import PictureFiles, Rows
 from lockstep.evaluation.scene_judge import Judged
 from lockstep.params import Params
-from lockstep.text import clip_files, clip_score
+from lockstep.text import SCRATCH, clip_files, clip_score
 from lockstep.text.clip_score import Clip
 from lockstep.truth import Stated
 
@@ -104,7 +104,7 @@ def shares(each: Sequence[Judged], stated: Sequence[Stated], some: Sequence[int]
 
 def _clip(params: Params) -> Clip | None:
     """The CLIP that reads the prompts, if it has a half for pictures too."""
-    if params.text.encoder == reading.SCRATCH:
+    if params.text.encoder == SCRATCH:
         return None
     source = paths.folder_or_name(params.text.encoder)
     if isinstance(source, Path):

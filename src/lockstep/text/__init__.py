@@ -8,4 +8,7 @@ from lockstep.text.frozen import FrozenText
 from lockstep.text.scratch import ScratchConfig, ScratchTextEncoder
 from lockstep.text.tokenizer import Tokenizer
 
-__all__ = ["FrozenText", "ScratchConfig", "ScratchTextEncoder", "Tokenizer"]
+SCRATCH = "scratch"
+"""The value of `text.encoder` for the encoder that is trained along."""
+
+__all__ = ["SCRATCH", "FrozenText", "ScratchConfig", "ScratchTextEncoder", "Tokenizer"]

@@ -23,6 +23,7 @@ from lockstep.errors import LockstepError
 
 Ids = TypeVar("Ids", bound=np.generic)
 
+FILE = "tokenizer.json"
 PADDING, UNKNOWN = 0, 1
 _FIRST = 2  # the first word's id
 

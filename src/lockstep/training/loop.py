@@ -48,7 +48,7 @@ def train(
 
     `log(step, {"loss": ..., ...})` is called with each new row of the history; the rows before a
     checkpoint are not repeated to it. `show(step, model)` is called every
-    `params.grid_every_epochs`; it must leave the model and torch's random state as they are, and
+    `params.grid_every_steps` and `params.grid_every_epochs`; it must leave the model and torch's random state as they are, and
     in several processes be given on all of them.
 
     Besides what it gives, `checkpoints` has put aside (`kept`) the weights of the steps
@@ -92,7 +92,7 @@ def train(
             rate = learning_rate.at(step, steps, settings)
             unread.add(*_update(state, parts, losses, rate, params))
             snaps = state.step in settings.snapshots
-            shows = show is not None and _epoch_ends(state.step, params, data)
+            shows = show is not None and _shows(state.step, params, data)
             if snaps or shows or due(settings.log_every) or due(settings.validate_every):
                 unread.read()  # nothing is made of weights that went wrong
             if due(settings.log_every):
@@ -142,8 +142,10 @@ def _steps(params: Params) -> int:
     return params.train.steps
 
 
-def _epoch_ends(step: int, params: Params, data: Dataset) -> bool:
-    """Whether a whole number of `grid_every_epochs` is full with this step."""
+def _shows(step: int, params: Params, data: Dataset) -> bool:
+    """Whether a whole number of `grid_every_steps` or `grid_every_epochs` is full with this step."""
+    if params.grid_every_steps is not None and step % params.grid_every_steps == 0:
+        return True
     if params.grid_every_epochs is None:
         return False
     pictures = len(data.indices("train")) * params.grid_every_epochs

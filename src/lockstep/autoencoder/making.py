@@ -1,0 +1,78 @@
+"""The autoencoder that params.yaml asks for, and how much of a picture it keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lockstep import device as hardware
+from lockstep import paths
+from lockstep.autoencoder import training
+from lockstep.autoencoder.interface import Autoencoder
+from lockstep.autoencoder.pixels import Pixels
+from lockstep.autoencoder.pretrained import fetch
+from lockstep.autoencoder.quality import reconstruction_psnr
+from lockstep.dataset import Dataset
+from lockstep.errors import LockstepError
+from lockstep.params import Params
+from lockstep.pictures import grid
+from lockstep.pixels import to_bytes, to_tensor
+
+_SHOWN, _MEASURED = 8, 512
+
+
+def make(
+    params: Params,
+    data: Dataset,
+    progress: Callable[[Iterable[Any], int], Iterable[Any]],
+) -> Autoencoder:
+    """None, one that is trained on the generator's training pictures, or a pretrained one.
+
+    Raises
+    ------
+    LockstepError
+        If there are too few pictures, the pretrained one cannot be had, or it does not fit them.
+    """
+    settings = params.autoencoder
+    match settings.kind:
+        case "pixels":
+            made: Autoencoder = Pixels()
+        case "kl":
+            precision = hardware.resolve_precision(settings.precision, "autoencoder.precision")
+            train = data.indices("train")
+            made = training.train(
+                data.pictures, train, settings.kl(), settings, precision, progress
+            )
+        case "pretrained":
+            assert settings.name is not None  # params.yaml was checked for it
+            made = hardware.place(
+                fetch(str(paths.folder_or_name(settings.name)), settings.subfolder, settings.sha256)
+            )
+    side = data.pictures.shape[1]
+    if side % made.reduction:
+        raise LockstepError(
+            f"autoencoder: pictures of {side} pixels are no multiple of its reduction "
+            f"({made.reduction}); collect them in another size"
+        )
+    return made
+
+
+def measure(
+    autoencoder: Autoencoder, data: Dataset
+) -> tuple[dict[str, float], NDArray[np.uint8] | None]:
+    """Its peak signal-to-noise ratio on held-out pictures in dB, `psnr`, and a sheet of some.
+
+    The sheet has pictures above and what they are decoded to below. There is neither of pixels,
+    which lose nothing. Without held-out pictures those of the training are taken.
+    """
+    if isinstance(autoencoder, Pixels):
+        return {}, None
+    held_out = data.indices("validation")
+    positions = (held_out if len(held_out) else data.indices("train"))[:_MEASURED]
+    shown = data.pictures[positions[:_SHOWN]]
+    again = autoencoder.decode(autoencoder.encode(to_tensor(shown).to(hardware.device())))
+    sheet = grid(np.concatenate([shown, to_bytes(again)]), per_row=len(shown))
+    return {"psnr": reconstruction_psnr(autoencoder, data.pictures, positions)}, sheet
