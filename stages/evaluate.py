@@ -14,13 +14,14 @@ from lockstep.stage import run
 
 def main(params: Params) -> None:
     # Here, not above: processes that look at faces import this file too, and need none of it.
-    from lockstep.evaluation import distances, labelled
+    from lockstep.evaluation import captioned_figures, distances, labelled
     from lockstep.recording import at_the_end, record
 
     figures = {
         "iclevr": (labelled.figures, distances.figures),
         "faces": (distances.figures,),
         "anime": (distances.figures,),
+        "captions": (captioned_figures.figures, distances.figures),
     }
     make_deterministic(params.threads)
     threadpool_limits(params.threads, user_api="blas")

@@ -7,7 +7,12 @@ from lockstep.evaluation import judges
 from lockstep.params import Params
 from lockstep.stage import run
 
-MAKE = {"iclevr": judges.of_labels, "faces": judges.of_faces, "anime": judges.of_rotations}
+MAKE = {
+    "iclevr": judges.of_labels,
+    "faces": judges.of_faces,
+    "anime": judges.of_rotations,
+    "captions": judges.of_scenes,
+}
 
 
 def main(params: Params) -> None:

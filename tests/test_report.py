@@ -17,7 +17,7 @@ import pytest
 import yaml
 from bs4 import BeautifulSoup
 
-from lockstep import cli, history, params, paths, pictures, records, tables
+from lockstep import captions, cli, history, params, paths, pictures, records, tables
 from lockstep.collect import listing, names
 from lockstep.collect.download.download import FAILED
 from lockstep.collect.ptt import output as ptt
@@ -227,6 +227,9 @@ def test_what_came_and_what_went(project: Path) -> None:
         *[(name, 1) for name in ("best_accuracy_test", "evaluator_accuracy", "binding_accuracy")],
         *[(name, -1) for name in ("fd_dlib", "fid", "kid_dlib", "swd", "copies", "copies_dlib")],
         *[(name, -1) for name in ("loss", "val_loss", "false_objects_new_test")],
+        *[(name, 1) for name in ("relation_accuracy_found", "clip_score", "psnr")],
+        *[(name, -1) for name in ("false_objects", "judge_place_error")],
+        *[(name, 0) for name in ("object_accuracy_chance", "relation_accuracy_found_sd")],
         *[(name, 0) for name in ("accuracy_test_sd", "steps", "kept", "best_guidance_scale")],
     ],
 )
@@ -426,6 +429,38 @@ def test_faces_say_what_was_found_and_fetched(project: Path) -> None:
     assert row_of(html, "fetched")[1:3] == ["2", "40.0 %"]
     assert row_of(html, "HTTP 404")[1:3] == ["2", "40.0 %"]
     assert row_of(html, "above max_pixels")[1:3] == ["1", "20.0 %"]
+
+
+def test_captions_say_what_was_asked_for_and_which_prompts_fail(project: Path) -> None:
+    outputs("captions")
+    evaluate = paths.plots("captions", "evaluate")
+    for name in ("objects", "sizes"):
+        (evaluate / f"{name}.csv").unlink()
+    asked = {f"single_{number:02d}": f"a red cube, {number}" for number in range(70)}
+    captions.write(paths.dataset("captions"), {"a.png": ["a"]}, asked)
+    one = {"id": "single_00", "prompt": "a <b>cube", "objects": 0.5, "binding": ""}
+    tables.write(evaluate / "prompts.csv", [one, {**one, "binding": 1.0}])
+    tables.write(evaluate / "kinds.csv", [{"kind": "single", "prompts": 2, "objects": 0.5}])
+    records.write(paths.metrics("captions", "autoencoder"), {"psnr": 31.5})
+    records.write(paths.metrics("captions", "evaluate"), {**METRICS, "clip_score": 25.0})
+    html = written("captions")
+    listed = [text(item) for item in html.select("#pictures li")]
+    assert listed == list(asked.values())[:64]  # as many as the grid has
+    assert [text(title) for title in html.select("#scores h3")] == [
+        "By kind of prompt",
+        "By prompt",
+    ]
+    scores = [[text(td) for td in row.select("td")] for row in html.select("#scores tbody tr")]
+    assert scores == [
+        ["single", "2", "0.500"],
+        ["single_00", "a <b>cube", "0.500", "–"],
+        ["single_00", "a <b>cube", "0.500", "1"],
+    ]
+    assert "binding" in text(html.select_one("#scores .lead"))
+    assert "by CLIP" in cards(html)["clip_score"]
+    groups = [text(group) for group in html.select("#metrics tr.group")]
+    assert groups == ["autoencoder", "train", "evaluate"]
+    assert row_of(html, "psnr")[-1].endswith("in decibels")
 
 
 def test_the_sweep_marks_what_its_metric_names(project: Path) -> None:

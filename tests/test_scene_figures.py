@@ -23,7 +23,7 @@ from lockstep.evaluation.scene_figures import (
 from lockstep.evaluation.scene_judge import OBJECTS, Judged
 from lockstep.standins.scenes import COLOURS, SHAPES
 from lockstep.truth import SIDES, Mention, Relation, Seen, Stated, as_arrays, lead, number_of
-from readings import Reader, anything, numbered
+from readings import anything
 
 NAMES = [f"{colour} {shape}" for shape in SHAPES for colour in COLOURS]
 
@@ -229,12 +229,9 @@ def test_a_judge_that_sees_nothing_gets_what_chance_gives() -> None:
 
 def test_means_over_seeds() -> None:
     stated = [says("red cube", "blue sphere"), says("small red cube")]
-    judged = anything(6)
-    seeds = [numbered(0, 1), numbered(2, 3), numbered(4, 5)]
-    each = [
-        of_pictures(Judged(*(part[i : i + 2] for part in judged)), stated) for i in range(0, 6, 2)
-    ]
-    found = figures(Reader(judged), seeds, stated)
+    seeds = [anything(2, seed) for seed in range(3)]
+    each = [of_pictures(judged, stated) for judged in seeds]
+    found = figures(seeds, stated)
     assert "relation_accuracy" not in found  # no sentence speaks of one
     for name in ("object_accuracy", "binding_accuracy", "false_objects"):
         values = [one[name] for one in each]
@@ -242,5 +239,5 @@ def test_means_over_seeds() -> None:
         if name != "false_objects":
             assert found[f"{name}_sd"] == pytest.approx(stdev(values))
     assert "object_accuracy_chance_sd" not in found
-    alone = figures(Reader(judged), seeds[:1], stated)
+    alone = figures(seeds[:1], stated)
     assert alone == pytest.approx(each[0])

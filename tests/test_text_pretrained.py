@@ -14,47 +14,19 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+import tiny_clip
 from lockstep.errors import LockstepError
 from lockstep.text import FrozenText, clip_score, pretrained
+from tiny_clip import LENGTH, WIDTH
 
-LENGTH, WIDTH, SIDE = 12, 16, 16
 PROMPTS = ["a red cube", "", "the blue sphere, left of 😀 紅", "red " * 500]
-LETTERS = "abcdefghijklmnopqrstuvwxyz,"
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder as that of openai/clip-vit-base-patch32: both halves, tokeniser, processor."""
-    import transformers as library
-
     folder = tmp_path_factory.mktemp("clip")
-    tokens = [*LETTERS, *(f"{letter}</w>" for letter in LETTERS), "re", "red</w>"]
-    vocabulary = ["<|startoftext|>", *tokens, "<|endoftext|>"]
-    (folder / "vocab.json").write_text(json.dumps({w: i for i, w in enumerate(vocabulary)}))
-    (folder / "merges.txt").write_text("#version: 0.2\nr e\nre d</w>\n")
-    torch.manual_seed(0)
-    both = {
-        "hidden_size": WIDTH,
-        "intermediate_size": 32,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-    }
-    text = {
-        "vocab_size": len(vocabulary),
-        "max_position_embeddings": LENGTH,
-        "bos_token_id": 0,
-        "eos_token_id": len(vocabulary) - 1,
-        "pad_token_id": len(vocabulary) - 1,
-    }
-    config = library.CLIPConfig(
-        text_config={**both, **text},
-        vision_config={**both, "image_size": SIDE, "patch_size": 8},
-        projection_dim=8,
-    )
-    library.CLIPModel(config).save_pretrained(folder)
-    library.CLIPImageProcessor(
-        size={"shortest_edge": SIDE}, crop_size={"height": SIDE, "width": SIDE}
-    ).save_pretrained(folder)
+    tiny_clip.save(folder)
     return folder
 
 

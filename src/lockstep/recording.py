@@ -57,10 +57,10 @@ def record(workload: str) -> None:
         **compared,
         **evaluated,
     }
-    # Only what collected the pictures: a workload has one of these, or none.
-    collected = [paths.metrics(workload, stage) for stage in ("crop", "merge")]
+    # What collected the pictures and made latents of them: a workload has some of these, or none.
+    before = [paths.metrics(workload, stage) for stage in ("crop", "merge", "autoencoder")]
     metrics = {
-        **{k: v for path in collected if path.exists() for k, v in records.read(path).items()},
+        **{k: v for path in before if path.exists() for k, v in records.read(path).items()},
         **records.read(paths.metrics(workload, "judge")),
         **records.read(paths.metrics(workload, "evaluate")),
     }

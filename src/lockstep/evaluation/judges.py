@@ -4,14 +4,24 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lockstep import content, paths, records
+from lockstep import captioned, content, paths, records
 from lockstep.dataset import open_dataset
 from lockstep.device import resolve_precision
-from lockstep.evaluation import classifier, classifier_training, dlib_network, rotation
+from lockstep.evaluation import (
+    classifier,
+    classifier_training,
+    dlib_network,
+    rotation,
+    scene_judge,
+    scene_judge_training,
+)
 from lockstep.evaluation.classifier import Classifier
 from lockstep.evaluation.examples import Examples, labelled
+from lockstep.evaluation.rows import SplitPictures
+from lockstep.evaluation.scene_judge_training import Scenes
 from lockstep.params import Params
 from lockstep.stage import progress
+from lockstep.truth import Arrays
 
 
 def of_labels(params: Params, out: Path) -> dict[str, float]:
@@ -46,6 +56,37 @@ def of_rotations(params: Params, out: Path) -> dict[str, float]:
     model = _trained(params, rotation.rotated(data, "judge_train"))
     held_out = rotation.rotated(data, "judge_validation")
     return _measured("rotation_accuracy", params, model, held_out, out)
+
+
+def of_scenes(params: Params, out: Path) -> dict[str, float]:
+    """A judge that tells which objects a picture shows, where, and how large. Gives its accuracies.
+
+    Where nobody knows what the pictures show it is that of `of_rotations`; `judge.learnt` says so.
+
+    Raises
+    ------
+    LockstepError
+        If there are too few pictures, or what is known of them is damaged.
+    """
+    data = open_dataset(paths.dataset(params.workload))
+    shown = captioned.shown_by_rows(data.folder)
+    if shown is None:
+        figures, learnt = of_rotations(params, out), scene_judge.ROTATIONS
+    else:
+
+        def scenes(split: str) -> Scenes:
+            own = data.indices(split)
+            some = Arrays(shown.present[own], shown.place[own], shown.large[own])
+            return Scenes(SplitPictures(data, split), some)
+
+        precision = resolve_precision(params.judge.precision, "judge.precision")
+        bar = progress(f"judge {params.workload}", "step")
+        model = scene_judge_training.train(scenes("judge_train"), params.judge, precision, bar)
+        scene_judge.save(model, out)
+        held_out = scenes("judge_validation")
+        figures, learnt = scene_judge_training.held_out(model, held_out), scene_judge.SCENES
+    records.write(out / paths.JUDGE, {scene_judge.LEARNT: learnt, **params.values("judge")})
+    return figures
 
 
 def _trained(params: Params, examples: Examples) -> Classifier:

@@ -14,8 +14,7 @@ import torch
 from torch import Tensor
 
 from lockstep.evaluation import accuracy
-from lockstep.evaluation.rows import Rows
-from lockstep.evaluation.scene_judge import OBJECTS, Judged, SceneJudge, look
+from lockstep.evaluation.scene_judge import OBJECTS, Judged
 from lockstep.truth import Stated, lead, number_of
 
 _SPREAD = (
@@ -27,19 +26,19 @@ _SPREAD = (
 )
 
 
-def figures(judge: SceneJudge, drawn: Iterable[Rows], stated: Sequence[Stated]) -> dict[str, float]:
+def figures(each: Iterable[Judged], stated: Sequence[Stated]) -> dict[str, float]:
     """The means over the seeds; of the accuracies their standard deviation (`_sd`), if several.
 
     Parameters
     ----------
-    drawn
-        For each seed the (N, H, W, 3) bytes of its pictures, such as `PictureFiles` of them.
+    each
+        What the judge says of the N pictures of each seed.
     stated
         What each of the N is to show.
     """
     found: dict[str, list[float]] = defaultdict(list)
-    for pictures in drawn:
-        for name, value in of_pictures(look(judge, pictures), stated).items():
+    for judged in each:
+        for name, value in of_pictures(judged, stated).items():
             found[name].append(value)
     means = {name: fmean(values) for name, values in found.items()}
     for name in _SPREAD:

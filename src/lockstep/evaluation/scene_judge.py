@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torchvision.models import resnet18
 
 from lockstep import device as hardware
+from lockstep import paths, records
 from lockstep.evaluation import classifier
 from lockstep.evaluation.rows import Rows
 from lockstep.pixels import to_tensor
@@ -21,6 +22,8 @@ from lockstep.weights import load_weights, save_weights
 
 OBJECTS = len(SHAPES) * len(COLOURS)
 _SAYS = 4  # of each object: present, x, y, large
+# What a judge of captions has learnt, in its `judge.json`: scenes, or else rotations.
+LEARNT, SCENES, ROTATIONS = "judge.learnt", "scenes", "rotations"
 
 
 class Judged(NamedTuple):
@@ -77,6 +80,11 @@ def look(model: SceneJudge, pictures: Rows) -> Judged:
 def save(model: SceneJudge, folder: Path) -> None:
     """Write `scene_judge.safetensors` into an existing folder."""
     save_weights(model.state_dict(), folder / "scene_judge.safetensors")
+
+
+def is_in(folder: Path) -> bool:
+    """Whether the judge in `folder` is one of scenes. Raises `LockstepError` if none is there."""
+    return records.read(folder / paths.JUDGE).get(LEARNT) == SCENES
 
 
 def load(folder: Path) -> SceneJudge:

@@ -15,9 +15,17 @@ from lockstep import device as hardware
 from lockstep import distributed, paths, records
 from lockstep.dataset import Dataset
 from lockstep.errors import LockstepError
-from lockstep.evaluation import classifier, dlib_embedding, dlib_network, inception
+from lockstep.evaluation import (
+    classifier,
+    dlib_embedding,
+    dlib_network,
+    inception,
+    scene_judge,
+)
+from lockstep.evaluation.classifier import Classifier
 from lockstep.evaluation.rotation import ROTATIONS
 from lockstep.evaluation.rows import Rows
+from lockstep.evaluation.scene_judge import SceneJudge
 from lockstep.params import Params
 from lockstep.pixels import to_tensor
 from lockstep.workers import cores
@@ -76,14 +84,20 @@ def own(params: Params, data: Dataset) -> Space:
     """The space of the workload's judge. Raises `LockstepError` as `of_workload` does."""
     if params.workload == "faces":
         return dlib_space(params)
-    if params.workload == "anime":
+    if params.workload == "captions" and scene_judge.is_in(paths.judge(params.workload)):
+        return judge_space("classifier", scene_judge.load(paths.judge(params.workload)))
+    if params.workload in ("anime", "captions"):
         return classifier_space(params, "rotation", ROTATIONS)
     return classifier_space(params, "classifier", data.conditions.shape[1])
 
 
 def classifier_space(params: Params, name: str, labels: int) -> Space:
-    """What the last layer of the workload's own evaluator sees: 512 numbers."""
-    model = classifier.load(paths.judge(params.workload), labels)
+    """The space of the classifier that is the workload's own evaluator."""
+    return judge_space(name, classifier.load(paths.judge(params.workload), labels))
+
+
+def judge_space(name: str, model: Classifier | SceneJudge) -> Space:
+    """What the last layer of an evaluator sees: 512 numbers."""
 
     def features(batch: NDArray[np.uint8]) -> torch.Tensor:
         return model.features(to_tensor(batch).to(hardware.device()))

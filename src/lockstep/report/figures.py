@@ -13,16 +13,22 @@ from lockstep import paths, records
 from lockstep.report import git, numbers
 
 # The order of the pipeline; others come after.
-_STAGES = ("crop", "merge", "judge", "train", "evaluate", "sweep")
+_STAGES = ("crop", "merge", "autoencoder", "judge", "train", "evaluate", "sweep")
 # What a reader asks for first.
 _KEY = (
     *("accuracy_test", "accuracy_new_test", "exact_match_test", "exact_match_new_test"),
-    *("object_accuracy", "binding_accuracy", "relation_accuracy"),
+    *("object_accuracy", "binding_accuracy", "relation_accuracy", "clip_score"),
     *("precision", "recall", "fid", "fd_*", "swd", "copies", "val_loss"),
 )
 _MOST_KEYS = 8
-_MORE = ("accuracy*", "*_accuracy", "exact_match*", "precision", "recall")
-_LESS = ("false_objects*", "fd_*", "fid", "kid_*", "swd", "copies*", "loss", "val_loss")
+_MORE = (
+    *("accuracy*", "*_accuracy", "*_accuracy_found", "exact_match*", "precision", "recall"),
+    *("clip_score", "psnr"),
+)
+_LESS = (
+    *("false_objects*", "fd_*", "fid", "kid_*", "swd", "copies*", "loss", "val_loss"),
+    "judge_place_error",
+)
 _MEANINGS = {
     "*_sd": "standard deviation over the seeds",
     "best_guidance_scale": "of the sweep: what gave the best accuracy",
@@ -30,9 +36,21 @@ _MEANINGS = {
     "accuracy_png_*": "the same of the PNG files, read back",
     "accuracy_*": "objects found, of those asked for",
     "exact_match_*": "pictures with exactly the objects asked for",
-    "false_objects_*": "objects that nobody asked for, per picture",
+    "false_objects*": "objects that nobody asked for, per picture",
+    "object_accuracy": "objects found, of those that the prompts name",
+    "object_accuracy_chance": "the same of objects drawn blindly",
+    "binding_accuracy": "colours on the shapes that they were said of; chance is one half",
+    "relation_accuracy": "both objects found, and standing as was said",
+    "relation_accuracy_chance": "the same if found objects stood anyhow",
+    "relation_accuracy_found": "where both are found, standing as was said; chance is one half",
+    "size_accuracy": "sizes as was said, of objects that are found",
+    "clip_score": "how well pictures fit their prompts, by CLIP: 100 times the cosine",
     "evaluator_accuracy": "the evaluator's own, on pictures it has not seen",
     "rotation_accuracy": "the evaluator's own: which way up a picture is, of four",
+    "judge_accuracy": "the evaluator's own: objects found, in pictures it has not seen",
+    "judge_place_error": "the evaluator's own: how far off it places them, in sides of a picture",
+    "judge_size_accuracy": "the evaluator's own: sizes told right",
+    "psnr": "the autoencoder's, of held-out pictures: signal to noise, in decibels",
     "precision": "of the kept ones, those that were right to keep",
     "recall": "of those to be kept, the kept ones",
     "found": "faces, or files, that were looked at",

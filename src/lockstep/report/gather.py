@@ -14,9 +14,10 @@ from typing import Any
 
 from PIL import Image
 
+from lockstep import captions, paths, tables
 from lockstep import params as parameters
-from lockstep import paths, tables
 from lockstep.errors import LockstepError
+from lockstep.prompts import SHOWN
 from lockstep.report import curves, damage, data, figures, git, numbers, settings
 from lockstep.report.curves import Chart
 from lockstep.report.data import Data, Fetched, Kept
@@ -44,6 +45,12 @@ _CAPTIONS = {
 }
 _FORMATS = (".png", ".gif")
 _COPIES = "Drawn pictures above, their nearest training pictures below"
+_SCORES = {
+    "sizes": "By number of objects",
+    "objects": "By object",
+    "kinds": "By kind of prompt",
+    "prompts": "By prompt",
+}
 _HEADINGS = {
     "accuracy_test": "test",
     "accuracy_new_test": "new test",
@@ -209,16 +216,19 @@ def _pictures(workload: str, folder: Path) -> tuple[Picture, ...]:
         _picture(
             files[name],
             _CAPTIONS.get(name, name),
-            _asked(paths.dataset(workload) / f"{name}.json"),
+            _asked(workload, name),
         )
         for name in sorted(files, key=[*_CAPTIONS, *files].index)
     )
 
 
-def _asked(path: Path) -> tuple[str, ...]:
-    """What was asked for, a line a picture, where a file lists it."""
+def _asked(workload: str, name: str) -> tuple[str, ...]:
+    """What was asked for in a grid, a line a picture, where a file lists it."""
+    path = paths.dataset(workload) / f"{name}.json"
     if not path.exists():
         return ()
+    if workload == "captions":
+        return tuple(captions.read_test(path).values())[:SHOWN]
     with damage.named(path):
         listed = json.loads(path.read_text("utf-8"))
         return tuple(", ".join(one) if isinstance(one, list) else str(one) for one in listed)
@@ -236,13 +246,16 @@ def _picture(path: Path, caption: str, asked: tuple[str, ...] = ()) -> Picture:
 
 
 def _scores(folder: Path) -> tuple[Table, ...]:
-    """By number of objects and by object, a table for each set of pictures."""
+    """By what was asked for, a table for each set of pictures where there are several."""
     found = []
-    for name, title in (("sizes", "By number of objects"), ("objects", "By object")):
+    for name, title in _SCORES.items():
         by_set = defaultdict(list)
         for row in _rows(folder / f"{name}.csv"):
             by_set[row.pop("set", "")].append(row)
-        found += [_table(f"{title}, {of_set}", rows) for of_set, rows in by_set.items()]
+        found += [
+            _table(f"{title}, {of_set}" if of_set else title, rows)
+            for of_set, rows in by_set.items()
+        ]
     return tuple(found)
 
 

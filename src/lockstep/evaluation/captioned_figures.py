@@ -1,0 +1,123 @@
+"""How well the drawn pictures show what their prompts say, all together and prompt by prompt."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lockstep import captions, content, distributed, paths, tables, truth
+from lockstep.evaluation import scene_figures, scene_judge
+from lockstep.evaluation.rows import PictureFiles, Rows
+from lockstep.evaluation.scene_judge import Judged
+from lockstep.params import Params
+from lockstep.text import SCRATCH, clip_files, clip_score
+from lockstep.text.clip_score import Clip
+from lockstep.truth import Stated
+
+Row = dict[str, tables.Cell]
+
+_BATCH = 256
+
+
+def figures(params: Params, out: Path) -> dict[str, float]:
+    """The means over the seeds; of the accuracies their standard deviation (`_sd`), if several.
+
+    Those of `scene_figures` are there where it is known what the prompts state, and `clip_score`
+    where `text.encoder` is a CLIP that has a vision half too.
+
+    In `out`, `prompts.csv` says the same of each prompt, over all seeds, and `kinds.csv` of each
+    kind of them where it is known what they state. All processes take part; the first one writes.
+
+    Raises
+    ------
+    LockstepError
+        If judge, pictures, caption files or CLIP are missing or do not fit each other.
+    """
+    folder = paths.dataset(params.workload)
+    with distributed.together():
+        asked = captions.read_test(folder / captions.TEST)
+        known = truth.read(folder)
+        judge = None if known is None else scene_judge.load(paths.judge(params.workload))
+        clip = _clip(params)
+    stated = [] if known is None else [known.test[name] for name in asked]
+    drawn = []
+    for number, seed in enumerate(params.evaluate.seeds):
+        there = paths.drawn(paths.samples(params.workload), number, seed)
+        drawn.append(PictureFiles([there / captions.drawn(name) for name in asked]))
+    prompts: list[Row] = [{"id": name, "prompt": prompt} for name, prompt in asked.items()]
+    places = by_kind(asked)
+    kinds: list[Row] = [{"kind": kind, "prompts": len(some)} for kind, some in places.items()]
+    rows = [*zip(prompts, ([i] for i in range(len(asked))), strict=True)]
+    rows += zip(kinds, places.values(), strict=True)
+    found: dict[str, float] = {}
+    if judge is not None:
+        each = [scene_judge.look(judge, pictures) for pictures in drawn]
+        found |= scene_figures.figures(each, stated)
+        for row, some in rows:
+            row |= shares(each, stated, some)
+    if clip is not None:
+        said = list(asked.values())
+        scores = torch.stack([_clip_scores(clip, pictures, said) for pictures in drawn])
+        found["clip_score"] = scores.mean().item()
+        for row, some in rows:
+            row["clip_score"] = scores[:, some].mean().item()
+    if found and distributed.is_main():
+        tables.write(out / "prompts.csv", prompts)
+        if judge is not None:  # without what the prompts state the ids are somebody's own
+            tables.write(out / "kinds.csv", kinds)
+    return found
+
+
+def by_kind(asked: Mapping[str, str]) -> dict[str, list[int]]:
+    """The places of each kind of prompt: what stands before the last underscore of the ids.
+
+    Ids without one are of the kind `other`.
+    """
+    found = defaultdict(list)
+    for place, name in enumerate(asked):
+        found[name.rpartition("_")[0] or "other"].append(place)
+    return dict(found)
+
+
+def shares(each: Sequence[Judged], stated: Sequence[Stated], some: Sequence[int]) -> Row:
+    """What the judge says of some prompts, over all seeds; empty where they ask for no such thing.
+
+    `objects` are those found of those asked for, `binding` and `relation` the accuracies of
+    `scene_figures`, and `false_objects` those that nobody asked for, per picture.
+    """
+    own = Judged(
+        *(torch.cat([part[list(some)] for part in parts]) for parts in zip(*each, strict=True))
+    )
+    here = scene_figures.of_pictures(own, [stated[i] for i in some] * len(each))
+    return {
+        "objects": here["object_accuracy"],
+        "binding": here.get("binding_accuracy", ""),
+        "relation": here.get("relation_accuracy", ""),
+        "false_objects": here["false_objects"],
+    }
+
+
+def _clip(params: Params) -> Clip | None:
+    """The CLIP that reads the prompts, if it has a half for pictures too."""
+    if params.text.encoder == SCRATCH:
+        return None
+    source = paths.folder_or_name(params.text.encoder)
+    if isinstance(source, Path):
+        content.verify(source, params.text.encoder_sha256, "text.encoder")
+    return clip_score.load(source) if clip_files.kind(str(source)) == "clip" else None
+
+
+def _clip_scores(clip: Clip, pictures: Rows, prompts: Sequence[str]) -> Tensor:
+    """(N,) of (N, H, W, 3) bytes; several processes share them, and each gets all scores."""
+    each = []
+    for start in range(0, len(pictures), _BATCH):
+        batch, said = pictures[start : start + _BATCH], prompts[start : start + _BATCH]
+        own = distributed.share(len(batch))
+        scores = clip.scores(batch[own], said[own]).each if said[own] else np.empty(0)
+        each.append(distributed.gather(torch.from_numpy(scores), len(batch)))
+    return torch.cat(each)

@@ -1,0 +1,277 @@
+"""The judge of captions and what it says of drawn pictures: small made-up pictures and judges."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+from pathlib import Path
+from statistics import fmean, stdev
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+import tiny_clip
+from lockstep import captions, content, dataset, params, paths, pictures, records, truth
+from lockstep.dataset import Dataset
+from lockstep.evaluation import (
+    captioned_figures,
+    distances,
+    judges,
+    reference,
+    scene_figures,
+    scene_judge,
+    scene_judge_training,
+    spaces,
+)
+from lockstep.evaluation.scene_judge import Judged
+from lockstep.params import Params
+from lockstep.pixels import to_tensor
+from lockstep.text import clip_score
+from lockstep.truth import Mention, Relation, Seen, Stated, Truth
+from readings import Reader, anything, numbered
+from tiny import ROOT
+
+W = "captions"
+SEEDS = (3, 10, 4)
+NAMES = ("red cube", "blue sphere", "gray cylinder")
+TRAIN, JUDGE, HELD_OUT = 0, 2, 3
+
+
+def says(*names: str, relation: Relation | None = None) -> Stated:
+    return Stated(tuple(Mention(name, None) for name in names), relation)
+
+
+STATED = {
+    "single_0": says("red cube"),
+    "new_pair_0": says("red cube", "blue sphere"),
+    "new_pair_1": says("gray cube", "red sphere"),
+    "relation_0": says("red cube", "blue sphere", relation=Relation("left of", 0, 1)),
+}
+PROMPTS = {name: f"prompt {name}" for name in STATED}
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty project, and the current folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    return tmp_path
+
+
+def wanted(encoder: str = "scratch", sha256: str | None = None) -> Params:
+    committed = params.load(W, ROOT / "params.yaml")
+    return dataclasses.replace(
+        committed,
+        judge=dataclasses.replace(committed.judge, epochs=1, batch_size=8, precision="fp32"),
+        text=dataclasses.replace(committed.text, encoder=encoder, encoder_sha256=sha256),
+        evaluate=dataclasses.replace(committed.evaluate, seeds=SEEDS),
+    )
+
+
+def packed(known: bool = True, side: int = 16) -> Dataset:
+    """Eight pictures to train on, 16 and 4 for the judge; every fourth has a second prompt."""
+    rng = np.random.default_rng(0)
+    files = {f"{i:02d}.png": [f"a {NAMES[i % 3]}", "it"][: 1 + (i % 4 == 0)] for i in range(28)}
+    split = np.repeat(np.array([TRAIN, JUDGE, HELD_OUT], np.uint8), (8, 16, 4))
+    rows = [int(name[:2]) for name, _ in captions.pairs(files)]
+    drawn = rng.integers(0, 255, (28, side, side, 3)).astype(np.uint8)[rows]
+    folder = paths.dataset(W)
+    folder.mkdir(parents=True)
+    captions.write(folder, dict(reversed(files.items())), PROMPTS)
+    if known:
+        shown = {name: (Seen(NAMES[i % 3], "large", i / 28, 0.5),) for i, name in enumerate(files)}
+        truth.write(folder, Truth(shown, STATED))
+    numbers = np.ones((len(rows), 1), np.uint8)
+    dataset.pack(folder, iter(drawn), numbers, split[rows], {}, mirrorable=False)
+    return dataset.open_dataset(folder)
+
+
+def draw(of_seeds: list[NDArray[np.uint8]]) -> None:
+    """Pictures as the stage `sample` leaves them."""
+    for number, (seed, drawn) in enumerate(zip(SEEDS, of_seeds, strict=True)):
+        for name, picture in zip(PROMPTS, drawn, strict=True):
+            folder = paths.drawn(paths.samples(W), number, seed)
+            pictures.write_png(folder / captions.drawn(name), picture)
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def make_judge(settings: Params) -> dict[str, float]:
+    out = paths.judge(W)
+    out.mkdir(parents=True)
+    return judges.of_scenes(settings, out)
+
+
+def test_the_judge_learns_what_the_rows_of_its_split_show(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, given = packed(), []
+    train = scene_judge_training.train
+
+    def spy(scenes: scene_judge_training.Scenes, *others: object) -> scene_judge.SceneJudge:
+        given.append(scenes)
+        return train(scenes, *others)
+
+    monkeypatch.setattr(scene_judge_training, "train", spy)
+    figures = make_judge(wanted())
+    assert list(figures) == ["judge_accuracy", "judge_place_error", "judge_size_accuracy"]
+    assert scene_judge.is_in(paths.judge(W))
+    assert records.read(paths.judge(W) / paths.JUDGE)["judge.epochs"] == 1
+
+    (scenes,) = given
+    rows = data.indices("judge_train")
+    assert np.array_equal(scenes.pictures[:], data.pictures[rows])
+    # Pictures 8 to 23, of which every fourth is there for each of its two prompts.
+    numbers = [i for i in range(8, 24) for _ in range(1 + (i % 4 == 0))]
+    assert [row.nonzero()[0].tolist() for row in scenes.shown.present] == [
+        [truth.number_of(NAMES[i % 3])] for i in numbers
+    ]
+    across = scenes.shown.place[..., 0].max(1)
+    assert across.tolist() == pytest.approx([i / 28 for i in numbers])
+
+    space = spaces.own(wanted(), data)
+    assert (space.name, space.frechet) == ("classifier", "fd_classifier")
+    judge, some = scene_judge.load(paths.judge(W)), np.array(data.pictures[:5])
+    with torch.inference_mode():
+        expected = judge.features(to_tensor(some)).numpy()
+    (features,) = space.features(some)
+    assert features.shape == (5, 512)
+    np.testing.assert_allclose(features, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_without_truth_the_judge_learns_rotations_and_says_so(home: Path) -> None:
+    data = packed(known=False)
+    assert list(make_judge(wanted())) == ["rotation_accuracy"]
+    said = records.read(paths.judge(W) / paths.JUDGE)
+    assert said["judge.learnt"] == "rotations"
+    assert not scene_judge.is_in(paths.judge(W))
+    space = spaces.own(wanted(), data)
+    assert (space.name, space.frechet) == ("rotation", "fd_rotation")
+
+
+def test_figures_and_tables_by_hand(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    packed()
+    judged = anything(12)
+    # All that is asked for is seen in the first seed, and on the wrong side; nothing in the second.
+    judged.present[:8] = 0.1
+    for row, prompt in enumerate(STATED.values()):
+        for mention in prompt.objects:
+            judged.present[row, truth.number_of(mention.name)] = 0.9
+            judged.present[row + 4, truth.number_of(mention.name)] = 0
+    judged.place[3, truth.number_of("red cube")] = torch.tensor([0.9, 0.5])
+    judged.place[3, truth.number_of("blue sphere")] = torch.tensor([0.1, 0.5])
+    draw([numbered(*range(first, first + 4)) for first in (0, 4, 8)])
+    monkeypatch.setattr(scene_judge, "load", lambda folder: Reader(judged))
+    out = home / "out"
+    found = captioned_figures.figures(wanted(), out)
+
+    stated = list(STATED.values())
+    each = [Judged(*(part[i : i + 4] for part in judged)) for i in (0, 4, 8)]
+    of_seeds = [scene_figures.of_pictures(one, stated) for one in each]
+    assert of_seeds[0]["object_accuracy"] == of_seeds[0]["binding_accuracy"] == 1
+    assert of_seeds[0]["relation_accuracy"] == of_seeds[1]["object_accuracy"] == 0
+    assert "clip_score" not in found
+    for name in ("object_accuracy", "binding_accuracy", "relation_accuracy", "false_objects"):
+        assert found[name] == pytest.approx(fmean(one[name] for one in of_seeds))
+    spread = stdev(one["object_accuracy"] for one in of_seeds)
+    assert found["object_accuracy_sd"] == pytest.approx(spread)
+
+    rows = table(out / "prompts.csv")
+    head = ["id", "prompt", "objects", "binding", "relation", "false_objects"]
+    assert list(rows[0]) == head
+    assert [(row["id"], row["prompt"]) for row in rows] == list(PROMPTS.items())
+    assert [row["binding"] == "" for row in rows] == [True, False, False, False]
+    assert [row["relation"] == "" for row in rows] == [True, True, True, False]
+    objects = [float(row["objects"]) for row in rows]
+    for i, prompt in enumerate(stated):
+        one = Judged(*(part[8 + i : 9 + i] for part in judged))
+        third = scene_figures.object_accuracy(one, [prompt])
+        assert objects[i] == pytest.approx((1 + 0 + third) / 3)
+
+    kinds = table(out / "kinds.csv")
+    assert [(row["kind"], row["prompts"]) for row in kinds] == [
+        ("single", "1"),
+        ("new_pair", "2"),
+        ("relation", "1"),
+    ]
+    assert float(kinds[1]["objects"]) == pytest.approx(fmean(objects[1:3]))
+    # Of all the objects of all the prompts, as the metric counts them.
+    micro = np.average(objects, weights=[len(prompt.objects) for prompt in stated])
+    assert found["object_accuracy"] == pytest.approx(micro)
+
+
+def test_ids_without_a_kind() -> None:
+    assert captioned_figures.by_kind(dict.fromkeys(["a_b_0", "7", "a_b_1", "_1"], "")) == {
+        "a_b": [0, 2],
+        "other": [1, 3],
+    }
+
+
+def test_somebodys_own_prompts_have_no_figures_without_a_clip(home: Path) -> None:
+    packed(known=False)
+    draw([numbered(0, 1, 2, 3)] * 3)
+    out = home / "out"
+    out.mkdir()
+    assert captioned_figures.figures(wanted(), out) == {}
+    assert not list(out.iterdir())
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_whole_clip_scores_the_pictures(
+    home: Path, monkeypatch: pytest.MonkeyPatch, known: bool
+) -> None:
+    tiny_clip.save(home / "clip")
+    packed(known)
+    drawn = np.random.default_rng(1).integers(0, 256, (12, 24, 24, 3)).astype(np.uint8)
+    drawn[:, 0, 0, :2] = numbered(*range(12))[:, 0, 0, :2]
+    draw([drawn[:4], drawn[4:8], drawn[8:]])
+    monkeypatch.setattr(scene_judge, "load", lambda folder: Reader(anything(12)))
+    monkeypatch.setattr(captioned_figures, "_BATCH", 3)
+    settings = wanted("clip", content.sha256(home / "clip"))
+    out = home / "out"
+    found = captioned_figures.figures(settings, out)
+    expected = clip_score.load(home / "clip").scores(drawn, [*PROMPTS.values()] * 3)
+    assert found["clip_score"] == pytest.approx(expected.mean, abs=1e-3)
+    assert ("object_accuracy" in found) == known
+    rows = table(out / "prompts.csv")
+    by_prompt = expected.each.reshape(3, 4).mean(0)
+    assert [float(row["clip_score"]) for row in rows] == pytest.approx(by_prompt, abs=1e-3)
+    if known:
+        kinds = table(out / "kinds.csv")
+        assert float(kinds[1]["clip_score"]) == pytest.approx(by_prompt[1:3].mean(), abs=1e-3)
+    else:
+        assert list(rows[0]) == ["id", "prompt", "clip_score"]
+        assert not (out / "kinds.csv").exists()
+
+
+def test_a_text_half_alone_scores_nothing(home: Path) -> None:
+    tiny_clip.save(home / "clip")
+    config = records.read(home / "clip" / "config.json")
+    records.write(home / "clip" / "config.json", {**config, "model_type": "clip_text_model"})
+    packed(known=False)
+    draw([numbered(0, 1, 2, 3)] * 3)
+    settings = wanted("clip", content.sha256(home / "clip"))
+    assert captioned_figures.figures(settings, home) == {}
+
+
+def test_distances_take_the_pictures_of_all_seeds(home: Path) -> None:
+    data = packed()
+    make_judge(wanted())
+    settings = wanted()
+    folder = paths.reference(W)
+    folder.mkdir(parents=True)
+    for name, seen in reference.of_space(settings, data, spaces.own(settings, data)).items():
+        reference.save(folder / f"{name}.npz", seen)
+    drawn = np.random.default_rng(1).integers(0, 255, (12, 16, 16, 3)).astype(np.uint8)
+    drawn[6] = data.pictures[data.indices("train")[2]]
+    draw([drawn[:4], drawn[4:8], drawn[8:]])
+    found = distances.figures(settings, home)
+    assert found["n_generated"] == 12
+    assert found["copies"] == pytest.approx(1 / 12)
+    assert {"fd_classifier", "kid_classifier", "copies_classifier", "swd"} <= found.keys()
+    assert (home / "copies.png").exists()
