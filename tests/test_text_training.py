@@ -31,6 +31,7 @@ from lockstep.errors import LockstepError
 from lockstep.generator import Description, FrozenConfig
 from lockstep.params import Params
 from lockstep.pictures import read_rgb
+from lockstep.pixels import to_bytes
 from lockstep.sampling import Trained, denoising_strips, load, sample
 from lockstep.text import FrozenText, ScratchConfig, pretrained, tokenizer
 from lockstep.text.tokenizer import PADDING, UNKNOWN
@@ -218,10 +219,10 @@ def test_contexts_are_never_forgotten(tmp_path: Path) -> None:
 
 def test_it_learns_what_the_words_say(tmp_path: Path, data: Dataset, kind: str) -> None:
     settings = text_params(
-        steps=150,
-        batch_size=16,
+        steps=50,
+        batch_size=8,
         lr=5e-3,
-        validate_every=150,
+        validate_every=50,
         condition_dropout=0.1,
         ema_decay=0.9,
     )
@@ -233,7 +234,7 @@ def test_it_learns_what_the_words_say(tmp_path: Path, data: Dataset, kind: str) 
     with torch.no_grad(), state.best_guess() as model:
         right = losses(model, batch).mean()
         wrong = losses(model, dataclasses.replace(batch, condition=turned)).mean()
-    assert wrong > 1.5 * right, (right, wrong)
+    assert wrong > 3 * right
 
 
 def test_it_repeats_and_resumes_to_the_bit(tmp_path: Path, data: Dataset) -> None:
@@ -492,7 +493,7 @@ def test_a_picture_is_asked_for_by_a_sentence(
         monkeypatch.setattr(sys, "argv", [*command, "--weights", "ema", "--out", f"{name}.png"])
         with pytest.raises(SystemExit) as caught:
             cli.main()
-        out, err = capsys.readouterr()
+        err = capsys.readouterr().err
         assert caught.value.code == 0, err
         drawn[name] = read_rgb(project / f"{name}.png")
         assert ("zebra" in err) == (name == "a")
@@ -522,6 +523,27 @@ def test_the_pictures_of_test_json_are_called_by_their_ids(project: Path) -> Non
     assert read_rgb(project / "out/images/one.png").shape == (32, 32, 3)
 
 
+def test_the_served_model_takes_prompts(words_folder: Path, tmp_path: Path) -> None:
+    import mlflow
+    import pandas as pd
+    from mlflow.models import Model
+
+    from lockstep import package
+
+    settings, asked = text_params().sample, ["a bright picture", "zebra", ""]
+    package.write(
+        tmp_path / "served", words_folder, dataclasses.asdict(settings), tmp_path / "none", Model()
+    )
+    served = mlflow.pyfunc.load_model(str(tmp_path / "served"))
+    shutil.rmtree(words_folder)  # it has all it needs
+    given = served.predict(pd.DataFrame({"prompt": asked}))
+    folder = next((tmp_path / "served").rglob("model.json")).parent
+    expected = sample(load(folder, "ema"), settings, reading.rows(folder, asked), seed=0)
+    assert np.array_equal(given, to_bytes(expected))
+    with pytest.raises(LockstepError, match='prompt: not text, such as "a red cube"'):
+        served.unwrap_python_model()._labels(pd.DataFrame({"prompt": [None]}))
+
+
 # params.yaml
 
 
@@ -540,7 +562,7 @@ def test_the_pictures_of_test_json_are_called_by_their_ids(project: Path) -> Non
         ("text", {"forget": 1.0}, r"captions\.text\.forget: .* not 1.0"),
         ("text", {"words": 9}, r"captions\.text\.words: unknown parameter"),
         ("model", {"channels": [64, 128], "attention": [True]}, r"model: CrossAttentionUNetConfig"),
-        ("model", {"heads": 48}, r"model: CrossAttentionUNetConfig\."),
+        ("model", {"heads": 0}, r"captions\.model\.heads: .* not 0"),
         ("train", {"flip": True, "steps": 1500}, r"train\.flip: latents cannot be mirrored, and"),
     ],
 )  # fmt: skip
