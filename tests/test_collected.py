@@ -74,8 +74,8 @@ def test_what_labels_ask_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     asked = prompts.of_labels(found)
     test, new_test = asked.sets
     assert (test.name, new_test.name) == ("test", "new_test")
-    assert test.labels.tolist() == [[1, 0, 0], [0, 1, 1]]
-    assert test.file.format(1) == "images/test/1.png"
+    assert test.conditions.tolist() == [[1, 0, 0], [0, 1, 1]]
+    assert test.files[1] == "images/test/1.png"
     assert asked.strips.tolist() == [[1, 0, 0]]  # "cyan cylinder" is not there: the first set
     assert asked.exactly
 
@@ -84,7 +84,7 @@ def test_without_labels_pictures_are_counted_and_written_as_they_come(tmp_path: 
     found = params.load("faces", ROOT / "params.yaml")
     asked = prompts.of_nothing(found)
     (wanted,) = asked.sets
-    assert wanted.labels.shape == (found.sample.count, 0)
+    assert wanted.conditions.shape == (found.sample.count, 0)
     assert asked.strips.shape[1] == 0
     drawn = torch.rand(70, 3, 4, 4) * 2 - 1
     kept = wanted.write(tmp_path, [(0, drawn[:30]), (30, drawn[30:66]), (66, drawn[66:])])

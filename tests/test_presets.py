@@ -13,7 +13,7 @@ import yaml
 
 from lockstep import dataset, params, presets
 from lockstep.generator import Description
-from lockstep.sampling import sample
+from lockstep.sampling import Trained, sample
 from lockstep.training import loop
 from lockstep.training.checkpoint import Checkpoints
 from tiny import ROOT
@@ -99,6 +99,6 @@ def test_its_first_steps_run(name: str, workload: str, tmp_path: Path) -> None:
     model.load_state_dict(trained.weights()[drawn_with])
     settings = dataclasses.replace(found.sample, steps=2)
     labels = torch.from_numpy(conditions[:1]).float()
-    drawn = sample(model.eval(), description, settings, labels, seed=0)
+    drawn = sample(Trained(model.eval(), description), settings, labels, seed=0)
     assert drawn.shape == (1, 3, 32, 32)
     assert drawn.isfinite().all()

@@ -26,7 +26,7 @@ from lockstep.params import Params
 from lockstep.pictures import read_rgb, write_animation, write_png
 from lockstep.pixels import to_bytes
 from lockstep.recording import at_the_end, record, record_sweep
-from lockstep.sampling import sample
+from lockstep.sampling import load, sample
 from tiny import tiny_params
 
 OBJECTS = {"red cube": 0, "cyan sphere": 1, "blue cylinder": 2}
@@ -143,10 +143,11 @@ def runs(store: MlflowClient, kind: str, workload: str = "iclevr") -> list[Run]:
 
 
 def drawn(workload: str, labels: list[list[int]], seed: int, first: int = 0) -> np.ndarray:
-    model, description = generator.load(paths.model(workload), "ema")
+    trained = load(paths.model(workload), "ema")
     rows = torch.tensor(labels).float()
     indices = range(first, first + len(labels))
-    return to_bytes(sample(model, description, settings().sample, rows, seed=seed, indices=indices))
+    drawn = sample(trained, settings().sample, rows, seed=seed, indices=indices)
+    return to_bytes(drawn)
 
 
 def test_the_registered_model_draws_what_lockstep_sample_draws(store: MlflowClient) -> None:

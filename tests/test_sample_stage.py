@@ -18,7 +18,7 @@ from PIL import Image
 from lockstep import generator, params, paths
 from lockstep.pictures import grid, read_rgb
 from lockstep.pixels import to_bytes
-from lockstep.sampling import denoising_strips
+from lockstep.sampling import denoising_strips, load
 from tiny import ROOT, tiny_params
 
 STAGE = ROOT / "stages" / "sample.py"
@@ -74,9 +74,9 @@ def run(settings: params.Params) -> Path:
 
 def strips(settings: params.Params, count: int) -> list[np.ndarray]:
     """What they are to be."""
-    model, description = generator.load(paths.model(settings.workload), "ema")
+    trained = load(paths.model(settings.workload), "ema")
     rows = torch.ones(1, 3) if settings.workload == "iclevr" else torch.zeros(count, 0)
-    drawn = denoising_strips(model, description, settings.sample, rows, seed=3)
+    drawn = denoising_strips(trained, settings.sample, rows, seed=3)
     return [to_bytes(strip) for strip in drawn]
 
 

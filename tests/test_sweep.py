@@ -14,6 +14,7 @@ from lockstep import paths, records
 from lockstep.evaluation import classifier, reference, spaces, sweep
 from lockstep.generator import Description
 from lockstep.params import Params
+from lockstep.sampling import Trained
 from tiny import tiny_dataset, tiny_params
 
 
@@ -114,10 +115,10 @@ def outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Description:
 def test_settings_are_measured_once(outputs: Description, tmp_path: Path) -> None:
     params = sweeping(guidance_scales=(1.0, 3.0), seeds=2)
     params = dataclasses.replace(params, sample=dataclasses.replace(params.sample, steps=2))
-    model = outputs.build().eval()
+    trained = Trained(outputs.build().eval(), outputs)
     settings = sweep.guidance_settings(params)
     kept = tmp_path / "kept"
-    first, _ = sweep.measure(params, model, outputs, settings[:1], kept)
+    first, _ = sweep.measure(params, trained, settings[:1], kept)
     (row,) = first
     assert list(row) == [
         "setting",
@@ -130,7 +131,7 @@ def test_settings_are_measured_once(outputs: Description, tmp_path: Path) -> Non
     ]
     assert row["n_generated"] == 2 * 3  # pictures of each seed
     assert 0 <= row["accuracy_test"] <= 1
-    whole, seconds = sweep.measure(params, model, outputs, settings, kept)
+    whole, seconds = sweep.measure(params, trained, settings, kept)
     assert whole[0] == row
     assert [one["guidance_scale"] for one in whole] == [1.0, 3.0]
     assert whole[1]["fd_classifier"] != row["fd_classifier"]
@@ -138,8 +139,8 @@ def test_settings_are_measured_once(outputs: Description, tmp_path: Path) -> Non
     def refuses(*_: object) -> torch.Tensor:
         raise AssertionError("it was drawn again")
 
-    model.forward = refuses  # type: ignore[method-assign]
-    assert sweep.measure(params, model, outputs, settings, kept) == (whole, seconds)
+    trained.model.forward = refuses  # type: ignore[method-assign]
+    assert sweep.measure(params, trained, settings, kept) == (whole, seconds)
 
 
 def test_what_decides_a_row_decides_where_it_is_kept(outputs: Description) -> None:

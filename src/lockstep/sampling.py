@@ -148,7 +148,7 @@ def denoising_strips(
     at: Sequence[int] | None = None,
     progress: Callable[[int], object] = lambda count: None,
 ) -> Tensor:
-    """Pictures on their way from noise to clear -> (R, M, 3, size, size).
+    """Pictures on their way from noise to clear -> (R, M, 3, size, size) in [-1, 1].
 
     Each of R `conditions` gives a strip, that of the picture which `sample_together` draws
     for it. It has the M states `at`, ascending and the last one `settings.steps`: by default

@@ -116,9 +116,10 @@ class Tokenizer:
 def build(prompts: Iterable[str], *, length: int, min_count: int = 1) -> Tokenizer:
     """The tokeniser of the words that the prompts have `min_count` times or more, together.
 
-    Words are numbered from the most frequent to the rarest, equally frequent ones by their
-    characters: the order of the prompts changes nothing. Rarer words are the unknown word, whose
-    embedding so is trained; with `min_count` 1 only `forget` trains it.
+    Of a prompt only the first `length` words count, those that its row has: an embedding of
+    others would never be trained. Words are numbered from the most frequent to the rarest, equally
+    frequent ones by their characters: the order of the prompts changes nothing. Rarer words are
+    the unknown word, whose embedding so is trained; with `min_count` 1 only `forget` trains it.
 
     Raises
     ------
@@ -128,7 +129,7 @@ def build(prompts: Iterable[str], *, length: int, min_count: int = 1) -> Tokeniz
     for name, value in (("length", length), ("min_count", min_count)):
         if value < 1:
             raise LockstepError(f"{name}: {value} is out of range; use 1 or more")
-    counts = Counter(word for prompt in prompts for word in split(prompt))
+    counts = Counter(word for prompt in prompts for word in split(prompt)[:length])
     kept = [word for word, count in counts.items() if count >= min_count]
     if not kept:
         raise LockstepError(

@@ -1,0 +1,590 @@
+"""Latents and prompts instead of pixels and labels, from the packed arrays to a picture."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from lockstep import (
+    autoencoder,
+    captions,
+    cli,
+    dataset,
+    encoded,
+    generator,
+    params,
+    paths,
+    preview,
+    prompts,
+    reading,
+)
+from lockstep.autoencoder import KLAutoencoder, KLConfig
+from lockstep.dataset import Dataset
+from lockstep.errors import LockstepError
+from lockstep.generator import Description, FrozenConfig
+from lockstep.params import Params
+from lockstep.pictures import read_rgb
+from lockstep.pixels import to_bytes
+from lockstep.sampling import Trained, denoising_strips, load, sample
+from lockstep.text import FrozenText, ScratchConfig, pretrained, tokenizer
+from lockstep.text.tokenizer import PADDING, UNKNOWN
+from lockstep.training import batches, loop
+from lockstep.training.checkpoint import Checkpoints
+from lockstep.training.state import State, begin
+from lockstep.weights import read_tensors, save_weights
+from tiny import ROOT, same_bytes, tiny_params, weights_of
+
+KINDS = ("words", "contexts")
+PROMPTS = captions.distinct(["a dark picture", "a bright picture"])
+TOKENIZER = tokenizer.build(PROMPTS, length=5)
+MEANS = np.array([0.0, 1.0, -1.0], np.float32)  # of "", bright, dark
+DRAWN = KLConfig(channels=(8, 8), norm_groups=4)  # 32 pixels are 8 latents
+
+
+def rows_of(kind: str) -> np.ndarray:
+    if kind == "words":
+        return TOKENIZER.encode(PROMPTS)
+    return np.random.default_rng(7).standard_normal((len(PROMPTS), 3, 12)).astype(np.float16)
+
+
+def latents_of(numbers: np.ndarray) -> np.ndarray:
+    noise = np.random.default_rng(1).standard_normal((len(numbers), 4, 8, 8), np.float32)
+    return (MEANS[numbers][:, None, None, None] + 0.2 * noise).astype(np.float16)
+
+
+def text_dataset(root: Path, kind: str, count: int = 40) -> Dataset:
+    """The word `bright` or `dark` decides the mean of a picture's latents."""
+    rng = np.random.default_rng(0)
+    numbers = rng.integers(1, 3, count)
+    pictures = rng.integers(0, 256, (count, 32, 32, 3)).astype(np.uint8)
+    split = np.zeros(count, np.uint8)
+    split[: count // 5] = 1
+    for name in ("data", "encoded"):
+        (root / name).mkdir(parents=True)
+    conditions = numbers[:, None].astype(np.uint32)
+    dataset.pack(root / "data", iter(pictures), conditions, split, {}, mirrorable=True)
+    data = dataset.open_dataset(root / "data")
+    parts = np.array_split(latents_of(numbers), 3)
+    dataset.write_encoded(root / "encoded", data, parts, rows_of(kind), {"text.length": 5})
+    return dataset.open_dataset(root / "data", root / "encoded")
+
+
+def text_params(forget: float = 0.0, **train: Any) -> Params:
+    tiny = tiny_params(**train)
+    model = dataclasses.replace(tiny.model, attention=(True, True), heads=2, patch=1)
+    text = dataclasses.replace(tiny.text, length=5, width=8, layers=1, heads=2, forget=forget)
+    sampling = dataclasses.replace(
+        tiny.sample,
+        weights="ema",
+        sampler="ddim",
+        steps=4,
+        clip=None,
+        guidance_scale=2.0,
+        batch_size=3,
+        strip=3,
+    )
+    return dataclasses.replace(
+        tiny, workload="captions", model=model, text=text, sample=sampling, keep_checkpoints=5
+    )
+
+
+def train(settings: Params, data: Dataset, scratch: Path) -> State:
+    return loop.train(settings, data, "fp32", Checkpoints(scratch))
+
+
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture
+def data(tmp_path: Path, kind: str) -> Dataset:
+    return text_dataset(tmp_path, kind)
+
+
+@pytest.fixture
+def words(tmp_path: Path) -> Dataset:
+    return text_dataset(tmp_path, "words")
+
+
+# The packed arrays
+
+
+def test_the_latents_and_rows_come_out_mapped(data: Dataset, kind: str) -> None:
+    assert isinstance(data.latents, np.memmap)
+    assert data.seen is data.latents
+    assert np.array_equal(data.latents, latents_of(data.conditions[:, 0]))
+    assert data.params == {"text.length": 5}
+    found = data.conditions_of(np.array([3, 4, 5]), np.array([True, False, True]))
+    numbers = [data.conditions[3, 0], 0, data.conditions[5, 0]]
+    assert found.dtype == np.float32
+    assert np.array_equal(found, rows_of(kind)[numbers].astype(np.float32))
+    without = dataset.open_dataset(data.folder)
+    assert without.seen is without.pictures
+    assert without.digest != data.digest
+
+
+@pytest.mark.parametrize("name", ["latents", "rows"])
+def test_a_change_is_noticed(words: Dataset, name: str) -> None:
+    assert words.encoded is not None
+    words.verify()
+    words.check_unchanged()
+    path = words.encoded / f"{name}.npy"
+    other = np.load(path)
+    other.flat[-1] += 1
+    np.save(path, other)
+    with pytest.raises(LockstepError, match="changed while it was read"):
+        words.check_unchanged()
+    with pytest.raises(LockstepError, match="its arrays are not those that were packed"):
+        dataset.open_dataset(words.folder, words.encoded).verify()
+
+
+def test_other_latents_are_another_data_set(tmp_path: Path, words: Dataset) -> None:
+    assert words.latents is not None
+    digests = {words.digest}
+    for name, latents, rows in (
+        ("same", words.latents, words.rows),
+        ("latents", -words.latents, words.rows),
+        ("rows", words.latents, rows_of("contexts")),
+        ("none", None, words.rows),
+    ):
+        (tmp_path / name).mkdir()
+        parts = None if latents is None else [latents]
+        dataset.write_encoded(tmp_path / name, words, parts, rows, {})
+        digests.add(dataset.open_dataset(words.folder, tmp_path / name).digest)
+    assert len(digests) == 4
+
+
+def test_mirrored_latents_are_refused(words: Dataset) -> None:
+    with pytest.raises(LockstepError, match=r"train.flip: captions is trained on latents, which"):
+        batches.check(text_params(flip=True), words)
+    batches.check(text_params(), words)
+
+
+# Batches
+
+
+def conditions_of(settings: Params, data: Dataset, steps: int) -> torch.Tensor:
+    drawn = batches.training_batches(data, settings, range(steps))
+    return torch.cat([part.condition for _, parts in drawn for part in parts])
+
+
+def test_x0_is_the_latents(words: Dataset) -> None:
+    ((batch, count), *_) = batches.validation_batches(words, text_params())
+    assert batch.x0.dtype == torch.float32
+    assert batch.x0.shape == batch.noise.shape == (count, 4, 8, 8)
+    assert words.latents is not None
+    assert np.array_equal(batch.x0.numpy(), words.latents[:count].astype(np.float32))
+
+
+def test_dropped_conditions_are_the_empty_prompt(tmp_path: Path, kind: str) -> None:
+    data = text_dataset(tmp_path, kind, 200)
+    found = conditions_of(text_params(batch_size=100, condition_dropout=0.3), data, 20)
+    empty = torch.from_numpy(rows_of(kind)[0].astype(np.float32))
+    dropped = (found == empty).flatten(1).all(1)
+    assert dropped.float().mean().item() == pytest.approx(0.3, abs=0.04)
+    never = conditions_of(text_params(batch_size=100, condition_dropout=0.0), data, 3)
+    assert not (never == empty).flatten(1).all(1).any()
+
+
+def test_words_are_forgotten_while_training_only(words: Dataset) -> None:
+    plain, forgetful = (
+        text_params(forget=rate, batch_size=30, condition_dropout=0.0) for rate in (0.0, 0.4)
+    )
+    before, after = (conditions_of(one, words, 10) for one in (plain, forgetful))
+    assert torch.equal(before == PADDING, after == PADDING)
+    changed = before != after
+    assert (after[changed] == UNKNOWN).all()
+    assert changed[before != PADDING].float().mean().item() == pytest.approx(0.4, abs=0.06)
+    ((one, _),) = batches.validation_batches(words, plain)
+    ((other, _),) = batches.validation_batches(words, forgetful)
+    assert torch.equal(one.condition, other.condition)
+
+
+def test_contexts_are_never_forgotten(tmp_path: Path) -> None:
+    data = text_dataset(tmp_path, "contexts")
+    found = [conditions_of(text_params(forget=rate), data, 3) for rate in (0.0, 0.9)]
+    assert torch.equal(*found)
+
+
+# Training
+
+
+def test_it_learns_what_the_words_say(tmp_path: Path, data: Dataset, kind: str) -> None:
+    settings = text_params(
+        steps=50,
+        batch_size=8,
+        lr=5e-3,
+        validate_every=50,
+        condition_dropout=0.1,
+        ema_decay=0.9,
+    )
+    state = train(settings, data, tmp_path / "scratch")
+    losses = loop._losses(settings, "fp32")
+    ((batch, _),) = batches.validation_batches(data, settings)
+    numbers = data.conditions[data.indices("validation"), 0]
+    turned = torch.from_numpy(rows_of(kind)[3 - numbers].astype(np.float32))
+    with torch.no_grad(), state.best_guess() as model:
+        right = losses(model, batch).mean()
+        wrong = losses(model, dataclasses.replace(batch, condition=turned)).mean()
+    assert wrong > 3 * right
+
+
+def test_it_repeats_and_resumes_to_the_bit(tmp_path: Path, data: Dataset) -> None:
+    settings = text_params(forget=0.1, log_every=1, accumulation=2)
+    whole = train(settings, data, tmp_path / "whole")
+    assert same_bytes(weights_of(whole), weights_of(train(settings, data, tmp_path / "again")))
+
+    class Killed(Exception):
+        pass
+
+    def kill(step: int, row: dict[str, float]) -> None:
+        if step == 7:
+            raise Killed
+
+    with pytest.raises(Killed):
+        loop.train(settings, data, "fp32", Checkpoints(tmp_path / "cut"), kill)
+    seen: list[int] = []
+    resumed = loop.train(
+        settings, data, "fp32", Checkpoints(tmp_path / "cut"), lambda step, row: seen.append(step)
+    )
+    assert seen[0] == 5
+    assert same_bytes(weights_of(whole), weights_of(resumed))
+    assert whole.history == resumed.history
+
+
+def test_latents_that_change_meanwhile_end_it(tmp_path: Path, words: Dataset) -> None:
+    def change(step: int, row: dict[str, float]) -> None:
+        if step == 6:
+            assert words.encoded is not None
+            with (words.encoded / "latents.npy").open("r+b") as file:
+                file.seek(500)
+                file.write(b"changed")
+
+    with pytest.raises(LockstepError, match=r"changed while it was read"):
+        checkpoints = Checkpoints(tmp_path / "scratch")
+        loop.train(text_params(log_every=1), words, "fp32", checkpoints, change)
+
+
+def test_labels_with_latents_will_do(tmp_path: Path) -> None:
+    """The two are independent: an autoencoder for labelled pictures, prompts for pixels."""
+    data = text_dataset(tmp_path, "words")
+    labelled = dataclasses.replace(data, rows=None, conditions=data.conditions % 2)
+    form = generator.form(text_params(), labelled)
+    assert (form.unet.in_channels, form.labels, form.text) == (4, 1, None)
+    pixels = dataclasses.replace(data, latents=None)
+    form = generator.form(text_params(), pixels)
+    assert (form.unet.in_channels, form.labels) == (3, 0)
+    for some in (labelled, pixels):
+        state = train(text_params(steps=2), some, tmp_path / f"{some.rows is None}")
+        assert state.step == 2
+
+
+# A model's folder
+
+
+def describe(settings: Params, data: Dataset) -> Description:
+    form = generator.form(settings, data)
+    return Description(
+        unet=form.unet,
+        labels=form.labels,
+        text=form.text,
+        size=32,
+        reduction=4,
+        schedule=settings.diffusion.noise_schedule(),
+        prediction=settings.diffusion.prediction,
+        precision="fp32",
+        fingerprint="0" * 64,
+        params={"threads": 1, "text.encoder": "folder/of/clip"},
+    )
+
+
+def untrained(folder: Path, data: Dataset) -> Description:
+    """Write what a training would, with weights as they begin, but none of them zero."""
+    folder.mkdir(parents=True)
+    settings = text_params()
+    model = begin(settings, data, "fp32").model
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 0.05 * torch.randn_like(parameter)
+    description = describe(settings, data)
+    generator.save(folder, description, {"ema": model.state_dict()})
+    decoder = KLAutoencoder(DRAWN)
+    tools = folder.parent / "tools"
+    tools.mkdir()
+    autoencoder.save(decoder, tools)
+    TOKENIZER.save(tools / reading.TOKENIZER)
+    encoded.copy_tools(tools, folder)
+    return description
+
+
+@pytest.fixture
+def folder(tmp_path: Path, data: Dataset) -> Path:
+    untrained(tmp_path / "model", data)
+    return tmp_path / "model"
+
+
+@pytest.fixture
+def words_folder(tmp_path: Path, words: Dataset) -> Path:
+    untrained(tmp_path / "model", words)
+    return tmp_path / "model"
+
+
+def conditions(kind: str) -> torch.Tensor:
+    return torch.from_numpy(rows_of(kind).astype(np.float32))
+
+
+def test_the_folder_rebuilds_the_model(folder: Path, data: Dataset, kind: str) -> None:
+    found = load(folder, "ema")
+    assert found.description == describe(text_params(), data)
+    assert found.description.is_conditional
+    assert found.description.shape == (4, 8, 8)
+    text = ScratchConfig(words=TOKENIZER.size, length=5, width=8, layers=1, heads=2)
+    assert found.description.text == (text if kind == "words" else FrozenConfig(3, 12))
+    assert isinstance(found.autoencoder, KLAutoencoder)
+    saved = read_tensors(folder / "ema.safetensors")
+    assert same_bytes(found.model.state_dict(), saved)
+    if kind == "contexts":
+        # What is said of nothing is the empty prompt's context, and goes with the weights.
+        assert isinstance(found.model.embedding, FrozenText)
+        assert torch.equal(found.model.embedding.empty, conditions(kind)[0])
+        x, t = torch.randn(1, 4, 8, 8), torch.tensor([5])
+        nothing = found.model(x, t, torch.zeros(1, 3, 12))
+        assert torch.equal(nothing, found.model(x, t, conditions(kind)[:1]))
+
+
+def test_it_draws_pictures(folder: Path, kind: str) -> None:
+    trained, settings = load(folder, "ema"), text_params().sample
+    wanted = conditions(kind)[[1, 2, 0, 1, 2]]
+    together = sample(trained, dataclasses.replace(settings, batch_size=5), wanted, seed=3)
+    assert together.shape == (5, 3, 32, 32)
+    assert together.isfinite().all() and together.abs().max() <= 1
+    apart = sample(trained, dataclasses.replace(settings, batch_size=2), wanted, seed=3)
+    assert torch.allclose(together, apart, atol=1e-5)
+    assert sample(trained, settings, wanted[:0], seed=3).shape == (0, 3, 32, 32)
+    # Decoded: the same latents, seen as they are.
+    raw = []
+    sample(trained, settings, wanted[:1], seed=3, callback=lambda info: raw.append(info.x))
+    assert raw[-1].shape == (1, 4, 8, 8)
+
+
+def test_guidance_goes_from_nothing_through_the_condition(folder: Path, kind: str) -> None:
+    trained, said = load(folder, "ema"), conditions(kind)[[1, 2]]
+    zeros = torch.zeros_like(said)
+
+    def drawn(scale: float, asked: torch.Tensor, model: Trained = trained) -> torch.Tensor:
+        settings = dataclasses.replace(text_params().sample, guidance_scale=scale)
+        return sample(model, settings, asked, seed=0)
+
+    class Unguided(torch.nn.Module):
+        def forward(self, x: torch.Tensor, t: torch.Tensor, given: torch.Tensor) -> torch.Tensor:
+            assert given.flatten(1).any(1).all(), "it was asked what there is without a condition"
+            return trained.model(x, t, given)
+
+    plain = dataclasses.replace(trained, model=Unguided())  # type: ignore[arg-type]
+    assert torch.equal(drawn(1.0, said), drawn(1.0, said, plain))
+    assert torch.allclose(drawn(0.0, said), drawn(1.0, zeros), atol=1e-5)
+    assert torch.allclose(drawn(5.0, zeros), drawn(1.0, zeros), atol=1e-5)
+    assert not torch.allclose(drawn(5.0, said), drawn(1.0, said), atol=1e-4)
+
+
+def test_strips_and_previews_are_pictures_too(folder: Path, data: Dataset, kind: str) -> None:
+    trained, settings = load(folder, "ema"), text_params()
+    strips = denoising_strips(trained, settings.sample, conditions(kind), seed=0)
+    assert strips.shape == (3, 3, 3, 32, 32)
+    assert strips.abs().max() <= 1
+    assert torch.equal(strips[:, -1], sample(trained, settings.sample, conditions(kind), seed=0))
+    shown = preview.draw(trained, settings, data)
+    assert shown.grid.shape[2] == 3 and len(shown.strips) == 16
+
+
+# Prompts
+
+
+ODD = ["a bright zebra", "", "dark " * 500, "😀", "一個紅色的正方體"]
+
+
+def test_any_prompt_is_read_and_drawn(words_folder: Path) -> None:
+    rows = reading.rows(words_folder, ODD)
+    a, bright, dark = TOKENIZER.encode(["a", "bright", "dark"])[:, 0].tolist()
+    assert rows.tolist() == [
+        [a, bright, UNKNOWN, 0, 0],
+        [0] * 5,
+        [dark] * 5,
+        [UNKNOWN, 0, 0, 0, 0],
+        [UNKNOWN] * 5,
+    ]
+    assert [reading.warnings(words_folder, prompt) for prompt in ODD[:4]] == [
+        ["not among the training's words: zebra"],
+        [],
+        ["the prompt is too long: its last 495 words are left out"],
+        ["not among the training's words: 😀"],
+    ]
+    unknown, cut = reading.warnings(words_folder, ODD[4])
+    assert unknown.startswith("not among the training's words: 一, 個, 紅")
+    assert cut == "the prompt is too long: its last 3 words are left out"
+    drawn = sample(load(words_folder, "ema"), text_params().sample, rows, seed=0)
+    assert drawn.shape == (5, 3, 32, 32)
+    assert drawn.isfinite().all()
+
+
+def test_words_that_are_always_cut_off_are_unknown(tmp_path: Path) -> None:
+    """The training never sees them: there is no embedding of them either."""
+    prompts_ = ["a dark picture", "a bright picture of a zebra"]
+    short = tokenizer.build(prompts_, length=3)
+    rows = short.encode(["zebra zebra zebra", *prompts_])
+    assert rows[0].tolist() == [UNKNOWN] * 3
+    assert short.size == rows.max() + 1
+
+
+class Encoder:
+    """Stands for the text half of a CLIP: a prompt's letters, and none of it zero."""
+
+    def encode(self, given: list[str]) -> torch.Tensor:
+        rows = [np.full((3, 12), 1 + len(prompt), np.float32) for prompt in given]
+        return torch.from_numpy(np.stack(rows))
+
+    def cut(self, given: list[str]) -> list[int]:
+        return [max(0, len(prompt) - 77) for prompt in given]
+
+
+def test_a_pretrained_encoder_reads_prompts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    untrained(tmp_path / "model", text_dataset(tmp_path, "contexts"))
+    asked = []
+    monkeypatch.setattr(pretrained, "load", lambda name: asked.append(name) or Encoder())
+    rows = reading.rows(tmp_path / "model", ["dark", "", " \n"])
+    assert rows.shape == (3, 3, 12)
+    assert (rows[0] == 5).all() and (rows[1:] == 0).all()
+    assert reading.warnings(tmp_path / "model", "dark") == []
+    assert reading.warnings(tmp_path / "model", "x" * 80) == [
+        "the prompt is too long: its last 3 tokens are left out"
+    ]
+    assert set(asked) == {"folder/of/clip"}
+    drawn = sample(load(tmp_path / "model", "ema"), text_params().sample, rows, seed=0)
+    assert drawn.isfinite().all()
+
+
+@pytest.fixture
+def project(tmp_path: Path, words: Dataset, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An untrained model of captions where the commands look for it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    untrained(paths.model("captions"), words)
+    return tmp_path
+
+
+def test_a_picture_is_asked_for_by_a_sentence(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    drawn = {}
+    for name, asked in (("a", ["a bright zebra"]), ("b", ["a dark picture"]), ("c", [])):
+        command = ["lockstep", "sample", "captions", *asked, "--count", "3", "--steps", "2"]
+        monkeypatch.setattr(sys, "argv", [*command, "--weights", "ema", "--out", f"{name}.png"])
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        err = capsys.readouterr().err
+        assert caught.value.code == 0, err
+        drawn[name] = read_rgb(project / f"{name}.png")
+        assert ("zebra" in err) == (name == "a")
+    assert drawn["a"].shape == drawn["c"].shape
+    assert not np.array_equal(drawn["a"], drawn["b"])
+    assert not np.array_equal(drawn["b"], drawn["c"])
+
+
+def test_the_pictures_of_test_json_are_called_by_their_ids(project: Path) -> None:
+    folder = paths.dataset("captions")
+    folder.mkdir(parents=True)
+    captions.write(folder, {}, {"one": "a bright picture", "2": "a dark zebra"})
+    asked = prompts.of_captions(params.load("captions", ROOT / "params.yaml"))
+    (wanted,) = asked.sets
+    assert wanted.files == ["images/one.png", "images/2.png"]
+    assert torch.equal(
+        wanted.conditions,
+        reading.rows(paths.model("captions"), ["a bright picture", "a dark zebra"]),
+    )
+    assert torch.equal(asked.strips, wanted.conditions)
+    drawn = sample(
+        load(paths.model("captions"), "ema"), text_params().sample, wanted.conditions, seed=0
+    )
+    (project / "out" / "images").mkdir(parents=True)
+    kept = wanted.write(project / "out", [(0, drawn)])
+    assert torch.equal(kept, drawn)
+    assert read_rgb(project / "out/images/one.png").shape == (32, 32, 3)
+
+
+def test_the_served_model_takes_prompts(words_folder: Path, tmp_path: Path) -> None:
+    import mlflow
+    import pandas as pd
+    from mlflow.models import Model
+
+    from lockstep import package
+
+    settings, asked = text_params().sample, ["a bright picture", "zebra", ""]
+    package.write(
+        tmp_path / "served", words_folder, dataclasses.asdict(settings), tmp_path / "none", Model()
+    )
+    served = mlflow.pyfunc.load_model(str(tmp_path / "served"))
+    shutil.rmtree(words_folder)  # it has all it needs
+    given = served.predict(pd.DataFrame({"prompt": asked}))
+    folder = next((tmp_path / "served").rglob("model.json")).parent
+    expected = sample(load(folder, "ema"), settings, reading.rows(folder, asked), seed=0)
+    assert np.array_equal(given, to_bytes(expected))
+    with pytest.raises(LockstepError, match='prompt: not text, such as "a red cube"'):
+        served.unwrap_python_model()._labels(pd.DataFrame({"prompt": [None]}))
+
+
+# params.yaml
+
+
+@pytest.mark.parametrize(
+    ("section", "changes", "message"),
+    [
+        ("autoencoder", {"kind": "pretrained"}, r"autoencoder\.name: empty; name the pretrained"),
+        ("autoencoder", {"kind": "vq"}, r"captions\.autoencoder\.kind: .* not 'vq'"),
+        ("autoencoder", {"kind": "kl", "patch": 0}, r"autoencoder\.patch: .* not 0"),
+        ("autoencoder", {"kind": "kl", "channels": [32, 60]}, r"KLConfig\.channels is \(32, 60\)"),
+        ("autoencoder", {"kind": "kl", "patch": 3}, r"caption\.size: 64 is not a multiple of 12"),
+        ("caption", {"size": 60}, r"caption\.size: 60 is not a multiple of 8, .* reduction want"),
+        ("caption", {"count": 63}, r"captions\.caption\.count: .* not 63"),
+        ("text", {"width": 30}, r"text\.width: 30 is not a multiple of text\.heads \(4\)"),
+        ("text", {"heads": 0}, r"captions\.text\.heads: .* not 0"),
+        ("text", {"forget": 1.0}, r"captions\.text\.forget: .* not 1.0"),
+        ("text", {"words": 9}, r"captions\.text\.words: unknown parameter"),
+        ("model", {"channels": [64, 128], "attention": [True]}, r"model: CrossAttentionUNetConfig"),
+        ("model", {"heads": 0}, r"captions\.model\.heads: .* not 0"),
+        ("train", {"flip": True, "steps": 1500}, r"train\.flip: latents cannot be mirrored, and"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_one_line(section: str, changes: dict, message: str) -> None:
+    document = params.read(ROOT / "params.yaml")
+    document["captions"][section] = {**document["captions"][section], **changes}
+    with pytest.raises(LockstepError, match=message) as caught:
+        params.parse(document, "captions")
+    assert "\n" not in str(caught.value)
+
+
+def test_labelled_pictures_may_be_latents_but_not_mirrored() -> None:
+    document = params.read(ROOT / "params.yaml")
+    document["anime"]["autoencoder"] = {"kind": "kl"}
+    document["anime"]["train"] = {**document["anime"]["train"], "flip": True}
+    with pytest.raises(LockstepError, match=r"train\.flip: latents cannot be mirrored"):
+        params.parse(document, "anime")
+
+
+def test_pictures_without_an_autoencoder_have_no_tools(tmp_path: Path) -> None:
+    (tmp_path / "from").mkdir()
+    (tmp_path / "to").mkdir()
+    save_weights({"x": torch.zeros(1)}, tmp_path / "from/latents.safetensors")
+    encoded.copy_tools(tmp_path / "from", tmp_path / "to")
+    assert list((tmp_path / "to").iterdir()) == []
