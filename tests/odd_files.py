@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import cv2
@@ -25,13 +26,18 @@ def head(number: int, side: int = 96) -> NDArray[np.uint8]:
     return draw(7, number, side)
 
 
-def by_pillow() -> dict[str, bytes]:
+FORMATS = (
+    *("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM", "JPEG2000", "ICO", "TGA", "PCX"),
+    *("SGI", "QOI", "DDS", "IM", "SPIDER", "PDF"),
+)
+
+
+def by_pillow(formats: Sequence[str] = FORMATS) -> dict[str, bytes]:
     """A head in each format and mode that Pillow writes; different heads throughout."""
     found = {}
     number = 100
     modes = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "HSV", "I", "F")
-    formats = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM", "JPEG2000", "ICO", "TGA")
-    for format in (*formats, "PCX", "SGI", "QOI", "DDS", "IM", "SPIDER", "PDF"):
+    for format in formats:
         for mode in (*modes, "I;16"):
             number += 1
             grey = Image.fromarray(head(number)).convert("L")
