@@ -29,7 +29,7 @@ def main(params: Params) -> None:
         min_sharpness=crop.min_sharpness,
         duplicate_bits=crop.duplicate_bits,
     )
-    exclusions = exclude.read(paths.EXCLUDE)
+    exclusions = exclude.read(paths.EXCLUDE).of_downloads()
     before = records.read(downloaded / ORIGIN)
     work = fingerprint.of(what_decides(looking))
     scratch = paths.scratch() / "crop"

@@ -24,7 +24,7 @@ def main(params: Params) -> None:
         min_contrast=settings.min_contrast,
         duplicate_bits=settings.duplicate_bits,
     )
-    exclusions = exclude.read(paths.EXCLUDE)
+    exclusions = exclude.read(paths.EXCLUDE).of_merges()
     scratch = paths.scratch() / "merge"
     heads = drawn.Heads(settings.drawn_count, settings.drawn_seed)
     work = fingerprint.of(what_decides(looking))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -61,6 +62,15 @@ class Project:
             indent = lines[found[0]][: -len(lines[found[0]].lstrip())]
             lines[found[0]] = f"{indent}{name}: {value}"
         path.write_text("\n".join(lines) + "\n", "utf-8")
+
+    def figures(self, workload: str, stage: str) -> dict[str, float]:
+        """What a stage measured."""
+        return json.loads((self.root / f"metrics/{workload}/{stage}.json").read_text("utf-8"))
+
+    def exclude(self, *entries: str) -> None:
+        """Write lines at the end of exclude.txt."""
+        with (self.root / "exclude.txt").open("a", encoding="utf-8") as file:
+            file.writelines(f"{entry}\n" for entry in entries)
 
 
 def checkout(root: Path) -> Project:

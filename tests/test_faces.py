@@ -610,7 +610,10 @@ def test_an_entry_that_takes_nothing_out_is_named(
     with pytest.raises(LockstepError, match="no face is kept"):
         run(tmp_path, tmp_path / "out", tmp_path / "journal.db", exclusions=mentioned)
     said = [line for line in capsys.readouterr().err.splitlines() if "exclude.txt" in line]
-    assert said == [f"exclude.txt: {name!r} matches nothing" for name in ("M.1.A.2", "nobody")]
+    assert said == [
+        f"exclude.txt: {name!r} matches nothing among the downloaded pictures"
+        for name in ("M.1.A.2", "nobody")
+    ]
 
 
 def test_the_committed_list_is_valid_and_empty() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from pathlib import Path
 
 import numpy as np
@@ -22,10 +21,6 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> Project:
     return finish(tmp_path_factory.mktemp("faces") / "project", "faces")
 
 
-def figures(project: Project, stage: str) -> dict[str, float]:
-    return json.loads((project.root / f"metrics/faces/{stage}.json").read_text())
-
-
 def test_everything_is_there(faces: Project) -> None:
     names = [f"gen_{i:05d}.png" for i in range(20)]
     drawn = faces.root / "samples/faces"
@@ -36,7 +31,7 @@ def test_everything_is_there(faces: Project) -> None:
         assert (faces.root / "plots/faces/sample" / name).stat().st_size > 0
     assert (faces.root / "models/faces/ema.safetensors").exists()
 
-    cropped, scored = figures(faces, "crop"), figures(faces, "evaluate")
+    cropped, scored = faces.figures("faces", "crop"), faces.figures("faces", "evaluate")
     assert min(cropped["precision"], cropped["recall"]) > 0.9
     assert 0 < cropped["kept"] < cropped["found"]
     assert scored["n_generated"] == 20
@@ -68,7 +63,7 @@ def test_the_run_has_what_decided_it_and_what_came_out(faces: Project) -> None:
     (training,) = runs(faces, "training", "faces")
     (evaluation,) = runs(faces, "evaluation", "faces")
     for stage in ("crop", "evaluate"):
-        assert figures(faces, stage).items() <= evaluation.data.metrics.items()
+        assert faces.figures("faces", stage).items() <= evaluation.data.metrics.items()
     found = evaluation.data.params
     for name in ("crawl.source", "download.max_bytes", "crop.min_box", "judge.sha256"):
         assert name in found
@@ -90,12 +85,11 @@ def test_what_is_excluded_is_gone_at_the_next_run(faces: Project) -> None:
     table = faces.root / "data/collected/faces/decisions.csv"
     with table.open(newline="") as file:
         picture = next(row["picture"] for row in csv.DictReader(file) if row["decision"] == "kept")
-    before = figures(faces, "crop")["kept"]
-    excluded = faces.root / "exclude.txt"
-    excluded.write_text(f"{excluded.read_text()}{picture}\n")
+    before = faces.figures("faces", "crop")["kept"]
+    faces.exclude(picture)
     done = faces.dvc("repro", "dataset@faces")
     assert ran(done.stdout) == ["crop", "dataset@faces"]
-    assert figures(faces, "crop")["kept"] < before
+    assert faces.figures("faces", "crop")["kept"] < before
     assert not list((faces.root / "data/collected/faces/crops").glob(f"{picture}*"))
     faces.run("git", "checkout", ".")
     assert ran(faces.dvc("repro", "dataset@faces").stdout) == []  # back out of the cache

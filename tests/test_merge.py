@@ -15,7 +15,6 @@ import subprocess
 import sys
 import tarfile
 import time
-import warnings
 import zipfile
 from collections import Counter
 from collections.abc import Iterable
@@ -56,7 +55,8 @@ from lockstep.collect.folders.origin import verified
 from lockstep.collect.folders.unpack import Source
 from lockstep.collect.journal import journal
 from lockstep.errors import LockstepError
-from lockstep.standins.heads import draw, files
+from lockstep.standins.heads import files
+from odd_files import by_opencv, by_pillow, encoded, head, others
 
 ROOT = Path(__file__).parent.parent
 LOOKING = Looking(size=64, max_pixels=10**7)
@@ -91,12 +91,6 @@ def table(out: Path) -> list[dict[str, str]]:
 def contents(folder: Path) -> dict[str, bytes]:
     found = (path for path in folder.rglob("*") if path.is_file())
     return {str(path.relative_to(folder)): path.read_bytes() for path in found}
-
-
-def encoded(picture: NDArray[np.uint8], format: str = "PNG", **options: Any) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(picture).save(file, format, **options)
-    return file.getvalue()
 
 
 # --- the drawn archives --------------------------------------------------------------------
@@ -255,91 +249,6 @@ def test_killed_and_run_again_it_gives_the_same(merged: Done, tmp_path: Path) ->
 
 
 # --- pictures of all sorts -----------------------------------------------------------------
-
-
-def head(number: int, side: int = 96) -> NDArray[np.uint8]:
-    return draw(7, number, side)
-
-
-def by_pillow() -> dict[str, bytes]:
-    """A head in each format and mode that Pillow writes; different heads throughout."""
-    found = {}
-    number = 100
-    modes = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "HSV", "I", "F")
-    formats = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM", "JPEG2000", "ICO", "TGA")
-    for format in (*formats, "PCX", "SGI", "QOI", "DDS", "IM", "SPIDER", "PDF"):
-        for mode in (*modes, "I;16"):
-            number += 1
-            grey = Image.fromarray(head(number)).convert("L")
-            wide = np.asarray(grey).astype(np.uint16) * 257
-            try:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")
-                    picture = Image.fromarray(head(number))
-                    if mode == "I;16":
-                        picture = Image.fromarray(wide)
-                    elif mode == "I":
-                        picture = Image.fromarray(wide.astype(np.int32))
-                    elif mode == "PA":
-                        picture = picture.convert("P").convert("PA")
-                    else:
-                        picture = picture.convert(mode)
-                    file = io.BytesIO()
-                    picture.save(file, format)
-            except (OSError, ValueError, KeyError, AttributeError):
-                continue
-            found[f"{format}-{mode.replace(';', '')}"] = file.getvalue()
-    return found
-
-
-def by_opencv() -> dict[str, bytes]:
-    found = {}
-    endings = ".png .jpg .webp .bmp .tiff .ppm .pgm .pam .pfm .jp2 .avif .gif .hdr .exr .sr"
-    number = 1000
-    for ending in endings.split():
-        for kind in ("u8", "u16", "grey16", "alpha", "float"):
-            number += 1
-            bgr: Any = cv2.cvtColor(head(number), cv2.COLOR_RGB2BGR)
-            if kind == "u16":
-                bgr = bgr.astype(np.uint16) * 257
-            elif kind == "grey16":
-                bgr = cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY).astype(np.uint16) * 257
-            elif kind == "alpha":
-                bgr = np.dstack([bgr, np.full(bgr.shape[:2], 255, np.uint8)])
-            elif kind == "float":
-                bgr = bgr.astype(np.float32) / 255
-            try:
-                done, data = cv2.imencode(ending, bgr)
-            except cv2.error:
-                continue
-            if done:
-                found[f"cv-{kind}{ending}"] = data.tobytes()
-    return found
-
-
-def others() -> dict[str, bytes]:
-    turned = Image.Exif()
-    turned[0x0112] = 6
-    jpeg = encoded(head(2000), "JPEG", quality=95)
-    frames = [Image.fromarray(head(number)) for number in (2001, 2002)]
-    animation = io.BytesIO()
-    frames[0].save(animation, "GIF", save_all=True, append_images=frames[1:])
-    return {
-        "turned.jpg": encoded(head(2003), "JPEG", exif=turned.tobytes(), quality=95),
-        "long name.of a.picture.jpeg.png": encoded(head(2004), "WEBP"),
-        "animation.gif": animation.getvalue(),
-        "truncated.jpg": jpeg[: len(jpeg) // 2],
-        "one pixel.png": encoded(head(2005, 1)),
-        "strip.png": encoded(np.tile(head(2006), (1, 5, 1))),
-        "blank.png": encoded(np.full((80, 80, 3), 200, np.uint8)),
-        "empty.png": b"",
-        "Thumbs.db": b"\xd0\xcf\x11\xe0 not a picture",
-        "page.jpg": b"<!doctype html><p>gone",
-        "bomb.png": encoded(np.zeros((4000, 3000, 3), np.uint8)),
-        "exact copy.jpg": jpeg,
-        "exact copy again.jpg": jpeg,
-        "near copy.webp": encoded(head(2000, 130), "WEBP", quality=60),
-    }
 
 
 def test_every_file_of_a_folder_ends_in_the_set_or_has_a_reason(tmp_path: Path) -> None:
@@ -538,6 +447,30 @@ def test_exclusions_are_read(tmp_path: Path) -> None:
     path = tmp_path / "exclude.txt"
     path.write_text("drawn/heads64.zip:heads/1 a.png # clothes\na b:c!/d.png\n")
     assert exclude.read(path).entries == {"drawn/heads64.zip:heads/1 a.png", "a b:c!/d.png"}
+
+
+def test_each_stage_misses_only_what_it_could_know(tmp_path: Path) -> None:
+    path = tmp_path / "exclude.txt"
+    merged, digest = "drawn/heads96.zip:1.png", "ab" * 32
+    crawled = {"https://i.imgur.com/AbCdEfG.jpg", "M.1700000000.A.1B2", "someone"}
+    path.write_text("\n".join([merged, digest, *crawled]))
+    exclusions = exclude.read(path)
+    assert exclusions.of_merges().entries == {merged, digest}
+    assert exclusions.of_downloads().entries == {digest, *crawled}
+
+
+def test_an_entry_that_names_no_file_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "in").mkdir()
+    for number in range(2):
+        (tmp_path / f"in/{number}.png").write_bytes(encoded(head(number)))
+    named = Exclusions(frozenset({"in:0.png", "in:2.png"}))
+    sources = [Source("in", tmp_path / "in")]
+    assert run(sources, tmp_path / "out", tmp_path / "journal.db", exclusions=named).kept == 1
+    assert capsys.readouterr().err == (
+        "exclude.txt: 'in:2.png' matches nothing among the files of merge.sources\n"
+    )
 
 
 # --- the stage -----------------------------------------------------------------------------

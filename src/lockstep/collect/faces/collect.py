@@ -7,7 +7,6 @@ from figures alone, so that another threshold or exclusion asks for no second lo
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -165,8 +164,7 @@ def _pictures(downloaded: Path, exclusions: Exclusions) -> list[Picture]:
             address=row["address"] if before is None else min(before.address, row["address"]),
             is_excluded=bool(naming) or (before is not None and before.is_excluded),
         )
-    for entry in sorted(exclusions.entries - used):
-        print(f"exclude.txt: {entry!r} matches nothing", file=sys.stderr)
+    exclusions.tell_unused(used, "among the downloaded pictures")
     return [found[sha256] for sha256 in sorted(found)]
 
 

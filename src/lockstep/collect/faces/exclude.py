@@ -9,7 +9,8 @@ a space is a remark.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from lockstep.errors import LockstepError
 _REMARK = re.compile(r"(?:^|\s)#.*")
 _SHA256 = re.compile(r"^[0-9a-fA-F]{64}$")
 _AUTHOR = re.compile(r"^[A-Za-z][A-Za-z0-9]{1,11}$")
+_ADDRESS = re.compile(r"^https?://")
 _MERGED = re.compile(r"^[^:]+:[^:]*[^:\s]$")
 _ARTICLE = re.compile(rf"^{ARTICLE}$")
 _ARTICLE_PAGE = re.compile(rf"/({ARTICLE})\.html$")
@@ -34,6 +36,21 @@ class Exclusions:
     """
 
     entries: frozenset[str]
+
+    def of_downloads(self) -> Exclusions:
+        """Those that can name a downloaded picture: all but `source:path`."""
+        return Exclusions(frozenset(entry for entry in self.entries if not _is_merged(entry)))
+
+    def of_merges(self) -> Exclusions:
+        """Those that can name a file of a merge: `source:path` and SHA-256."""
+        return Exclusions(
+            frozenset(entry for entry in self.entries if _is_merged(entry) or _SHA256.match(entry))
+        )
+
+    def tell_unused(self, used: Set[str], where: str) -> None:
+        """Say on stderr which are not in `used`; `where` says among what they were looked for."""
+        for entry in sorted(self.entries - used):
+            print(f"exclude.txt: {entry!r} matches nothing {where}", file=sys.stderr)
 
     def naming(self, row: Mapping[str, Any]) -> frozenset[str]:
         """Those that name a row of the manifest: itself, an article that shows it, its author."""
@@ -49,7 +66,7 @@ def read(path: Path) -> Exclusions:
     Raises
     ------
     LockstepError
-        If it is missing or no text, or a line is none of the four.
+        If it is missing or no text, or a line is none of the five.
     """
     try:
         text = path.read_text("utf-8")
@@ -65,6 +82,10 @@ def read(path: Path) -> Exclusions:
     return Exclusions(frozenset(entries))
 
 
+def _is_merged(entry: str) -> bool:
+    return _MERGED.match(entry) is not None and not _ADDRESS.match(entry)
+
+
 def _normal(entry: str, where: str) -> str:
     if _SHA256.match(entry):
         return entry.lower()
@@ -72,7 +93,7 @@ def _normal(entry: str, where: str) -> str:
         return entry
     if _AUTHOR.match(entry):
         return entry.lower()
-    if re.match(r"^https?://", entry):
+    if _ADDRESS.match(entry):
         found = classify(entry)
         # An article's address stands for the article.
         article = _ARTICLE_PAGE.search(entry)

@@ -92,7 +92,8 @@ def merge(
     It gets `pictures/1.png`, `2.png`, ..., numbered by source and path, `decisions.csv` with a row
     for each file found, and `sheets/<decision>.png` with the first 240 pictures of each decision
     but `excluded`; beside each duplicate stands the picture that was kept. Nothing depends on the
-    order in which a folder or an archive lists its files, or on the number of processes.
+    order in which a folder or an archive lists its files, or on the number of processes. Says on
+    stderr which exclusions name none of the files.
 
     Raises
     ------
@@ -128,10 +129,13 @@ def merge(
             known[sha256] = _figures(text)
 
     rows = []
+    used: set[str] = set()
     for rank, source, path, sha256, refused in sorted(found):
         measures, broken = known.get(sha256, (None, ""))
-        is_excluded = not exclusions.entries.isdisjoint({sha256, f"{source}:{path}"})
-        rows.append(Row(rank, source, path, sha256, measures, refused or broken, is_excluded))
+        naming = exclusions.entries & {sha256, f"{source}:{path}"}
+        used |= naming
+        rows.append(Row(rank, source, path, sha256, measures, refused or broken, bool(naming)))
+    exclusions.tell_unused(used, "among the files of merge.sources")
     decisions = decide(rows, rules)
     merged = Merged(rows, decisions)
     if not merged.kept:

@@ -1,0 +1,114 @@
+"""Files as people keep them in folders: pictures of all sorts, and what is none."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from lockstep.standins.heads import draw
+
+
+def encoded(picture: NDArray[np.uint8], format: str = "PNG", **options: Any) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, format, **options)
+    return file.getvalue()
+
+
+def head(number: int, side: int = 96) -> NDArray[np.uint8]:
+    """A picture unlike those of other numbers."""
+    return draw(7, number, side)
+
+
+FORMATS = (
+    *("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM", "JPEG2000", "ICO", "TGA", "PCX"),
+    *("SGI", "QOI", "DDS", "IM", "SPIDER", "PDF"),
+)
+
+
+def by_pillow(formats: Sequence[str] = FORMATS) -> dict[str, bytes]:
+    """A head in each format and mode that Pillow writes; different heads throughout."""
+    found = {}
+    number = 100
+    modes = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "HSV", "I", "F")
+    for format in formats:
+        for mode in (*modes, "I;16"):
+            number += 1
+            grey = Image.fromarray(head(number)).convert("L")
+            wide = np.asarray(grey).astype(np.uint16) * 257
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    picture = Image.fromarray(head(number))
+                    if mode == "I;16":
+                        picture = Image.fromarray(wide)
+                    elif mode == "I":
+                        picture = Image.fromarray(wide.astype(np.int32))
+                    elif mode == "PA":
+                        picture = picture.convert("P").convert("PA")
+                    else:
+                        picture = picture.convert(mode)
+                    file = io.BytesIO()
+                    picture.save(file, format)
+            except (OSError, ValueError, KeyError, AttributeError):
+                continue
+            found[f"{format}-{mode.replace(';', '')}"] = file.getvalue()
+    return found
+
+
+def by_opencv() -> dict[str, bytes]:
+    """The same by OpenCV, in its depths."""
+    found = {}
+    endings = ".png .jpg .webp .bmp .tiff .ppm .pgm .pam .pfm .jp2 .avif .gif .hdr .exr .sr"
+    number = 1000
+    for ending in endings.split():
+        for kind in ("u8", "u16", "grey16", "alpha", "float"):
+            number += 1
+            bgr: Any = cv2.cvtColor(head(number), cv2.COLOR_RGB2BGR)
+            if kind == "u16":
+                bgr = bgr.astype(np.uint16) * 257
+            elif kind == "grey16":
+                bgr = cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY).astype(np.uint16) * 257
+            elif kind == "alpha":
+                bgr = np.dstack([bgr, np.full(bgr.shape[:2], 255, np.uint8)])
+            elif kind == "float":
+                bgr = bgr.astype(np.float32) / 255
+            try:
+                done, data = cv2.imencode(ending, bgr)
+            except cv2.error:
+                continue
+            if done:
+                found[f"cv-{kind}{ending}"] = data.tobytes()
+    return found
+
+
+def others() -> dict[str, bytes]:
+    """What else is found in folders: turned, truncated, empty, no pictures, copies."""
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    jpeg = encoded(head(2000), "JPEG", quality=95)
+    frames = [Image.fromarray(head(number)) for number in (2001, 2002)]
+    animation = io.BytesIO()
+    frames[0].save(animation, "GIF", save_all=True, append_images=frames[1:])
+    return {
+        "turned.jpg": encoded(head(2003), "JPEG", exif=turned.tobytes(), quality=95),
+        "long name.of a.picture.jpeg.png": encoded(head(2004), "WEBP"),
+        "animation.gif": animation.getvalue(),
+        "truncated.jpg": jpeg[: len(jpeg) // 2],
+        "one pixel.png": encoded(head(2005, 1)),
+        "strip.png": encoded(np.tile(head(2006), (1, 5, 1))),
+        "blank.png": encoded(np.full((80, 80, 3), 200, np.uint8)),
+        "empty.png": b"",
+        "Thumbs.db": b"\xd0\xcf\x11\xe0 not a picture",
+        "page.jpg": b"<!doctype html><p>gone",
+        "bomb.png": encoded(np.zeros((4000, 3000, 3), np.uint8)),
+        "exact copy.jpg": jpeg,
+        "exact copy again.jpg": jpeg,
+        "near copy.webp": encoded(head(2000, 130), "WEBP", quality=60),
+    }
