@@ -36,9 +36,10 @@ def of(value: Any) -> str:
 
 def of_training(params: Params, data_digest: str, precision: str) -> str:
     """From all that changes the result: parameters, data, code, libraries, device, precision."""
+    text = ("text",) if params.reads_text else ()
     return of(
         {
-            "params": params.deciding("text", "model", "diffusion", "train"),
+            "params": params.deciding(*text, "model", "diffusion", "train"),
             "workload": params.workload,
             "threads": params.threads,
             "precision": precision,

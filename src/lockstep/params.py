@@ -22,6 +22,7 @@ from pydantic.dataclasses import dataclass
 from lockstep.autoencoder.kl import KLConfig
 from lockstep.diffusion import NoiseSchedule
 from lockstep.errors import LockstepError
+from lockstep.text import SCRATCH
 from lockstep.unet import CrossAttentionUNetConfig, UNetConfig
 
 WORKLOADS = ("iclevr", "faces", "anime", "captions")
@@ -705,7 +706,7 @@ def _check_sizes(params: Params, where: str, kind: _Kind) -> None:
         unet = model.cross_attention_unet(4, 1) if kind.reads_text else model.unet()
     except ValueError as error:
         raise LockstepError(f"{where}: model: {error}") from None
-    if params.text.width % params.text.heads:
+    if params.text.encoder == SCRATCH and params.text.width % params.text.heads:
         raise LockstepError(
             f"{where}: text.width: {params.text.width} is not a multiple of text.heads "
             f"({params.text.heads}); change one of them"

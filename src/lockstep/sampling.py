@@ -57,8 +57,8 @@ def load(folder: Path, weights: str | int) -> Trained:
         If files are missing or damaged.
     """
     model, description = generator.load(folder, weights)
-    latent = description.reduction > 1 or description.unet.in_channels != 3
-    return Trained(model, description, autoencoder.load(folder) if latent else PIXELS)
+    encoded = (folder / autoencoder.DESCRIPTION).exists()
+    return Trained(model, description, autoencoder.load(folder) if encoded else PIXELS)
 
 
 # Not inference_mode: what FSDP gathers for the first time in it could never be changed again.

@@ -9,6 +9,15 @@ from lockstep.autoencoder.interface import Autoencoder
 from lockstep.autoencoder.kl import KLAutoencoder, KLConfig
 from lockstep.autoencoder.pixels import Pixels
 from lockstep.autoencoder.pretrained import Pretrained
-from lockstep.autoencoder.storage import load, save
+from lockstep.autoencoder.storage import DESCRIPTION, load, save
 
-__all__ = ["Autoencoder", "KLAutoencoder", "KLConfig", "Pixels", "Pretrained", "load", "save"]
+__all__ = [
+    "DESCRIPTION",
+    "Autoencoder",
+    "KLAutoencoder",
+    "KLConfig",
+    "Pixels",
+    "Pretrained",
+    "load",
+    "save",
+]

@@ -23,7 +23,7 @@ from lockstep.autoencoder.pretrained import Origin, Pretrained
 from lockstep.errors import LockstepError
 from lockstep.weights import load_weights, save_weights
 
-_DESCRIPTION, _WEIGHTS = "autoencoder.json", "autoencoder.safetensors"
+DESCRIPTION, WEIGHTS = "autoencoder.json", "autoencoder.safetensors"
 
 
 @dataclass(frozen=True)
@@ -60,13 +60,13 @@ def save(autoencoder: Autoencoder, folder: Path) -> None:
             description: _Pixels | _KL | _Pretrained = _Pixels()
         case KLAutoencoder():
             description = _KL(autoencoder.config)
-            save_weights(autoencoder.state_dict(), folder / _WEIGHTS)
+            save_weights(autoencoder.state_dict(), folder / WEIGHTS)
         case Pretrained():
             description = _Pretrained(autoencoder.origin, autoencoder.config)
-            save_weights(autoencoder.state_dict(), folder / _WEIGHTS)
+            save_weights(autoencoder.state_dict(), folder / WEIGHTS)
         case _:
             raise TypeError(f"{type(autoencoder).__name__} is none of the kinds")
-    records.write(folder / _DESCRIPTION, dataclasses.asdict(description))
+    records.write(folder / DESCRIPTION, dataclasses.asdict(description))
 
 
 def load(folder: Path) -> Autoencoder:
@@ -84,12 +84,12 @@ def load(folder: Path) -> Autoencoder:
             model = Pretrained(settings, origin)
         case _:
             return Pixels()
-    load_weights(model, folder / _WEIGHTS)
+    load_weights(model, folder / WEIGHTS)
     return hardware.place(model).eval().requires_grad_(False)
 
 
 def _describe(folder: Path) -> _Pixels | _KL | _Pretrained:
-    path = folder / _DESCRIPTION
+    path = folder / DESCRIPTION
     try:
         return TypeAdapter(_Description).validate_python(records.read(path))
     except ValidationError as error:
