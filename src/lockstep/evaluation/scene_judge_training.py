@@ -25,7 +25,7 @@ from lockstep.truth import Arrays
 # picture: it says how much being a tenth of a side off counts.
 _PLACE_SCALE = 0.1
 # Which objects there are comes first: weighted as the likelihood asks, shapes are learnt last.
-_REST = 0.1
+_REST = 0.3
 
 
 @dataclass(frozen=True)
