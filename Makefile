@@ -36,4 +36,4 @@ ui: env
 	mlflow ui --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}"
 
 clean:
-	rm -rf .venv .scratch data judges models samples plots
+	rm -rf .venv .scratch autoencoders data judges models samples plots

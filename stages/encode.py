@@ -15,8 +15,9 @@ def main(params: Params) -> None:
     with atomic.folder(paths.encoded(params.workload)) as out:
         autoencoder.save(made, out)
         latents = encoded.latents(made, data, bar)
-        rows = encoded.rows(params, data, out) if params.reads_text else None
-        dataset.write_encoded(out, data, latents, rows, encoded.decided(params))
+        if params.reads_text:
+            encoded.write_rows(params, data, out)
+        dataset.write_encoded(out, data, latents, encoded.decided(params))
 
 
 if __name__ == "__main__":

@@ -27,8 +27,9 @@ ASKED = {
 def main(params: Params) -> None:
     make_deterministic(params.threads)
     settings, seeds = params.sample, params.evaluate.seeds
-    trained = load(paths.model(params.workload), settings.weights)
-    asked = ASKED[params.workload](params)
+    with distributed.together():
+        trained = load(paths.model(params.workload), settings.weights)
+        asked = ASKED[params.workload](params)
     pictures = len(seeds) * sum(len(wanted.conditions) for wanted in asked.sets) + len(asked.strips)
     samples, plots = paths.samples(params.workload), paths.plots(params.workload, "sample")
     with ExitStack() as stack:

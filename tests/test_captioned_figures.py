@@ -17,6 +17,7 @@ from lockstep import captions, content, dataset, params, paths, pictures, record
 from lockstep.dataset import Dataset
 from lockstep.evaluation import (
     captioned_figures,
+    clip_score,
     distances,
     judges,
     reference,
@@ -28,7 +29,6 @@ from lockstep.evaluation import (
 from lockstep.evaluation.scene_judge import Judged
 from lockstep.params import Params
 from lockstep.pixels import to_tensor
-from lockstep.text import clip_score
 from lockstep.truth import Mention, Relation, Seen, Stated, Truth
 from readings import Reader, anything, numbered
 from tiny import ROOT

@@ -16,7 +16,8 @@ from safetensors.torch import load_file, save_file
 
 import tiny_clip
 from lockstep.errors import LockstepError
-from lockstep.text import FrozenText, clip_score, pretrained
+from lockstep.evaluation import clip_score
+from lockstep.text import FrozenText, pretrained
 from tiny_clip import LENGTH, WIDTH
 
 PROMPTS = ["a red cube", "", "the blue sphere, left of 😀 紅", "red " * 500]

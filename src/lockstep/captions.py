@@ -148,7 +148,7 @@ def _entries(
 def _read(path: Path) -> Any:
     try:
         return json.loads(path.read_text("utf-8-sig"), object_pairs_hook=_once)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         raise LockstepError(
             f"{path}: missing; a folder of captions has {TRAIN}, {TEST} and pictures"
         ) from None

@@ -27,7 +27,9 @@ from lockstep.errors import LockstepError
 
 SPLITS = ("train", "validation", "judge_train", "judge_validation")
 _ARRAYS = ("pictures", "conditions", "split")
-_ENCODED = ("latents", "rows")
+# What turns what is drawn into pictures, and prompts into rows.
+TOOLS = ("autoencoder.json", "autoencoder.safetensors", "tokenizer.json")
+_ENCODED = ("latents.npy", "rows.npy", *TOOLS)
 
 
 @dataclass(frozen=True)
@@ -164,22 +166,19 @@ def write_encoded(
     out: Path,
     data: Dataset,
     latents: Iterable[NDArray[np.float16]] | None,
-    rows: NDArray[np.generic] | None,
     params: dict[str, Any],
 ) -> None:
-    """Write the encoded folder of `data`, which is there already and is empty.
+    """Write latents into the encoded folder of `data`, and what is in it.
+
+    The rows of prompts, the tokeniser and the autoencoder are there already, if there are any.
 
     Parameters
     ----------
     latents
         Batches (B, c, h, w) of all its pictures, in order.
-    rows
-        (P, L) or (P, L, D): what each prompt is, the empty one first.
     params
         The values that decided them.
     """
-    if rows is not None:
-        np.save(out / "rows.npy", rows)
     packed, start = None, 0
     for batch in () if latents is None else latents:
         if packed is None:
@@ -199,7 +198,7 @@ def write_encoded(
 
 def _files(folder: Path, encoded: Path | None) -> list[Path]:
     own = [folder / f"{name}.npy" for name in _ARRAYS]
-    more = [] if encoded is None else [encoded / f"{name}.npy" for name in _ENCODED]
+    more = [] if encoded is None else [encoded / name for name in _ENCODED]
     return [*own, *(path for path in more if path.exists())]
 
 
@@ -218,7 +217,11 @@ def open_dataset(folder: Path, encoded: Path | None = None) -> Dataset:
     """
     try:
         stamp = _stamp(folder, encoded)
-        arrays = {path.stem: np.load(path, mmap_mode="r") for path in _files(folder, encoded)}
+        arrays = {
+            path.stem: np.load(path, mmap_mode="r")
+            for path in _files(folder, encoded)
+            if path.suffix == ".npy"
+        }
     except (OSError, ValueError) as error:
         raise LockstepError(f"{folder}: not a whole data set ({error}); `dvc repro`") from None
     summary = records.read(folder / "dataset.json")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lockstep import captioned, content, paths
+from lockstep import captioned
 from lockstep.autoencoder import Autoencoder, Pixels
 from lockstep.autoencoder.latents import encode_all
 from lockstep.dataset import Dataset
@@ -31,11 +32,11 @@ def latents(
     return progress(encode_all(autoencoder, data.pictures, _BATCH), batches)
 
 
-def rows(params: Params, data: Dataset, out: Path) -> NDArray[np.generic]:
-    """What each distinct prompt of the training pictures is to the generator, the empty one first.
+def write_rows(params: Params, data: Dataset, out: Path) -> None:
+    """Write what each distinct prompt is to the generator, the empty one first, as `rows.npy`.
 
-    Word ids (P, L), and the tokeniser in `out`; or a frozen encoder's contexts (P, L, D) as
-    float16.
+    Word ids (P, L), and the tokeniser beside them; or a frozen encoder's contexts (P, L, D) as
+    float16. The words are those of the pictures that the generator is trained on.
 
     Raises
     ------
@@ -45,13 +46,24 @@ def rows(params: Params, data: Dataset, out: Path) -> NDArray[np.generic]:
     prompts = captioned.distinct_prompts(data.folder)
     settings = params.text
     if settings.encoder != SCRATCH:
-        source = paths.folder_or_name(settings.encoder)
-        if isinstance(source, Path):
-            content.verify(source, settings.encoder_sha256, "text.encoder")
-        return pretrained.load(source).encode(prompts).numpy().astype(np.float16)
-    words = tokenizer.build(prompts, length=settings.length, min_count=settings.min_count)
+        clip = pretrained.given(settings.encoder, settings.encoder_sha256)
+        shape = (len(prompts), clip.length, clip.width)
+        found = np.lib.format.open_memmap(out / "rows.npy", "w+", np.float16, shape)
+        for start in range(0, len(prompts), _BATCH):
+            found[start : start + _BATCH] = clip.encode(prompts[start : start + _BATCH]).numpy()
+        found.flush()
+        return
+    read = np.unique(data.conditions[data.indices("train"), 0])
+    own = [prompts[number] for number in read]
+    words = tokenizer.build(own, length=settings.length, min_count=settings.min_count)
+    if cut := sum(1 for prompt in own if words.unread([prompt]).cut):
+        print(
+            f"{cut} of {len(own)} prompts are longer than text.length ({settings.length} words): "
+            "their ends are not read",
+            file=sys.stderr,
+        )
     words.save(out / tokenizer.FILE)
-    return words.encode(prompts)
+    np.save(out / "rows.npy", words.encode(prompts))
 
 
 def decided(params: Params) -> dict[str, Any]:

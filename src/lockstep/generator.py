@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from lockstep import device as hardware
 from lockstep import records
-from lockstep.dataset import Dataset
+from lockstep.dataset import TOOLS, Dataset
 from lockstep.diffusion import NoiseSchedule
 from lockstep.errors import LockstepError
 from lockstep.params import Params
@@ -170,7 +170,7 @@ def save(
 
 def copy_tools(source: Path, out: Path) -> None:
     """Copy what drawing takes beside weights, as far as an encoded or a model's folder has it."""
-    for name in ("autoencoder.json", "autoencoder.safetensors", tokenizer.FILE):
+    for name in TOOLS:
         if (source / name).exists():
             shutil.copyfile(source / name, out / name)
 

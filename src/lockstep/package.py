@@ -64,9 +64,17 @@ def write(out: Path, model: Path, settings: Mapping[str, Any], objects: Path, ab
             signature=_signature(description, settings),
             input_example=pd.DataFrame(example),
             # What is installed from one index may have a suffix that another does not know.
-            pip_requirements=[f"{name}=={version(name).partition('+')[0]}" for name in _NEEDED],
+            pip_requirements=[
+                f"{name}=={version(name).partition('+')[0]}" for name in _needed(description)
+            ],
             mlflow_model=about,
         )
+
+
+def _needed(description: generator.Description) -> tuple[str, ...]:
+    clip = isinstance(description.text, generator.FrozenConfig)
+    pretrained = description.params.get("autoencoder.kind") == "pretrained"
+    return (*_NEEDED, *(["transformers"] if clip else []), *(["diffusers"] if pretrained else []))
 
 
 def _signature(description: generator.Description, settings: Mapping[str, Any]) -> ModelSignature:

@@ -510,6 +510,7 @@ _ORIGIN: dict[str, TypeAdapter[Any]] = {
     "source": TypeAdapter(Annotated[str, Field(min_length=1)]),
     "source_sha256": TypeAdapter(Sha256 | None),
 }
+_LEAST_LATENT_CLIP = 2.5
 _PATIENCE = ("delay", "tries", "workers", "per_host", "seconds", "max_failed_fraction")
 
 
@@ -717,6 +718,12 @@ def _check_sizes(params: Params, where: str, kind: _Kind) -> None:
         raise LockstepError(
             f"{where}: {kind.side}.size: {size} is not a multiple of {multiple}, as model.patch "
             f"and the number of model.channels{and_more} want; change one of them"
+        )
+    clip = params.sample.clip
+    if autoencoder.kind != "pixels" and clip is not None and clip < _LEAST_LATENT_CLIP:
+        raise LockstepError(
+            f"{where}: sample.clip: {clip} is for pixels, and latents have unit variance; "
+            "empty it, or set it to 4.0"
         )
     if params.train.flip and (kind.reads_text or autoencoder.kind != "pixels"):
         raise LockstepError(

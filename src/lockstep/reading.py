@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from lockstep import captions, generator, paths
-from lockstep.generator import FrozenConfig
+from lockstep.generator import Description, FrozenConfig
 from lockstep.labels import some
 from lockstep.params import Params
 from lockstep.prompts import SHOWN, STRIPS, Asked, Prompts
 from lockstep.text import pretrained, tokenizer
+from lockstep.text.pretrained import ClipText
 
 
 def of_captions(params: Params) -> Asked:
@@ -43,7 +44,11 @@ def rows(folder: Path, prompts: Sequence[str]) -> Tensor:
     """
     description = generator.describe(folder)
     if isinstance(description.text, FrozenConfig):
-        return contexts(description.params["text.encoder"], prompts)
+        found = _encoder(description).encode(prompts)
+        for row, prompt in zip(found, prompts, strict=True):
+            if not prompt.strip():
+                row.zero_()
+        return found
     return torch.from_numpy(tokenizer.load(folder / tokenizer.FILE).encode(prompts)).float()
 
 
@@ -64,10 +69,6 @@ def warnings(folder: Path, prompt: str) -> list[str]:
     return found
 
 
-def contexts(encoder: str, prompts: Sequence[str]) -> Tensor:
-    """(N, L, D) of a pretrained encoder, the empty prompt's all zero. Raises `LockstepError`."""
-    found = pretrained.load(paths.folder_or_name(encoder)).encode(prompts)
-    for row, prompt in zip(found, prompts, strict=True):
-        if not prompt.strip():
-            row.zero_()
-    return found
+def _encoder(description: Description) -> ClipText:
+    given = (description.params[f"text.{name}"] for name in ("encoder", "encoder_sha256"))
+    return pretrained.given(*given)

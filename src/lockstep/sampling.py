@@ -57,8 +57,10 @@ def load(folder: Path, weights: str | int) -> Trained:
         If files are missing or damaged.
     """
     model, description = generator.load(folder, weights)
-    encoded = (folder / autoencoder.DESCRIPTION).exists()
-    return Trained(model, description, autoencoder.load(folder) if encoded else PIXELS)
+    is_latent = description.reduction > 1 or description.unet.in_channels != 3
+    if is_latent or (folder / autoencoder.DESCRIPTION).exists():
+        return Trained(model, description, autoencoder.load(folder))
+    return Trained(model, description)
 
 
 # Not inference_mode: what FSDP gathers for the first time in it could never be changed again.

@@ -51,11 +51,11 @@ def make(
             made = hardware.place(
                 fetch(str(paths.folder_or_name(settings.name)), settings.subfolder, settings.sha256)
             )
-    side = data.pictures.shape[1]
-    if side % made.reduction:
+    side, multiple = data.pictures.shape[1], made.reduction * params.model.unet().size_multiple
+    if side % multiple:
         raise LockstepError(
-            f"autoencoder: pictures of {side} pixels are no multiple of its reduction "
-            f"({made.reduction}); collect them in another size"
+            f"autoencoder: pictures of {side} pixels are no multiple of {multiple}, as its "
+            f"reduction ({made.reduction}) and the model's levels want; collect others"
         )
     return made
 

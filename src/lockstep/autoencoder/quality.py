@@ -15,14 +15,14 @@ from lockstep.pixels import to_tensor
 def psnr(pictures: Tensor, reconstructions: Tensor) -> float:
     """Peak signal-to-noise ratio of (B, 3, H, W) in [-1, 1]: the mean of the pictures', in dB.
 
-    10 log10(peak^2 / MSE) with a peak of 2; infinite if one is reconstructed to the bit.
+    10 log10(peak^2 / MSE) with a peak of 2; 106 dB if it is reconstructed to the bit.
     """
     return _psnr(pictures, reconstructions).mean().item()
 
 
 def _psnr(pictures: Tensor, reconstructions: Tensor) -> Tensor:
     errors = (pictures.double() - reconstructions.double()).square().mean((1, 2, 3))
-    return 10 * (4 / errors).log10()
+    return 10 * (4 / errors.clamp(min=1e-10)).log10()
 
 
 def reconstruction_psnr(

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from lockstep import captions, content, distributed, paths, tables, truth
-from lockstep.evaluation import scene_figures, scene_judge
+from lockstep.evaluation import clip_score, scene_figures, scene_judge
+from lockstep.evaluation.clip_score import Clip
 from lockstep.evaluation.rows import PictureFiles, Rows
 from lockstep.evaluation.scene_judge import Judged
 from lockstep.params import Params
-from lockstep.text import SCRATCH, clip_files, clip_score
-from lockstep.text.clip_score import Clip
+from lockstep.text import SCRATCH, clip_files
 from lockstep.truth import Stated
 
 Row = dict[str, tables.Cell]

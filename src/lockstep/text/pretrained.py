@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lockstep import content, paths
 from lockstep.text import clip_files
 
 
@@ -53,6 +54,20 @@ class ClipText:
         # Not verbose: it would warn of what is asked for here.
         rows = (self.tokenizer(_encodable(prompt), verbose=False).input_ids for prompt in prompts)
         return [max(0, len(row) - self.length) for row in rows]
+
+
+def given(encoder: str, sha256: str | None) -> ClipText:
+    """What `text.encoder` names: a folder, whose hash must be `text.encoder_sha256`, or a name.
+
+    Raises
+    ------
+    LockstepError
+        As `load`; or if the folder is not what the hash says.
+    """
+    source = paths.folder_or_name(encoder)
+    if isinstance(source, Path):
+        content.verify(source, sha256, "text.encoder")
+    return load(source)
 
 
 def load(source: str | Path) -> ClipText:
