@@ -124,11 +124,11 @@ def test_the_run_has_what_decided_it_and_what_came_out(captions: Project) -> Non
 def test_the_report_has_prompts_and_figures(captions: Project) -> None:
     captions.lockstep("report", "captions")
     page = BeautifulSoup((captions.root / "report/captions.html").read_text("utf-8"), "html.parser")
-    text = page.get_text(" ", strip=True)
+    text = "".join(page.get_text().split())  # names may break after their underscores
     for name in ("psnr", "judge_accuracy", "object_accuracy", "binding_accuracy", "fd_classifier"):
         assert name in text
     asked = files.read_test(captions.root / "data/dataset/captions/test.json")
-    assert asked["relation_03"] in text
+    assert asked["relation_03"].replace(" ", "") in text
     assert {"single", "pair", "new_pair", "relation", "new_relation"} <= {
         cell.get_text(strip=True) for cell in page.find_all(["td", "th"])
     }
@@ -155,8 +155,8 @@ def test_a_sentence_is_drawn_from_the_command_line(captions: Project, tmp_path: 
         (PROMPT, ""),
         ("", ""),
         ("a red zebra", "not among the training's words: zebra\n"),
-        ("一個紅色的立方體", "not among the training's words: 一個紅色的立方體\n"),
-        ("🟥 cube", ""),  # no word at all, as a comma is none
+        ("紅色, 立方", "not among the training's words: 紅, 色, 立, 方\n"),
+        ("a red cube 🎲", "not among the training's words: 🎲\n"),
         ("red " * 500, "the prompt is too long: its last 484 words are left out\n"),
     ],
 )
@@ -226,9 +226,7 @@ def test_a_folder_of_ones_own(captions: Project, tmp_path: Path) -> None:
     done = captions.dvc("repro", TARGET)
     made = ran(done.stdout)
     assert made[:3] == ["check", "caption", "dataset@captions"]
-    assert made[-3:] == ["train@captions", "sample@captions", "evaluate@captions"] or (
-        made[-2:] == ["sample@captions", "evaluate@captions"]
-    )
+    assert made[-2:] == ["sample@captions", "evaluate@captions"]
     pictures = captions.root / "samples/captions/images"
     assert {path.name for path in pictures.iterdir()} == {"0.png", "1.png", "2.png"}
     # Nobody knows what these pictures show: no accuracy, and eyes that learnt of them alone.

@@ -17,6 +17,7 @@ import tiny_clip
 from lockstep import (
     autoencoder,
     captions,
+    content,
     dataset,
     encoded,
     generator,
@@ -106,14 +107,17 @@ def shortened(found: Params, pretrained: Path) -> Params:
         snapshots=(),
         snapshot_every_epochs=None,
     )
-    wanted = dataclasses.replace(found, train=train, grid_every_epochs=None)
+    latent = dataclasses.replace(found.autoencoder, batch_size=2)
+    wanted = dataclasses.replace(found, train=train, autoencoder=latent, grid_every_epochs=None)
     if found.text.encoder == SCRATCH:
         return wanted
+    clip = pretrained / "clip"
+    text = dataclasses.replace(found.text, encoder=str(clip), encoder_sha256=content.sha256(clip))
     return dataclasses.replace(
         wanted,
         model=dataclasses.replace(found.model, channels=(64, 96, 128, 192)),
-        text=dataclasses.replace(found.text, encoder=str(pretrained / "clip")),
-        autoencoder=dataclasses.replace(found.autoencoder, name=str(pretrained)),
+        text=text,
+        autoencoder=dataclasses.replace(latent, name=str(pretrained)),
     )
 
 
@@ -172,7 +176,7 @@ def test_its_first_steps_run(name: str, workload: str, pretrained: Path, tmp_pat
     generator.copy_tools(tmp_path / "encoded", folder)
     (drawn_with, *_) = wanted.train.averages()
     settings = dataclasses.replace(found.sample, steps=2)
-    asked = torch.from_numpy(data.conditions[:1]).float()
+    asked = torch.from_numpy(data.conditions[:1].copy()).float()
     if wanted.reads_text:
         asked = reading.rows(folder, [PROMPT])
         assert np.array_equal(asked.numpy().astype(np.float16), data.rows[[2]])
