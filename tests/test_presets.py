@@ -10,12 +10,30 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from torch import nn
 
-from lockstep import dataset, params, presets
+import tiny_clip
+from lockstep import (
+    autoencoder,
+    captions,
+    content,
+    dataset,
+    encoded,
+    generator,
+    params,
+    presets,
+    reading,
+)
+from lockstep.autoencoder import making
+from lockstep.dataset import Dataset
 from lockstep.generator import Description
-from lockstep.sampling import Trained, sample
+from lockstep.params import Params
+from lockstep.sampling import load, sample
+from lockstep.text import SCRATCH
 from lockstep.training import loop
 from lockstep.training.checkpoint import Checkpoints
+from lockstep.unet import CrossAttentionUNet
 from tiny import ROOT
 
 COMMITTED = ROOT / "params.yaml"
@@ -27,6 +45,7 @@ ONLY = [
     if any(t.endswith(f"@{workload}") for t in presets.load(name, ROOT / "presets").targets)
 ]
 LABELS = {"iclevr": 24}
+PROMPT = "a red cube"
 
 
 @pytest.mark.parametrize("name", [path.stem for path in (ROOT / "presets").glob("*.yaml")])
@@ -52,17 +71,30 @@ def test_an_overlay_leaves_the_document_alone() -> None:
 
 
 def test_every_published_system_has_one() -> None:
-    assert set(NAMES) >= {"lab6", "hw5", "eai", "anime", "best-iclevr", "smoke"}
+    assert set(NAMES) >= {"lab6", "hw5", "eai", "anime", "hw6", "best-iclevr", "smoke"}
     assert {workload for name, workload in ONLY if name == "smoke"} == set(params.WORKLOADS)
 
 
-@pytest.mark.parametrize(("name", "workload"), ONLY)
-def test_its_first_steps_run(name: str, workload: str, tmp_path: Path) -> None:
-    preset = presets.load(name, ROOT / "presets").only(workload)
-    found = params.parse(preset.over(params.read(COMMITTED)), workload)
-    assert found.train.batch_size >= found.train.accumulation
-    # All of it but the length, the sizes of batches and pictures, and a precision for a GPU.
-    precision = "bf16" if found.train.precision == "fp16" else "fp32"
+@pytest.fixture(scope="module")
+def pretrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """In place of what is fetched: a CLIP as wide as hw6's, and Stable Diffusion's latents."""
+    folder = tmp_path_factory.mktemp("pretrained")
+    tiny_clip.save(folder / "clip", width=512)
+    torch.manual_seed(0)
+    AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        block_out_channels=(8,) * 4,
+        norm_num_groups=4,
+    ).save_pretrained(folder / "vae")
+    return folder
+
+
+def shortened(found: Params, pretrained: Path) -> Params:
+    """All of it but the length, the sizes of batches and pictures, and a precision for a GPU.
+
+    Pretrained networks are those in a folder, and what hw6 trains is a quarter as wide.
+    """
     train = dataclasses.replace(
         found.train,
         steps=2,
@@ -71,34 +103,106 @@ def test_its_first_steps_run(name: str, workload: str, tmp_path: Path) -> None:
         accumulation=min(2, found.train.accumulation),
         warmup_steps=1,
         validate_every=2,
-        precision=precision,
+        precision="bf16" if found.train.precision == "fp16" else "fp32",
         snapshots=(),
         snapshot_every_epochs=None,
     )
-    wanted = dataclasses.replace(found, train=train, grid_every_epochs=None)
+    latent = dataclasses.replace(found.autoencoder, batch_size=2)
+    wanted = dataclasses.replace(found, train=train, autoencoder=latent, grid_every_epochs=None)
+    if found.text.encoder == SCRATCH:
+        return wanted
+    clip = pretrained / "clip"
+    text = dataclasses.replace(found.text, encoder=str(clip), encoder_sha256=content.sha256(clip))
+    return dataclasses.replace(
+        wanted,
+        model=dataclasses.replace(found.model, channels=(64, 96, 128, 192)),
+        text=text,
+        autoencoder=dataclasses.replace(latent, name=str(pretrained)),
+    )
+
+
+def some_pictures(wanted: Params, root: Path) -> Dataset:
+    """Six pictures of noise with any labels or prompts, packed and encoded."""
+    side = 64 if wanted.reads_text else 32
     rng = np.random.default_rng(0)
-    pictures = rng.integers(0, 256, (6, 32, 32, 3)).astype(np.uint8)
-    conditions = rng.integers(0, 2, (6, LABELS.get(workload, 0))).astype(np.uint8)
+    pictures = rng.integers(0, 256, (6, side, side, 3)).astype(np.uint8)
+    conditions = rng.integers(0, 2, (6, LABELS.get(wanted.workload, 0))).astype(np.uint8)
     split = np.array([0, 0, 0, 0, 1, 1], np.uint8)
-    dataset.pack(tmp_path, iter(pictures), conditions, split, {}, mirrorable=True)
-    data = dataset.open_dataset(tmp_path)
+    folder, out = root / "data", root / "encoded"
+    folder.mkdir()
+    out.mkdir()
+    if wanted.reads_text:
+        prompts = [PROMPT, "a blue sphere"] * 3
+        conditions = np.array([[2], [1]] * 3, np.uint32)  # in alphabetical order
+        captions.write(folder, {f"{i}.png": [said] for i, said in enumerate(prompts)}, {})
+    dataset.pack(folder, iter(pictures), conditions, split, {}, mirrorable=True)
+    data = dataset.open_dataset(folder)
+    made = making.make(wanted, data, lambda items, _: items)
+    autoencoder.save(made, out)
+    latents = encoded.latents(made, data, lambda items, _: items)
+    rows = encoded.rows(wanted, data, out) if wanted.reads_text else None
+    dataset.write_encoded(out, data, latents, rows, encoded.decided(wanted))
+    return dataset.open_dataset(folder, out)
+
+
+@pytest.mark.parametrize(("name", "workload"), ONLY)
+def test_its_first_steps_run(name: str, workload: str, pretrained: Path, tmp_path: Path) -> None:
+    preset = presets.load(name, ROOT / "presets").only(workload)
+    found = params.parse(preset.over(params.read(COMMITTED)), workload)
+    assert found.train.batch_size >= found.train.accumulation
+    wanted = shortened(found, pretrained)
+    data = some_pictures(wanted, tmp_path)
+    precision = wanted.train.precision
+    assert precision in ("fp32", "bf16")
     trained = loop.train(wanted, data, precision, Checkpoints(tmp_path / "scratch"))
     assert len(trained.history.validation) == 1
-    (drawn_with, *_) = train.averages()
+    form = generator.form(wanted, data)
+    side = data.pictures.shape[1]
     description = Description(
-        unet=wanted.model.unet(),
-        labels=LABELS.get(workload, 0),
-        size=32,
+        unet=form.unet,
+        labels=form.labels,
+        text=form.text,
+        size=side,
+        reduction=data.reduction,
         schedule=wanted.diffusion.noise_schedule(),
         prediction=wanted.diffusion.prediction,
         precision=precision,
         fingerprint="",
-        params={},
+        params=data.params,
     )
-    model = description.build()
-    model.load_state_dict(trained.weights()[drawn_with])
+    folder = tmp_path / "model"
+    folder.mkdir()
+    generator.save(folder, description, trained.weights())
+    generator.copy_tools(tmp_path / "encoded", folder)
+    (drawn_with, *_) = wanted.train.averages()
     settings = dataclasses.replace(found.sample, steps=2)
-    labels = torch.from_numpy(conditions[:1]).float()
-    drawn = sample(Trained(model.eval(), description), settings, labels, seed=0)
-    assert drawn.shape == (1, 3, 32, 32)
+    asked = torch.from_numpy(data.conditions[:1].copy()).float()
+    if wanted.reads_text:
+        asked = reading.rows(folder, [PROMPT])
+        assert np.array_equal(asked.numpy().astype(np.float16), data.rows[[2]])
+    drawn = sample(load(folder, drawn_with), settings, asked, seed=0)
+    assert drawn.shape == (1, 3, side, side)
     assert drawn.isfinite().all()
+
+
+def test_hw6_has_the_published_network() -> None:
+    preset = presets.load("hw6", ROOT / "presets")
+    found = params.parse(preset.over(params.read(COMMITTED)), "captions")
+    assert found.caption.size == 8 * 32
+    with torch.device("meta"):
+        ours = CrossAttentionUNet(found.model.cross_attention_unet(4, 512))
+        theirs = UNet2DConditionModel(
+            sample_size=32,
+            block_out_channels=(256, 384, 512, 768),
+            down_block_types=(*["CrossAttnDownBlock2D"] * 3, "DownBlock2D"),
+            up_block_types=("UpBlock2D", *["CrossAttnUpBlock2D"] * 3),
+            layers_per_block=2,
+            cross_attention_dim=512,
+            attention_head_dim=16,
+        )
+
+    def shapes(model: nn.Module) -> dict[str, torch.Size]:
+        return {name: tensor.shape for name, tensor in model.state_dict().items()}
+
+    assert shapes(ours) == shapes(theirs)
+    assert found.model.heads == theirs.config.attention_head_dim

@@ -11,7 +11,7 @@ LENGTH, WIDTH, SIDE = 12, 16, 16
 LETTERS = "abcdefghijklmnopqrstuvwxyz,"
 
 
-def save(folder: Path) -> None:
+def save(folder: Path, width: int = WIDTH) -> None:
     """A folder as that of openai/clip-vit-base-patch32: both halves, tokeniser, processor."""
     import transformers as library
 
@@ -22,7 +22,7 @@ def save(folder: Path) -> None:
     (folder / "merges.txt").write_text("#version: 0.2\nr e\nre d</w>\n")
     torch.manual_seed(0)
     both = {
-        "hidden_size": WIDTH,
+        "hidden_size": width,
         "intermediate_size": 32,
         "num_hidden_layers": 2,
         "num_attention_heads": 2,
