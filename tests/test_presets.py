@@ -140,8 +140,9 @@ def some_pictures(wanted: Params, root: Path) -> Dataset:
     made = making.make(wanted, data, lambda items, _: items)
     autoencoder.save(made, out)
     latents = encoded.latents(made, data, lambda items, _: items)
-    rows = encoded.rows(wanted, data, out) if wanted.reads_text else None
-    dataset.write_encoded(out, data, latents, rows, encoded.decided(wanted))
+    if wanted.reads_text:
+        encoded.write_rows(wanted, data, out)
+    dataset.write_encoded(out, data, latents, encoded.decided(wanted))
     return dataset.open_dataset(folder, out)
 
 

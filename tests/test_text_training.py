@@ -72,7 +72,8 @@ def text_dataset(root: Path, kind: str, count: int = 40) -> Dataset:
     dataset.pack(root / "data", iter(pictures), conditions, split, {}, mirrorable=True)
     data = dataset.open_dataset(root / "data")
     parts = np.array_split(latents_of(numbers), 3)
-    dataset.write_encoded(root / "encoded", data, parts, rows_of(kind), {"text.length": 5})
+    np.save(root / "encoded/rows.npy", rows_of(kind))
+    dataset.write_encoded(root / "encoded", data, parts, {"text.length": 5})
     return dataset.open_dataset(root / "data", root / "encoded")
 
 
@@ -157,7 +158,8 @@ def test_other_latents_are_another_data_set(tmp_path: Path, words: Dataset) -> N
     ):
         (tmp_path / name).mkdir()
         parts = None if latents is None else [latents]
-        dataset.write_encoded(tmp_path / name, words, parts, rows, {})
+        np.save(tmp_path / name / "rows.npy", rows)
+        dataset.write_encoded(tmp_path / name, words, parts, {})
         digests.add(dataset.open_dataset(words.folder, tmp_path / name).digest)
     assert len(digests) == 4
 
@@ -302,7 +304,11 @@ def describe(settings: Params, data: Dataset) -> Description:
         prediction=settings.diffusion.prediction,
         precision="fp32",
         fingerprint="0" * 64,
-        params={"threads": 1, "text.encoder": "folder/of/clip"},
+        params={
+            "threads": 1,
+            "text.encoder": "folder/of/clip",
+            "text.encoder_sha256": "0" * 64,
+        },
     )
 
 
@@ -461,7 +467,7 @@ def test_a_pretrained_encoder_reads_prompts(
 ) -> None:
     untrained(tmp_path / "model", text_dataset(tmp_path, "contexts"))
     asked = []
-    monkeypatch.setattr(pretrained, "load", lambda name: asked.append(name) or Encoder())
+    monkeypatch.setattr(pretrained, "given", lambda *which: asked.append(which) or Encoder())
     rows = reading.rows(tmp_path / "model", ["dark", "", " \n"])
     assert rows.shape == (3, 3, 12)
     assert (rows[0] == 5).all() and (rows[1:] == 0).all()
@@ -469,7 +475,7 @@ def test_a_pretrained_encoder_reads_prompts(
     assert reading.warnings(tmp_path / "model", "x" * 80) == [
         "the prompt is too long: its last 3 tokens are left out"
     ]
-    assert set(asked) == {"folder/of/clip"}
+    assert set(asked) == {("folder/of/clip", "0" * 64)}
     drawn = sample(load(tmp_path / "model", "ema"), text_params().sample, rows, seed=0)
     assert drawn.isfinite().all()
 
