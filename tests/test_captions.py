@@ -267,11 +267,10 @@ def test_drawn_captions_are_read_as_rows(rendered: Path) -> None:
     assert found.conditions.min() == 1
     assert not found.mirrorable
     assert [path.name for path in found.carried] == [captions.TRAIN, captions.TEST, truth.FILE]
-    shown = truth_in(rendered).train
-    shown = shown_by_rows(rendered)
+    known, shown = truth_in(rendered).train, shown_by_rows(rendered)
     assert shown is not None
     for path, present in zip(found.pictures, shown.present, strict=True):
-        ids = {truth.number_of(one.name) for one in shown[path.name]}
+        ids = {truth.number_of(one.name) for one in known[path.name]}
         assert set(np.flatnonzero(present)) == ids
     counts = shown.present.sum(1)
     assert set(counts) == {1, 2}

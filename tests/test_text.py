@@ -96,7 +96,8 @@ def test_the_order_of_the_prompts_changes_nothing(
     built = tokenizer.build(prompts, length=4, min_count=min_count)
     shuffled.shuffle(prompts)
     assert tokenizer.build(prompts, length=4, min_count=min_count) == built
-    counts = [sum(split(prompt).count(word) for prompt in prompts) for word in built.words]
+    # Only the words that a row has count.
+    counts = [sum(split(prompt)[:4].count(word) for prompt in prompts) for word in built.words]
     assert counts == sorted(counts, reverse=True)
     assert min(counts) >= min_count
 

@@ -17,7 +17,6 @@ from lockstep import (
     captions,
     cli,
     dataset,
-    encoded,
     generator,
     params,
     paths,
@@ -328,7 +327,7 @@ def untrained(folder: Path, data: Dataset) -> Description:
     tools.mkdir()
     autoencoder.save(decoder, tools)
     TOKENIZER.save(tools / reading.TOKENIZER)
-    encoded.copy_tools(tools, folder)
+    generator.copy_tools(tools, folder)
     return description
 
 
@@ -563,7 +562,7 @@ def test_the_served_model_takes_prompts(words_folder: Path, tmp_path: Path) -> N
         ("autoencoder", {"kind": "kl", "patch": 3}, r"caption\.size: 64 is not a multiple of 12"),
         ("caption", {"size": 60}, r"caption\.size: 60 is not a multiple of 8, .* reduction want"),
         ("caption", {"count": 63}, r"captions\.caption\.count: .* not 63"),
-        ("text", {"width": 30}, r"text\.width: 30 is not a multiple of text\.heads \(4\)"),
+        ("text", {"width": 40}, r"text\.width: 40 is not a multiple of text\.heads \(3\)"),
         ("text", {"heads": 0}, r"captions\.text\.heads: .* not 0"),
         ("text", {"forget": 1.0}, r"captions\.text\.forget: .* not 1.0"),
         ("text", {"words": 9}, r"captions\.text\.words: unknown parameter"),
@@ -592,5 +591,5 @@ def test_pictures_without_an_autoencoder_have_no_tools(tmp_path: Path) -> None:
     (tmp_path / "from").mkdir()
     (tmp_path / "to").mkdir()
     save_weights({"x": torch.zeros(1)}, tmp_path / "from/latents.safetensors")
-    encoded.copy_tools(tmp_path / "from", tmp_path / "to")
+    generator.copy_tools(tmp_path / "from", tmp_path / "to")
     assert list((tmp_path / "to").iterdir()) == []

@@ -54,7 +54,8 @@ def train(
         # Through logits: a sigmoid in bf16 is exactly 1 far too early.
         return F.binary_cross_entropy_with_logits(model.logits(pictures).float(), target)
 
-    return fit(build, loss, count, settings, precision, progress)
+    pictures = count // examples.views
+    return fit(build, loss, pictures, settings, precision, progress, examples.views)
 
 
 def accuracy(model: Classifier, examples: Examples) -> float | None:

@@ -21,10 +21,13 @@ class Examples:
         (N, L) of zeros and ones.
     pictures
         Some of 0 .. N-1 -> (B, H, W, 3) bytes.
+    views
+        How many of the N show one and the same picture, in different ways.
     """
 
     labels: NDArray[np.integer]
     pictures: Callable[[NDArray[np.int64]], NDArray[np.uint8]]
+    views: int = 1
 
 
 def labelled(data: Dataset, split: str) -> Examples:

@@ -21,29 +21,34 @@ M = TypeVar("M", bound=nn.Module)
 def fit(
     build: Callable[[], M],
     loss: Callable[[M, NDArray[np.int64]], Tensor],
-    count: int,
+    pictures: int,
     settings: Judge,
     precision: hardware.Precision,
     progress: Callable[[Iterable[Any], int], Iterable[Any]],
+    views: int = 1,
 ) -> M:
-    """A judge from `count` pictures; AdamW, warm-up and half a cosine.
+    """A judge from some pictures; AdamW, warm-up and half a cosine.
 
     Parameters
     ----------
     build
         Gives the untrained network; what is random in it comes from the settings' seed.
     loss
-        The network and some of 0 .. count-1 -> a scalar. It runs under autocast: what is delicate
+        The network and some of 0 .. pictures * views - 1 -> a scalar. It runs under autocast: what is delicate
         has to be made fp32 in it.
+
+    views
+        Of each picture, such as it and its mirror image: an epoch has all of them.
 
     Raises
     ------
     LockstepError
         If there are fewer pictures than a batch has.
     """
-    if count < settings.batch_size:
+    count = pictures * views
+    if pictures < settings.batch_size:
         raise LockstepError(
-            f"dataset.judge: leaves {count} pictures to train the evaluator on, fewer "
+            f"dataset.judge: leaves {pictures} pictures to train the evaluator on, fewer "
             f"than judge.batch_size ({settings.batch_size}); raise it"
         )
     with torch.random.fork_rng():

@@ -30,4 +30,4 @@ def rotated(data: Dataset, split: str) -> Examples:
         turned = (np.rot90(picture, k) for picture, k in zip(upright, quarters, strict=True))
         return np.stack(list(turned))
 
-    return Examples(labels, pictures)
+    return Examples(labels, pictures, views=ROTATIONS)

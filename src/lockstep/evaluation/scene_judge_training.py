@@ -90,7 +90,7 @@ def train(
         off = (torch.sigmoid(said.place) - place).abs().sum(2) / _PLACE_SCALE
         return (there + _REST * present * (size + off)).sum() / len(chosen)
 
-    return fit(build, loss, 2 * len(scenes.pictures), settings, precision, progress)
+    return fit(build, loss, len(scenes.pictures), settings, precision, progress, views=2)
 
 
 def held_out(model: SceneJudge, scenes: Scenes) -> dict[str, float]:
