@@ -34,8 +34,8 @@ def fit(
     build
         Gives the untrained network; what is random in it comes from the settings' seed.
     loss
-        The network and some of 0 .. pictures * views - 1 -> a scalar. It runs under autocast: what is delicate
-        has to be made fp32 in it.
+        The network and some of 0 .. pictures * views - 1 -> a scalar. It runs under autocast: what
+        is delicate has to be made fp32 in it.
 
     views
         Of each picture, such as it and its mirror image: an epoch has all of them.
