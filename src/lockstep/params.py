@@ -424,6 +424,15 @@ class Params:
         """Whether the conditions are prompts."""
         return _KINDS[self.workload].reads_text
 
+    def size_multiple(self) -> int:
+        """Of what the sides of pictures or latents must be multiples for the model.
+
+        Raises `ValueError` if there is no such model.
+        """
+        model = self.model
+        unet = model.cross_attention_unet(4, 1) if self.reads_text else model.unet()
+        return unet.size_multiple
+
     def values(self, *sections: str) -> dict[str, Any]:
         """`{"train.lr": 0.001, ...}`: the values of these sections as JSON has them."""
         return {
@@ -703,8 +712,7 @@ def _check_sizes(params: Params, where: str, kind: _Kind) -> None:
     except ValueError as error:
         raise LockstepError(f"{where}: autoencoder: {error}") from None
     try:
-        model = params.model
-        unet = model.cross_attention_unet(4, 1) if kind.reads_text else model.unet()
+        multiple = params.size_multiple() * reduction
     except ValueError as error:
         raise LockstepError(f"{where}: model: {error}") from None
     if params.text.encoder == SCRATCH and params.text.width % params.text.heads:
@@ -712,7 +720,7 @@ def _check_sizes(params: Params, where: str, kind: _Kind) -> None:
             f"{where}: text.width: {params.text.width} is not a multiple of text.heads "
             f"({params.text.heads}); change one of them"
         )
-    size, multiple = getattr(params, kind.side).size, unet.size_multiple * reduction
+    size = getattr(params, kind.side).size
     if autoencoder.kind != "pretrained" and size % multiple:
         and_more = ", and the autoencoder's reduction" if reduction > 1 else ""
         raise LockstepError(

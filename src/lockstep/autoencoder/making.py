@@ -51,7 +51,7 @@ def make(
             made = hardware.place(
                 fetch(str(paths.folder_or_name(settings.name)), settings.subfolder, settings.sha256)
             )
-    side, multiple = data.pictures.shape[1], made.reduction * params.model.unet().size_multiple
+    side, multiple = data.pictures.shape[1], made.reduction * params.size_multiple()
     if side % multiple:
         raise LockstepError(
             f"autoencoder: pictures of {side} pixels are no multiple of {multiple}, as its "
