@@ -88,7 +88,7 @@ def test_the_run_has_what_decided_it_and_what_came_out(anime: Project) -> None:
     assert found["merge.drawn_count"] == "60"
     for name in ("merge.sources", "merge.sources_sha256", "merge.duplicate_bits", "judge.epochs"):
         assert name in found
-    assert training.data.params["train.flip"] == "true"
+    assert training.data.params["autoencoder.kind"] == "kl"
     client = MlflowClient(f"sqlite:///{anime.root / 'mlflow.db'}")
     for run in (training, evaluation):
         shown = {file.path for file in client.list_artifacts(run.info.run_id, "pictures")}
