@@ -326,7 +326,7 @@ def untrained(folder: Path, data: Dataset) -> Description:
     tools = folder.parent / "tools"
     tools.mkdir()
     autoencoder.save(decoder, tools)
-    TOKENIZER.save(tools / reading.TOKENIZER)
+    TOKENIZER.save(tools / tokenizer.FILE)
     generator.copy_tools(tools, folder)
     return description
 
@@ -407,7 +407,9 @@ def test_strips_and_previews_are_pictures_too(folder: Path, data: Dataset, kind:
     assert strips.shape == (3, 3, 3, 32, 32)
     assert strips.abs().max() <= 1
     assert torch.equal(strips[:, -1], sample(trained, settings.sample, conditions(kind), seed=0))
-    shown = preview.draw(trained, settings, data)
+    assert data.encoded is not None
+    generator.copy_tools(folder, data.encoded)
+    shown = preview.draw(trained.model, trained.description, settings, data)
     assert shown.grid.shape[2] == 3 and len(shown.strips) == 16
 
 
@@ -511,7 +513,7 @@ def test_the_pictures_of_test_json_are_called_by_their_ids(project: Path) -> Non
     folder = paths.dataset("captions")
     folder.mkdir(parents=True)
     captions.write(folder, {}, {"one": "a bright picture", "2": "a dark zebra"})
-    asked = prompts.of_captions(params.load("captions", ROOT / "params.yaml"))
+    asked = reading.of_captions(params.load("captions", ROOT / "params.yaml"))
     (wanted,) = asked.sets
     assert wanted.files == ["images/one.png", "images/2.png"]
     assert torch.equal(

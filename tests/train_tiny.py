@@ -21,7 +21,6 @@ from lockstep import distributed, preview, records, stage  # noqa: E402
 from lockstep.dataset import Dataset, open_dataset  # noqa: E402
 from lockstep.generator import Description, Generator  # noqa: E402
 from lockstep.params import Params  # noqa: E402
-from lockstep.sampling import Trained  # noqa: E402
 from lockstep.training import loop  # noqa: E402
 from lockstep.training.checkpoint import Checkpoints  # noqa: E402
 from lockstep.weights import save_weights  # noqa: E402
@@ -43,7 +42,7 @@ def train(root: Path, run: str, changes: dict[str, object]) -> None:
                 file.write(f"{step}\n")
 
     def show(step: int, model: Generator) -> None:
-        shown = preview.draw(Trained(model, description(params, data)), params, data)
+        shown = preview.draw(model, description(params, data), params, data)
         if distributed.is_main():
             np.savez(root / f"{run}.npz", grid=shown.grid, strips=np.stack(shown.strips))
 
