@@ -56,9 +56,7 @@ def warnings(folder: Path, prompt: str) -> list[str]:
     """A line for each way in which the generator does not read the whole of a prompt."""
     description = generator.describe(folder)
     if isinstance(description.text, FrozenConfig):
-        (cut,) = pretrained.load(paths.folder_or_name(description.params["text.encoder"])).cut(
-            [prompt]
-        )
+        (cut,) = _encoder(description).cut([prompt])
         return [f"the prompt is too long: its last {cut} tokens are left out"] if cut else []
     unread = tokenizer.load(folder / tokenizer.FILE).unread([prompt])
     found = []
