@@ -21,7 +21,6 @@ from lockstep import (
     params,
     paths,
     preview,
-    prompts,
     reading,
 )
 from lockstep.autoencoder import KLAutoencoder, KLConfig
