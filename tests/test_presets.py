@@ -123,7 +123,8 @@ def shortened(found: Params, pretrained: Path) -> Params:
 
 def some_pictures(wanted: Params, root: Path) -> Dataset:
     """Six pictures of noise with any labels or prompts, packed and encoded."""
-    side = 64 if wanted.reads_text else 32
+    # The smallest that the network takes: latents of 8 x 8 at least.
+    side = 64 if wanted.reads_text else max(16, wanted.size_multiple())
     rng = np.random.default_rng(0)
     pictures = rng.integers(0, 256, (6, side, side, 3)).astype(np.uint8)
     conditions = rng.integers(0, 2, (6, LABELS.get(wanted.workload, 0))).astype(np.uint8)
