@@ -25,7 +25,7 @@ $(BIN)/.complete: requirements.lock pyproject.toml
 	touch $@
 
 test: env
-	pytest
+	pytest --numprocesses auto
 
 lint: env
 	ruff check

@@ -1,4 +1,4 @@
-"""A finished smoke pipeline, made once with real `dvc repro` and copied for each test."""
+"""Finished smoke pipelines, made with real `dvc repro`, and how tests share the processor."""
 
 from __future__ import annotations
 
@@ -14,8 +14,35 @@ from pathlib import Path
 import pytest
 import yaml
 
+# Tests run side by side: a thread that waits for work must not keep another process's core busy.
+# Read when torch is imported, and by the processes that tests start.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+# Minutes each: they are begun first.
+LONG = (
+    "test_pipeline",
+    "test_experiments",
+    "test_captions_pipeline",
+    "test_anime_pipeline",
+    "test_distributed",
+    "test_faces_pipeline",
+    "test_presets",
+)
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 OURS = ("DVC_", "MLFLOW_", "GIT_")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep what shares a fixture together in one process; the longest files first."""
+
+    def rank(item: pytest.Item) -> int:
+        return LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG)
+
+    items.sort(key=rank)  # stable
+    for item in items:
+        shares = "finished" if "finished" in getattr(item, "fixturenames", ()) else item.path.stem
+        item.add_marker(pytest.mark.xdist_group(shares))
 
 
 @dataclass(frozen=True)
@@ -122,11 +149,8 @@ def finish(root: Path, workload: str) -> Project:
     project = checkout(root)
     path = project.root / "params.yaml"
     preset = presets.load("smoke", project.root / "presets").only(workload)
-    overlay = preset.over(params.read(path))
+    overlay = {**preset.over(params.read(path)), "threads": 1}
     path.write_text(yaml.safe_dump(overlay, sort_keys=False), "utf-8")
-    # The committed results belong to the committed parameters.
-    (project.root / "dvc.lock").unlink(missing_ok=True)
-    shutil.rmtree(project.root / "metrics", ignore_errors=True)
     commit(project, "smoke")
     project.dvc("repro", f"evaluate@{workload}")
     commit(project, "results")

@@ -26,7 +26,7 @@ from lockstep.dataset import TOOLS, Dataset
 from lockstep.diffusion import NoiseSchedule
 from lockstep.errors import LockstepError
 from lockstep.params import Params
-from lockstep.text import FrozenText, ScratchConfig, ScratchTextEncoder, tokenizer
+from lockstep.text import FrozenText, PooledText, ScratchConfig, ScratchTextEncoder, tokenizer
 from lockstep.unet import (
     CrossAttentionUNet,
     CrossAttentionUNetConfig,
@@ -53,7 +53,8 @@ class Generator(nn.Module):
 
     The conditions are labels (B, L), multi-hot, or with `text` rows of prompts: word ids (B, L) or
     contexts (B, L, D). All-zero ones are the unconditional model; with neither `labels` nor `text`
-    there is no condition at all.
+    there is no condition at all. Contexts are attended to; `pooled`, their mean conditions every
+    level besides.
     """
 
     def __init__(
@@ -61,17 +62,26 @@ class Generator(nn.Module):
         config: UNetConfig | CrossAttentionUNetConfig,
         labels: int,
         text: TextConfig | None = None,
+        pooled: bool = False,
     ) -> None:
         super().__init__()
         self.unet = UNet(config) if isinstance(config, UNetConfig) else CrossAttentionUNet(config)
         self.embedding = _embedding(config, labels, text)
+        self.pooled = (
+            PooledText(config.cross_attention_dim, width=config.embedding_dim)
+            if pooled and isinstance(config, CrossAttentionUNetConfig)
+            else None
+        )
 
     def forward(self, x: Tensor, t: Tensor, conditions: Tensor | None = None) -> Tensor:
         if self.embedding is None or conditions is None:
             return self.unet(x, t, None)
         read = self.embedding(conditions)
-        # Of labels one vector an image, of prompts a context and its mask.
-        return self.unet(x, t, read) if isinstance(read, Tensor) else self.unet(x, t, *read)
+        if isinstance(read, Tensor):  # of labels one vector an image
+            return self.unet(x, t, read)
+        context, mask = read
+        whole = None if self.pooled is None else self.pooled(context, mask)
+        return self.unet(x, t, context, mask, whole)
 
 
 @dataclass(frozen=True)
@@ -81,9 +91,10 @@ class Form:
     unet: UNetConfig | CrossAttentionUNetConfig
     labels: int
     text: TextConfig | None
+    pooled: bool = False  # of the text
 
     def build(self) -> Generator:
-        return Generator(self.unet, self.labels, self.text)
+        return Generator(self.unet, self.labels, self.text, self.pooled)
 
 
 def form(params: Params, data: Dataset) -> Form:
@@ -97,7 +108,12 @@ def form(params: Params, data: Dataset) -> Form:
         return Form(model.unet(channels), data.conditions.shape[1], None)
     if rows.ndim == 3:
         _, length, width = rows.shape
-        return Form(model.cross_attention_unet(channels, width), 0, FrozenConfig(length, width))
+        return Form(
+            model.cross_attention_unet(channels, width),
+            0,
+            FrozenConfig(length, width),
+            settings.pooled,
+        )
     text = ScratchConfig(
         words=max(tokenizer.UNKNOWN, int(rows.max())) + 1,
         length=rows.shape[1],
@@ -105,7 +121,7 @@ def form(params: Params, data: Dataset) -> Form:
         layers=settings.layers,
         heads=settings.heads,
     )
-    return Form(model.cross_attention_unet(channels, settings.width), 0, text)
+    return Form(model.cross_attention_unet(channels, settings.width), 0, text, settings.pooled)
 
 
 def untrained(params: Params, data: Dataset) -> Generator:
@@ -142,6 +158,7 @@ class Description:
     fingerprint: str
     params: dict[str, Any]  # the effective values that made it, by dotted name
     text: ScratchConfig | FrozenConfig | None = None
+    pooled: bool = False  # of the text
     reduction: int = 1  # of the latents: how much smaller than pictures they are
 
     @property
@@ -156,7 +173,7 @@ class Description:
         return self.labels > 0 or self.text is not None
 
     def build(self) -> Generator:
-        return Generator(self.unet, self.labels, self.text)
+        return Generator(self.unet, self.labels, self.text, self.pooled)
 
 
 def save(

@@ -208,7 +208,7 @@ class Text:
     """What reads prompts: see `lockstep.text`.
 
     `encoder` is `scratch`, or the name or folder of a CLIP text model of transformers, in which
-    case the others say nothing.
+    case the others but `pooled` say nothing.
     """
 
     encoder: Annotated[str, Field(min_length=1)]
@@ -219,6 +219,7 @@ class Text:
     layers: Positive
     heads: Positive
     forget: Fraction
+    pooled: bool
 
 
 @dataclass(frozen=True, config=_STRICT)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lockstep.standins.camera import Camera, Triple, picture_u, picture_v
+from lockstep.standins.camera import TARGET, Camera, Triple, picture_u, picture_v
 
 SHAPES = ("cube", "sphere", "cylinder")
 COLOURS = ("gray", "red", "blue", "green", "brown", "purple", "cyan", "yellow")
@@ -215,6 +215,7 @@ def sample_scene(
     count: int = 3,
     forbidden: Collection[frozenset[str]] = (),
     sizes: Sequence[str] = ("large",),
+    distance: float = 1.0,
 ) -> Scene:
     """Sample the scene numbered `index` of the collection `seed`.
 
@@ -231,6 +232,9 @@ def sample_scene(
         the scene may consist of.
     sizes
         Names out of `SIZES` from which each item's size is drawn.
+    distance
+        How far away the camera stands, as a share of what three large items want: nearer shows
+        fewer of them, larger.
 
     Returns
     -------
@@ -242,9 +246,9 @@ def sample_scene(
     ValueError
         If an argument is out of range, or no scene that satisfies them all was found.
     """
-    _check_arguments(seed, index, objects, count, sizes)
+    _check_arguments(seed, index, objects, count, sizes, distance)
     rng = np.random.default_rng([seed, index])
-    camera = Camera(_jittered(rng, _EYE, _EYE_JITTER))
+    camera = Camera(_jittered(rng, _at(distance), _EYE_JITTER * distance))
     light = _jittered(rng, _LIGHT, _LIGHT_JITTER)
     if objects is None:
         objects = _choose_objects(rng, count, forbidden)
@@ -268,7 +272,10 @@ def _check_arguments(
     objects: Sequence[tuple[str, str]] | None,
     count: int,
     sizes: Sequence[str],
+    distance: float,
 ) -> None:
+    if not 0.5 <= distance <= 2:
+        raise ValueError(f"distance {distance!r}; give 0.5 to 2")
     for label, number in (("seed", seed), ("index", index)):
         if number < 0:
             raise ValueError(f"{label} {number} is negative; give 0 or more")
@@ -283,6 +290,12 @@ def _check_arguments(
         count = len(ids)
     if not 1 <= count <= MOST_ITEMS:
         raise ValueError(f"a scene of {count} items; give 1 to {MOST_ITEMS}")
+
+
+def _at(distance: float) -> Triple:
+    """The camera's place on its line of sight."""
+    x, y, z = (e + (distance - 1) * (e - t) for t, e in zip(TARGET, _EYE, strict=True))
+    return x, y, z
 
 
 def _jittered(rng: np.random.Generator, base: Triple, reach: float) -> Triple:

@@ -5,10 +5,18 @@ frozen text half of a pretrained CLIP (`pretrained`, which wants the package tra
 """
 
 from lockstep.text.frozen import FrozenText
+from lockstep.text.pooled import PooledText
 from lockstep.text.scratch import ScratchConfig, ScratchTextEncoder
 from lockstep.text.tokenizer import Tokenizer
 
 SCRATCH = "scratch"
 """The value of `text.encoder` for the encoder that is trained along."""
 
-__all__ = ["SCRATCH", "FrozenText", "ScratchConfig", "ScratchTextEncoder", "Tokenizer"]
+__all__ = [
+    "SCRATCH",
+    "FrozenText",
+    "PooledText",
+    "ScratchConfig",
+    "ScratchTextEncoder",
+    "Tokenizer",
+]

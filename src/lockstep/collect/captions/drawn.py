@@ -20,6 +20,8 @@ from lockstep.workers import in_order
 
 _SINGLES = 0.2
 """Share of the pictures with one object; the others have two."""
+_DISTANCE = 0.8
+"""Nearer than for three objects: a small one is to have enough pixels for its shape."""
 _AT_ONCE = 16
 
 Progress = Callable[[Iterable[Any], int], Iterable[Any]]
@@ -97,6 +99,7 @@ def _draw_scenes(
             count=1 if rng.random() < _SINGLES else 2,
             forbidden=forbidden,
             sizes=tuple(SIZES),
+            distance=_DISTANCE,
         )
         name = f"scene_{index:06d}.png"
         (picture,) = draw([scene], size=size, supersample=supersample)
