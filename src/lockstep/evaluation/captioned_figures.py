@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lockstep import captions, content, distributed, paths, tables, truth
+from lockstep import captions, distributed, paths, tables, truth
 from lockstep.evaluation import clip_score, scene_figures, scene_judge
 from lockstep.evaluation.clip_score import Clip
 from lockstep.evaluation.rows import PictureFiles, Rows
@@ -106,10 +106,8 @@ def _clip(params: Params) -> Clip | None:
     """The CLIP that reads the prompts, if it has a half for pictures too."""
     if params.text.encoder == SCRATCH:
         return None
-    source = paths.folder_or_name(params.text.encoder)
-    if isinstance(source, Path):
-        content.verify(source, params.text.encoder_sha256, "text.encoder")
-    return clip_score.load(source) if clip_files.kind(str(source)) == "clip" else None
+    source = clip_files.given(params.text.encoder, params.text.encoder_sha256)
+    return clip_score.load(source) if clip_files.kind(source) == "clip" else None
 
 
 def _clip_scores(clip: Clip, pictures: Rows, prompts: Sequence[str]) -> Tensor:

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import torch
 
+from lockstep import content, paths
 from lockstep import device as hardware
 from lockstep.errors import LockstepError
 
@@ -31,6 +32,20 @@ def library() -> Any:
             f"a pretrained text encoder wants the package transformers ({error}); "
             "pip install lockstep[pretrained]"
         ) from None
+
+
+def given(encoder: str, sha256: str | None) -> str:
+    """What `text.encoder` names: a folder, whose hash must be `text.encoder_sha256`, or a name.
+
+    Raises
+    ------
+    LockstepError
+        If the folder is not what the hash says.
+    """
+    source = paths.folder_or_name(encoder)
+    if isinstance(source, Path):
+        content.verify(source, sha256, "text.encoder")
+    return str(source)
 
 
 def kind(source: str) -> str:

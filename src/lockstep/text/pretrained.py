@@ -15,7 +15,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lockstep import content, paths
 from lockstep.text import clip_files
 
 
@@ -57,17 +56,14 @@ class ClipText:
 
 
 def given(encoder: str, sha256: str | None) -> ClipText:
-    """What `text.encoder` names: a folder, whose hash must be `text.encoder_sha256`, or a name.
+    """The text half of what `text.encoder` names, whose hash is `text.encoder_sha256`.
 
     Raises
     ------
     LockstepError
-        As `load`; or if the folder is not what the hash says.
+        As `clip_files.given` and `load`.
     """
-    source = paths.folder_or_name(encoder)
-    if isinstance(source, Path):
-        content.verify(source, sha256, "text.encoder")
-    return load(source)
+    return load(clip_files.given(encoder, sha256))
 
 
 def load(source: str | Path) -> ClipText:
