@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lockstep import captioned, content, paths, records
-from lockstep.dataset import open_dataset
+from lockstep.dataset import Dataset, open_dataset
 from lockstep.device import resolve_precision
 from lockstep.evaluation import (
     classifier,
@@ -40,8 +40,9 @@ def of_labels(params: Params, out: Path) -> dict[str, float]:
         model = classifier.official(checkpoint, labels)
     else:
         model = _trained(params, labelled(data, "judge_train"))
+    records.write(out / paths.JUDGE, params.values("judge"))
     held_out = labelled(data, "judge_validation")
-    return _measured("evaluator_accuracy", params, model, held_out, out)
+    return _measured("evaluator_accuracy", model, held_out, out)
 
 
 def of_rotations(params: Params, out: Path) -> dict[str, float]:
@@ -52,10 +53,8 @@ def of_rotations(params: Params, out: Path) -> dict[str, float]:
     LockstepError
         If there are too few pictures.
     """
-    data = open_dataset(paths.dataset(params.workload))
-    model = _trained(params, rotation.rotated(data, "judge_train"))
-    held_out = rotation.rotated(data, "judge_validation")
-    return _measured("rotation_accuracy", params, model, held_out, out)
+    records.write(out / paths.JUDGE, params.values("judge"))
+    return _tells_rotations(params, open_dataset(paths.dataset(params.workload)), out)
 
 
 def of_scenes(params: Params, out: Path) -> dict[str, float]:
@@ -71,7 +70,7 @@ def of_scenes(params: Params, out: Path) -> dict[str, float]:
     data = open_dataset(paths.dataset(params.workload))
     shown = captioned.shown_by_rows(data.folder)
     if shown is None:
-        figures, learnt = of_rotations(params, out), scene_judge.ROTATIONS
+        figures, learnt = _tells_rotations(params, data, out), scene_judge.ROTATIONS
     else:
 
         def scenes(split: str) -> Scenes:
@@ -89,18 +88,22 @@ def of_scenes(params: Params, out: Path) -> dict[str, float]:
     return figures
 
 
+def _tells_rotations(params: Params, data: Dataset, out: Path) -> dict[str, float]:
+    """Train the classifier of `of_rotations` and write it; gives its accuracy."""
+    model = _trained(params, rotation.rotated(data, "judge_train"))
+    held_out = rotation.rotated(data, "judge_validation")
+    return _measured("rotation_accuracy", model, held_out, out)
+
+
 def _trained(params: Params, examples: Examples) -> Classifier:
     precision = resolve_precision(params.judge.precision, "judge.precision")
     bar = progress(f"judge {params.workload}", "step")
     return classifier_training.train(examples, params.judge, precision, bar)
 
 
-def _measured(
-    name: str, params: Params, model: Classifier, held_out: Examples, out: Path
-) -> dict[str, float]:
+def _measured(name: str, model: Classifier, held_out: Examples, out: Path) -> dict[str, float]:
     """Write an evaluator; gives its accuracy, called `name`, where pictures are held out."""
     classifier.save(model, out)
-    records.write(out / paths.JUDGE, params.values("judge"))
     accuracy = classifier_training.accuracy(model, held_out)
     return {} if accuracy is None else {name: accuracy}
 
