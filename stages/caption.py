@@ -24,8 +24,8 @@ def main(params: Params) -> None:
                 progress=progress("draw scenes", "picture"),
             )
         else:
-            source = paths.home() / params.source
-            content.verify(source, params.source_sha256, f"{params.workload}.source")
+            key = f"{params.workload}.source"
+            source = content.given(params.source, params.source_sha256, key)
             looking = Looking(settings.size, params.download.max_pixels)
             import_folder(source, out, looking, cores(), progress("read pictures", "picture"))
         records.write(out / "collected.json", params.origin())

@@ -20,8 +20,8 @@ def main(params: Params) -> None:
                 progress=progress("draw scenes", "scene"),
             )
         else:
-            source = paths.home() / params.source
-            content.verify(source, params.source_sha256, f"{params.workload}.source")
+            key = f"{params.workload}.source"
+            source = content.given(params.source, params.source_sha256, key)
             iclevr.import_folder(source, out, size, progress("read pictures", "picture"))
         records.write(out / "collected.json", params.origin())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from lockstep import paths
 from lockstep.errors import LockstepError
 
 
@@ -25,6 +26,13 @@ def sha256(path: Path) -> str:
     for file_path in sorted(p for p in path.rglob("*") if p.is_file()):
         total.update(f"{file_path.relative_to(path).as_posix()}\0{sha256(file_path)}\n".encode())
     return total.hexdigest()
+
+
+def given(name: str, expected: str | None, key: str) -> Path:
+    """The file or folder that `key` names, from the project's folder on. Raises as `verify`."""
+    path = paths.home() / name
+    verify(path, expected, key)
+    return path
 
 
 def verify(path: Path, expected: str | None, key: str) -> None:

@@ -16,7 +16,7 @@ from cleanfid.resize import build_resizer
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lockstep import content, distributed, fetch, paths
+from lockstep import content, distributed, fetch
 from lockstep import device as hardware
 from lockstep.errors import LockstepError
 from lockstep.params import Params
@@ -31,14 +31,14 @@ def weights(params: Params) -> Path:
         If it is another network than the FID's, or cannot be fetched.
     """
     known = fetch.FILES["inception"]
-    if params.evaluate.inception is None:
+    settings = params.evaluate
+    if settings.inception is None:
         path = fetch.cached("inception")
         if distributed.is_main():
             fetch.fetch(known, path)
         return path
-    path = paths.home() / params.evaluate.inception
-    content.verify(path, params.evaluate.inception_sha256, "evaluate.inception")
-    if params.evaluate.inception_sha256 != known.sha256:
+    path = content.given(settings.inception, settings.inception_sha256, "evaluate.inception")
+    if settings.inception_sha256 != known.sha256:
         raise LockstepError(
             f"{path}: evaluate.inception: not the network of the FID, whose SHA-256 is "
             f"{known.sha256}; empty evaluate.inception, and it is fetched"

@@ -34,9 +34,11 @@ def of_labels(params: Params, out: Path) -> dict[str, float]:
     """
     data = open_dataset(paths.dataset(params.workload))
     labels = data.conditions.shape[1]
-    if params.judge.checkpoint is not None:
-        checkpoint = paths.home() / params.judge.checkpoint
-        content.verify(checkpoint, params.judge.checkpoint_sha256, "judge.checkpoint")
+    settings = params.judge
+    if settings.checkpoint is not None:
+        checkpoint = content.given(
+            settings.checkpoint, settings.checkpoint_sha256, "judge.checkpoint"
+        )
         model = classifier.official(checkpoint, labels)
     else:
         model = _trained(params, labelled(data, "judge_train"))

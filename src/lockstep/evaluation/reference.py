@@ -12,7 +12,7 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from lockstep import content, paths
+from lockstep import content
 from lockstep.dataset import Dataset
 from lockstep.errors import LockstepError
 from lockstep.evaluation.frechet import Moments, Normal
@@ -170,6 +170,5 @@ def _is_statistics(params: Params) -> bool:
 
 
 def _given(params: Params) -> Path:
-    path = paths.home() / params.evaluate.reference
-    content.verify(path, params.evaluate.reference_sha256, "evaluate.reference")
-    return path
+    settings = params.evaluate
+    return content.given(settings.reference, settings.reference_sha256, "evaluate.reference")
