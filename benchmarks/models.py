@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from lockstep import device as hardware
 from lockstep.unet import UNet, UNetConfig
+from lockstep.unet.config import BackboneConfig
 
 SHAPES = {
     # The published i-CLEVR settings: 113.7 million weights.
@@ -41,24 +42,31 @@ def library_unet(config: UNetConfig, condition: bool = True) -> Any:
     attended = config.attention
     build: Any = diffusers.UNet2DModel
     return build(
-        in_channels=config.in_channels,
-        out_channels=config.out_channels,
-        block_out_channels=config.channels,
+        **library_arguments(config, condition),
         down_block_types=tuple("AttnDownBlock2D" if a else "DownBlock2D" for a in attended),
         up_block_types=tuple("AttnUpBlock2D" if a else "UpBlock2D" for a in reversed(attended)),
-        layers_per_block=config.layers_per_block,
         attention_head_dim=config.attention_head_dim,
-        norm_num_groups=config.norm_groups,
         attn_norm_num_groups=config.norm_groups,
-        norm_eps=config.norm_eps,
-        dropout=config.dropout,
-        flip_sin_to_cos=config.flip_sin_to_cos,
-        freq_shift=config.freq_shift,
-        downsample_padding=config.downsample_padding,
-        time_embedding_dim=config.time_embedding_dim,
-        resnet_time_scale_shift="scale_shift" if config.scale_shift else "default",
-        class_embed_type="identity" if condition else None,
     )
+
+
+def library_arguments(config: BackboneConfig, condition: bool) -> dict[str, Any]:
+    """What diffusers' U-Nets all call a configuration's fields."""
+    return {
+        "in_channels": config.in_channels,
+        "out_channels": config.out_channels,
+        "block_out_channels": config.channels,
+        "layers_per_block": config.layers_per_block,
+        "norm_num_groups": config.norm_groups,
+        "norm_eps": config.norm_eps,
+        "dropout": config.dropout,
+        "flip_sin_to_cos": config.flip_sin_to_cos,
+        "freq_shift": config.freq_shift,
+        "downsample_padding": config.downsample_padding,
+        "time_embedding_dim": config.time_embedding_dim,
+        "resnet_time_scale_shift": "scale_shift" if config.scale_shift else "default",
+        "class_embed_type": "identity" if condition else None,
+    }
 
 
 class Library(nn.Module):

@@ -1,6 +1,5 @@
 """The U-Net with cross-attention against diffusers' UNet2DConditionModel, and its attention."""
 
-import copy
 from dataclasses import replace
 from typing import Any
 
@@ -9,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+import parity
 from lockstep.unet import CrossAttentionUNet, CrossAttentionUNetConfig, UNet, UNetConfig
 from lockstep.unet.blocks import PLAIN_ATTENTION_LENGTH, attend
 from lockstep.unet.transformer import FeedForward, Transformer
-from parity import assert_same_gradients, gradients, randomise_norms
 
 SMALL = CrossAttentionUNetConfig(
     channels=(16, 32),
@@ -73,51 +72,27 @@ PARITY = {
 def theirs_of(config: CrossAttentionUNetConfig, condition: bool = False) -> Any:
     """diffusers' model of the same configuration."""
     diffusers = pytest.importorskip("diffusers")
+    from benchmarks.models import library_arguments
+
     attended = config.cross_attention
     return diffusers.UNet2DConditionModel(
-        in_channels=config.in_channels,
-        out_channels=config.out_channels,
-        block_out_channels=config.channels,
+        **library_arguments(config, condition),
         down_block_types=tuple("CrossAttnDownBlock2D" if a else "DownBlock2D" for a in attended),
         up_block_types=tuple("CrossAttnUpBlock2D" if a else "UpBlock2D" for a in attended[::-1]),
-        layers_per_block=config.layers_per_block,
         cross_attention_dim=config.cross_attention_dim,
         attention_head_dim=config.heads,
-        norm_num_groups=config.norm_groups,
-        norm_eps=config.norm_eps,
-        dropout=config.dropout,
-        flip_sin_to_cos=config.flip_sin_to_cos,
-        freq_shift=config.freq_shift,
-        downsample_padding=config.downsample_padding,
-        time_embedding_dim=config.time_embedding_dim,
-        resnet_time_scale_shift="scale_shift" if config.scale_shift else "default",
-        class_embed_type="identity" if condition else None,
     )
 
 
-def shapes(model: torch.nn.Module) -> dict[str, torch.Size]:
-    return {name: weight.shape for name, weight in model.state_dict().items()}
-
-
-def epsilons(model: torch.nn.Module) -> dict[str, float]:
-    """Of the normalisations: too small to be seen in what they compute."""
-    return {name: m.eps for name, m in model.named_modules() if hasattr(m, "eps")}
-
-
 def make(config: CrossAttentionUNetConfig) -> CrossAttentionUNet:
-    torch.manual_seed(0)
-    unet = CrossAttentionUNet(config)
-    randomise_norms(unet)
-    return unet
+    return parity.make(CrossAttentionUNet, config)
 
 
 def inputs(
     config: CrossAttentionUNetConfig, batch: int = 2, height: int = 8, width: int = 8
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Images, timesteps, contexts."""
-    torch.manual_seed(1)
-    x = torch.randn(batch, config.in_channels, height, width)
-    t = torch.randint(0, 1000, (batch,))
+    x, t = parity.images(config, batch, height, width)
     return x, t, torch.randn(batch, LENGTH, config.cross_attention_dim)
 
 
@@ -132,10 +107,10 @@ def test_parity_with_diffusers(case: str, memory_format: torch.memory_format) ->
     config, batch, height, width, masked, conditioned = PARITY[case]
     torch.manual_seed(0)
     theirs = theirs_of(config, conditioned).eval()
-    randomise_norms(theirs)
+    parity.randomise_norms(theirs)
     ours = CrossAttentionUNet(config).eval()
-    assert shapes(ours) == shapes(theirs)
-    assert epsilons(ours) == epsilons(theirs)
+    assert parity.shapes(ours) == parity.shapes(theirs)
+    assert parity.epsilons(ours) == parity.epsilons(theirs)
     ours.load_state_dict(theirs.state_dict(), strict=True)
     ours = ours.to(memory_format=memory_format)  # type: ignore[call-overload]
 
@@ -148,20 +123,16 @@ def test_parity_with_diffusers(case: str, memory_format: torch.memory_format) ->
     our_output = ours(x, t, context, mask, condition)
     their_output = theirs(x, t, context, encoder_attention_mask=mask, class_labels=condition).sample
     assert our_output.shape == (batch, config.out_channels, height, width)
-    assert their_output.std() > 0.1  # or the tolerance below would mean nothing
-    torch.testing.assert_close(our_output, their_output, rtol=0, atol=1e-5)
-    assert_same_gradients(
-        gradients(ours, our_output, *leaves), gradients(theirs, their_output, *leaves)
-    )
+    parity.assert_same_computation(ours, our_output, theirs, their_output, *leaves)
 
 
 def test_parity_of_the_published_configuration() -> None:
     torch.manual_seed(0)
     theirs = theirs_of(PUBLISHED).eval()
-    randomise_norms(theirs)
+    parity.randomise_norms(theirs)
     with torch.device("meta"):
         ours = CrossAttentionUNet(PUBLISHED).eval()
-    assert shapes(ours) == shapes(theirs)
+    assert parity.shapes(ours) == parity.shapes(theirs)
     ours.load_state_dict(theirs.state_dict(), strict=True, assign=True)
     x, t, context = inputs(PUBLISHED, 1, 16, 16)
     with torch.no_grad():
@@ -172,23 +143,8 @@ def test_parity_of_the_published_configuration() -> None:
 
 
 def test_dropout_stands_where_the_librarys_does() -> None:
-    """Dropping every other column, in both, instead of values at random."""
     config = replace(SMALL, dropout=0.3)
-    theirs, ours = theirs_of(config), CrossAttentionUNet(config)
-    ours.load_state_dict(theirs.state_dict())
-    x, t, context = inputs(config)
-    plain = ours.eval()(x, t, context)
-
-    def drop(module: torch.nn.Module, args: tuple[Tensor], output: Tensor) -> Tensor:
-        return args[0] * (torch.arange(args[0].shape[-1]) % 2)
-
-    for model in (theirs, ours):
-        for module in model.modules():
-            if isinstance(module, torch.nn.Dropout) and module.p > 0:
-                module.register_forward_hook(drop)
-    dropped = ours(x, t, context)
-    torch.testing.assert_close(dropped, theirs(x, t, context).sample, rtol=0, atol=1e-5)
-    assert (dropped - plain).abs().max() > 1e-2
+    parity.assert_same_dropout(CrossAttentionUNet(config), theirs_of(config), *inputs(config))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -241,22 +197,9 @@ def test_no_condition_is_a_zero_condition() -> None:
 def test_gradient_checkpointing_changes_no_gradient(dropout: float) -> None:
     plain = make(replace(SMALL, dropout=dropout))
     checkpointed = CrossAttentionUNet(replace(plain.config, gradient_checkpointing=True))
-    checkpointed.load_state_dict(plain.state_dict())
-    runs = [0, 0]  # of the middle block's transformer, plain and checkpointed
-    found = []
-    for which, unet in enumerate((plain, checkpointed)):
-
-        def count(*_: Any, which: int = which) -> None:
-            runs[which] += 1
-
-        unet.get_submodule("mid_block.attentions.0").register_forward_pre_hook(count)
-        x, t, context = inputs(SMALL)
-        leaves = (x.requires_grad_(), context.requires_grad_())
-        torch.manual_seed(4)
-        found.append(gradients(unet, unet(x, t, context, mask_of(2)), *leaves))
-    assert runs == [1, 2]  # computed again in the backward pass
-    for name, gradient in found[0].items():
-        torch.testing.assert_close(found[1][name], gradient, rtol=0, atol=0, msg=name)
+    parity.assert_checkpointing_changes_no_gradient(
+        plain, checkpointed, "mid_block.attentions.0", *inputs(SMALL), mask_of(2)
+    )
 
 
 def test_patch_folds_pixels_into_channels() -> None:
@@ -269,15 +212,8 @@ def test_patch_folds_pixels_into_channels() -> None:
 
 
 def test_channels_last_gives_the_same() -> None:
-    unet = make(SMALL)
-    x, t, context = inputs(SMALL)
-    expected = unet(x, t, context, mask_of(2))
-    expected_gradients = gradients(unet, expected)
-    unet = unet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    output = unet(x.to(memory_format=torch.channels_last), t, context, mask_of(2))
+    output = parity.assert_same_in_channels_last(make(SMALL), *inputs(SMALL), mask_of(2))
     assert output.is_contiguous(memory_format=torch.channels_last)
-    torch.testing.assert_close(output, expected, rtol=0, atol=1e-5)
-    assert_same_gradients(gradients(unet, output), expected_gradients)
 
 
 def test_transformer_of_channels_last_copies_nothing_into_rows() -> None:
@@ -294,28 +230,13 @@ def test_transformer_of_channels_last_copies_nothing_into_rows() -> None:
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
 def test_bfloat16_autocast_is_close(memory_format: torch.memory_format) -> None:
-    unet = make(SMALL)
     x, t, context = inputs(SMALL)
-    expected = unet(x, t, context, mask_of(2))
-    expected_gradients = gradients(unet, expected)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        output = unet(x.to(memory_format=memory_format), t, context, mask_of(2))
-    assert output.dtype == torch.bfloat16
-    assert (output - expected).norm() < 0.02 * expected.norm()  # bfloat16 has 8 bits: 0.004
-    found = gradients(unet, output)
-    flat, expected_flat = (
-        torch.cat([g.flatten() for g in grads.values()]) for grads in (found, expected_gradients)
-    )
-    assert (flat - expected_flat).norm() < 0.05 * expected_flat.norm()
+    x = x.to(memory_format=memory_format)
+    parity.assert_close_in_bfloat16_autocast(make(SMALL), x, t, context, mask_of(2))
 
 
 def test_weights_in_bfloat16_take_a_context_in_float32() -> None:
-    unet = make(SMALL)
-    x, t, context = inputs(SMALL)
-    expected = unet(x, t, context)
-    output = copy.deepcopy(unet).bfloat16()(x.bfloat16(), t, context)
-    assert output.dtype == torch.bfloat16
-    assert (output - expected).norm() < 0.05 * expected.norm()
+    parity.assert_close_with_weights_in_bfloat16(make(SMALL), *inputs(SMALL))
 
 
 @pytest.mark.parametrize("queries", [3, PLAIN_ATTENTION_LENGTH + 44])
@@ -366,11 +287,7 @@ def test_feed_forward_is_its_equation() -> None:
     ],
 )
 def test_impossible_configurations_say_so(changes: dict[str, Any], field: str) -> None:
-    with pytest.raises(ValueError) as raised:
-        replace(SMALL, **changes)
-    message = str(raised.value)
-    assert message.startswith(f"CrossAttentionUNetConfig.{field} is {changes[field]!r}: give ")
-    assert "\n" not in message
+    parity.assert_impossible(SMALL, changes, field)
 
 
 def test_heads_may_be_more_than_an_unattended_level_is_wide() -> None:
@@ -424,6 +341,6 @@ def test_the_levels_are_those_of_the_plain_unet() -> None:
             norm_groups=8,
         )
     )
-    both = (shapes(plain), shapes(CrossAttentionUNet(SMALL)))
+    both = (parity.shapes(plain), parity.shapes(CrossAttentionUNet(SMALL)))
     ours, theirs = ({n: s for n, s in of.items() if "attentions" not in n} for of in both)
     assert ours == theirs

@@ -1,6 +1,5 @@
 """The U-Net against diffusers' UNet2DModel, and against itself where the library has no like."""
 
-import copy
 import itertools
 from dataclasses import replace
 from typing import Any
@@ -10,11 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+import parity
 from lockstep.unet import LabelEmbedding, UNet, UNetConfig, channelwise, timestep_embedding
 from lockstep.unet.blocks import PLAIN_ATTENTION_LENGTH, Attention, Resnet, attend
 from lockstep.unet.norm import group_norm
 from lockstep.unet.upsample import upsample_convolve
-from parity import assert_same_gradients, gradients, randomise_norms
 
 SMALL = UNetConfig(channels=(16, 32), attention=(False, True), norm_groups=8, attention_head_dim=8)
 
@@ -95,18 +94,13 @@ def theirs_of(config: UNetConfig, condition: bool) -> torch.nn.Module:
 
 
 def make(config: UNetConfig) -> UNet:
-    torch.manual_seed(0)
-    unet = UNet(config)
-    randomise_norms(unet)
-    return unet
+    return parity.make(UNet, config)
 
 
 def inputs(
     config: UNetConfig, batch: int = 2, height: int = 8, width: int = 8
 ) -> tuple[Tensor, Tensor, Tensor]:
-    torch.manual_seed(1)
-    x = torch.randn(batch, config.in_channels, height, width)
-    t = torch.randint(0, 1000, (batch,))
+    x, t = parity.images(config, batch, height, width)
     return x, t, torch.randn(batch, config.embedding_dim)
 
 
@@ -116,10 +110,10 @@ def test_parity_with_diffusers(case: str, memory_format: torch.memory_format) ->
     config, batch, height, width, conditioned = PARITY[case]
     torch.manual_seed(0)
     theirs = theirs_of(config, conditioned).eval()
-    randomise_norms(theirs)
+    parity.randomise_norms(theirs)
     ours = UNet(config).eval()
-    their_shapes = {name: weight.shape for name, weight in theirs.state_dict().items()}
-    assert {name: weight.shape for name, weight in ours.state_dict().items()} == their_shapes
+    assert parity.shapes(ours) == parity.shapes(theirs)
+    assert parity.epsilons(ours) == parity.epsilons(theirs)
     ours.load_state_dict(theirs.state_dict(), strict=True)
     ours = ours.to(memory_format=memory_format)  # type: ignore[call-overload]
 
@@ -130,31 +124,13 @@ def test_parity_with_diffusers(case: str, memory_format: torch.memory_format) ->
     our_output = ours(x, t, condition if conditioned else None)
     their_output = theirs(x, t, class_labels=condition if conditioned else None).sample
     assert our_output.shape == (batch, config.out_channels, height, width)
-    assert their_output.std() > 0.1  # or the tolerance below would mean nothing
-    torch.testing.assert_close(our_output, their_output, rtol=0, atol=1e-5)
-    assert_same_gradients(
-        gradients(ours, our_output, *leaves), gradients(theirs, their_output, *leaves)
-    )
+    parity.assert_same_computation(ours, our_output, theirs, their_output, *leaves)
 
 
 def test_dropout_stands_where_the_librarys_does() -> None:
-    """Dropping every other column, in both, instead of values at random."""
     config = replace(SMALL, dropout=0.3)
-    theirs, ours = theirs_of(config, False), UNet(config)
-    ours.load_state_dict(theirs.state_dict())
     x, t, _ = inputs(config)
-    plain = ours.eval()(x, t)
-
-    def drop(module: torch.nn.Module, args: tuple[Tensor], output: Tensor) -> Tensor:
-        return args[0] * (torch.arange(args[0].shape[3]) % 2)
-
-    for model in (theirs, ours):
-        for module in model.modules():
-            if isinstance(module, torch.nn.Dropout) and module.p == config.dropout:
-                module.register_forward_hook(drop)
-    dropped = ours(x, t)
-    torch.testing.assert_close(dropped, theirs(x, t).sample, rtol=0, atol=1e-5)
-    assert (dropped - plain).abs().max() > 1e-2
+    parity.assert_same_dropout(UNet(config), theirs_of(config, False), x, t)
 
 
 def test_dropout_drops_only_in_training() -> None:
@@ -193,22 +169,8 @@ def test_float_timesteps() -> None:
 def test_gradient_checkpointing_changes_no_gradient(dropout: float) -> None:
     plain = make(replace(SMALL, dropout=dropout))
     checkpointed = UNet(replace(plain.config, gradient_checkpointing=True))
-    checkpointed.load_state_dict(plain.state_dict())
-    runs = [0, 0]  # of the first convolution of the middle block, plain and checkpointed
-    found = []
-    for which, unet in enumerate((plain, checkpointed)):
-
-        def count(*_: Any, which: int = which) -> None:
-            runs[which] += 1
-
-        unet.get_submodule("mid_block.resnets.0.conv1").register_forward_pre_hook(count)
-        x, t, condition = inputs(SMALL)
-        leaves = (x.requires_grad_(), condition.requires_grad_())
-        torch.manual_seed(4)
-        found.append(gradients(unet, unet(x, t, condition), *leaves))
-    assert runs == [1, 2]  # computed again in the backward pass
-    for name, gradient in found[0].items():
-        torch.testing.assert_close(found[1][name], gradient, rtol=0, atol=0, msg=name)
+    part = "mid_block.resnets.0.conv1"
+    parity.assert_checkpointing_changes_no_gradient(plain, checkpointed, part, *inputs(SMALL))
 
 
 def test_patch_folds_pixels_into_channels() -> None:
@@ -230,14 +192,7 @@ def test_patch_folds_pixels_into_channels() -> None:
 
 @pytest.mark.parametrize("config", [SMALL, replace(SMALL, patch=2, scale_shift=True)])
 def test_channels_last_gives_the_same(config: UNetConfig) -> None:
-    unet = make(config)
-    x, t, condition = inputs(config)
-    expected = unet(x, t, condition)
-    expected_gradients = gradients(unet, expected)
-    unet = unet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    output = unet(x.to(memory_format=torch.channels_last), t, condition)
-    torch.testing.assert_close(output, expected, rtol=0, atol=1e-5)
-    assert_same_gradients(gradients(unet, output), expected_gradients)
+    parity.assert_same_in_channels_last(make(config), *inputs(config))
 
 
 def test_attention_of_channels_last_copies_nothing_into_rows() -> None:
@@ -253,28 +208,13 @@ def test_attention_of_channels_last_copies_nothing_into_rows() -> None:
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
 def test_bfloat16_autocast_is_close(memory_format: torch.memory_format) -> None:
-    unet = make(SMALL)
     x, t, condition = inputs(SMALL)
-    expected = unet(x, t, condition)
-    expected_gradients = gradients(unet, expected)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        output = unet(x.to(memory_format=memory_format), t, condition)
-    assert output.dtype == torch.bfloat16
-    assert (output - expected).norm() < 0.02 * expected.norm()  # bfloat16 has 8 bits: 0.004
-    found = gradients(unet, output)
-    flat, expected_flat = (
-        torch.cat([g.flatten() for g in grads.values()]) for grads in (found, expected_gradients)
-    )
-    assert (flat - expected_flat).norm() < 0.05 * expected_flat.norm()
+    x = x.to(memory_format=memory_format)
+    parity.assert_close_in_bfloat16_autocast(make(SMALL), x, t, condition)
 
 
 def test_weights_in_bfloat16() -> None:
-    unet = make(SMALL)
-    x, t, condition = inputs(SMALL)
-    expected = unet(x, t, condition)
-    output = copy.deepcopy(unet).bfloat16()(x.bfloat16(), t, condition)
-    assert output.dtype == torch.bfloat16
-    assert (output - expected).norm() < 0.05 * expected.norm()
+    parity.assert_close_with_weights_in_bfloat16(make(SMALL), *inputs(SMALL))
 
 
 @pytest.mark.parametrize("length", [5, PLAIN_ATTENTION_LENGTH, PLAIN_ATTENTION_LENGTH + 1])
@@ -293,7 +233,7 @@ def test_scale_shift_follows_its_equation() -> None:
     config = replace(SMALL, scale_shift=True)
     torch.manual_seed(0)
     resnet = Resnet(32, 32, config)
-    randomise_norms(resnet)
+    parity.randomise_norms(resnet)
     x, emb = torch.randn(2, 32, 4, 4), torch.randn(2, config.embedding_dim)
     with torch.no_grad():  # a projection that says: scale by 1 + 0.5, shift by 2
         resnet.time_emb_proj.weight.zero_()
@@ -360,11 +300,7 @@ def test_timestep_embedding_is_float32_under_autocast() -> None:
     ],
 )
 def test_impossible_configurations_say_so(changes: dict[str, Any], field: str) -> None:
-    with pytest.raises(ValueError) as raised:
-        replace(SMALL, **changes)
-    message = str(raised.value)
-    assert message.startswith(f"UNetConfig.{field} is {changes[field]!r}: give ")
-    assert "\n" not in message
+    parity.assert_impossible(SMALL, changes, field)
 
 
 @pytest.mark.parametrize(
@@ -579,7 +515,7 @@ def test_a_step_is_the_same_every_time() -> None:
     for _ in range(3):
         with torch.autocast("cpu", dtype=torch.bfloat16):
             output = unet(x, t, condition)
-        runs.append({"output": output, **gradients(unet, output)})
+        runs.append({"output": output, **parity.gradients(unet, output)})
     for name, tensor in runs[0].items():
         assert torch.equal(runs[1][name], tensor), name
         assert torch.equal(runs[2][name], tensor), name
