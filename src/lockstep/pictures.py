@@ -37,12 +37,6 @@ def write_png(path: Path, picture: NDArray[np.uint8]) -> None:
     Image.fromarray(picture).save(path)
 
 
-def write_numbered(folder: Path, pictures: NDArray[np.uint8]) -> None:
-    """`0.png`, `1.png`, ... in the order given."""
-    for i, picture in enumerate(pictures):
-        write_png(folder / f"{i}.png", picture)
-
-
 def write_animation(path: Path, frames: NDArray[np.uint8], seconds: float) -> None:
     """(F, H, W, 3) bytes from noise to clear as a GIF that loops, twice as wide and high.
 

@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from lockstep import device as hardware
 from lockstep.autoencoder.interface import Autoencoder
-from lockstep.pixels import to_bytes, to_tensor
+from lockstep.pixels import to_tensor
 
 
 def encode_all(
@@ -25,14 +24,3 @@ def encode_all(
         # A copy: of a mapped file, which may not be written to, torch wants to make no tensor.
         batch = to_tensor(np.array(pictures[start : start + batch_size])).to(hardware.device())
         yield autoencoder.encode(batch).cpu().numpy().astype(np.float16)
-
-
-def decode_all(
-    autoencoder: Autoencoder,
-    latents: NDArray[np.float16] | NDArray[np.float32],
-    batch_size: int = 64,
-) -> Iterator[NDArray[np.uint8]]:
-    """(N, C, h, w), memory-mapped or not -> batches (B, H, W, 3) of bytes, in order."""
-    for start in range(0, len(latents), batch_size):
-        batch = latents[start : start + batch_size].astype(np.float32)
-        yield to_bytes(autoencoder.decode(torch.from_numpy(batch).to(hardware.device())))

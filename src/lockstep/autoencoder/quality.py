@@ -12,15 +12,11 @@ from lockstep.autoencoder.interface import Autoencoder
 from lockstep.pixels import to_tensor
 
 
-def psnr(pictures: Tensor, reconstructions: Tensor) -> float:
-    """Peak signal-to-noise ratio of (B, 3, H, W) in [-1, 1]: the mean of the pictures', in dB.
+def psnr(pictures: Tensor, reconstructions: Tensor) -> Tensor:
+    """(B,) peak signal-to-noise ratios of (B, 3, H, W) in [-1, 1], in dB.
 
     10 log10(peak^2 / MSE) with a peak of 2; 106 dB if it is reconstructed to the bit.
     """
-    return _psnr(pictures, reconstructions).mean().item()
-
-
-def _psnr(pictures: Tensor, reconstructions: Tensor) -> Tensor:
     errors = (pictures.double() - reconstructions.double()).square().mean((1, 2, 3))
     return 10 * (4 / errors.clamp(min=1e-10)).log10()
 
@@ -31,9 +27,9 @@ def reconstruction_psnr(
     positions: NDArray[np.int64],
     batch_size: int = 64,
 ) -> float:
-    """`psnr` of encoding and decoding the pictures (N, H, W, 3) at `positions`, in dB."""
+    """The mean `psnr` of encoding and decoding the pictures (N, H, W, 3) at `positions`, in dB."""
     each = []
     for start in range(0, len(positions), batch_size):
         batch = to_tensor(pictures[positions[start : start + batch_size]]).to(hardware.device())
-        each.append(_psnr(batch, autoencoder.decode(autoencoder.encode(batch))).cpu())
+        each.append(psnr(batch, autoencoder.decode(autoencoder.encode(batch))).cpu())
     return torch.cat(each).mean().item()
