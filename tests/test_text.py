@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from lockstep.errors import LockstepError
-from lockstep.text import FrozenText, ScratchConfig, ScratchTextEncoder, tokenizer
+from lockstep.text import FrozenText, PooledText, ScratchConfig, ScratchTextEncoder, tokenizer
 from lockstep.text.tokenizer import PADDING, UNKNOWN, forget, split
 from lockstep.weights import load_weights, save_weights
 
@@ -372,3 +372,60 @@ def test_a_frozen_condition_of_zeros_is_the_empty_prompt(tmp_path: Path) -> None
     assert torch.equal(loaded(rows)[0], context)
     empty += 1  # what was given is not what is kept
     assert torch.equal(frozen(rows)[0], context)
+
+
+def pooling(width: int = 24) -> PooledText:
+    torch.manual_seed(0)
+    return PooledText(16, width=width)
+
+
+def test_a_pooled_prompt_is_of_the_mean_of_what_counts() -> None:
+    model = pooling()
+    context, mask = encoder()(ids("a red cube", "", "red " * 8))
+    found = model(context, mask)
+    assert found.shape == (3, 24)
+    means = torch.stack(
+        [row[:count].mean(0) for row, count in zip(context, (4, 1, 9), strict=True)]
+    )
+    expected = model.linear_2(torch.nn.functional.silu(model.linear_1(means)))
+    assert torch.allclose(found, expected, atol=1e-6)
+    other = torch.where(mask[:, :, None], context, 100.0)
+    assert torch.equal(model(other, mask), found)
+    assert not torch.allclose(model(other, torch.ones_like(mask)), found, atol=0.1)
+
+
+def test_the_gradient_of_a_pooled_prompt_reaches_what_counts_and_nothing_else() -> None:
+    model = pooling()
+    context = torch.randn(2, 3, 16, requires_grad=True)
+    mask = torch.tensor([[True, False, True], [False, True, False]])
+    vectors = model(context, mask)
+    gradient, *of_weights = torch.autograd.grad(
+        vectors.square().sum(), [context, *model.parameters()]
+    )
+    assert (gradient[~mask] == 0).all()
+    assert (gradient[mask] != 0).any(dim=1).all()
+    assert torch.equal(gradient[0, 0], gradient[0, 2])  # of a mean
+    assert all(weight.any() for weight in of_weights)
+
+
+def test_pooled_prompts_are_not_drowned_at_the_start() -> None:
+    model, mask = pooling(64), torch.ones(50, 4, dtype=torch.bool)
+    context = torch.randn(50, 4, 16)
+    ours = model(context, mask).std(0).mean()
+    model.linear_2.reset_parameters()  # as the library begins
+    assert ours > 1.5 * model(context, mask).std(0).mean()
+
+
+def test_pooling_in_bfloat16_is_close() -> None:
+    model = pooling()
+    context, mask = encoder()(ids(*PROMPTS, ""))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        half = model(context, mask)
+    assert (half - model(context, mask)).abs().max() < 0.05
+
+
+def test_impossible_pooling_is_said() -> None:
+    with pytest.raises(ValueError, match="PooledText's context is 0: give 1 or more"):
+        PooledText(0, width=8)
+    with pytest.raises(ValueError, match="PooledText's width is -1: give 1 or more"):
+        PooledText(8, width=-1)

@@ -75,10 +75,12 @@ def text_dataset(root: Path, kind: str, count: int = 40) -> Dataset:
     return dataset.open_dataset(root / "data", root / "encoded")
 
 
-def text_params(forget: float = 0.0, **train: Any) -> Params:
+def text_params(forget: float = 0.0, pooled: bool = True, **train: Any) -> Params:
     tiny = tiny_params(**train)
     model = dataclasses.replace(tiny.model, attention=(True, True), heads=2, patch=1)
-    text = dataclasses.replace(tiny.text, length=5, width=8, layers=1, heads=2, forget=forget)
+    text = dataclasses.replace(
+        tiny.text, length=5, width=8, layers=1, heads=2, pooled=pooled, forget=forget
+    )
     sampling = dataclasses.replace(
         tiny.sample,
         weights="ema",
@@ -279,6 +281,7 @@ def test_labels_with_latents_will_do(tmp_path: Path) -> None:
     labelled = dataclasses.replace(data, rows=None, conditions=data.conditions % 2)
     form = generator.form(text_params(), labelled)
     assert (form.unet.in_channels, form.labels, form.text) == (4, 1, None)
+    assert not form.pooled
     pixels = dataclasses.replace(data, latents=None)
     form = generator.form(text_params(), pixels)
     assert (form.unet.in_channels, form.labels) == (3, 0)
@@ -296,6 +299,7 @@ def describe(settings: Params, data: Dataset) -> Description:
         unet=form.unet,
         labels=form.labels,
         text=form.text,
+        pooled=form.pooled,
         size=32,
         reduction=4,
         schedule=settings.diffusion.noise_schedule(),
@@ -310,10 +314,10 @@ def describe(settings: Params, data: Dataset) -> Description:
     )
 
 
-def untrained(folder: Path, data: Dataset) -> Description:
+def untrained(folder: Path, data: Dataset, pooled: bool = True) -> Description:
     """Write what a training would, with weights as they begin, but none of them zero."""
     folder.mkdir(parents=True)
-    settings = text_params()
+    settings = text_params(pooled=pooled)
     model = begin(settings, data, "fp32").model
     torch.manual_seed(0)
     with torch.no_grad():
@@ -363,6 +367,34 @@ def test_the_folder_rebuilds_the_model(folder: Path, data: Dataset, kind: str) -
         x, t = torch.randn(1, 4, 8, 8), torch.tensor([5])
         nothing = found.model(x, t, torch.zeros(1, 3, 12))
         assert torch.equal(nothing, found.model(x, t, conditions(kind)[:1]))
+
+
+@pytest.mark.parametrize("pooled", [True, False])
+def test_the_mean_of_a_prompt_conditions_every_level_if_it_is_to(
+    tmp_path: Path, data: Dataset, kind: str, pooled: bool
+) -> None:
+    description = untrained(tmp_path / "model", data, pooled)
+    model, found = generator.load(tmp_path / "model", "ema")
+    assert found == description
+    assert found.pooled == pooled
+    saved = read_tensors(tmp_path / "model/ema.safetensors")
+    layers = {f"pooled.linear_{n}.{part}" for n in (1, 2) for part in ("weight", "bias")}
+    assert {name for name in saved if name.startswith("pooled.")} == (layers if pooled else set())
+    assert same_bytes(model.state_dict(), saved)
+    x, t, said = torch.randn(3, 4, 8, 8), torch.tensor([5, 400, 900]), conditions(kind)
+    context, mask = model.embedding(said)
+    whole = model.pooled(context, mask) if pooled else None
+    assert torch.equal(model(x, t, said), model.unet(x, t, context, mask, whole))
+
+
+def test_the_empty_prompt_is_pooled_too(folder: Path, kind: str) -> None:
+    model, _ = generator.load(folder, "ema")
+    x, t, said = torch.randn(3, 4, 8, 8), torch.tensor([5, 400, 900]), conditions(kind)
+    drawn = model(x, t, torch.zeros_like(said))
+    assert drawn.isfinite().all()
+    assert not torch.allclose(drawn[1:], model(x, t, said)[1:], atol=1e-4)
+    for gradient in torch.autograd.grad(drawn.square().sum(), [*model.pooled.parameters()]):
+        assert gradient.isfinite().all() and gradient.any()
 
 
 def test_it_draws_pictures(folder: Path, kind: str) -> None:
