@@ -14,10 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lockstep.standins import raycaster
-from lockstep.standins.camera import FIELD
+from lockstep.standins.camera import FIELD, TARGET
 from lockstep.standins.raycaster import FLOOR, draw, owners
 from lockstep.standins.scenes import (
     COLOURS,
+    MARGIN,
     SHAPES,
     SIZES,
     Item,
@@ -108,6 +109,39 @@ def test_any_seed_gives_a_scene_inside_the_frame(seed: int, index: int, count: i
         assert 0 < box.top < box.bottom < 1
 
 
+def test_the_distance_of_one_is_that_of_the_scenes_before_there_was_any() -> None:
+    scene = sample_scene(3, 0, distance=1.0)
+    assert scene == SCENES[0]
+    assert scene.camera.eye == (-0.33148066628510053, -9.810551594723119, 5.841019572165117)
+    assert [(item.name, item.x, item.y) for item in scene.items] == [
+        ("cyan cube", 0.39927342861544757, 1.2794591662945294),
+        ("green sphere", -1.3534347781465135, 1.9352265226315781),
+        ("purple sphere", 0.9574659451613119, -1.7606141273028209),
+    ]
+
+
+def test_from_nearer_the_same_objects_are_larger() -> None:
+    objects, distances = [("cube", "red"), ("sphere", "blue")], (2.0, 1.0, 0.8, 0.7)
+    views = [
+        [sample_scene(7, index, objects, distance=d) for index in range(30)] for d in distances
+    ]
+    widths = [
+        np.mean([box.right - box.left for scene in scenes for box in boxes(scene)])
+        for scenes in views
+    ]
+    assert widths == sorted(widths)
+    assert widths[2] == pytest.approx(widths[1] / 0.8, rel=0.1)
+    for distance, scenes in zip(distances, views, strict=True):
+        for scene, before in zip(scenes, views[1], strict=True):
+            # On the same line of sight.
+            eye, middle = np.array(before.camera.eye), np.array(TARGET)
+            assert scene.camera.eye == pytest.approx(middle + distance * (eye - middle))
+            assert scene.light == before.light
+            for box in boxes(scene):
+                assert min(box.left, box.top) >= MARGIN
+                assert max(box.right, box.bottom) <= 1 - MARGIN
+
+
 def test_a_set_is_forbidden_whatever_its_order() -> None:
     objects = [("sphere", "cyan"), ("cube", "gray"), ("cylinder", "red")]
     forbidden = {frozenset({"gray cube", "cyan sphere"})}
@@ -150,6 +184,9 @@ def test_impossible_wishes_are_refused_clearly() -> None:
         ({"objects": [("cube", "red"), ("cube", "red")]}, "distinct"),
         ({"sizes": ()}, "sizes is empty"),
         ({"sizes": ("huge",)}, "'huge'"),
+        ({"distance": 0.49}, "distance 0.49; give 0.5 to 2"),
+        ({"distance": 2.01}, "distance 2.01; give 0.5 to 2"),
+        ({"distance": math.nan}, "distance nan; give 0.5 to 2"),
     ],
 )
 def test_bad_sampling_arguments(arguments: dict[str, object], message: str) -> None:

@@ -63,14 +63,14 @@ def holds(kind: str, first: Seen, second: Seen) -> bool:
     }[kind]
 
 
-def scene_of(seed: int, count: int) -> Scene:
-    return sample_scene(seed, 0, count=count, sizes=("large", "small"))
+def scene_of(seed: int, count: int, distance: float = 1.0) -> Scene:
+    return sample_scene(seed, 0, count=count, sizes=("large", "small"), distance=distance)
 
 
-@given(st.integers(0, 2**32), st.integers(1, 2))
+@given(st.integers(0, 2**32), st.integers(1, 2), st.sampled_from([0.8, 1.0]))
 @settings(max_examples=300, deadline=None)
-def test_a_sentence_is_true_of_its_scene(seed: int, count: int) -> None:
-    scene = scene_of(seed, count)
+def test_a_sentence_is_true_of_its_scene(seed: int, count: int, distance: float) -> None:
+    scene = scene_of(seed, count, distance)
     sentence = describe(scene, np.random.default_rng(seed))
     objects, relation = parsed(sentence.text)
     shown = {one.name: one for one in seen(scene)}
