@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from lockstep import records
-from lockstep.errors import LockstepError
+from lockstep.errors import LockstepError, first_of
 
 Ids = TypeVar("Ids", bound=np.generic)
 
@@ -144,10 +144,7 @@ def load(path: Path) -> Tokenizer:
     try:
         return TypeAdapter(Tokenizer).validate_json(_text(path))
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        where = f"{path}: {key}" if key else f"{path}"
-        raise LockstepError(f"{where}: {first['msg']}; `dvc checkout` restores it") from None
+        raise LockstepError(f"{path}: {first_of(error)}; `dvc checkout` restores it") from None
 
 
 def _text(path: Path) -> str:
