@@ -6,7 +6,6 @@ A collected folder has `images/*.png` and the label files (see `lockstep.labels`
 from __future__ import annotations
 
 import multiprocessing
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -21,6 +20,7 @@ from lockstep.labels import Labels, read_labels, some
 from lockstep.pictures import read_rgb
 from lockstep.standins.raycaster import draw
 from lockstep.standins.scenes import COLOURS, SHAPES, sample_scene
+from lockstep.workers import cores
 
 # The official files' sets by size: 72 labels in test.json, 84 in new_test.json.
 TEST_SIZES = (1,) * 6 + (2,) * 12 + (3,) * 14
@@ -59,7 +59,7 @@ def import_folder(source: Path, out: Path, size: int, progress: Progress) -> Non
             return name
         return None
 
-    with ThreadPoolExecutor(_cores()) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         outcomes = progress(pool.map(bring, labels.train), len(labels.train))
         bad = [name for name in outcomes if name is not None]
     if bad:
@@ -90,18 +90,13 @@ def render(
         folder=out / "images",
     )
     # "spawn": a forked child of a process that has used threads may hang.
-    with multiprocessing.get_context("spawn").Pool(_cores()) as pool:
+    with multiprocessing.get_context("spawn").Pool(cores()) as pool:
         drawn = list(progress(pool.imap(task, range(scenes), chunksize=16), scenes))
     train = {name: names for pictures in drawn for name, names in pictures}
 
     seen = iter(_shuffled([list(pictures[-1][1]) for pictures in drawn], rng))
     labels = Labels(objects, train, _test_sets(seen), new_test)
     labels.write(out)
-
-
-def _cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0))
 
 
 def _catalogue() -> Iterator[tuple[str, str]]:
