@@ -46,6 +46,14 @@ def epsilons(model: nn.Module) -> dict[str, float]:
     return {name: m.eps for name, m in model.named_modules() if hasattr(m, "eps")}
 
 
+def take_over(ours: nn.Module, theirs: nn.Module, memory_format: torch.memory_format) -> None:
+    """Their weights, all of them by their names, in the memory format."""
+    assert shapes(ours) == shapes(theirs)
+    assert epsilons(ours) == epsilons(theirs)
+    ours.load_state_dict(theirs.state_dict(), strict=True)
+    ours.to(memory_format=memory_format)  # type: ignore[call-overload]
+
+
 def gradients(model: nn.Module, output: Tensor, *leaves: Tensor) -> dict[str, Tensor]:
     """Gradients of a fixed random projection of the output, by name, those of `leaves` by place."""
     generator = torch.Generator().manual_seed(2)

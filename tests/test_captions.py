@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from collecting import silent
 from lockstep import captions, truth
 from lockstep.captioned import distinct_prompts, shown_by_rows, with_captions
 from lockstep.collect.captions.drawn import render
@@ -24,10 +24,6 @@ from lockstep.standins.scenes import object_id
 from lockstep.truth import Stated, Truth
 
 LOOKING = Looking(size=16, max_pixels=10_000)
-
-
-def quiet(items: Iterable, total: int) -> Iterable:
-    return items
 
 
 def file_with(folder: Path, content: Any, name: str = "file.json") -> Path:
@@ -178,7 +174,7 @@ def test_a_folder_comes_in(tmp_path: Path, inner: str) -> None:
     (source / "other").mkdir()
     out = tmp_path / "out"
     out.mkdir()
-    import_folder(source, out, LOOKING, 1, quiet)
+    import_folder(source, out, LOOKING, 1, silent)
     expected = {"wide": (255, 0, 0), "clear": (255,) * 3, "grey": (99,) * 3}
     assert {path.stem for path in (out / "images").iterdir()} == set(expected)
     for name, colour in expected.items():
@@ -209,22 +205,22 @@ def test_all_missing_and_broken_pictures_are_listed(tmp_path: Path) -> None:
     (source / "grey.webp").write_bytes(b"<html>")
     (tmp_path / "out").mkdir()
     with pytest.raises(LockstepError) as caught:
-        import_folder(source, tmp_path / "out", LOOKING, 1, quiet)
+        import_folder(source, tmp_path / "out", LOOKING, 1, silent)
     message = str(caught.value)
     assert "2 pictures of train_info.json are missing or broken" in message
     assert "clear.png (missing), grey.webp (an HTML page); mend them" in message
     (source / "wide.bmp").unlink()
     (source / "grey.webp").unlink()
     with pytest.raises(LockstepError, match=r"source: none of the pictures of train_info.json"):
-        import_folder(source, tmp_path / "out", LOOKING, 1, quiet)
+        import_folder(source, tmp_path / "out", LOOKING, 1, silent)
     for name in ("one", "two"):
         (source / name).mkdir()
         (source / name / "clear.png").touch()
     with pytest.raises(LockstepError, match=r"are in several folders \(one, two\); leave one"):
-        import_folder(source, tmp_path / "out", LOOKING, 1, quiet)
+        import_folder(source, tmp_path / "out", LOOKING, 1, silent)
     (source / captions.TEST).unlink()
     with pytest.raises(LockstepError, match=r"test.json: missing; a folder of captions has"):
-        import_folder(source, tmp_path / "out", LOOKING, 1, quiet)
+        import_folder(source, tmp_path / "out", LOOKING, 1, silent)
 
 
 # --- drawn captions --------------------------------------------------------------------------
@@ -234,7 +230,7 @@ COUNT = 150
 
 def drawn(out: Path, processes: int) -> Path:
     numbers = {"count": COUNT, "seed": 3, "size": 32, "supersample": 1}
-    render(out, **numbers, processes=processes, progress=quiet)
+    render(out, **numbers, processes=processes, progress=silent)
     return out
 
 
@@ -334,7 +330,7 @@ def test_what_is_asked_for(rendered: Path) -> None:
 
 def test_too_few_pictures_are_refused(tmp_path: Path) -> None:
     with pytest.raises(LockstepError, match=r"caption.count: the pictures show .* raise it"):
-        render(tmp_path, count=20, seed=0, size=8, supersample=1, processes=1, progress=quiet)
+        render(tmp_path, count=20, seed=0, size=8, supersample=1, processes=1, progress=silent)
 
 
 def test_a_truth_of_other_captions_is_refused(rendered: Path, tmp_path: Path) -> None:

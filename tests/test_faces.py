@@ -22,6 +22,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
+from collecting import contents, silent
 from lockstep.collect.faces import collect as faces
 from lockstep.collect.faces import engine, exclude, looks
 from lockstep.collect.faces.collect import Collection, collect
@@ -57,10 +58,6 @@ RULES_HERE = Rules(
 )
 NOTHING = Exclusions(frozenset())
 DRAWN = range(160)
-
-
-def silent(items: Iterable[Any], total: int) -> Iterable[Any]:
-    return items
 
 
 def add(folder: Path, data: bytes, address: str, article: str = "M.1.A.1") -> str:
@@ -115,11 +112,6 @@ def part_of(downloaded: Path, folder: Path, choose: Callable[[list[str]], list[s
     lines = choose((downloaded / "manifest.jsonl").read_text().splitlines())
     (folder / "manifest.jsonl").write_text("\n".join(lines) + "\n")
     return folder
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    files = (path for path in folder.rglob("*") if path.is_file())
-    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
 @dataclasses.dataclass(frozen=True)

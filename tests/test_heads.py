@@ -6,10 +6,8 @@ import io
 import tarfile
 import zipfile
 from collections import Counter
-from collections.abc import Iterable
 from itertools import combinations
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -18,12 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, UnidentifiedImageError
 
+from collecting import silent
 from lockstep.standins.heads import archives, draw, files, write
 from lockstep.standins.heads.archives import BROKEN, COPY, HEAD, MIXED, NEAR, RUBBISH, SMALL
-
-
-def silent(items: Iterable[Any], total: int) -> Iterable[Any]:
-    return items
 
 
 @settings(max_examples=15, deadline=None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from itertools import combinations
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from collecting import silent
 from lockstep.collect import iclevr
 from lockstep.errors import LockstepError
 from lockstep.labels import multi_hot, read_labels, scene_of, speaks_of_sides
@@ -23,10 +23,6 @@ OBJECTS = {
         for colour in ("gray", "red", "blue", "green", "brown", "purple", "cyan", "yellow")
     )
 }
-
-
-def quiet(items: Iterable, total: int) -> Iterable:
-    return items
 
 
 def folder_with(tmp_path: Path, pictures: str = "images", **files: object) -> Path:
@@ -57,7 +53,7 @@ def test_an_official_folder_comes_in(tmp_path: Path, pictures: str) -> None:
     source = folder_with(tmp_path, pictures)
     out = tmp_path / "out"
     out.mkdir()
-    iclevr.import_folder(source, out, 64, quiet)
+    iclevr.import_folder(source, out, 64, silent)
     labels = read_labels(out)
     assert labels == read_labels(source)
     for name in labels.train:
@@ -78,7 +74,7 @@ def test_all_missing_and_broken_pictures_are_listed(tmp_path: Path) -> None:
     (source / "images/CLEVR_train_000002_0.png").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "out").mkdir()
     with pytest.raises(LockstepError) as caught:
-        iclevr.import_folder(source, tmp_path / "out", 64, quiet)
+        iclevr.import_folder(source, tmp_path / "out", 64, silent)
     message = str(caught.value)
     assert "2 pictures missing or broken" in message
     assert "CLEVR_train_000001_1.png, CLEVR_train_000002_0.png" in message
@@ -116,7 +112,7 @@ def test_a_missing_label_file_and_a_folder_without_pictures(tmp_path: Path) -> N
         path.unlink()
     (tmp_path / "out").mkdir()
     with pytest.raises(LockstepError, match=r"none of train.json's pictures"):
-        iclevr.import_folder(source, tmp_path / "out", 64, quiet)
+        iclevr.import_folder(source, tmp_path / "out", 64, silent)
     (source / "test.json").unlink()
     with pytest.raises(LockstepError, match=r"test.json: missing"):
         read_labels(source)
@@ -145,7 +141,7 @@ def test_the_official_label_files_are_read() -> None:
 @pytest.fixture(scope="module")
 def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("rendered")
-    iclevr.render(out, scenes=60, seed=3, size=32, supersample=1, progress=quiet)
+    iclevr.render(out, scenes=60, seed=3, size=32, supersample=1, progress=silent)
     return out
 
 
@@ -176,7 +172,7 @@ def test_test_sets_occur_and_new_test_sets_never_do(rendered: Path) -> None:
 
 def test_too_few_scenes_are_refused(tmp_path: Path) -> None:
     with pytest.raises(LockstepError, match=r"scenes.count: too few scenes"):
-        iclevr.render(tmp_path, scenes=5, seed=0, size=32, supersample=1, progress=quiet)
+        iclevr.render(tmp_path, scenes=5, seed=0, size=32, supersample=1, progress=silent)
 
 
 @pytest.mark.parametrize(

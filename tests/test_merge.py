@@ -17,7 +17,6 @@ import tarfile
 import time
 import zipfile
 from collections import Counter
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
+from collecting import contents, silent
 from lockstep import content, params
 from lockstep.collect.faces import exclude
 from lockstep.collect.faces.exclude import Exclusions
@@ -65,10 +65,6 @@ NOTHING = Exclusions(frozenset())
 HEADS = Heads(count=120, seed=0)
 
 
-def silent(items: Iterable[Any], total: int) -> Iterable[Any]:
-    return items
-
-
 def run(
     sources: list[Source],
     out: Path,
@@ -86,11 +82,6 @@ def run(
 def table(out: Path) -> list[dict[str, str]]:
     with (out / "decisions.csv").open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    found = (path for path in folder.rglob("*") if path.is_file())
-    return {str(path.relative_to(folder)): path.read_bytes() for path in found}
 
 
 # --- the drawn archives --------------------------------------------------------------------
@@ -220,7 +211,8 @@ _KILLED = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from test_merge import HEADS, run, silent
+from collecting import silent
+from test_merge import HEADS, run
 sources = HEADS.sources(Path(sys.argv[2]), 1, silent)
 print("ready", flush=True)
 run(sources, Path(sys.argv[3]), Path(sys.argv[4]))

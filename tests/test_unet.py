@@ -112,11 +112,7 @@ def test_parity_with_diffusers(case: str, memory_format: torch.memory_format) ->
     theirs = theirs_of(config, conditioned).eval()
     parity.randomise_norms(theirs)
     ours = UNet(config).eval()
-    assert parity.shapes(ours) == parity.shapes(theirs)
-    assert parity.epsilons(ours) == parity.epsilons(theirs)
-    ours.load_state_dict(theirs.state_dict(), strict=True)
-    ours = ours.to(memory_format=memory_format)  # type: ignore[call-overload]
-
+    parity.take_over(ours, theirs, memory_format)
     x, t, condition = inputs(config, batch, height, width)
     leaves = [x, condition] if conditioned else [x]
     for leaf in leaves:

@@ -1,0 +1,18 @@
+"""What the tests of collecting pictures have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+
+def silent(items: Iterable[Any], total: int) -> Iterable[Any]:
+    """A progress that nobody sees."""
+    return items
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file in a folder, by its path there."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
