@@ -42,7 +42,7 @@ def main(params: Params) -> None:
                 for name, some in settings.items()
             }
             with atomic.folder(paths.plots(params.workload, "sweep")) as out:
-                write(out, rows)
+                write(out, rows, sweep.ACCURACY[params.workload])
                 decided = params.deciding("sample", "sweep")
                 decided["evaluate.seeds"] = list(params.evaluate.seeds)
                 about = {"model": description.fingerprint, "params": decided, "settings": changes}
@@ -52,14 +52,15 @@ def main(params: Params) -> None:
             shutil.rmtree(kept, ignore_errors=True)
 
 
-def write(out: Path, rows: dict[str, list[sweep.Row]]) -> None:
+def write(out: Path, rows: dict[str, list[sweep.Row]], accuracy: str) -> None:
+    """Tables and charts; `accuracy` is what `sweep.mean_accuracy` is called."""
     for name, found in rows.items():
         tables.write(out / f"{name}.csv", found)
     (out / "guidance.png").write_bytes(sweep.guidance_chart(rows["guidance"]))
-    for name, figure, label in (
-        ("steps", sweep.mean_accuracy, "mean accuracy"),
-        ("steps_distance", sweep.distance, "Fréchet distance"),
-    ):
+    figures = {"steps_distance": (sweep.distance, "Fréchet distance")}
+    if sweep.accuracies(rows["samplers"][0]):
+        figures["steps"] = (sweep.mean_accuracy, accuracy)
+    for name, (figure, label) in figures.items():
         table = sweep.by_steps(rows["samplers"], figure)
         tables.write(out / f"{name}.csv", table)
         (out / f"{name}.png").write_bytes(sweep.steps_chart(table, label))

@@ -20,6 +20,7 @@ from lockstep.dataset import SPLITS, Dataset, open_dataset
 from lockstep.sampling import load
 
 TARGET = "evaluate@captions"
+SWEEP = "sweep@captions"
 ACCURACIES = ("object_accuracy", "binding_accuracy", "relation_accuracy", "size_accuracy")
 PROMPT = "a red cube and a blue sphere"
 GRID = (4 * 66 - 2, 64)
@@ -40,6 +41,7 @@ def packed(project: Project) -> Dataset:
 def back(project: Project) -> None:
     """To what was committed, out of the cache."""
     project.run("git", "checkout", ".")
+    project.run("git", "clean", "--quiet", "--force", "metrics")
     assert ran(project.dvc("repro", TARGET).stdout) == []
 
 
@@ -134,6 +136,22 @@ def test_the_report_has_prompts_and_figures(captions: Project) -> None:
     }
 
 
+def test_a_sweep_is_drawn_scored_and_recorded(captions: Project) -> None:
+    assert ran(captions.dvc("repro", SWEEP).stdout) == [SWEEP]
+    best = captions.figures("captions", "sweep")
+    assert best.keys() == {f"best_{name}" for name in ("guidance_scale", *ACCURACIES[:3])}
+    (training,) = runs(captions, "training", "captions")
+    (sweep,) = runs(captions, "sweep", "captions")
+    points = runs(captions, "sweep point", "captions")
+    assert sweep.data.tags["mlflow.parentRunId"] == training.info.run_id
+    assert best.items() <= sweep.data.metrics.items()
+    assert len(points) == 3  # two guidance scales, and one sampler with one number of steps
+    for point in points:
+        wanted = {*ACCURACIES[:3], "fd_classifier", "seconds_per_picture"}
+        assert point.data.metrics.keys() == wanted
+    back(captions)
+
+
 def drawn(project: Project, out: Path, seed: int) -> bytes:
     settings = ("--count", "4", "--steps", "3", "--guidance", "2", "--seed", str(seed))
     project.lockstep("sample", "captions", PROMPT, *settings, "--out", str(out))
@@ -226,7 +244,8 @@ def test_a_folder_of_ones_own(captions: Project, tmp_path: Path) -> None:
     done = captions.dvc("repro", TARGET)
     made = ran(done.stdout)
     assert made[:3] == ["check", "caption", "dataset@captions"]
-    assert made[-2:] == ["sample@captions", "evaluate@captions"]
+    assert "sample@captions" in made
+    assert made[-1] == TARGET
     pictures = captions.root / "samples/captions/images"
     assert {path.name for path in pictures.iterdir()} == {"0.png", "1.png", "2.png"}
     # Nobody knows what these pictures show: no accuracy, and eyes that learnt of them alone.
@@ -237,6 +256,11 @@ def test_a_folder_of_ones_own(captions: Project, tmp_path: Path) -> None:
     assert scored["n_generated"] == 3
     assert not [name for name in scored if "accuracy" in name or name == "fd_classifier"]
     assert ran(captions.dvc("repro", TARGET).stdout) == []
+    assert ran(captions.dvc("repro", SWEEP).stdout) == [SWEEP]
+    best = captions.figures("captions", "sweep")
+    assert best.keys() == {"best_guidance_scale", "best_fd_rotation"}
+    tables = {path.name for path in (captions.root / "plots/captions/sweep").glob("*.csv")}
+    assert tables == {"guidance.csv", "samplers.csv", "steps_distance.csv"}
 
     # The other form of the same file is the same set.
     digest = packed(captions).digest

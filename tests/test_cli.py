@@ -44,8 +44,8 @@ def test_presets_are_listed_and_printed(run) -> None:
     assert "smoke" in out
     status, out, _ = run("preset", "smoke")
     assert status == 0
-    targets = "evaluate@iclevr sweep@iclevr evaluate@faces evaluate@anime evaluate@captions"
-    assert out.strip().endswith(targets)
+    targets = "evaluate@iclevr sweep@iclevr evaluate@faces evaluate@anime"
+    assert out.strip().endswith(f"{targets} evaluate@captions sweep@captions")
     assert "-S ++iclevr.model.channels=[16,16] -S" in out
     status, out, _ = run("preset", "smoke", "anime")
     assert status == 0

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from lockstep import fingerprint, params
+from lockstep.evaluation import sweep
 
 ROOT = Path(__file__).resolve().parent.parent
 SRC = ROOT / "src"
@@ -87,6 +88,17 @@ def test_the_fingerprint_of_a_training_covers_the_code_it_depends_on() -> None:
     assert {dep.removeprefix("src/lockstep/") for dep in deps} - carried == set(fingerprint.CODE)
 
 
+def test_the_identity_of_a_sweep_covers_the_code_that_decides_a_row() -> None:
+    # What writes and shows rows, and spaces of features that no sweep looks into.
+    apart = ("charts.py", "collect/", "fetch.py", "pictures.py", "records.py", "workers.py")
+    missing = [
+        name
+        for file in used(SRC / "lockstep/evaluation/sweep.py")
+        if not (name := file.removeprefix("lockstep/")).startswith((*apart, *sweep.CODE))
+    ]
+    assert not missing
+
+
 @pytest.mark.parametrize("name", [name for name in STAGES if name != "check"])
 def test_overridable_parameters_are_watched_in_both_places(name: str) -> None:
     workload = body(STAGES[name])["cmd"].split()[-1]
@@ -109,5 +121,5 @@ def test_every_workload_has_every_section_and_every_foreach_stage() -> None:
     for name, stage in STAGES.items():
         if "foreach" in stage:
             # A sweep is about a condition.
-            workloads = ("iclevr",) if name == "sweep" else params.WORKLOADS
+            workloads = ("iclevr", "captions") if name == "sweep" else params.WORKLOADS
             assert tuple(stage["foreach"]) == workloads

@@ -114,11 +114,16 @@ def finished(workload: str, labels: int, seed: int = 0) -> generator.Description
     return description
 
 
-def swept(description: generator.Description, accuracy: float = 0.25) -> None:
+def swept(
+    description: generator.Description,
+    accuracy: float = 0.25,
+    workload: str = "iclevr",
+    name: str = "accuracy_test",
+) -> None:
     """A sweep's outputs, made up."""
-    folder = paths.plots("iclevr", "sweep")
+    folder = paths.plots(workload, "sweep")
     folder.mkdir(parents=True, exist_ok=True)
-    figures = {"accuracy_test": accuracy, "fd_classifier": 3.0}
+    figures = {name: accuracy, "fd_classifier": 3.0}
     guidance = [
         {"setting": f"{scale:g}", "guidance_scale": scale, "steps": 3, **figures}
         for scale in (1.0, 2.5)
@@ -133,7 +138,7 @@ def swept(description: generator.Description, accuracy: float = 0.25) -> None:
         "settings": {"guidance": SETTINGS, "samplers": SAMPLERS},
     }
     records.write(folder / "sweep.json", record)
-    records.write(paths.metrics("iclevr", "sweep"), {"best_guidance_scale": 2.5})
+    records.write(paths.metrics(workload, "sweep"), {"best_guidance_scale": 2.5})
 
 
 def runs(store: MlflowClient, kind: str, workload: str = "iclevr") -> list[Run]:
@@ -337,6 +342,15 @@ def test_a_sweep_is_a_run_with_a_child_for_each_setting(store: MlflowClient) -> 
     assert points["guidance 2.5"].data.params["sample.guidance_scale"] == "2.5"
     assert points["ddpm, 5 steps"].data.params["sample.sampler"] == "ddpm"
     assert "best_guidance_scale" not in training.data.metrics
+
+
+def test_a_sweep_of_captions_has_accuracies_of_its_own(store: MlflowClient) -> None:
+    swept(finished("captions", labels=0), workload="captions", name="object_accuracy")
+    record_sweep("captions")
+    points = runs(store, "sweep point", "captions")
+    assert len(points) == 3
+    for run in points:
+        assert run.data.metrics == {"object_accuracy": 0.25, "fd_classifier": 3.0}
 
 
 def test_what_an_evaluation_was_made_with_is_a_run_of_its_own(store: MlflowClient) -> None:

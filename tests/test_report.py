@@ -100,10 +100,10 @@ def outputs(workload: str = "iclevr", odd: str = "red cube") -> None:
     tables.write(evaluate / "sizes.csv", [{"set": "test", "objects": 1, "accuracy": 0.25}])
 
 
-def sweep(workload: str = "iclevr") -> None:
+def sweep(workload: str = "iclevr", accuracy: str = "accuracy_test") -> None:
     folder = paths.plots(workload, "sweep")
     rows = [
-        {"setting": f"{s:g}", "guidance_scale": s, "steps": 20, "accuracy_test": a, "fd_x": 4 + s}
+        {"setting": f"{s:g}", "guidance_scale": s, "steps": 20, accuracy: a, "fd_x": 4 + s}
         for s, a in ((4.0, 0.5), (1.0, 0.25), (2.0, 0.75))
     ]
     tables.write(folder / "guidance.csv", rows)
@@ -470,6 +470,27 @@ def test_the_sweep_marks_what_its_metric_names(project: Path) -> None:
     assert [text(row.td) for row in written().select("#sweep tr.best")] == ["1"]
     paths.metrics("iclevr", "sweep").unlink()
     assert not written().select("#sweep tr.best")
+
+
+def test_the_sweep_of_captions_is_about_sentences(project: Path) -> None:
+    sweep("captions", "object_accuracy")
+    titles = [text(title) for title in written("captions").select("#sweep figcaption b")]
+    assert titles == [
+        "Accuracy",
+        "Fréchet distance",
+        "Object accuracy of each sampler",
+        "Fréchet distance of each sampler",
+    ]
+    # Where nobody knows what sentences state, there are distances only.
+    folder = paths.plots("captions", "sweep")
+    (folder / "steps.csv").unlink()
+    for name in ("guidance", "samplers"):
+        rows = tables.read(folder / f"{name}.csv")
+        far = [{k: v for k, v in row.items() if k != "object_accuracy"} for row in rows]
+        tables.write(folder / f"{name}.csv", far)
+    html = written("captions")
+    assert [text(title) for title in html.select("#sweep figcaption b")] == titles[1::2]
+    assert [text(row.td) for row in html.select("#sweep tr.best")] == ["2"]
 
 
 def test_columns_that_are_new_are_in_the_table_but_no_curve(project: Path) -> None:

@@ -4,18 +4,40 @@ import dataclasses
 import io
 import json
 from pathlib import Path
+from statistics import fmean
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 import train_tiny
-from lockstep import paths, records
-from lockstep.evaluation import classifier, reference, spaces, sweep
+from lockstep import (
+    captions,
+    dataset,
+    generator,
+    params,
+    paths,
+    reading,
+    records,
+    truth,
+)
+from lockstep.evaluation import (
+    classifier,
+    reference,
+    rotation,
+    scene_figures,
+    scene_judge,
+    spaces,
+    sweep,
+)
 from lockstep.generator import Description
 from lockstep.params import Params
-from lockstep.sampling import Trained
-from tiny import tiny_dataset, tiny_params
+from lockstep.pixels import to_bytes
+from lockstep.sampling import Trained, sample
+from lockstep.text import ScratchConfig, tokenizer
+from lockstep.truth import Mention, Relation, Stated, Truth
+from tiny import ROOT, tiny_dataset, tiny_params
 
 
 def sweeping(**values: object) -> Params:
@@ -80,9 +102,37 @@ def test_the_best_is_the_best_mean() -> None:
     }
 
 
+FAR = [{"guidance_scale": 1.0, "steps": 5, "fd_x": 3.0}]
+SENTENCES = [
+    {
+        "guidance_scale": scale,
+        "object_accuracy": objects,
+        "binding_accuracy": binding,
+        "fd_x": far,
+    }
+    for scale, objects, binding, far in ((1.0, 0.5, 0.9, 2.0), (2.0, 0.6, 0.5, 3.0))
+]
+
+
+def test_the_best_for_sentences_is_that_of_their_objects() -> None:
+    assert sweep.best(SENTENCES) == {
+        "best_guidance_scale": 2.0,
+        "best_object_accuracy": 0.6,
+        "best_binding_accuracy": 0.5,
+    }
+    assert sweep.mean_accuracy(SENTENCES[0]) == 0.5
+
+
+def test_without_accuracies_the_best_is_the_nearest() -> None:
+    rows = [{**FAR[0], "guidance_scale": s, "fd_x": d} for s, d in ((1.0, 3), (2.0, 2), (3.0, 2))]
+    assert sweep.best(rows) == {"best_guidance_scale": 2.0, "best_fd_x": 2}
+
+
 def test_charts_are_pictures_and_always_the_same() -> None:
     for chart in (
         lambda: sweep.guidance_chart(ROWS),
+        lambda: sweep.guidance_chart(SENTENCES),
+        lambda: sweep.guidance_chart(FAR),
         lambda: sweep.steps_chart(sweep.by_steps(ROWS, sweep.mean_accuracy), "accuracy"),
     ):
         with Image.open(io.BytesIO(chart())) as picture:
@@ -91,9 +141,15 @@ def test_charts_are_pictures_and_always_the_same() -> None:
 
 
 @pytest.fixture
-def outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Description:
-    """What the stages before a sweep leave, with networks that have learnt nothing."""
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty project, and the current folder."""
     monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def outputs(home: Path) -> Description:
+    """What the stages before a sweep leave, with networks that have learnt nothing."""
     params = tiny_params()
     data = tiny_dataset(paths.dataset("iclevr"))
     names = {"red cube": 0, "green cube": 1, "blue cube": 2}
@@ -164,3 +220,111 @@ def test_what_decides_a_row_decides_where_it_is_kept(outputs: Description) -> No
     assert sweep.identity(params, outputs) == first
     # Another list of settings has rows in common with this one.
     assert sweep.identity(sweeping(seeds=1, guidance_scales=(9.0,)), outputs) in found
+
+
+W = "captions"
+PROMPTS = {
+    "pair_0": "a red cube and a blue sphere",
+    "relation_0": "a gray cube left of a red sphere",
+    "single_0": "a green cylinder",
+}
+
+
+def says(*names: str, relation: Relation | None = None) -> Stated:
+    return Stated(tuple(Mention(name, None) for name in names), relation)
+
+
+STATED = {
+    "pair_0": says("red cube", "blue sphere"),
+    "relation_0": says("gray cube", "red sphere", relation=Relation("left of", 0, 1)),
+    "single_0": says("green cylinder"),
+}
+
+
+def prompted(*, known: bool) -> tuple[Params, Trained]:
+    """The same of captions; `known` is whether there is a truth about them."""
+    committed = params.load(W, ROOT / "params.yaml")
+    settings = dataclasses.replace(
+        committed,
+        threads=1,
+        model=dataclasses.replace(tiny_params().model, attention=(False, True), heads=2),
+        sample=dataclasses.replace(committed.sample, steps=2, clip=1.0),
+        sweep=dataclasses.replace(committed.sweep, guidance_scales=(1.0, 3.0), seeds=2),
+    )
+    for folder in (paths.dataset, paths.judge, paths.reference, paths.model):
+        folder(W).mkdir(parents=True)
+    pictures = np.random.default_rng(0).integers(0, 256, (8, 16, 16, 3)).astype(np.uint8)
+    captions.write(paths.dataset(W), {f"{i}.png": ["a cube"] for i in range(8)}, PROMPTS)
+    numbers, split = np.ones((8, 1), np.uint8), np.zeros(8, np.uint8)
+    dataset.pack(paths.dataset(W), iter(pictures), numbers, split, {}, mirrorable=False)
+    torch.manual_seed(0)
+    if known:
+        truth.write(paths.dataset(W), Truth({}, dict(reversed(STATED.items()))))
+        scene_judge.save(scene_judge.SceneJudge(), paths.judge(W))
+    else:
+        classifier.save(classifier.Classifier(rotation.ROTATIONS), paths.judge(W))
+    learnt = scene_judge.SCENES if known else scene_judge.ROTATIONS
+    records.write(paths.judge(W) / paths.JUDGE, {scene_judge.LEARNT: learnt})
+    data = dataset.open_dataset(paths.dataset(W))
+    for name, seen in reference.of_space(settings, data, spaces.own(settings, data)).items():
+        reference.save(paths.reference(W) / f"{name}.npz", seen)
+    words = tokenizer.build(PROMPTS.values(), length=8)
+    words.save(paths.model(W) / tokenizer.FILE)
+    description = dataclasses.replace(
+        train_tiny.description(settings, data),
+        unet=settings.model.cross_attention_unet(3, 8),
+        labels=0,
+        text=ScratchConfig(words=words.size, length=8, width=8, layers=1, heads=2),
+    )
+    generator.save(paths.model(W), description, {})
+    return settings, Trained(description.build().eval(), description)
+
+
+def test_sentences_are_scored_by_what_they_state(home: Path) -> None:
+    settings, trained = prompted(known=True)
+    whole = sweep.guidance_settings(settings)
+    rows, seconds = sweep.measure(settings, trained, whole, home / "kept")
+    assert list(rows[0]) == [
+        "setting",
+        "guidance_scale",
+        "steps",
+        "object_accuracy",
+        "binding_accuracy",
+        "relation_accuracy",
+        "fd_classifier",
+        "n_generated",
+    ]
+    assert [row["n_generated"] for row in rows] == [2 * 3, 2 * 3]
+    assert len(seconds) == 2
+    assert rows[0]["fd_classifier"] != rows[1]["fd_classifier"]
+
+    judge, asked = (
+        scene_judge.load(paths.judge(W)),
+        reading.rows(paths.model(W), [*PROMPTS.values()]),
+    )
+    figures = []
+    for seed in settings.evaluate.seeds[:2]:
+        drawn = to_bytes(sample(trained, whole[1][1], asked, seed=seed))
+        said = scene_judge.look(judge, drawn)
+        figures.append(scene_figures.of_pictures(said, [STATED[name] for name in PROMPTS]))
+    for name in ("object_accuracy", "binding_accuracy", "relation_accuracy"):
+        assert rows[1][name] == pytest.approx(fmean(one[name] for one in figures))
+
+
+def test_without_truth_there_are_distances(home: Path) -> None:
+    settings, trained = prompted(known=False)
+    rows, _ = sweep.measure(settings, trained, sweep.guidance_settings(settings), home / "kept")
+    columns = ["setting", "guidance_scale", "steps", "fd_rotation", "n_generated"]
+    assert [list(row) for row in rows] == [columns, columns]
+    found = sweep.best(rows)
+    assert found["best_fd_rotation"] == min(row["fd_rotation"] for row in rows)
+
+
+def test_other_prompts_and_another_truth_are_other_rows(home: Path) -> None:
+    settings, trained = prompted(known=True)
+    found = {sweep.identity(settings, trained.description)}
+    truth.write(paths.dataset(W), Truth({}, {**STATED, "single_0": says("red cube")}))
+    found.add(sweep.identity(settings, trained.description))
+    captions.write(paths.dataset(W), {"0.png": ["a cube"]}, {**PROMPTS, "single_0": "a red cube"})
+    found.add(sweep.identity(settings, trained.description))
+    assert len(found) == 3

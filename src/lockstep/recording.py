@@ -122,7 +122,9 @@ def record_sweep(workload: str, seconds: Mapping[str, Sequence[float]] | None = 
         rows = tables.read(folder / f"{name}.csv")
         names.append(_range(name, rows))
         for setting, row, each in zip(settings, rows, timed, strict=True):
-            figures = {k: float(v) for k, v in row.items() if k.startswith(("accuracy_", "fd_"))}
+            figures = {
+                k: float(v) for k, v in row.items() if "accuracy" in k or k.startswith("fd_")
+            }
             if each is not None:
                 figures["seconds_per_picture"] = each
             # Two tables may have a setting in common: each has its own run of it.

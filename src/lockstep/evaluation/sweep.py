@@ -4,28 +4,58 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
+import numpy as np
 import torch
+from torch import Tensor
 
-from lockstep import charts, content, distributed, fingerprint, paths, prompts, records
+from lockstep import (
+    captions,
+    charts,
+    content,
+    distributed,
+    fingerprint,
+    paths,
+    prompts,
+    reading,
+    records,
+    truth,
+)
 from lockstep import device as hardware
 from lockstep.collect.code import digest_of_code
 from lockstep.dataset import open_dataset
-from lockstep.evaluation import accuracy, classifier, reference, spaces
+from lockstep.evaluation import (
+    accuracy,
+    classifier,
+    reference,
+    scene_figures,
+    scene_judge,
+    spaces,
+)
 from lockstep.evaluation.frechet import frechet_distance
 from lockstep.generator import Description
 from lockstep.params import Params, Sample
 from lockstep.pixels import to_bytes
+from lockstep.prompts import Prompts
 from lockstep.sampling import Trained, sample_together
 
 Row = dict[str, Any]
+# What the pictures (N, 3, H, W) drawn for a set say of it, by the names of a row's columns.
+Score: TypeAlias = Callable[[Prompts, Tensor], dict[str, float]]
+_T = TypeVar("_T")
 
 _SECONDS = "seconds"
+# Of what the judge of scenes says, the columns of a row.
+_OF_SENTENCES = ("object_accuracy", "binding_accuracy", "relation_accuracy")
+
+# What `mean_accuracy` is called.
+ACCURACY = {"iclevr": "mean accuracy", "captions": "object accuracy"}
 
 # What `sweep.samplers` names: the sampler, and its eta.
 _SAMPLERS: dict[str, dict[str, Any]] = {
@@ -55,7 +85,9 @@ def sampler_settings(params: Params) -> list[tuple[str, Sample]]:
 
 
 # The code that decides a row.
-_CODE = (
+CODE = (
+    "autoencoder",
+    "captions.py",
     "dataset.py",
     "device.py",
     "diffusion",
@@ -65,7 +97,12 @@ _CODE = (
     "labels.py",
     "pixels.py",
     "prompts.py",
+    "reading.py",
     "sampling.py",
+    "standins/camera.py",
+    "standins/scenes.py",
+    "text",
+    "truth.py",
     "unet",
     "weights.py",
 )
@@ -81,7 +118,7 @@ def identity(params: Params, description: Description) -> str:
             "seeds": seeds(params),
             "threads": params.threads,
             "data": [content.sha256(folder(params.workload)) for folder in folders],
-            "code": digest_of_code(*_CODE),
+            "code": digest_of_code(*CODE),
             "device": hardware.device().type,
             "versions": {name: version(name) for name in ("torch", "numpy")},
         }
@@ -109,39 +146,38 @@ def measure(
 
     What was measured is put into the folder `kept`, and what is there is not measured again.
 
-    The rows have the name, `guidance_scale` and `steps` of the setting, for each set that is asked
-    for its accuracy (the mean over the first `sweep.seeds` of `evaluate.seeds`), the Fréchet
-    distance of all the pictures, and their number. All processes take part, and each gets the rows.
+    The rows have the name, `guidance_scale` and `steps` of the setting, the accuracies (means over
+    the first `sweep.seeds` of `evaluate.seeds`; none where it is not known what is asked for), the
+    Fréchet distance of all the pictures, and their number. All processes take part, and each gets
+    the rows.
 
     Raises
     ------
     LockstepError
-        If judge, reference or label files are missing or do not fit each other.
+        If judge, reference, label or caption files are missing or do not fit each other.
     """
     with distributed.together():
-        asked = prompts.of_labels(params).sets
-        judge = classifier.load(paths.judge(params.workload), asked[0].conditions.shape[1])
+        asked, score = _SUBJECTS[params.workload](params)
         space = spaces.own(params, open_dataset(paths.dataset(params.workload)))
         theirs = reference.load(paths.reference(params.workload) / f"{space.name}.npz")
 
     def measured(setting: Sample) -> Row:
-        found: Row = {f"accuracy_{wanted.name}": [] for wanted in asked}
-        drawn = []
-        began = time.perf_counter()
+        found: dict[str, list[float]] = defaultdict(list)
+        pictures = []
+        passed = 0.0
         for seed in seeds(params):
             for wanted in asked:
-                some = sample_together(trained, setting, wanted.conditions, seed=seed)
-                drawn.append((wanted, some))
-        passed = time.perf_counter() - began
-        for wanted, some in drawn:
-            labels = wanted.conditions.to(torch.uint8)
-            scores = classifier.scores(judge, some)
-            found[f"accuracy_{wanted.name}"].append(accuracy.top_k_accuracy(scores, labels))
-        ours = reference.see(space.features(to_bytes(torch.cat([some for _, some in drawn]))))
+                began = time.perf_counter()
+                drawn = sample_together(trained, setting, wanted.conditions, seed=seed)
+                passed += time.perf_counter() - began
+                for name, value in score(wanted, drawn).items():
+                    found[name].append(value)
+                pictures.append(to_bytes(drawn))
+        ours = reference.see(space.features(np.concatenate(pictures)))
         return {
             "guidance_scale": setting.guidance_scale,
             "steps": setting.steps,
-            **{key: fmean(values) for key, values in found.items()},
+            **{name: fmean(values) for name, values in found.items()},
             space.frechet: frechet_distance(ours.normal, theirs.normal),
             "n_generated": ours.count,
             _SECONDS: passed / ours.count,
@@ -159,11 +195,49 @@ def measure(
     return rows, seconds
 
 
+def _labels(params: Params) -> tuple[Sequence[Prompts], Score]:
+    """The sets of labels, and for each the accuracy that the evaluator finds."""
+    sets = prompts.of_labels(params).sets
+    judge = classifier.load(paths.judge(params.workload), sets[0].conditions.shape[1])
+
+    def score(wanted: Prompts, drawn: Tensor) -> dict[str, float]:
+        scores, labels = classifier.scores(judge, drawn), wanted.conditions.to(torch.uint8)
+        return {f"accuracy_{wanted.name}": accuracy.top_k_accuracy(scores, labels)}
+
+    return sets, score
+
+
+def _sentences(params: Params) -> tuple[Sequence[Prompts], Score]:
+    """The test prompts, and what the judge of scenes finds of what they state, if that is known."""
+    folder = paths.dataset(params.workload)
+    sets, known = reading.of_captions(params).sets, truth.read(folder)
+    if known is None:
+        return sets, lambda wanted, drawn: {}
+    judge = scene_judge.load(paths.judge(params.workload))
+    stated = [known.test[name] for name in captions.read_test(folder / captions.TEST)]
+
+    def score(wanted: Prompts, drawn: Tensor) -> dict[str, float]:
+        figures = scene_figures.of_pictures(scene_judge.look(judge, to_bytes(drawn)), stated)
+        return {name: figures[name] for name in _OF_SENTENCES if name in figures}
+
+    return sets, score
+
+
+# What a workload's sweep draws, and how that is scored.
+_SUBJECTS = {"iclevr": _labels, "captions": _sentences}
+
+
 def best(rows: Sequence[Row]) -> dict[str, float]:
-    """The guidance scale of the best mean of the accuracies, and what it gave; first of equals."""
-    winner = max(rows, key=mean_accuracy)
-    accuracies = {f"best_{k}": v for k, v in winner.items() if k.startswith("accuracy_")}
-    return {"best_guidance_scale": winner["guidance_scale"], **accuracies}
+    """The guidance scale of the best `mean_accuracy`, and what it gave; first of equals.
+
+    Without accuracies it is that of the least distance.
+    """
+    if accuracies(rows[0]):
+        winner, figures = max(rows, key=mean_accuracy), accuracies
+    else:
+        winner, figures = min(rows, key=distance), distances
+    gave = {f"best_{name}": value for name, value in figures(winner).items()}
+    return {"best_guidance_scale": winner["guidance_scale"], **gave}
 
 
 def by_steps(rows: Sequence[Row], figure: Callable[[Row], float]) -> list[Row]:
@@ -174,26 +248,42 @@ def by_steps(rows: Sequence[Row], figure: Callable[[Row], float]) -> list[Row]:
     return [{"steps": n, **{name: found[n, name] for name in names}} for n in counts]
 
 
+def accuracies(columns: Mapping[str, _T]) -> dict[str, _T]:
+    """Those of a row or a table; empty where nobody knows what pictures should show."""
+    return {name: value for name, value in columns.items() if "accuracy" in name}
+
+
+def distances(columns: Mapping[str, _T]) -> dict[str, _T]:
+    """The Fréchet distance of a row or a table, whatever the space."""
+    return {name: value for name, value in columns.items() if name.startswith("fd_")}
+
+
 def mean_accuracy(row: Row) -> float:
-    """Over the sets that were asked for."""
-    return fmean(value for key, value in row.items() if key.startswith("accuracy_"))
+    """Over the sets of labels; of sentences it is that of the objects, which all of them name."""
+    return fmean(v for name, v in row.items() if name.startswith(("accuracy_", "object_accuracy")))
 
 
 def distance(row: Row) -> float:
     """The Fréchet distance, whatever the space."""
-    return next(float(value) for key, value in row.items() if key.startswith("fd_"))
+    (found,) = distances(row).values()
+    return float(found)
 
 
 def guidance_chart(rows: Sequence[Row]) -> bytes:
-    """A PNG: accuracies and Fréchet distance over the guidance scale."""
+    """A PNG: accuracies, where there are any, and Fréchet distance over the guidance scale."""
     ordered = sorted(rows, key=lambda row: row["guidance_scale"])
     columns = {key: [row[key] for row in ordered] for key in ordered[0]}
+    scales, far = columns["guidance_scale"], distances(columns)
+    if not (shown := accuracies(columns)):
+        return charts.lines(scales, far, x_label="guidance scale", y_label="Fréchet distance")
+    # The axis says what they are: four whole names have no room above the picture.
+    named = {name.removesuffix("_accuracy"): values for name, values in shown.items()}
     return charts.lines(
-        columns["guidance_scale"],
-        {key: values for key, values in columns.items() if key.startswith("accuracy_")},
+        scales,
+        named,
         x_label="guidance scale",
         y_label="accuracy",
-        right={key: values for key, values in columns.items() if key.startswith("fd_")},
+        right=far,
         right_label="Fréchet distance",
     )
 

@@ -31,7 +31,7 @@ _LESS = (
 )
 _MEANINGS = {
     "*_sd": "standard deviation over the seeds",
-    "best_guidance_scale": "of the sweep: what gave the best accuracy",
+    "best_guidance_scale": "of the sweep: what gave the best accuracy, or else the least distance",
     "best_*": "of the sweep: with the best guidance scale",
     "accuracy_png_*": "the same of the PNG files, read back",
     "accuracy_*": "objects found, of those asked for",

@@ -24,7 +24,7 @@ from lockstep.report.data import Data, Fetched, Kept
 from lockstep.report.figures import Figure
 from lockstep.report.settings import Section, Setting
 
-# What makes a part of the page; the parts that only one workload has.
+# What makes a part of the page; the parts that not every workload has.
 _TARGETS = {
     "data": "dataset@{}",
     "fetched": "download",
@@ -33,7 +33,7 @@ _TARGETS = {
     "copies": "evaluate@{}",
     "sweep": "sweep@{}",
 }
-_ONLY = {"fetched": "faces", "sweep": "iclevr"}
+_ONLY = {"fetched": ("faces",), "sweep": ("iclevr", "captions")}
 # The stage that decides which pictures are kept.
 _KEEPS = {"faces": "crop", "anime": "merge"}
 _CAPTIONS = {
@@ -152,7 +152,7 @@ def gather(workload: str, out: Path) -> Report:
         "pictures": _pictures(workload, paths.plots(workload, "sample")),
         "copies": _picture(copies, _COPIES) if copies.exists() else None,
         "scores": _scores(evaluate),
-        "sweep": _sweep(paths.plots(workload, "sweep"), found),
+        "sweep": _sweep(workload, found),
     }
     everything = f"dvc repro evaluate@{workload}"
     is_measured = any(figure.value is not None for figure in found)
@@ -188,7 +188,7 @@ def targets(workload: str) -> dict[str, str]:
     found = {
         part: target.format(workload)
         for part, target in _TARGETS.items()
-        if _ONLY.get(part, workload) == workload
+        if workload in _ONLY.get(part, (workload,))
     }
     return {**found, "kept": _KEEPS[workload]} if workload in _KEEPS else found
 
@@ -259,7 +259,8 @@ def _scores(folder: Path) -> tuple[Table, ...]:
     return tuple(found)
 
 
-def _sweep(folder: Path, found: Sequence[Figure]) -> Sweep | None:
+def _sweep(workload: str, found: Sequence[Figure]) -> Sweep | None:
+    folder = paths.plots(workload, "sweep")
     guidance, samplers = _rows(folder / "guidance.csv"), _rows(folder / "samplers.csv")
     steps, distance = _rows(folder / "steps.csv"), _rows(folder / "steps_distance.csv")
     if not (guidance or samplers or steps):
@@ -267,6 +268,7 @@ def _sweep(folder: Path, found: Sequence[Figure]) -> Sweep | None:
     with damage.named(folder / "guidance.csv"):
         guidance.sort(key=lambda row: float(row["guidance_scale"]))
 
+    measured = "Object" if workload == "captions" else "Mean"
     charts = (
         curves.draw(
             title,
@@ -274,13 +276,13 @@ def _sweep(folder: Path, found: Sequence[Figure]) -> Sweep | None:
             {
                 _heading(name): _points(rows, x, name)
                 for name in next(iter(rows), {})
-                if name.startswith(forms) and name != x and not name.endswith("_sd")
+                if any(form in name for form in forms) and name != x and not name.endswith("_sd")
             },
         )
         for title, rows, x, forms in (
-            ("Accuracy", guidance, "guidance_scale", ("accuracy_",)),
+            ("Accuracy", guidance, "guidance_scale", ("accuracy",)),
             ("Fréchet distance", guidance, "guidance_scale", ("fd_", "fid")),
-            ("Mean accuracy of each sampler", steps, "steps", ("",)),
+            (f"{measured} accuracy of each sampler", steps, "steps", ("",)),
             ("Fréchet distance of each sampler", distance, "steps", ("",)),
         )
     )
