@@ -25,7 +25,7 @@ $(BIN)/.complete: requirements.lock pyproject.toml
 	touch $@
 
 test: env
-	pytest --numprocesses auto
+	pytest --numprocesses auto --maxprocesses 4
 
 lint: env
 	ruff check

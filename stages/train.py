@@ -38,7 +38,7 @@ def main(params: Params) -> None:
         unet=form.unet,
         labels=form.labels,
         text=form.text,
-        pooled=form.pooled,
+        pooled_text=form.pooled_text,
         size=data.pictures.shape[1],
         reduction=data.reduction,
         schedule=params.diffusion.noise_schedule(),

@@ -11,12 +11,17 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import hypothesis
 import pytest
 import yaml
 
 # Tests run side by side: a thread that waits for work must not keep another process's core busy.
 # Read when torch is imported, and by the processes that tests start.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+# How long an example takes says how busy the processor is.
+hypothesis.settings.register_profile("lockstep", deadline=None)
+hypothesis.settings.load_profile("lockstep")
 
 # Minutes each: they are begun first.
 LONG = (
@@ -33,6 +38,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 OURS = ("DVC_", "MLFLOW_", "GIT_")
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep what shares a fixture together in one process; the longest files first."""
 
@@ -142,14 +148,18 @@ def runs(project: Project, kind: str, workload: str = "iclevr") -> list:
     return client.search_runs([experiment.experiment_id], f"tags.`lockstep.kind` = '{kind}'")
 
 
-def finish(root: Path, workload: str) -> Project:
-    """Run what the smoke preset has of a workload, in a checkout at `root`."""
+def finish(root: Path, workload: str, threads: int = 1) -> Project:
+    """Run what the smoke preset has of a workload, in a checkout at `root`.
+
+    The committed dvc.lock stays: as in any clone it speaks of other workloads, whose outputs were
+    never made here.
+    """
     from lockstep import params, presets
 
     project = checkout(root)
     path = project.root / "params.yaml"
     preset = presets.load("smoke", project.root / "presets").only(workload)
-    overlay = {**preset.over(params.read(path)), "threads": 1}
+    overlay = {**preset.over(params.read(path)), "threads": threads}
     path.write_text(yaml.safe_dump(overlay, sort_keys=False), "utf-8")
     commit(project, "smoke")
     project.dvc("repro", f"evaluate@{workload}")
@@ -170,7 +180,8 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """The i-CLEVR pipeline on its smoke preset. Shared: do not change it, take `project`."""
-    return finish(tmp_path_factory.mktemp("finished") / "project", "iclevr")
+    folder = tmp_path_factory.mktemp("finished")
+    return finish(folder / "project", "iclevr", threads=2)  # some tests compare bytes
 
 
 @pytest.fixture

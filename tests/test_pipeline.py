@@ -76,7 +76,6 @@ def test_again_nothing_runs(project: Project) -> None:
 def test_a_second_clone_gives_the_same_bytes(finished: Project, tmp_path: Path) -> None:
     clone = checkout(tmp_path / "project")
     shutil.copy(finished.root / "params.yaml", clone.root / "params.yaml")
-    (clone.root / "dvc.lock").unlink(missing_ok=True)
     commit(clone, "smoke")
     clone.dvc("repro", TARGET)
     assert lock(clone) == lock(finished)

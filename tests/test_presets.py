@@ -164,7 +164,7 @@ def test_its_first_steps_run(name: str, workload: str, pretrained: Path, tmp_pat
         unet=form.unet,
         labels=form.labels,
         text=form.text,
-        pooled=form.pooled,
+        pooled_text=form.pooled_text,
         size=side,
         reduction=data.reduction,
         schedule=wanted.diffusion.noise_schedule(),

@@ -298,10 +298,8 @@ def test_sentences_are_scored_by_what_they_state(home: Path) -> None:
     assert len(seconds) == 2
     assert rows[0]["fd_classifier"] != rows[1]["fd_classifier"]
 
-    judge, asked = (
-        scene_judge.load(paths.judge(W)),
-        reading.rows(paths.model(W), [*PROMPTS.values()]),
-    )
+    judge = scene_judge.load(paths.judge(W))
+    asked = reading.rows(paths.model(W), [*PROMPTS.values()])
     figures = []
     for seed in settings.evaluate.seeds[:2]:
         drawn = to_bytes(sample(trained, whole[1][1], asked, seed=seed))

@@ -77,10 +77,10 @@ def text_dataset(root: Path, kind: str, count: int = 40) -> Dataset:
 
 def text_params(forget: float = 0.0, pooled: bool = True, **train: Any) -> Params:
     tiny = tiny_params(**train)
-    model = dataclasses.replace(tiny.model, attention=(True, True), heads=2, patch=1)
-    text = dataclasses.replace(
-        tiny.text, length=5, width=8, layers=1, heads=2, pooled=pooled, forget=forget
+    model = dataclasses.replace(
+        tiny.model, attention=(True, True), heads=2, patch=1, pooled_text=pooled
     )
+    text = dataclasses.replace(tiny.text, length=5, width=8, layers=1, heads=2, forget=forget)
     sampling = dataclasses.replace(
         tiny.sample,
         weights="ema",
@@ -281,7 +281,7 @@ def test_labels_with_latents_will_do(tmp_path: Path) -> None:
     labelled = dataclasses.replace(data, rows=None, conditions=data.conditions % 2)
     form = generator.form(text_params(), labelled)
     assert (form.unet.in_channels, form.labels, form.text) == (4, 1, None)
-    assert not form.pooled
+    assert not form.pooled_text
     pixels = dataclasses.replace(data, latents=None)
     form = generator.form(text_params(), pixels)
     assert (form.unet.in_channels, form.labels) == (3, 0)
@@ -299,7 +299,7 @@ def describe(settings: Params, data: Dataset) -> Description:
         unet=form.unet,
         labels=form.labels,
         text=form.text,
-        pooled=form.pooled,
+        pooled_text=form.pooled_text,
         size=32,
         reduction=4,
         schedule=settings.diffusion.noise_schedule(),
@@ -376,7 +376,7 @@ def test_the_mean_of_a_prompt_conditions_every_level_if_it_is_to(
     description = untrained(tmp_path / "model", data, pooled)
     model, found = generator.load(tmp_path / "model", "ema")
     assert found == description
-    assert found.pooled == pooled
+    assert found.pooled_text == pooled
     saved = read_tensors(tmp_path / "model/ema.safetensors")
     layers = {f"pooled.linear_{n}.{part}" for n in (1, 2) for part in ("weight", "bias")}
     assert {name for name in saved if name.startswith("pooled.")} == (layers if pooled else set())

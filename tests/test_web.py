@@ -63,18 +63,18 @@ def test_it_says_honestly_who_asks_and_heeds_no_proxy(monkeypatch: pytest.Monkey
         (Trouble(status=500), "HTTP 500", True),
         (Trouble(status=503), "HTTP 503", True),
         (Trouble(keep=0.5), "cut off", True),
-        (Trouble(wait=0.6), "too slow", True),
+        (Trouble(wait=1.6), "too slow", True),
         (Trouble(drip=0.02), "too slow", True),
     ],
 )
 def test_each_trouble_has_its_reason(trouble: Trouble, reason: str, transient: bool) -> None:
-    limits = Limits(0.4, 10_000)
+    limits = Limits(1.0, 10_000)
     with serving(trouble) as served:
         began = time.monotonic()
         with pytest.raises(Failed) as caught:
             ask(served.port, limits=limits)
         assert (caught.value.reason, caught.value.transient) == (reason, transient)
-        assert time.monotonic() - began < 1.5
+        assert time.monotonic() - began < 5
 
 
 def test_an_answer_without_a_length_cannot_hide_that_time_was_up() -> None:
@@ -89,7 +89,7 @@ def test_headers_that_never_end_do_not_hold_us() -> None:
         began = time.monotonic()
         with pytest.raises(Failed, match="too slow"):
             get(web.session(Loopback(port)), "http://a.example/", Limits(0.3, 1000), io.BytesIO())
-        assert time.monotonic() - began < 1.5
+        assert time.monotonic() - began < 5
 
 
 def test_too_much_is_not_read_to_its_end() -> None:

@@ -53,8 +53,10 @@ class Generator(nn.Module):
 
     The conditions are labels (B, L), multi-hot, or with `text` rows of prompts: word ids (B, L) or
     contexts (B, L, D). All-zero ones are the unconditional model; with neither `labels` nor `text`
-    there is no condition at all. Contexts are attended to; `pooled`, their mean conditions every
-    level besides.
+    there is no condition at all. The UNet attends to the contexts of prompts; with `pooled_text` it
+    also gets their mean as a vector.
+
+    Raises `ValueError` for `pooled_text` without `text`.
     """
 
     def __init__(
@@ -62,16 +64,16 @@ class Generator(nn.Module):
         config: UNetConfig | CrossAttentionUNetConfig,
         labels: int,
         text: TextConfig | None = None,
-        pooled: bool = False,
+        pooled_text: bool = False,
     ) -> None:
         super().__init__()
         self.unet = UNet(config) if isinstance(config, UNetConfig) else CrossAttentionUNet(config)
         self.embedding = _embedding(config, labels, text)
-        self.pooled = (
-            PooledText(config.cross_attention_dim, width=config.embedding_dim)
-            if pooled and isinstance(config, CrossAttentionUNetConfig)
-            else None
-        )
+        self.pooled = None
+        if pooled_text:
+            if text is None or isinstance(config, UNetConfig):
+                raise ValueError("Generator's pooled_text is True: give a text to pool, or False")
+            self.pooled = PooledText(config.cross_attention_dim, width=config.embedding_dim)
 
     def forward(self, x: Tensor, t: Tensor, conditions: Tensor | None = None) -> Tensor:
         if self.embedding is None or conditions is None:
@@ -91,10 +93,10 @@ class Form:
     unet: UNetConfig | CrossAttentionUNetConfig
     labels: int
     text: TextConfig | None
-    pooled: bool = False  # of the text
+    pooled_text: bool = False
 
     def build(self) -> Generator:
-        return Generator(self.unet, self.labels, self.text, self.pooled)
+        return Generator(self.unet, self.labels, self.text, self.pooled_text)
 
 
 def form(params: Params, data: Dataset) -> Form:
@@ -108,20 +110,18 @@ def form(params: Params, data: Dataset) -> Form:
         return Form(model.unet(channels), data.conditions.shape[1], None)
     if rows.ndim == 3:
         _, length, width = rows.shape
-        return Form(
-            model.cross_attention_unet(channels, width),
-            0,
-            FrozenConfig(length, width),
-            settings.pooled,
+        text: TextConfig = FrozenConfig(length, width)
+    else:
+        width = settings.width
+        text = ScratchConfig(
+            words=max(tokenizer.UNKNOWN, int(rows.max())) + 1,
+            length=rows.shape[1],
+            width=width,
+            layers=settings.layers,
+            heads=settings.heads,
         )
-    text = ScratchConfig(
-        words=max(tokenizer.UNKNOWN, int(rows.max())) + 1,
-        length=rows.shape[1],
-        width=settings.width,
-        layers=settings.layers,
-        heads=settings.heads,
-    )
-    return Form(model.cross_attention_unet(channels, settings.width), 0, text, settings.pooled)
+    unet = model.cross_attention_unet(channels, width)
+    return Form(unet, labels=0, text=text, pooled_text=model.pooled_text)
 
 
 def untrained(params: Params, data: Dataset) -> Generator:
@@ -158,7 +158,7 @@ class Description:
     fingerprint: str
     params: dict[str, Any]  # the effective values that made it, by dotted name
     text: ScratchConfig | FrozenConfig | None = None
-    pooled: bool = False  # of the text
+    pooled_text: bool = False
     reduction: int = 1  # of the latents: how much smaller than pictures they are
 
     @property
@@ -173,7 +173,7 @@ class Description:
         return self.labels > 0 or self.text is not None
 
     def build(self) -> Generator:
-        return Generator(self.unet, self.labels, self.text, self.pooled)
+        return Generator(self.unet, self.labels, self.text, self.pooled_text)
 
 
 def save(

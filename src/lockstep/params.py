@@ -208,7 +208,7 @@ class Text:
     """What reads prompts: see `lockstep.text`.
 
     `encoder` is `scratch`, or the name or folder of a CLIP text model of transformers, in which
-    case the others but `pooled` say nothing.
+    case the others say nothing.
     """
 
     encoder: Annotated[str, Field(min_length=1)]
@@ -219,15 +219,15 @@ class Text:
     layers: Positive
     heads: Positive
     forget: Fraction
-    pooled: bool
 
 
 @dataclass(frozen=True, config=_STRICT)
 class Model:
     """The UNet: see `lockstep.unet.UNetConfig` and `CrossAttentionUNetConfig` for each field.
 
-    With text, `attention` says which levels attend to it, with `heads` each; without, which have
-    self-attention, with heads of `attention_head_dim`.
+    With text, `attention` says which levels attend to it, with `heads` each, and `pooled_text`
+    whether its mean is added to the time embedding: see `lockstep.text.PooledText`. Without,
+    `attention` says which levels have self-attention, with heads of `attention_head_dim`.
     """
 
     channels: Annotated[tuple[Positive, ...], Field(strict=False, min_length=1)]
@@ -235,6 +235,7 @@ class Model:
     attention: Annotated[tuple[bool, ...], Field(strict=False)]
     attention_head_dim: Positive | None
     heads: Positive
+    pooled_text: bool
     norm_groups: Positive
     norm_eps: PositiveFloat
     dropout: Fraction
@@ -261,7 +262,7 @@ class Model:
         )
 
     def _backbone(self, channels: int) -> dict[str, Any]:
-        own = ("attention", "attention_head_dim", "heads")
+        own = ("attention", "attention_head_dim", "heads", "pooled_text")
         values = {k: v for k, v in dataclasses.asdict(self).items() if k not in own}
         return {**values, "in_channels": channels, "out_channels": channels}
 
@@ -732,7 +733,7 @@ def _check_sizes(params: Params, where: str, kind: _Kind) -> None:
     if autoencoder.kind != "pixels" and clip is not None and clip < _LEAST_LATENT_CLIP:
         raise LockstepError(
             f"{where}: sample.clip: {clip} is for pixels, and latents have unit variance; "
-            "empty it, or set it to 4.0"
+            "empty it, or set it to 10.0"
         )
     if params.train.flip and (kind.reads_text or autoencoder.kind != "pixels"):
         raise LockstepError(

@@ -233,8 +233,8 @@ def sample_scene(
     sizes
         Names out of `SIZES` from which each item's size is drawn.
     distance
-        How far away the camera stands, as a share of what three large items want: nearer shows
-        fewer of them, larger.
+        Of the camera, 0.5 to 2: a factor on the default one, at which three large items find room.
+        Nearer shows items larger, and fewer find room.
 
     Returns
     -------
@@ -258,7 +258,10 @@ def sample_scene(
         items = _try_items(rng, camera, objects, sizes)
         if items is not None:
             return Scene(items, camera, light)
-    raise ValueError(f"no room found for {len(objects)} items of sizes {list(sizes)}; give fewer")
+    raise ValueError(
+        f"no room found for {len(objects)} items of sizes {list(sizes)}; give fewer, or a greater "
+        "distance"
+    )
 
 
 def _check_known(kind: str, value: str, known: Collection[str]) -> None:
