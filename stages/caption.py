@@ -25,7 +25,7 @@ def main(params: Params) -> None:
             )
         else:
             key = f"{params.workload}.source"
-            source = content.given(params.source, params.source_sha256, key)
+            source = content.verified(params.source, params.source_sha256, key)
             looking = Looking(settings.size, params.download.max_pixels)
             import_folder(source, out, looking, cores(), progress("read pictures", "picture"))
         records.write(out / "collected.json", params.origin())

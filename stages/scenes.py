@@ -21,7 +21,7 @@ def main(params: Params) -> None:
             )
         else:
             key = f"{params.workload}.source"
-            source = content.given(params.source, params.source_sha256, key)
+            source = content.verified(params.source, params.source_sha256, key)
             iclevr.import_folder(source, out, size, progress("read pictures", "picture"))
         records.write(out / "collected.json", params.origin())
 

@@ -30,7 +30,8 @@ def main(params: Params) -> None:
         data.verify()
         params = params.with_steps(len(data.indices("train")))
         if params.train.init_from is not None:
-            content.given(params.train.init_from, params.train.init_from_sha256, "train.init_from")
+            given = paths.home() / params.train.init_from
+            content.verify(given, params.train.init_from_sha256, "train.init_from")
         precision = resolve_precision(params.train.precision, "train.precision")
         form = generator.form(params, data)
     identity = fingerprint.of_training(params, data.digest, precision)

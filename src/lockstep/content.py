@@ -28,11 +28,11 @@ def sha256(path: Path) -> str:
     return total.hexdigest()
 
 
-def given(name: str, expected: str | None, key: str) -> Path:
+def verified(path: str, expected: str | None, key: str) -> Path:
     """The file or folder that `key` names, from the project's folder on. Raises as `verify`."""
-    path = paths.home() / name
-    verify(path, expected, key)
-    return path
+    found = paths.home() / path
+    verify(found, expected, key)
+    return found
 
 
 def verify(path: Path, expected: str | None, key: str) -> None:

@@ -1,4 +1,4 @@
-"""The one exception whose message is written for the person at the keyboard."""
+"""Errors whose message is written for the person at the keyboard."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Stopped(LockstepError):
     """Somebody asked the work to stop, and it did so in good order."""
 
 
-def first_of(error: ValidationError) -> str:
+def what_is_wrong(error: ValidationError) -> str:
     """The first thing that pydantic finds wrong, behind its key with dots, if it has one."""
     first = error.errors()[0]
     key = ".".join(map(str, first["loc"]))

@@ -24,7 +24,7 @@ from lockstep import device as hardware
 from lockstep import records
 from lockstep.dataset import TOOLS, Dataset
 from lockstep.diffusion import NoiseSchedule
-from lockstep.errors import LockstepError, first_of
+from lockstep.errors import LockstepError, what_is_wrong
 from lockstep.params import Params
 from lockstep.text import FrozenText, PooledText, ScratchConfig, ScratchTextEncoder, tokenizer
 from lockstep.unet import (
@@ -198,7 +198,7 @@ def describe(folder: Path) -> Description:
     try:
         return TypeAdapter(Description).validate_python(records.read(path))
     except ValidationError as error:
-        raise LockstepError(f"{path}: {first_of(error)}; train again") from None
+        raise LockstepError(f"{path}: {what_is_wrong(error)}; train again") from None
 
 
 def load(folder: Path, weights: str | int) -> tuple[Generator, Description]:

@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from lockstep import reading, records
 from lockstep.device import make_deterministic
-from lockstep.errors import LockstepError, first_of
+from lockstep.errors import LockstepError, what_is_wrong
 from lockstep.labels import multi_hot, read_objects
 from lockstep.params import Sample
 from lockstep.pixels import to_bytes
@@ -96,7 +96,7 @@ class Drawing(PythonModel):
         try:
             settings = dataclasses.replace(self._settings, **given)
         except ValidationError as error:
-            raise LockstepError(first_of(error)) from None
+            raise LockstepError(what_is_wrong(error)) from None
         most = self._trained.description.schedule.timesteps
         if settings.steps > most:
             raise LockstepError(f"steps: {settings.steps} is above {most}, those of the training")

@@ -20,7 +20,7 @@ from lockstep.autoencoder.interface import Autoencoder
 from lockstep.autoencoder.kl import KLAutoencoder, KLConfig
 from lockstep.autoencoder.pixels import Pixels
 from lockstep.autoencoder.pretrained import Origin, Pretrained
-from lockstep.errors import LockstepError, first_of
+from lockstep.errors import LockstepError, what_is_wrong
 from lockstep.weights import load_weights, save_weights
 
 DESCRIPTION, WEIGHTS = "autoencoder.json", "autoencoder.safetensors"
@@ -93,4 +93,4 @@ def _describe(folder: Path) -> _Pixels | _KL | _Pretrained:
     try:
         return TypeAdapter(_Description).validate_python(records.read(path))
     except ValidationError as error:
-        raise LockstepError(f"{path}: {first_of(error)}; `dvc checkout` restores it") from None
+        raise LockstepError(f"{path}: {what_is_wrong(error)}; `dvc checkout` restores it") from None

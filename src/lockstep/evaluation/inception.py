@@ -37,7 +37,7 @@ def weights(params: Params) -> Path:
         if distributed.is_main():
             fetch.fetch(known, path)
         return path
-    path = content.given(settings.inception, settings.inception_sha256, "evaluate.inception")
+    path = content.verified(settings.inception, settings.inception_sha256, "evaluate.inception")
     if settings.inception_sha256 != known.sha256:
         raise LockstepError(
             f"{path}: evaluate.inception: not the network of the FID, whose SHA-256 is "

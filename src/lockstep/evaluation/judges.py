@@ -36,7 +36,7 @@ def of_labels(params: Params, out: Path) -> dict[str, float]:
     labels = data.conditions.shape[1]
     settings = params.judge
     if settings.checkpoint is not None:
-        checkpoint = content.given(
+        checkpoint = content.verified(
             settings.checkpoint, settings.checkpoint_sha256, "judge.checkpoint"
         )
         model = classifier.official(checkpoint, labels)

@@ -171,4 +171,4 @@ def _is_statistics(params: Params) -> bool:
 
 def _given(params: Params) -> Path:
     settings = params.evaluate
-    return content.given(settings.reference, settings.reference_sha256, "evaluate.reference")
+    return content.verified(settings.reference, settings.reference_sha256, "evaluate.reference")

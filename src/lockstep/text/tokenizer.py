@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from lockstep import records
-from lockstep.errors import LockstepError, first_of
+from lockstep.errors import LockstepError, what_is_wrong
 
 Ids = TypeVar("Ids", bound=np.generic)
 
@@ -144,7 +144,7 @@ def load(path: Path) -> Tokenizer:
     try:
         return TypeAdapter(Tokenizer).validate_json(_text(path))
     except ValidationError as error:
-        raise LockstepError(f"{path}: {first_of(error)}; `dvc checkout` restores it") from None
+        raise LockstepError(f"{path}: {what_is_wrong(error)}; `dvc checkout` restores it") from None
 
 
 def _text(path: Path) -> str:
