@@ -26,8 +26,8 @@ hypothesis.settings.load_profile("lockstep")
 # Minutes each: they are begun first.
 LONG = (
     "test_pipeline",
-    "test_experiments",
     "test_captions_pipeline",
+    "test_experiments",
     "test_anime_pipeline",
     "test_distributed",
     "test_faces_pipeline",
@@ -38,17 +38,13 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 OURS = ("DVC_", "MLFLOW_", "GIT_")
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep what shares a fixture together in one process; the longest files first."""
+    """The longest files first: each is one process's work, so that its tests share fixtures."""
 
     def rank(item: pytest.Item) -> int:
         return LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG)
 
     items.sort(key=rank)  # stable
-    for item in items:
-        shares = "finished" if "finished" in getattr(item, "fixturenames", ()) else item.path.stem
-        item.add_marker(pytest.mark.xdist_group(shares))
 
 
 @dataclass(frozen=True)
