@@ -14,6 +14,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 import yaml
+from filelock import FileLock
 
 # Tests run side by side: a thread that waits for work must not keep another process's core busy.
 # Read when torch is imported, and by the processes that tests start.
@@ -174,17 +175,28 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
+def finished(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Project:
     """The i-CLEVR pipeline on its smoke preset. Shared: do not change it, take `project`."""
-    folder = tmp_path_factory.mktemp("finished")
-    return finish(folder / "project", "iclevr", threads=2)  # some tests compare bytes
+    folder = tmp_path_factory.getbasetemp()
+    if worker_id != "master":
+        folder = folder.parent  # of all processes: the first one makes it
+    root, done = folder / "finished/project", folder / "finished/done"
+    with FileLock(folder / "finished.lock"):
+        if not done.exists():
+            finish(root, "iclevr", threads=2)  # some tests compare bytes
+            done.touch()
+    return Project(root)
 
 
 @pytest.fixture
 def project(finished: Project, tmp_path: Path) -> Project:
     """A copy of the finished pipeline to do anything to."""
-    root = tmp_path / "project"
-    shutil.copytree(finished.root, root, symlinks=True)
+    return copied(finished, tmp_path / "project")
+
+
+def copied(project: Project, root: Path) -> Project:
+    """A copy at `root`, without MLflow's store."""
+    shutil.copytree(project.root, root, symlinks=True)
     copy = Project(root)
     # The store knows the absolute place of its files.
     for left in ("mlflow.db", "mlartifacts"):

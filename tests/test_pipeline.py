@@ -15,7 +15,7 @@ import pytest
 import yaml
 from mlflow import MlflowClient
 
-from conftest import Project, checkout, commit, ran, runs
+from conftest import Project, checkout, commit, copied, ran, runs
 from lockstep.dataset import open_dataset
 from lockstep.labels import PROMPT_FILES, read_labels, read_objects, read_prompts, scene_of
 
@@ -81,14 +81,23 @@ def test_a_second_clone_gives_the_same_bytes(finished: Project, tmp_path: Path) 
     assert lock(clone) == lock(finished)
 
 
-def test_another_learning_rate_runs_training_and_what_follows(project: Project) -> None:
-    before = lock(project)
+@pytest.fixture(scope="module")
+def slower(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, str]:
+    """The project after an experiment with another learning rate, and what DVC said of it."""
+    project = copied(finished, tmp_path_factory.mktemp("slower") / "project")
     # DVC writes this as 1e-05, which YAML 1.1 takes for a string.
     done = project.dvc("exp", "run", "-S", "train.lr=0.00001", TARGET, "sweep@iclevr")
-    stages = ran(done.stdout)
+    return project, done.stdout
+
+
+def test_another_learning_rate_runs_training_and_what_follows(
+    finished: Project, slower: tuple[Project, str]
+) -> None:
+    project, said = slower
+    stages = ran(said)
     assert stages[:2] == ["check", "train@iclevr"]
     assert sorted(stages[2:]) == ["evaluate@iclevr", "sample@iclevr", "sweep@iclevr"]
-    after = lock(project)
+    before, after = lock(finished), lock(project)
     for stage in ("scenes", "dataset@iclevr", "judge@iclevr"):
         assert after[stage] == before[stage]
     assert after["train@iclevr"]["outs"] != before["train@iclevr"]["outs"]
@@ -109,16 +118,13 @@ def test_another_learning_rate_runs_training_and_what_follows(project: Project) 
     assert "train.lr" in project.dvc("exp", "show", "--csv").stdout
 
 
-def test_a_cached_training_still_gets_its_run(project: Project) -> None:
-    project.dvc("exp", "run", "-S", "train.lr=0.002", TARGET)
-    for left in ("mlflow.db", "mlartifacts"):
-        path = project.root / left
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
+def test_a_cached_training_still_gets_its_run(slower: tuple[Project, str], tmp_path: Path) -> None:
+    project = copied(slower[0], tmp_path / "project")  # without MLflow's store
     # Both learning rates are in DVC's cache now: nothing trains, only the evaluation is new.
     done = project.dvc("exp", "run", "-S", "iclevr.sample.steps=5", TARGET)
     assert "train@iclevr" not in ran(done.stdout)
     (training,) = runs(project, "training")
-    assert float(training.data.params["train.lr"]) == 0.002
+    assert float(training.data.params["train.lr"]) == 1e-5
     client = MlflowClient(f"sqlite:///{project.root / 'mlflow.db'}")
     losses = client.get_metric_history(training.info.run_id, "loss")
     assert [point.step for point in losses] == [5, 10, 15, 20]
@@ -184,8 +190,7 @@ def test_a_repro_that_was_killed_ends_in_the_same_bytes(project: Project, tmp_pa
     quiet.dvc("repro", TARGET)
     # Before the next one trains: the finished training's checkpoint, and others' are still there.
     shutil.rmtree(project.root / ".scratch")
-    for after in (7, 30):
-        kill_in_training(project, after)
+    kill_in_training(project, after=30)
     resumed = project.dvc("repro", TARGET)
     assert re.search(r"train iclevr:.* [3-5]\d/60", resumed.stderr), "it began anew"
     assert lock(project) == lock(quiet)
