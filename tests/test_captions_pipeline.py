@@ -199,12 +199,6 @@ def test_any_prompt_is_drawn_and_said_what_is_not_read(
         assert picture.size == GRID
 
 
-def test_another_guidance_scale_draws_and_scores_again(captions: Project) -> None:
-    done = captions.dvc("exp", "run", "-S", "captions.sample.guidance_scale=1.5", TARGET)
-    assert ran(done.stdout) == ["check", "sample@captions", "evaluate@captions"]
-    back(captions)
-
-
 def test_another_width_of_the_text_encoder_trains_again(captions: Project) -> None:
     """`encode` reads all of `text`, so it runs too; what it gives is the same."""
     before = packed(captions).digest
