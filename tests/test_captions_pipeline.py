@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from bs4 import BeautifulSoup
 from mlflow import MlflowClient
 from PIL import Image
@@ -16,6 +17,7 @@ from PIL import Image
 from conftest import Project, finish, ran, runs
 from lockstep import captions as files
 from lockstep import cli, generator
+from lockstep.captioned import distinct_prompts
 from lockstep.dataset import SPLITS, Dataset, open_dataset
 from lockstep.sampling import load
 
@@ -199,6 +201,16 @@ def test_any_prompt_is_drawn_and_said_what_is_not_read(
         assert picture.size == GRID
 
 
+def test_another_guidance_scale_draws_again_and_trains_nothing(captions: Project) -> None:
+    path = captions.root / "params.yaml"
+    document = yaml.safe_load(path.read_text("utf-8"))
+    document["captions"]["sample"]["guidance_scale"] = 1.5
+    path.write_text(yaml.safe_dump(document, sort_keys=False), "utf-8")
+    # Before anything is drawn DVC cannot know that there will be something to evaluate.
+    assert ran(captions.dvc("repro", "--dry", TARGET).stdout) == ["check", "sample@captions"]
+    captions.run("git", "checkout", ".")
+
+
 def test_another_width_of_the_text_encoder_trains_again(captions: Project) -> None:
     """`encode` reads all of `text`, so it runs too; what it gives is the same."""
     before = packed(captions).digest
@@ -258,11 +270,11 @@ def test_a_folder_of_ones_own(captions: Project, tmp_path: Path) -> None:
 
     # The other form of the same file is the same set.
     folder = captions.root / "data/dataset/captions"
-    digest = open_dataset(folder).digest
+    digest, prompts = open_dataset(folder).digest, distinct_prompts(folder)
     write_own(tmp_path / "mapped", listed=False)
     captions.lockstep("add", "captions.source", str(tmp_path / "mapped"))
     assert ran(captions.dvc("repro", "dataset@captions").stdout)[:2] == ["check", "caption"]
-    assert open_dataset(folder).digest == digest
+    assert (open_dataset(folder).digest, distinct_prompts(folder)) == (digest, prompts)
     back(captions)
 
 
