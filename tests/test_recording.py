@@ -438,6 +438,53 @@ def test_track_writes_all_that_it_can(
     assert "faces: nothing to record" in capsys.readouterr().out
 
 
+def test_track_takes_no_figures_of_other_pictures_than_those_here(store: MlflowClient) -> None:
+    finished("faces", labels=0)
+    drawn, read = ({"path": "samples/faces", "md5": md5} for md5 in ("new", "old"))
+    stages = {"sample@faces": {"outs": [drawn]}, "evaluate@faces": {"deps": [read]}}
+    records.write(Path("dvc.lock"), {"stages": stages})
+    with pytest.raises(LockstepError) as refused:
+        cli._track(argparse.Namespace())
+    assert str(refused.value) == (
+        "faces: samples/faces was made anew since the evaluation; `dvc repro evaluate@faces`"
+    )
+    assert store.get_experiment_by_name("faces") is None  # nothing of it was written
+    records.write(Path("dvc.lock"), {"stages": {**stages, "evaluate@faces": {"deps": [drawn]}}})
+    cli._track(argparse.Namespace())
+    assert runs(store, "evaluation", "faces")
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "said"),
+    [
+        ("models/iclevr/ema.safetensors", None, "ema.safetensors: missing; `dvc checkout`"),
+        ("data/dataset/iclevr/objects.json", None, "objects.json: missing; `dvc checkout`"),
+        ("plots/iclevr/train/train.csv", "step,loss\n", "plots/iclevr/train: damaged (IndexError"),
+        ("plots/iclevr/train/train.csv", "step,loss,lr\n1\n", "plots/iclevr/train: damaged (Type"),
+    ],
+)
+def test_what_is_missing_or_damaged_is_named_and_not_the_store(
+    store: MlflowClient, path: str, content: str | None, said: str
+) -> None:
+    finished("iclevr", labels=3)
+    if content is None:
+        Path(path).unlink()
+    else:
+        Path(path).write_text(content)
+    with pytest.raises(LockstepError) as refused:
+        record("iclevr")
+    assert said in str(refused.value) and "MLFLOW" not in str(refused.value)
+
+
+def test_a_database_without_its_driver_is_one_line(
+    store: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finished("iclevr", labels=3)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql+nodriver://host/runs")
+    with pytest.raises(LockstepError, match=r"^MLflow at postgresql.*nodriver.*is MLFLOW_TRACK"):
+        record("iclevr")
+
+
 def test_sweeps_of_two_models_do_not_mix(store: MlflowClient) -> None:
     for seed, accuracy in ((0, 0.25), (1, 0.75)):
         swept(finished("iclevr", labels=3, seed=seed), accuracy)

@@ -309,6 +309,31 @@ def test_a_setting_that_two_outputs_have_is_said_once(project: Path) -> None:
     assert text(html.select_one(".notice code")) == "dvc repro evaluate@iclevr sweep@iclevr"
 
 
+def test_what_the_pipeline_itself_fills_in_is_not_another_setting(project: Path) -> None:
+    outputs("anime")
+    records.write(Path("data/dataset/anime/dataset.json"), {
+        **records.read(Path("data/dataset/anime/dataset.json")),
+        "params": {"merge.sources": ["drawn"], "merge.sources_sha256": [None]},
+    })  # fmt: skip
+    params = Path("params.yaml")
+    params.write_text(
+        params.read_text().replace("snapshot_every_epochs:\n", "snapshot_every_epochs: 2\n")
+    )
+    made = {"train.snapshots": [50, 100], "train.snapshot_every_epochs": None, "train.seed": 0}
+    records.write(paths.model("anime") / "model.json", {"params": made})
+    assert not written("anime").select(".notice")
+
+
+def test_figures_that_are_older_than_what_they_are_of(project: Path) -> None:
+    outputs()
+    drawn, read = ({"path": "samples/iclevr", "md5": md5} for md5 in ("new", "old"))
+    stages = {"sample@iclevr": {"outs": [drawn]}, "evaluate@iclevr": {"deps": [read]}}
+    records.write(Path("dvc.lock"), {"stages": stages})
+    (notice,) = written().select(".notice")
+    assert "samples/iclevr was made anew since" in text(notice)
+    assert "`" not in text(notice) and "dvc repro evaluate@iclevr" in text(notice)
+
+
 def test_an_older_form_of_the_parameters_is_no_failure(project: Path) -> None:
     outputs()
     now = Path("params.yaml").read_text()
@@ -461,6 +486,21 @@ def test_captions_say_what_was_asked_for_and_which_prompts_fail(project: Path) -
     groups = [text(group) for group in html.select("#metrics tr.group")]
     assert groups == ["autoencoder", "train", "evaluate"]
     assert row_of(html, "psnr")[-1].endswith("in decibels")
+
+
+def test_ids_and_prompts_that_look_like_numbers_stay_as_they_are(project: Path) -> None:
+    outputs("captions")
+    evaluate = paths.plots("captions", "evaluate")
+    for name in ("objects", "sizes"):
+        (evaluate / f"{name}.csv").unlink()
+    asked = [("00017", "1984"), ("12_34", "infinity"), ("nan", "2")]
+    captions.write(paths.dataset("captions"), {"a.png": ["a"]}, dict(asked))
+    tables.write(
+        evaluate / "prompts.csv",
+        [{"id": name, "prompt": prompt, "clip_score": 25.0} for name, prompt in asked],
+    )
+    rows = written("captions").select("#scores tbody tr")
+    assert [tuple(text(td) for td in row.select("td")[:2]) for row in rows] == asked
 
 
 def test_the_sweep_marks_what_its_metric_names(project: Path) -> None:

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-import yaml
 from mlflow.entities import Dataset, DatasetInput, InputTag
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
 
-from lockstep import paths, records
+from lockstep import dvc_lock, paths, records
 from lockstep.dataset import SPLITS
 
 # Enough to tell data sets apart, and to be read in a table; MLflow takes 36 at most.
 _SHOWN = 16
-_LOCK = Path("dvc.lock")
 
 
 def of_training(workload: str, params: Mapping[str, Any]) -> DatasetInput | None:
@@ -32,7 +29,7 @@ def of_training(workload: str, params: Mapping[str, Any]) -> DatasetInput | None
     if any(params.get(name) != value for name, value in packed["params"].items()):
         return None
     source = {"uri": folder.as_posix()}
-    if md5 := _dvc_hash(workload):
+    if md5 := dvc_lock.load().made.get(folder.as_posix()):
         source["dvc_md5"] = md5
     profile = {name: packed[name] for name in ("pictures", *SPLITS)}
     data = Dataset(
@@ -43,13 +40,3 @@ def of_training(workload: str, params: Mapping[str, Any]) -> DatasetInput | None
         profile=json.dumps({**profile, "sha256": packed["digest"]}),
     )
     return DatasetInput(data, [InputTag(MLFLOW_DATASET_CONTEXT, "training")])
-
-
-def _dvc_hash(workload: str) -> str | None:
-    if not _LOCK.exists():
-        return None
-    stages = yaml.safe_load(_LOCK.read_text("utf-8")).get("stages", {})
-    for out in stages.get(f"dataset@{workload}", {}).get("outs", []):
-        if out["path"] == paths.dataset(workload).as_posix():
-            return str(out["md5"])
-    return None

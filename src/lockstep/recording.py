@@ -12,7 +12,17 @@ from pathlib import Path
 
 from mlflow.models import Model
 
-from lockstep import content, fingerprint, generator, history, package, paths, records, tables
+from lockstep import (
+    content,
+    damage,
+    fingerprint,
+    generator,
+    history,
+    package,
+    paths,
+    records,
+    tables,
+)
 from lockstep.errors import LockstepError
 from lockstep.tracking import Tracking
 
@@ -78,7 +88,10 @@ def record(workload: str) -> None:
 
     def package_into(folder: Path, about: Model) -> None:
         objects = paths.dataset(workload) / "objects.json"
-        package.write(folder, paths.model(workload), settings, objects, about)
+        try:
+            package.write(folder, paths.model(workload), settings, objects, about)
+        except FileNotFoundError as error:
+            raise LockstepError(f"{error.filename}: missing; `dvc checkout` restores it") from None
 
     drawing, failed = None, None
     try:
@@ -163,9 +176,12 @@ def _point(table: str, row: Mapping[str, tables.Cell]) -> str:
 
 def _training_run(tracking: Tracking, workload: str, model: generator.Description) -> str:
     """The id of the run of the model here, with its curves."""
-    curves = history.read(paths.plots(workload, "train"))
+    plots = paths.plots(workload, "train")
+    with damage.named(plots):
+        curves = history.read(plots)
+        reached = history.summary(curves)
     trained = records.read(paths.metrics(workload, "train"))
-    if trained != history.summary(curves):
+    if trained != reached:
         raise LockstepError(
             f"{paths.model(workload)}: the figures here are another model's; `dvc repro "
             f"evaluate@{workload}`"

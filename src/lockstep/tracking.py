@@ -360,7 +360,8 @@ class Tracking:
     def _in_one_line(self) -> Iterator[None]:
         try:
             yield
-        except (MlflowException, SQLAlchemyError, OSError) as error:
+        # ImportError: SQLAlchemy loads the driver of a database when it is asked for.
+        except (MlflowException, SQLAlchemyError, OSError, ImportError) as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise LockstepError(
                 f"MLflow at {self.uri}: {reason}; is MLFLOW_TRACKING_URI right?"

@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from lockstep import paths, records, tables
+from lockstep import damage, paths, records, tables
 from lockstep.collect.listing import read_lines, read_list
 from lockstep.collect.names import IMAGES, MANIFEST
-from lockstep.report import damage, settings
+from lockstep.report import settings
 from lockstep.report.figures import Figure
 from lockstep.report.settings import Setting
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import csv
 import json
 from collections import defaultdict
 from collections.abc import Sequence
@@ -14,16 +15,18 @@ from typing import Any
 
 from PIL import Image
 
-from lockstep import captions, paths, tables
+from lockstep import captions, damage, dvc_lock, paths, tables
 from lockstep import params as parameters
 from lockstep.errors import LockstepError
 from lockstep.prompts import SHOWN
-from lockstep.report import curves, damage, data, figures, git, numbers, settings
+from lockstep.report import curves, data, figures, git, numbers, settings
 from lockstep.report.curves import Chart
 from lockstep.report.data import Data, Fetched, Kept
 from lockstep.report.figures import Figure
 from lockstep.report.settings import Section, Setting
 
+# Columns that are text, whatever a person wrote there.
+_WRITTEN = ("set", "id", "kind", "object", "prompt")
 # What makes a part of the page; the parts that not every workload has.
 _TARGETS = {
     "data": "dataset@{}",
@@ -98,12 +101,14 @@ class Sweep:
 class Report:
     """The page. Where an output is missing, its part is None or empty.
 
-    `missing` says of each part what makes it, `commands` make the whole of it.
+    `missing` says of each part what makes it, `commands` make the whole of it. `outdated` is what
+    was made anew after the figures.
     """
 
     workload: str
     commit: git.Commit | None
     stale: tuple[Setting, ...]
+    outdated: tuple[str, ...]
     figures: tuple[Figure, ...]
     key_figures: tuple[Figure, ...]
     data: Data | None
@@ -172,6 +177,7 @@ def gather(workload: str, out: Path) -> Report:
         workload=workload,
         commit=commit,
         stale=settings.stale(params),
+        outdated=_outdated(workload),
         figures=found,
         key_figures=figures.key_figures(found),
         copy_figures=tuple(f for f in found if f.name.startswith("copies") and f.value is not None),
@@ -191,6 +197,12 @@ def targets(workload: str) -> dict[str, str]:
         if workload in _ONLY.get(part, (workload,))
     }
     return {**found, "kept": _KEEPS[workload]} if workload in _KEEPS else found
+
+
+def _outdated(workload: str) -> tuple[str, ...]:
+    lock = dvc_lock.load()
+    measured = (f"evaluate@{workload}", f"sweep@{workload}")
+    return tuple(sorted({path for stage in measured for path in lock.outdated(stage)}))
 
 
 def _curves(folder: Path) -> tuple[Chart, ...]:
@@ -250,7 +262,7 @@ def _scores(folder: Path) -> tuple[Table, ...]:
     found = []
     for name, title in _SCORES.items():
         by_set = defaultdict(list)
-        for row in _rows(folder / f"{name}.csv"):
+        for row in _as_written(folder / f"{name}.csv"):
             by_set[row.pop("set", "")].append(row)
         found += [
             _table(f"{title}, {of_set}" if of_set else title, rows)
@@ -314,6 +326,16 @@ def _heading(name: str) -> str:
 
 def _rows(path: Path) -> list[Row]:
     return tables.read(path) if path.exists() else []
+
+
+def _as_written(path: Path) -> list[Row]:
+    """The rows of a table whose ids and prompts may look like numbers, and are none."""
+    if not (rows := _rows(path)):
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        for row, cells in zip(rows, csv.DictReader(file), strict=True):
+            row |= {name: cells[name] for name in _WRITTEN if name in cells}
+    return rows
 
 
 def _points(rows: Sequence[Row], x: str, y: str) -> list[tuple[float, float]]:

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lockstep import damage, paths, records
 from lockstep import params as parameters
-from lockstep import paths, records
 from lockstep.errors import LockstepError
 from lockstep.params import Params
-from lockstep.report import damage, git
+from lockstep.report import git
 
 _ABSENT = object()
 
@@ -74,6 +74,10 @@ def stale(params: Params) -> tuple[Setting, ...]:
     now = in_force(params)
     if params.train.epochs is not None:  # the model knows how many steps that was
         del now["train.epochs"], now["train.steps"]
+    if params.train.snapshot_every_epochs is not None:  # and these
+        del now["train.snapshot_every_epochs"], now["train.snapshots"]
+    if not params.merge.sources_sha256:  # they were not asked for, but were found all the same
+        del now["merge.sources_sha256"]
     workload = params.workload
     found: dict[Setting, None] = {}
     for path in (
