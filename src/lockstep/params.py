@@ -578,7 +578,7 @@ def read(path: Path) -> dict[str, Any]:
         document = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     except FileNotFoundError:
         raise LockstepError(f"{path}: no such file; run from the project's folder") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # a day such as 2024-02-30; another encoding
         reason = " ".join(str(error).split())
         raise LockstepError(f"{path}: not valid YAML: {reason}") from None
     if not isinstance(document, dict):
