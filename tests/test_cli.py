@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import os
+import shlex
 import shutil
 import sys
 from pathlib import Path
 
 import pytest
 
-from lockstep import cli, params
+from lockstep import cli, content, params
+from lockstep.errors import LockstepError
 from lockstep.lock import exclusive
 from tiny import ROOT
 
@@ -54,9 +57,58 @@ def test_presets_are_listed_and_printed(run) -> None:
     status, _, err = run("preset", "lab6", "faces")
     assert status == 1
     assert err == "error: preset lab6 says nothing of faces; it is for evaluate@iclevr\n"
-    status, _, err = run("preset", "nothing")
+    status, out, err = run("preset", "nothing")
     assert status == 1
     assert err.startswith("error: unknown preset 'nothing'; choose from")
+    # In `dvc exp run $(lockstep preset nothing)` dvc must not begin all stages for want of words.
+    assert out == "--no-such-preset\n"
+
+
+def test_presets_want_the_projects_folder(run) -> None:
+    shutil.rmtree("presets")
+    for arguments in ((), ("smoke",)):
+        status, _, err = run("preset", *arguments)
+        assert (status, err) == (
+            1,
+            "error: presets: no such folder; run from the project's folder\n",
+        )
+
+
+def test_what_is_wrong_with_params_is_said_in_its_name(run) -> None:
+    path = Path("params.yaml")
+    committed = path.read_text()
+    path.write_text(committed.replace("  lr: 0.001\n  steps: 2100", "  lr: -1.0\n  steps: 2100"))
+    for arguments in (
+        ("preset", "smoke"),
+        ("sample", "faces"),
+        ("sample", "faces", "--steps", "2"),
+    ):
+        status, _, err = run(*arguments)
+        assert status == 1
+        assert err.startswith("error: params.yaml: train.lr: ")
+    path.write_text(committed)
+    status, _, err = run("sample", "faces", "--steps", "1001")
+    assert status == 1
+    assert err.startswith("error: command line (faces): sample.steps: 1001 is above diffusion")
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        (b"crawl:\n  start: 2024-02-30\n", "day is out of range"),
+        ("# Verf\xe4lschung\n".encode("latin-1"), "codec can't decode"),
+        (b"a: [\n", "expected"),
+    ],
+)
+def test_params_that_cannot_be_read_are_one_line(run, tmp_path: Path, written: bytes, said: str):
+    Path("params.yaml").write_bytes(written)
+    (tmp_path / "x").write_text("x")
+    for arguments in (("params", "iclevr"), ("add", "judge.checkpoint", "x")):
+        status, _, err = run(*arguments)
+        assert status == 1
+        assert err.startswith("error: params.yaml: not valid YAML: ") and said in err
+        assert err.count("\n") == 1
+    assert Path("params.yaml").read_bytes() == written
 
 
 def test_add_writes_path_and_hash_and_keeps_the_comments(run, tmp_path: Path) -> None:
@@ -84,6 +136,64 @@ def test_add_refuses_what_is_not_there(run, tmp_path: Path) -> None:
     assert status == 1
     assert "judge.colour: no such parameter" in err
     assert Path("params.yaml").read_text() == before
+
+
+def test_add_sets_no_list_to_a_path(run, tmp_path: Path) -> None:
+    before = Path("params.yaml").read_text()
+    (tmp_path / "a.zip").write_bytes(b"x")
+    status, _, err = run("add", "merge.sources", "a.zip")
+    assert status == 1
+    assert "merge.sources is no single path" in err and "-S 'merge.sources=[...]'" in err
+    assert Path("params.yaml").read_text() == before
+
+
+def test_add_says_which_workload_has_a_value_of_its_own(run, tmp_path: Path) -> None:
+    (tmp_path / "my clip").mkdir()
+    (tmp_path / "my clip" / "config.json").write_text("{}")
+    status, _, err = run("add", "text.encoder", "my clip")
+    assert status == 0
+    command = "lockstep add captions.text.encoder 'my clip'"
+    assert err == f"captions has a value of its own, captions.text.encoder: `{command}`\n"
+    assert run("add", "captions.text.encoder", "my clip")[2] == ""
+    found = params.load("captions", Path("params.yaml")).text
+    assert found.encoder == str(tmp_path / "my clip")
+
+
+def test_add_from_another_folder_says_so(run, tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "below").mkdir()
+    monkeypatch.chdir(tmp_path / "below")
+    status, _, err = run("add", "judge.checkpoint", str(tmp_path / "params.yaml"))
+    assert status == 1
+    assert err == "error: params.yaml: no such file; run from the project's folder\n"
+
+
+def test_add_of_a_key_that_is_there_twice(run, tmp_path: Path) -> None:
+    path = Path("params.yaml")
+    path.write_text(path.read_text() + "iclevr: {}\n")
+    before = path.read_text()
+    status, _, err = run("add", "captions.source", str(tmp_path / "presets"))
+    assert status == 1
+    assert err.startswith("error: params.yaml: ") and err.count("\n") == 1
+    assert path.read_text() == before
+
+
+def test_a_folder_has_a_hash_whatever_its_names_are_written_in(tmp_path: Path) -> None:
+    name = "\u82b1".encode("big5")
+    (tmp_path / "a").mkdir()
+    Path(os.fsdecode(os.fsencode(tmp_path / "a") + b"/" + name)).write_text("x")
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "flower").write_text("x")
+    first, second = (content.sha256(tmp_path / folder) for folder in "ab")
+    assert len(first) == 64 and first != second
+
+
+def test_the_command_that_mends_a_hash_can_be_pasted(tmp_path: Path) -> None:
+    path = tmp_path / "it's mine.zip"
+    path.write_bytes(b"x")
+    with pytest.raises(LockstepError) as refused:
+        content.verify(path, "0", "iclevr.source")
+    command = str(refused.value).split("`")[1]
+    assert shlex.split(command) == ["lockstep", "add", "iclevr.source", str(path)]
 
 
 def test_clean_shows_and_frees_scratch(run) -> None:

@@ -27,6 +27,7 @@ from lockstep import (
 )
 from lockstep.autoencoder import making
 from lockstep.dataset import Dataset
+from lockstep.errors import LockstepError
 from lockstep.generator import Description
 from lockstep.params import Params
 from lockstep.sampling import load, sample
@@ -68,6 +69,37 @@ def test_an_overlay_leaves_the_document_alone() -> None:
     before = copy.deepcopy(document)
     presets.load("smoke", ROOT / "presets").over(document)
     assert document == before
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("targets: evaluate@faces\nparams: {}", "targets: expected a list of names, not 'eval"),
+        ("targets: [a]\nparams:", "params: expected `key: value` lines, not None"),
+        ("targets: [a]\nparams: {train.lr: 1.0}", "train.lr: a preset sets keys of a workload"),
+        ("targets: [a]", "must have description, targets and params"),
+    ],
+)
+def test_a_preset_in_another_form_is_named(tmp_path: Path, written: str, said: str) -> None:
+    (tmp_path / "mine.yaml").write_text(f"description: mine\n{written}\n")
+    with pytest.raises(LockstepError) as refused:
+        presets.load("mine", tmp_path)
+    assert f"{tmp_path}/mine.yaml: {said}" in str(refused.value)
+
+
+def test_a_value_that_a_shell_would_split_is_refused() -> None:
+    sources = {"captions.source": "/data/my pictures"}
+    preset = presets.Preset("mine", "", ["evaluate@captions"], sources)
+    with pytest.raises(LockstepError, match=r"captions\.source: '/data/my pictures' has spaces"):
+        preset.arguments()
+    listed = presets.Preset("mine", "", [], {"anime.merge.sources": ["a.zip", "b"]})
+    assert listed.arguments() == ["-S", "++anime.merge.sources=[a.zip,b]"]
+
+
+def test_a_key_through_what_is_no_section_is_named() -> None:
+    preset = presets.Preset("mine", "", [], {"iclevr.source.kind": "x"})
+    with pytest.raises(LockstepError, match=r"mine\.yaml: iclevr\.source\.kind: source is 'rend"):
+        preset.over(params.read(COMMITTED))
 
 
 def test_every_published_system_has_one() -> None:

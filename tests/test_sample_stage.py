@@ -1,10 +1,12 @@
-"""The stage that draws, as it is run: its strips and its animation."""
+"""The stage that draws, as it is run: its strips and its animation; and the command that draws."""
 
 from __future__ import annotations
 
+import errno
 import importlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +17,7 @@ import torch
 import yaml
 from PIL import Image
 
-from lockstep import generator, params, paths
+from lockstep import cli, generator, params, paths, pictures
 from lockstep.pictures import grid, read_rgb
 from lockstep.pixels import to_bytes
 from lockstep.sampling import denoising_strips, load
@@ -143,3 +145,68 @@ def test_two_processes_give_the_files_of_one(work: Path) -> None:
         # Another batch rounds otherwise; another palette may follow from it.
         allowed = 8 if name.suffix == ".gif" else 1
         assert np.abs(one - other).max() <= allowed
+
+
+@pytest.fixture
+def command(work: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """`command("sample", "faces")` -> (exit status, stderr)."""
+
+    def call(*arguments: str) -> tuple[object, str]:
+        monkeypatch.setattr(sys, "argv", ["lockstep", *arguments])
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        return caught.value.code, capsys.readouterr().err
+
+    return call
+
+
+def test_the_command_takes_no_place_where_no_picture_can_be(command) -> None:
+    prepare("faces", steps=2)
+    shutil.rmtree(paths.model("faces"))  # nothing is loaded, let alone drawn, before
+    Path("d.png").mkdir()
+    Path("f").write_text("mine")
+    assert command("sample", "faces", "--out", "d.png") == (
+        1,
+        "error: d.png: is a folder; name a file in it\n",
+    )
+    status, err = command("sample", "faces", "--out", "f/x.png")
+    assert status == 1 and err.startswith("error: f: ") and err.count("\n") == 1
+    assert Path("f").read_text() == "mine"
+
+
+def test_a_picture_that_is_there_stays_whole(command, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepare("faces", steps=2)
+    assert command("sample", "faces", "--count", "2", "--out", "new/x.png") == (0, "")
+    before = Path("new/x.png").read_bytes()
+    assert read_rgb(Path("new/x.png")).size > 0
+
+    def full(path: Path, picture: np.ndarray) -> None:
+        path.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(pictures, "write_png", full)
+    status, err = command("sample", "faces", "--count", "2", "--out", "new/x.png")
+    assert status == 1 and "No space left" in err
+    assert Path("new/x.png").read_bytes() == before
+
+
+def test_the_command_knows_the_models_levels(command) -> None:
+    prepare("faces", steps=2)
+    document = yaml.safe_load(Path("params.yaml").read_text("utf-8"))
+    document["diffusion"]["timesteps"] = 2000  # since the model was trained
+    Path("params.yaml").write_text(yaml.safe_dump(document))
+    status, err = command("sample", "faces", "--steps", "1500")
+    assert status == 1
+    assert "1500 is above the 1000 noise levels of the model in models/faces" in err
+
+
+def test_the_command_knows_the_models_objects(command) -> None:
+    prepare("iclevr", steps=2)
+    listed = paths.dataset("iclevr") / "objects.json"
+    listed.write_text(json.dumps({"red sphere": 0}))
+    status, err = command("sample", "iclevr", "red sphere")
+    assert status == 1
+    assert "has 1 objects, and the model 3" in err and "`dvc repro train@iclevr`" in err
+    listed.unlink()
+    status, err = command("sample", "iclevr", "red sphere")
+    assert (status, err) == (1, f"error: {listed}: missing; `dvc repro dataset@iclevr` makes it\n")

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import shutil
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from lockstep import content, paths, presets
+from lockstep import atomic, content, paths, presets
 from lockstep import params as parameters
 from lockstep.errors import LockstepError
 from lockstep.lock import is_held
@@ -113,25 +114,67 @@ def _preset(arguments: argparse.Namespace) -> None:
         for name in presets.names():
             print(f"{name:12} {presets.load(name).description}")
         return
-    preset = presets.load(arguments.name)
-    if arguments.workload is not None:
-        preset = preset.only(arguments.workload)
-    document = preset.over(parameters.read(paths.PARAMS))
-    for workload in WORKLOADS:
-        parameters.parse(document, workload, presets.FOLDER / f"{preset.name}.yaml")
+    try:
+        given = _preset_arguments(arguments.name, arguments.workload)
+    except LockstepError:
+        # `dvc exp run $(lockstep preset NAME)` goes on where this fails, and without arguments it
+        # would run everything; dvc refuses this one.
+        if not sys.stdout.isatty():
+            print("--no-such-preset")
+        raise
     # No quotes: `$(lockstep preset NAME)` splits at spaces, of which no argument has any.
-    print(*preset.arguments())
+    print(*given)
+
+
+def _preset_arguments(name: str, workload: str | None) -> list[str]:
+    document = _valid_params()
+    preset = presets.load(name)
+    if workload is not None:
+        preset = preset.only(workload)
+    _validate(preset.over(document), presets.FOLDER / f"{preset.name}.yaml")
+    return preset.arguments()
+
+
+def _valid_params() -> dict[str, Any]:
+    """params.yaml as it is written; what is wrong with it is said in its name."""
+    document = parameters.read(paths.PARAMS)
+    _validate(document, paths.PARAMS)
+    return document
+
+
+def _validate(document: dict[str, Any], path: Path) -> None:
+    for workload in WORKLOADS:
+        parameters.parse(document, workload, path)
 
 
 def _add(arguments: argparse.Namespace) -> None:
     from lockstep.yaml_edit import set_values
 
-    *section, name = arguments.key.split(".")
+    document = parameters.read(paths.PARAMS)
+    *section, name = key = arguments.key.split(".")
     hash_key = ".".join([*section, f"{name}_sha256"])
+    if isinstance(_value(document, key), list | dict):
+        raise LockstepError(
+            f"{paths.PARAMS}: {arguments.key} is no single path; set it with "
+            f"`dvc exp run -S '{arguments.key}=[...]'`, or write it there"
+        )
     path = arguments.path.resolve()
     digest = content.sha256(path)
     set_values(paths.PARAMS, {arguments.key: str(path), hash_key: digest})
     print(f"{arguments.key}: {path}\n{hash_key}: {digest}")
+    for workload in WORKLOADS:
+        if _value(document, [workload, *key]) is not None:
+            whole = f"{workload}.{arguments.key}"
+            command = shlex.join(["lockstep", "add", whole, str(arguments.path)])
+            print(f"{workload} has a value of its own, {whole}: `{command}`", file=sys.stderr)
+
+
+def _value(document: dict[str, Any], key: list[str]) -> Any:
+    """What stands at a dotted key; None if nothing does."""
+    place: Any = document
+    for part in key:
+        place = place.get(part) if isinstance(place, dict) else None
+    return place
 
 
 def _fetch(arguments: argparse.Namespace) -> None:
@@ -162,19 +205,33 @@ def _sample(arguments: argparse.Namespace) -> None:
         "guidance_scale": arguments.guidance,
         "weights": arguments.weights,
     }
-    document = parameters.read(paths.PARAMS)
-    for name, value in changes.items():
-        if value is not None:
-            document[arguments.workload]["sample"][name] = value
+    document = _valid_params()
+    own = document[arguments.workload]
+    own["sample"] |= {name: value for name, value in changes.items() if value is not None}
     params = parameters.parse(document, arguments.workload, Path("command line"))
     settings = params.sample
+    _make_room(arguments.out)
     make_deterministic(params.threads)
     trained = load(paths.model(arguments.workload), settings.weights)
+    levels = trained.description.schedule.timesteps
+    if settings.steps > levels:
+        raise LockstepError(
+            f"sample.steps: {settings.steps} is above the {levels} noise levels of the model in "
+            f"{paths.model(arguments.workload)}; give --steps {levels} or fewer"
+        )
     asked = _asked(arguments, trained.description)
     conditions = asked.expand(arguments.count, *asked.shape[1:])
     pictures = sample(trained, settings, conditions, seed=arguments.seed)
-    write_png(arguments.out, grid(to_bytes(pictures), per_row=8))
+    with atomic.file(arguments.out) as unfinished:
+        write_png(unfinished, grid(to_bytes(pictures), per_row=8))
     print(arguments.out)
+
+
+def _make_room(out: Path) -> None:
+    """Make the folder of a file that is to be written, before any work is done for it."""
+    if out.is_dir():
+        raise LockstepError(f"{out}: is a folder; name a file in it")
+    out.parent.mkdir(parents=True, exist_ok=True)
 
 
 def _asked(arguments: argparse.Namespace, description: Description) -> Tensor:
@@ -194,7 +251,15 @@ def _asked(arguments: argparse.Namespace, description: Description) -> Tensor:
         return torch.zeros(1, 0)
     if description.labels == 0:
         raise LockstepError(f"{workload} takes no objects; leave {given!r} out")
-    objects = read_objects(paths.dataset(workload) / "objects.json")
+    listed = paths.dataset(workload) / "objects.json"
+    if not listed.exists():
+        raise LockstepError(f"{listed}: missing; `dvc repro dataset@{workload}` makes it")
+    objects = read_objects(listed)
+    if len(objects) != description.labels:
+        raise LockstepError(
+            f"{listed} has {len(objects)} objects, and the model {description.labels}: it was "
+            f"trained on others; `dvc repro train@{workload}`"
+        )
     if given is None:
         raise LockstepError(f"{workload} wants objects, such as {next(iter(objects))!r}; name some")
     names = [name.strip() for name in given.split(",") if name.strip()]
@@ -207,24 +272,31 @@ def _report(arguments: argparse.Namespace) -> None:
     from lockstep.report import page
 
     out = arguments.out or Path("report") / f"{arguments.workload}.html"
+    _make_room(out)
     page.write(arguments.workload, out)
     print(out)
 
 
 def _track(_: argparse.Namespace) -> None:
+    from lockstep import dvc_lock
     from lockstep.recording import record, record_sweep
 
+    lock = dvc_lock.load()
     failed: list[str] = []
     for workload in WORKLOADS:
         parts = (
-            ("evaluation", paths.samples(workload), record),
-            ("sweep", paths.plots(workload, "sweep"), record_sweep),
+            ("evaluation", f"evaluate@{workload}", paths.samples(workload), record),
+            ("sweep", f"sweep@{workload}", paths.plots(workload, "sweep"), record_sweep),
         )
-        found = [(name, write) for name, made, write in parts if made.exists()]
+        found = [(name, target, write) for name, target, made, write in parts if made.exists()]
         if not found:
             print(f"{workload}: nothing to record; `dvc repro evaluate@{workload}` makes it")
-        for name, write in found:
+        for name, target, write in found:
             try:
+                if anew := lock.outdated(target):
+                    raise LockstepError(
+                        f"{', '.join(anew)} was made anew since the {name}; `dvc repro {target}`"
+                    )
                 write(workload)
                 print(f"{workload}: {name} in MLflow")
             except LockstepError as error:

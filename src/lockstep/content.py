@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 from pathlib import Path
 
 from lockstep import paths
@@ -24,7 +25,8 @@ def sha256(path: Path) -> str:
         raise LockstepError(f"{path}: no such file or folder")
     total = hashlib.sha256()
     for file_path in sorted(p for p in path.rglob("*") if p.is_file()):
-        total.update(f"{file_path.relative_to(path).as_posix()}\0{sha256(file_path)}\n".encode())
+        line = f"{file_path.relative_to(path).as_posix()}\0{sha256(file_path)}\n"
+        total.update(line.encode("utf-8", "surrogateescape"))  # a name may be of another encoding
     return total.hexdigest()
 
 
@@ -45,4 +47,5 @@ def verify(path: Path, expected: str | None, key: str) -> None:
     """
     if sha256(path) != expected:
         said = "has no hash in params.yaml" if expected is None else "is not what params.yaml says"
-        raise LockstepError(f"{path}: {key} {said}; run `lockstep add {key} {path}`")
+        command = shlex.join(["lockstep", "add", key, str(path)])
+        raise LockstepError(f"{path}: {key} {said}; run `{command}`")

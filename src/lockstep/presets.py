@@ -41,21 +41,36 @@ class Preset:
     def arguments(self) -> list[str]:
         """What to give to `dvc exp run`: `-S ++key=value` for each value, then the targets.
 
-        `++` sets keys that exist and adds those that do not.
+        `++` sets keys that exist and adds those that do not. Raises `LockstepError` for a value
+        that has a space in it.
         """
-        flags = [
-            part for key, value in self.values.items() for part in ("-S", f"++{key}={_flow(value)}")
-        ]
+        flags = []
+        for key, value in self.values.items():
+            text = _flow(value)
+            if yaml.safe_load(text) != value:
+                raise LockstepError(
+                    f"{FOLDER / self.name}.yaml: {key}: {value!r} has spaces, at which a shell "
+                    "splits; give one without"
+                )
+            flags += ["-S", f"++{key}={text}"]
         return [*flags, *self.targets]
 
     def over(self, document: dict[str, Any]) -> dict[str, Any]:
-        """A params.yaml document with this preset's values in it; `document` is left alone."""
+        """A params.yaml document with this preset's values in it; `document` is left alone.
+
+        Raises `LockstepError` where a key leads through what is no section.
+        """
         merged = {**document}
         for key, value in self.values.items():
             *sections, name = key.split(".")
             place = merged
             for section in sections:
-                place[section] = {**(place.get(section) or {})}
+                below = place.get(section) or {}
+                if not isinstance(below, dict):
+                    raise LockstepError(
+                        f"{FOLDER / self.name}.yaml: {key}: {section} is {below!r} and no section"
+                    )
+                place[section] = {**below}
                 place = place[section]
             place[name] = value
         return merged
@@ -68,6 +83,9 @@ def _flow(value: Any) -> str:
 
 
 def names() -> list[str]:
+    """Of all presets. Raises `LockstepError` where there is no folder of them."""
+    if not FOLDER.is_dir():
+        raise LockstepError(f"{FOLDER}: no such folder; run from the project's folder")
     return sorted(path.stem for path in FOLDER.glob("*.yaml"))
 
 
@@ -79,7 +97,12 @@ def load(name: str, folder: Path = FOLDER) -> Preset:
     content = parameters.read(path)
     if set(content) != {"description", "targets", "params"}:
         raise LockstepError(f"{path}: must have description, targets and params, nothing else")
-    for key in content["params"]:
+    targets, values = content["targets"], content["params"]
+    if not isinstance(targets, list) or not all(isinstance(one, str) for one in targets):
+        raise LockstepError(f"{path}: targets: expected a list of names, not {targets!r}")
+    if not isinstance(values, dict):
+        raise LockstepError(f"{path}: params: expected `key: value` lines, not {values!r}")
+    for key in map(str, values):
         if key.split(".")[0] not in WORKLOADS:
             raise LockstepError(f"{path}: {key}: a preset sets keys of a workload only")
-    return Preset(name, content["description"], content["targets"], content["params"])
+    return Preset(name, str(content["description"]), targets, values)

@@ -6,17 +6,29 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from lockstep import atomic
 from lockstep.errors import LockstepError
 
 
 def set_values(path: Path, values: dict[str, Any]) -> None:
-    """Set dotted keys that exist already. Raises `LockstepError` for one that does not."""
+    """Set dotted keys that exist already.
+
+    Raises
+    ------
+    LockstepError
+        If one does not, or the file is missing or no YAML.
+    """
     yaml = YAML()
     yaml.preserve_quotes = True
     yaml.width = 10**6
-    document = yaml.load(path)
+    try:
+        document = yaml.load(path)
+    except FileNotFoundError:
+        raise LockstepError(f"{path}: no such file; run from the project's folder") from None
+    except YAMLError as error:
+        raise LockstepError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
     for key, value in values.items():
         *sections, name = key.split(".")
         place = document
