@@ -54,14 +54,15 @@ def test_presets_are_listed_and_printed(run) -> None:
     assert status == 0
     assert out.strip().endswith("=8 evaluate@anime")
     assert "iclevr" not in out
-    status, _, err = run("preset", "lab6", "faces")
-    assert status == 1
-    assert err == "error: preset lab6 says nothing of faces; it is for evaluate@iclevr\n"
-    status, out, err = run("preset", "nothing")
-    assert status == 1
-    assert err.startswith("error: unknown preset 'nothing'; choose from")
     # In `dvc exp run $(lockstep preset nothing)` dvc must not begin all stages for want of words.
-    assert out == "--no-such-preset\n"
+    for arguments, said in (
+        (("nothing",), "error: unknown preset 'nothing'; choose from"),
+        (("smoke", "lab"), "error: unknown workload 'lab'; choose from iclevr, faces"),
+        (("lab6", "faces"), "error: preset lab6 says nothing of faces; it is for evaluate@iclevr"),
+    ):
+        status, out, err = run("preset", *arguments)
+        assert (status, out) == (1, "--no-such-preset\n")
+        assert err.startswith(said)
 
 
 def test_presets_want_the_projects_folder(run) -> None:

@@ -37,7 +37,8 @@ def main() -> None:
         help="print a preset as arguments of `dvc exp run`; without a name, list them",
     )
     command.add_argument("name", nargs="?")
-    command.add_argument("workload", nargs="?", choices=WORKLOADS, help="only for this one")
+    # Not by argparse's `choices`: see `_preset`.
+    command.add_argument("workload", nargs="?", help="only for this one")
     command.set_defaults(run=_preset)
 
     command = commands.add_parser(
@@ -127,6 +128,8 @@ def _preset(arguments: argparse.Namespace) -> None:
 
 
 def _preset_arguments(name: str, workload: str | None) -> list[str]:
+    if workload is not None and workload not in WORKLOADS:
+        raise LockstepError(f"unknown workload {workload!r}; choose from {', '.join(WORKLOADS)}")
     document = _valid_params()
     preset = presets.load(name)
     if workload is not None:
