@@ -58,6 +58,7 @@ def test_presets_are_listed_and_printed(run) -> None:
     for arguments, said in (
         (("nothing",), "error: unknown preset 'nothing'; choose from"),
         (("smoke", "lab"), "error: unknown workload 'lab'; choose from iclevr, faces"),
+        (("smoke", "anime", "faces"), "error: 'faces' is too much; give a preset and at most one"),
         (("lab6", "faces"), "error: preset lab6 says nothing of faces; it is for evaluate@iclevr"),
     ):
         status, out, err = run("preset", *arguments)
@@ -145,6 +146,7 @@ def test_add_sets_no_list_to_a_path(run, tmp_path: Path) -> None:
     status, _, err = run("add", "merge.sources", "a.zip")
     assert status == 1
     assert "merge.sources is no single path" in err and "-S 'merge.sources=[...]'" in err
+    assert "no such parameter to set" in run("add", "iclevr.judge", "a.zip")[2]
     assert Path("params.yaml").read_text() == before
 
 
@@ -156,6 +158,10 @@ def test_add_says_which_workload_has_a_value_of_its_own(run, tmp_path: Path) -> 
     command = "lockstep add captions.text.encoder 'my clip'"
     assert err == f"captions has a value of its own, captions.text.encoder: `{command}`\n"
     assert run("add", "captions.text.encoder", "my clip")[2] == ""
+    path = Path("params.yaml")
+    empty = "iclevr:\n  judge:\n    checkpoint:\n"
+    path.write_text(path.read_text().replace("iclevr:\n", empty, 1).replace("  judge: {}\n", "", 1))
+    assert "iclevr has a value of its own" in run("add", "judge.checkpoint", "presets")[2]
     found = params.load("captions", Path("params.yaml")).text
     assert found.encoder == str(tmp_path / "my clip")
 

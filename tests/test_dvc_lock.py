@@ -44,6 +44,24 @@ def test_what_was_made_anew_since_a_stage_ran() -> None:
     assert lock.outdated("evaluate@anime") == []  # never ran
 
 
+def test_a_change_further_up_counts_too() -> None:
+    def entry(path: str, md5: str) -> dict[str, str]:
+        return {"path": path, "md5": md5}
+
+    stages = {
+        "train@faces": {"outs": [entry("models/faces", "new")]},
+        "sample@faces": {
+            "deps": [entry("models/faces", "old")],
+            "outs": [entry("samples/faces", "a")],
+        },
+        "evaluate@faces": {"deps": [entry("samples/faces", "a")]},
+    }
+    Path("dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": stages}))
+    lock = dvc_lock.load()
+    assert lock.outdated("evaluate@faces") == lock.outdated("sample@faces") == ["models/faces"]
+    assert lock.outdated("train@faces") == []
+
+
 def test_where_nothing_has_run_nothing_is_known() -> None:
     lock = dvc_lock.load()
     assert lock.made == {} and lock.outdated("evaluate@faces") == []
@@ -52,7 +70,7 @@ def test_where_nothing_has_run_nothing_is_known() -> None:
 @pytest.mark.parametrize("content", ["<<<<<<< HEAD\nstages: {}\n", "", "stages: [1]\n", "a: b\n"])
 def test_a_damaged_lock_is_named(content: str) -> None:
     Path("dvc.lock").write_text(content)
-    with pytest.raises(LockstepError, match=r"^dvc\.lock: damaged .*`git checkout dvc\.lock`"):
+    with pytest.raises(LockstepError, match=r"^dvc\.lock: damaged .*`git checkout HEAD dvc\.lock`"):
         dvc_lock.load()
 
 

@@ -77,6 +77,7 @@ def test_an_overlay_leaves_the_document_alone() -> None:
         ("targets: evaluate@faces\nparams: {}", "targets: expected a list of names, not 'eval"),
         ("targets: [a]\nparams:", "params: expected `key: value` lines, not None"),
         ("targets: [a]\nparams: {train.lr: 1.0}", "train.lr: a preset sets keys of a workload"),
+        ("targets: [a]\nparams: {faces.train: {lr: 1.0}}", "faces.train: name each parameter"),
         ("targets: [a]", "must have description, targets and params"),
     ],
 )

@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import mlflow
@@ -480,8 +481,10 @@ def test_a_database_without_its_driver_is_one_line(
     store: MlflowClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     finished("iclevr", labels=3)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql+nodriver://host/runs")
-    with pytest.raises(LockstepError, match=r"^MLflow at postgresql.*nodriver.*is MLFLOW_TRACK"):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://host/runs")
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    monkeypatch.setitem(sys.modules, "psycopg2", None)
+    with pytest.raises(LockstepError, match=r"^MLflow at postgresql:.*psycopg.*is MLFLOW_TRACK"):
         record("iclevr")
 
 

@@ -36,9 +36,10 @@ def main() -> None:
         "preset",
         help="print a preset as arguments of `dvc exp run`; without a name, list them",
     )
-    command.add_argument("name", nargs="?")
-    # Not by argparse's `choices`: see `_preset`.
-    command.add_argument("workload", nargs="?", help="only for this one")
+    # Not checked by argparse: see `_preset`.
+    command.add_argument(
+        "words", nargs="*", metavar="NAME", help="a preset, and a workload for its part alone"
+    )
     command.set_defaults(run=_preset)
 
     command = commands.add_parser(
@@ -111,13 +112,13 @@ def _params(arguments: argparse.Namespace) -> None:
 
 
 def _preset(arguments: argparse.Namespace) -> None:
-    if arguments.name is None:
+    if not arguments.words:
         for name in presets.names():
             print(f"{name:12} {presets.load(name).description}")
         return
     try:
-        given = _preset_arguments(arguments.name, arguments.workload)
-    except LockstepError:
+        given = _preset_arguments(*arguments.words)
+    except (LockstepError, OSError):
         # `dvc exp run $(lockstep preset NAME)` goes on where this fails, and without arguments it
         # would run everything; dvc refuses this one.
         if not sys.stdout.isatty():
@@ -127,7 +128,9 @@ def _preset(arguments: argparse.Namespace) -> None:
     print(*given)
 
 
-def _preset_arguments(name: str, workload: str | None) -> list[str]:
+def _preset_arguments(name: str, workload: str | None = None, *more: str) -> list[str]:
+    if more:
+        raise LockstepError(f"{more[0]!r} is too much; give a preset and at most one workload")
     if workload is not None and workload not in WORKLOADS:
         raise LockstepError(f"unknown workload {workload!r}; choose from {', '.join(WORKLOADS)}")
     document = _valid_params()
@@ -154,9 +157,9 @@ def _add(arguments: argparse.Namespace) -> None:
     from lockstep.yaml_edit import set_values
 
     document = parameters.read(paths.PARAMS)
-    *section, name = key = arguments.key.split(".")
+    *section, name = arguments.key.split(".")
     hash_key = ".".join([*section, f"{name}_sha256"])
-    if isinstance(_value(document, key), list | dict):
+    if isinstance(_section(document, section).get(name), list):
         raise LockstepError(
             f"{paths.PARAMS}: {arguments.key} is no single path; set it with "
             f"`dvc exp run -S '{arguments.key}=[...]'`, or write it there"
@@ -166,18 +169,18 @@ def _add(arguments: argparse.Namespace) -> None:
     set_values(paths.PARAMS, {arguments.key: str(path), hash_key: digest})
     print(f"{arguments.key}: {path}\n{hash_key}: {digest}")
     for workload in WORKLOADS:
-        if _value(document, [workload, *key]) is not None:
+        if name in _section(document, [workload, *section]):
             whole = f"{workload}.{arguments.key}"
             command = shlex.join(["lockstep", "add", whole, str(arguments.path)])
             print(f"{workload} has a value of its own, {whole}: `{command}`", file=sys.stderr)
 
 
-def _value(document: dict[str, Any], key: list[str]) -> Any:
-    """What stands at a dotted key; None if nothing does."""
+def _section(document: dict[str, Any], names: list[str]) -> dict[str, Any]:
+    """The section within sections; an empty one if there is none."""
     place: Any = document
-    for part in key:
-        place = place.get(part) if isinstance(place, dict) else None
-    return place
+    for name in names:
+        place = place.get(name) if isinstance(place, dict) else None
+    return place if isinstance(place, dict) else {}
 
 
 def _fetch(arguments: argparse.Namespace) -> None:
@@ -213,7 +216,7 @@ def _sample(arguments: argparse.Namespace) -> None:
     own["sample"] |= {name: value for name, value in changes.items() if value is not None}
     params = parameters.parse(document, arguments.workload, Path("command line"))
     settings = params.sample
-    _make_room(arguments.out)
+    _check_place(arguments.out)
     make_deterministic(params.threads)
     trained = load(paths.model(arguments.workload), settings.weights)
     levels = trained.description.schedule.timesteps
@@ -230,11 +233,16 @@ def _sample(arguments: argparse.Namespace) -> None:
     print(arguments.out)
 
 
-def _make_room(out: Path) -> None:
-    """Make the folder of a file that is to be written, before any work is done for it."""
-    if out.is_dir():
-        raise LockstepError(f"{out}: is a folder; name a file in it")
-    out.parent.mkdir(parents=True, exist_ok=True)
+def _check_place(out: Path) -> None:
+    """Whether a file can be there, before any work is done for it."""
+    try:
+        if out.is_dir():
+            raise LockstepError(f"{out}: is a folder; name a file in it")
+        above = next(path for path in out.absolute().parents if path.exists())
+    except OSError as error:  # such as a name that is too long
+        raise LockstepError(f"{out}: {error.strerror}; name another file") from None
+    if not above.is_dir():
+        raise LockstepError(f"{above}: is a file, so that {out} cannot be; name another folder")
 
 
 def _asked(arguments: argparse.Namespace, description: Description) -> Tensor:
@@ -275,7 +283,7 @@ def _report(arguments: argparse.Namespace) -> None:
     from lockstep.report import page
 
     out = arguments.out or Path("report") / f"{arguments.workload}.html"
-    _make_room(out)
+    _check_place(out)
     page.write(arguments.workload, out)
     print(out)
 

@@ -48,4 +48,7 @@ def verify(path: Path, expected: str | None, key: str) -> None:
     if sha256(path) != expected:
         said = "has no hash in params.yaml" if expected is None else "is not what params.yaml says"
         command = shlex.join(["lockstep", "add", key, str(path)])
-        raise LockstepError(f"{path}: {key} {said}; run `{command}`")
+        raise LockstepError(
+            f"{path}: {key} {said}; run `{command}` (with the workload before the key where it "
+            "stands in a workload's section)"
+        )

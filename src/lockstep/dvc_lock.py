@@ -11,21 +11,36 @@ from lockstep import damage
 
 _PATH = Path("dvc.lock")
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # where it is there, it is fast
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where it is there
 Hashes = dict[str, str]
 
 
 @dataclass(frozen=True)
 class Lock:
-    """`read`, by stage and path, and `made`, by path: MD5s as DVC notes them."""
+    """What each stage has read, and what each has made: paths with their MD5s, as DVC notes them.
+
+    `maker` says of a path which stage made it, `made` its hash.
+    """
 
     read: dict[str, Hashes]
     made: Hashes
+    maker: dict[str, str]
 
     def outdated(self, stage: str) -> list[str]:
-        """Inputs of a stage that others have made anew since it ran; none if it never did."""
-        inputs = self.read.get(stage, {}).items()
-        return sorted(path for path, md5 in inputs if self.made.get(path, md5) != md5)
+        """What stages before this one have made anew without those after them; sorted.
+
+        None if the stage never ran.
+        """
+        found: set[str] = set()
+        seen, left = {stage}, [stage]
+        while left:
+            for path, md5 in self.read.get(left.pop(), {}).items():
+                if self.made.get(path, md5) != md5:
+                    found.add(path)
+                maker = self.maker.get(path)
+                if maker is not None and maker not in seen:
+                    seen.add(maker)
+                    left.append(maker)
+        return sorted(found)
 
 
 def load() -> Lock:
@@ -36,16 +51,17 @@ def load() -> Lock:
     LockstepError
         If the file is damaged, such as by a merge that was not finished.
     """
+    lock = Lock({}, {}, {})
     if not _PATH.exists():
-        return Lock({}, {})
-    with damage.named(_PATH, f"git checkout {_PATH}"):
+        return lock
+    with damage.named(_PATH, f"git checkout HEAD {_PATH}"):
         document = yaml.load(_PATH.read_text("utf-8"), _Loader)
-        read: dict[str, Hashes] = {}
-        made: Hashes = {}
         for name, stage in document["stages"].items():
-            read[name] = _hashes(stage.get("deps", []))
-            made |= _hashes(stage.get("outs", []))
-    return Lock(read, made)
+            outs = _hashes(stage.get("outs", []))
+            lock.read[name] = _hashes(stage.get("deps", []))
+            lock.made.update(outs)
+            lock.maker.update(dict.fromkeys(outs, name))
+    return lock
 
 
 def _hashes(entries: list[dict[str, str]]) -> Hashes:

@@ -102,7 +102,9 @@ def load(name: str, folder: Path = FOLDER) -> Preset:
         raise LockstepError(f"{path}: targets: expected a list of names, not {targets!r}")
     if not isinstance(values, dict):
         raise LockstepError(f"{path}: params: expected `key: value` lines, not {values!r}")
-    for key in map(str, values):
-        if key.split(".")[0] not in WORKLOADS:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            raise LockstepError(f"{path}: {key}: name each parameter of it by itself, with dots")
+        if str(key).split(".")[0] not in WORKLOADS:
             raise LockstepError(f"{path}: {key}: a preset sets keys of a workload only")
     return Preset(name, str(content["description"]), targets, values)

@@ -18,11 +18,8 @@ from lockstep import params as parameters
 from lockstep.errors import LockstepError
 from lockstep.params import WORKLOADS, Params
 
-# What a disk says that has no room, no right to be written to, or no more life in it ...
-_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
-# ... and of a name where no file can be.
-_NAME = (errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP)
-_REFUSALS = (*_DISK, *_NAME)
+# What a disk says that has no room, no right to be written to, or no more life in it.
+_REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO)
 
 
 def run(

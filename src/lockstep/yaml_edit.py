@@ -18,15 +18,13 @@ def set_values(path: Path, values: dict[str, Any]) -> None:
     Raises
     ------
     LockstepError
-        If one does not, or the file is missing or no YAML.
+        If one does not, or the file is no YAML.
     """
     yaml = YAML()
     yaml.preserve_quotes = True
     yaml.width = 10**6
     try:
         document = yaml.load(path)
-    except FileNotFoundError:
-        raise LockstepError(f"{path}: no such file; run from the project's folder") from None
     except YAMLError as error:
         raise LockstepError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
     for key, value in values.items():

@@ -168,7 +168,9 @@ def gather(workload: str, out: Path) -> Report:
     }
     if not is_measured:
         missing["figures"] = everything
-    if parts["sweep"]:
+    lock = dvc_lock.load()
+    outdated = {stage: lock.outdated(f"{stage}@{workload}") for stage in ("evaluate", "sweep")}
+    if parts["sweep"] or outdated["sweep"]:
         everything += f" sweep@{workload}"
     commit = git.head(apart_from=out)
     in_force = settings.sections(params)
@@ -177,7 +179,7 @@ def gather(workload: str, out: Path) -> Report:
         workload=workload,
         commit=commit,
         stale=settings.stale(params),
-        outdated=_outdated(workload),
+        outdated=tuple(sorted({path for found in outdated.values() for path in found})),
         figures=found,
         key_figures=figures.key_figures(found),
         copy_figures=tuple(f for f in found if f.name.startswith("copies") and f.value is not None),
@@ -197,12 +199,6 @@ def targets(workload: str) -> dict[str, str]:
         if workload in _ONLY.get(part, (workload,))
     }
     return {**found, "kept": _KEEPS[workload]} if workload in _KEEPS else found
-
-
-def _outdated(workload: str) -> tuple[str, ...]:
-    lock = dvc_lock.load()
-    measured = (f"evaluate@{workload}", f"sweep@{workload}")
-    return tuple(sorted({path for stage in measured for path in lock.outdated(stage)}))
 
 
 def _curves(folder: Path) -> tuple[Chart, ...]:
