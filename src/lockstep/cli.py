@@ -7,7 +7,7 @@ import shlex
 import shutil
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import yaml
 
@@ -133,33 +133,24 @@ def _preset_arguments(name: str, workload: str | None = None, *more: str) -> lis
         raise LockstepError(f"{more[0]!r} is too much; give a preset and at most one workload")
     if workload is not None and workload not in WORKLOADS:
         raise LockstepError(f"unknown workload {workload!r}; choose from {', '.join(WORKLOADS)}")
-    document = _valid_params()
     preset = presets.load(name)
     if workload is not None:
         preset = preset.only(workload)
-    _validate(preset.over(document), presets.FOLDER / f"{preset.name}.yaml")
+    written = parameters.read(paths.PARAMS)
+    # As it is written first: what is wrong with it is not the preset's.
+    for document, path in ((written, paths.PARAMS), (preset.over(written), preset.path)):
+        for each in WORKLOADS:
+            parameters.parse(document, each, path)
     return preset.arguments()
 
 
-def _valid_params() -> dict[str, Any]:
-    """params.yaml as it is written; what is wrong with it is said in its name."""
-    document = parameters.read(paths.PARAMS)
-    _validate(document, paths.PARAMS)
-    return document
-
-
-def _validate(document: dict[str, Any], path: Path) -> None:
-    for workload in WORKLOADS:
-        parameters.parse(document, workload, path)
-
-
 def _add(arguments: argparse.Namespace) -> None:
-    from lockstep.yaml_edit import set_values
+    from lockstep.yaml_edit import section, set_values
 
     document = parameters.read(paths.PARAMS)
-    *section, name = arguments.key.split(".")
-    hash_key = ".".join([*section, f"{name}_sha256"])
-    if isinstance(_section(document, section).get(name), list):
+    *sections, name = arguments.key.split(".")
+    hash_key = ".".join([*sections, f"{name}_sha256"])
+    if isinstance(section(document, *sections).get(name), list):
         raise LockstepError(
             f"{paths.PARAMS}: {arguments.key} is no single path; set it with "
             f"`dvc exp run -S '{arguments.key}=[...]'`, or write it there"
@@ -169,18 +160,10 @@ def _add(arguments: argparse.Namespace) -> None:
     set_values(paths.PARAMS, {arguments.key: str(path), hash_key: digest})
     print(f"{arguments.key}: {path}\n{hash_key}: {digest}")
     for workload in WORKLOADS:
-        if name in _section(document, [workload, *section]):
+        if name in section(document, workload, *sections):
             whole = f"{workload}.{arguments.key}"
             command = shlex.join(["lockstep", "add", whole, str(arguments.path)])
             print(f"{workload} has a value of its own, {whole}: `{command}`", file=sys.stderr)
-
-
-def _section(document: dict[str, Any], names: list[str]) -> dict[str, Any]:
-    """The section within sections; an empty one if there is none."""
-    place: Any = document
-    for name in names:
-        place = place.get(name) if isinstance(place, dict) else None
-    return place if isinstance(place, dict) else {}
 
 
 def _fetch(arguments: argparse.Namespace) -> None:
@@ -211,7 +194,8 @@ def _sample(arguments: argparse.Namespace) -> None:
         "guidance_scale": arguments.guidance,
         "weights": arguments.weights,
     }
-    document = _valid_params()
+    document = parameters.read(paths.PARAMS)
+    parameters.parse(document, arguments.workload, paths.PARAMS)  # its mistakes, in its name
     own = document[arguments.workload]
     own["sample"] |= {name: value for name, value in changes.items() if value is not None}
     params = parameters.parse(document, arguments.workload, Path("command line"))

@@ -27,6 +27,11 @@ class Preset:
     targets: list[str]
     values: dict[str, Any]
 
+    @property
+    def path(self) -> Path:
+        """Its file, for messages."""
+        return FOLDER / f"{self.name}.yaml"
+
     def only(self, workload: str) -> Preset:
         """The same for one of its workloads. Raises `LockstepError` if it is not about it."""
         targets = [target for target in self.targets if target.endswith(f"@{workload}")]
@@ -49,8 +54,8 @@ class Preset:
             text = _flow(value)
             if yaml.safe_load(text) != value:
                 raise LockstepError(
-                    f"{FOLDER / self.name}.yaml: {key}: {value!r} has spaces, at which a shell "
-                    "splits; give one without"
+                    f"{self.path}: {key}: {value!r} has spaces, at which a shell splits; give one "
+                    "without"
                 )
             flags += ["-S", f"++{key}={text}"]
         return [*flags, *self.targets]
@@ -68,7 +73,7 @@ class Preset:
                 below = place.get(section) or {}
                 if not isinstance(below, dict):
                     raise LockstepError(
-                        f"{FOLDER / self.name}.yaml: {key}: {section} is {below!r} and no section"
+                        f"{self.path}: {key}: {section} is {below!r} and no section"
                     )
                 place[section] = {**below}
                 place = place[section]

@@ -12,6 +12,14 @@ from lockstep import atomic
 from lockstep.errors import LockstepError
 
 
+def section(document: Any, *names: str) -> dict[str, Any]:
+    """The section within sections, not a copy; an empty one if there is none."""
+    place = document
+    for name in names:
+        place = place.get(name) if isinstance(place, dict) else None
+    return place if isinstance(place, dict) else {}
+
+
 def set_values(path: Path, values: dict[str, Any]) -> None:
     """Set dotted keys that exist already.
 
@@ -29,10 +37,8 @@ def set_values(path: Path, values: dict[str, Any]) -> None:
         raise LockstepError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
     for key, value in values.items():
         *sections, name = key.split(".")
-        place = document
-        for section in sections:
-            place = place.get(section) if isinstance(place, dict) else None
-        if not isinstance(place, dict) or name not in place:
+        place = section(document, *sections)
+        if name not in place:
             raise LockstepError(f"{path}: {key}: no such parameter to set")
         place[name] = value
     with atomic.file(path) as temporary:

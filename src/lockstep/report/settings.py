@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from lockstep import params as parameters
 from lockstep.errors import LockstepError
 from lockstep.params import Params
 from lockstep.report import git
+from lockstep.yaml_edit import section
 
 _ABSENT = object()
 
@@ -122,16 +122,11 @@ def _committed(workload: str) -> dict[str, Any] | None:
             read = parameters.read(path)
         except LockstepError:
             return None
-    own = _section(read, workload)
+    own = section(read, workload)
     values = {
         f"{name}.{key}": value
         for name in parameters.SECTIONS
-        for key, value in {**_section(read, name), **_section(own, name)}.items()
+        for key, value in {**section(read, name), **section(own, name)}.items()
     }
     beside = {key: own.get(key, read.get(key)) for key in ("threads", "source", "source_sha256")}
     return values | beside
-
-
-def _section(document: Mapping[str, Any], name: str) -> dict[str, Any]:
-    found = document.get(name)
-    return found if isinstance(found, dict) else {}
