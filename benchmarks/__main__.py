@@ -11,8 +11,8 @@ from pathlib import Path
 from benchmarks import evaluation, loader, memory, race, report, sampling, training
 from benchmarks.models import SHAPES
 from benchmarks.report import Row
-from lockstep import device as hardware
-from lockstep import records
+from lockstep.core import device as hardware
+from lockstep.core.files import write_json
 
 RESULTS = Path("benchmarks/results.json")
 _PRECISIONS: tuple[hardware.Precision, ...] = ("fp32", "bf16")
@@ -83,7 +83,7 @@ def main() -> None:
             rows.append(row)
     print(report.table(rows))
     command = " ".join(["python -m benchmarks", *sys.argv[1:]])
-    records.write(RESULTS, report.as_json(rows, command))
+    write_json(RESULTS, report.as_json(rows, command))
 
 
 if __name__ == "__main__":

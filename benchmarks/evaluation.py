@@ -19,7 +19,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lockstep import device as hardware
+from lockstep.core import device as hardware
+from lockstep.core.images import write_png
+from lockstep.core.pixels import to_tensor
+from lockstep.core.processes import cores
 from lockstep.evaluation import classifier, dlib_embedding, reference
 from lockstep.evaluation.frechet import frechet_distance
 from lockstep.evaluation.kernel import kernel_distance
@@ -27,9 +30,6 @@ from lockstep.evaluation.neighbours import copies
 from lockstep.evaluation.rows import PictureFiles
 from lockstep.evaluation.spaces import Space, batch_by_batch
 from lockstep.evaluation.swd import sliced_wasserstein
-from lockstep.pictures import write_png
-from lockstep.pixels import to_tensor
-from lockstep.workers import cores
 
 _FACES = 500  # as many as dlib looks at: it takes the same time for each
 _SLICED = 2048
@@ -69,8 +69,8 @@ def _measured(count: int, folder: Path) -> dict[str, float]:
         figures[name] = time.perf_counter() - began
 
     with timed("classifier's features"):
-        ours = reference.see(space.features(drawn))
-    theirs = reference.see(space.features(drawn))
+        ours = reference.statistics_of(space.features(drawn))
+    theirs = reference.statistics_of(space.features(drawn))
     with timed("Fréchet distance"):
         frechet_distance(ours.normal, theirs.normal)
     with timed("kernel distance"):

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lockstep import dataset, params
+from lockstep.config.load import load_params
+from lockstep.data import dataset
 from lockstep.training.batches import training_batches
 
 _PICTURES = 20_000
@@ -18,7 +19,7 @@ _PICTURES = 20_000
 def measure(batch_size: int, steps: int) -> float:
     """Pictures a second with their noise, levels and conditions, as tensors on the device."""
     random = np.random.default_rng(0)
-    committed = params.load("iclevr", Path("params.yaml"))
+    committed = load_params("iclevr", Path("params.yaml"))
     settings = dataclasses.replace(committed.train, batch_size=batch_size)
     committed = dataclasses.replace(committed, train=settings)
     with tempfile.TemporaryDirectory() as folder:

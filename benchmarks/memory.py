@@ -14,7 +14,7 @@ import torch
 
 from benchmarks.models import SIDES, Side, contestants
 from benchmarks.training import a_batch, trainer
-from lockstep import device as hardware
+from lockstep.core import device as hardware
 
 
 def measure(shape: str, precision: hardware.Precision) -> dict[str, int]:

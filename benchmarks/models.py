@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lockstep import device as hardware
-from lockstep.unet import UNet, UNetConfig
-from lockstep.unet.config import BackboneConfig
+from lockstep.config.networks import BackboneConfig
+from lockstep.core import device as hardware
+from lockstep.models.unet import UNet, UNetConfig
 
 SHAPES = {
     # The published i-CLEVR settings: 113.7 million weights.

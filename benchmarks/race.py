@@ -10,10 +10,10 @@ import torch
 from benchmarks import turns
 from benchmarks.models import SHAPES, SIDES, contestants
 from benchmarks.training import BATCH, Batch, loss_of, trainer
-from lockstep import device as hardware
-from lockstep.pixels import to_tensor
-from lockstep.standins.raycaster import draw
-from lockstep.standins.scenes import sample_scene
+from lockstep.core import device as hardware
+from lockstep.core.pixels import to_tensor
+from lockstep.synthetic.raycaster import draw
+from lockstep.synthetic.scenes import sample_scene
 
 _SHAPE, _PICTURES, _EVERY = "quick", 256, 20
 

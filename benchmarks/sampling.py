@@ -12,7 +12,7 @@ from torch import Tensor
 
 from benchmarks import turns
 from benchmarks.models import SHAPES, SIZE, Contestant, contestants
-from lockstep import device as hardware
+from lockstep.core import device as hardware
 from lockstep.diffusion import Denoiser, NoiseSchedule, ddim, timesteps
 
 PICTURES, STEPS = 16, 3

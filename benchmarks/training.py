@@ -11,7 +11,7 @@ from torch import Tensor
 
 from benchmarks import turns
 from benchmarks.models import SHAPES, SIZE, Contestant, contestants
-from lockstep import device as hardware
+from lockstep.core import device as hardware
 from lockstep.diffusion import NoiseSchedule, diffusion_loss
 
 BATCH = 16

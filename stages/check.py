@@ -1,21 +1,31 @@
-"""Read params.yaml whole, for every workload, before any stage deletes an old output.
+"""Read params.yaml whole and digest the code, before any stage deletes an old output.
 
-DVC removes a stage's outputs before it runs the stage. This one runs first and has a constant
-output: a mistake in params.yaml ends the run here, and a valid change re-runs nothing else.
+DVC removes a stage's outputs before it runs the stage. This one runs first: a mistake in
+params.yaml ends the run here. Its output has a file for each workload and stage, with the digests
+of the code that decides the stage's result; a valid change of params.yaml, and another wording of
+comments, docstrings or errors, leave them all as they are, and so run nothing else again.
 """
 
 import sys
+from pathlib import Path
 
 import this_tree  # noqa: F401
-from lockstep import atomic, params, paths
-from lockstep.stage import reported
+from lockstep.config.load import load_all
+from lockstep.core import paths
+from lockstep.core.files import atomic_folder
+from lockstep.stage import code_of, reported
+
+APART = ("check", "this_tree")
 
 
 def main() -> None:
-    for workload in params.WORKLOADS:
-        params.load(workload, paths.PARAMS)
-    with atomic.file(paths.CHECKED) as temporary:
-        temporary.write_text("params.yaml is valid\n", "utf-8")
+    everything = load_all(paths.PARAMS)
+    stages = sorted(path.stem for path in Path("stages").glob("*.py") if path.stem not in APART)
+    with atomic_folder(paths.CODE) as out:
+        for workload, params in everything.items():
+            (out / workload).mkdir()
+            for stage in stages:
+                (out / workload / stage).write_text(code_of(stage, params), "utf-8")
 
 
 if __name__ == "__main__":

@@ -1,39 +1,38 @@
-"""Pack the collected pictures with their conditions, split by what belongs together."""
+"""Pack the collected images with their conditions, split by what belongs together."""
 
 import shutil
 
 import this_tree  # noqa: F401
-from lockstep import atomic, captioned, collected, dataset, paths, records
-from lockstep.params import Params
-from lockstep.pictures import read_rgb
-from lockstep.stage import progress, run
-
-READ = {
-    "iclevr": collected.with_labels,
-    "faces": collected.faces,
-    "anime": collected.merged,
-    "captions": captioned.with_captions,
-}
+from lockstep.config.schema import Params
+from lockstep.core import paths
+from lockstep.core.files import atomic_folder
+from lockstep.core.images import read_rgb
+from lockstep.core.processes import progress
+from lockstep.core.provenance import read_provenance
+from lockstep.data import dataset
+from lockstep.sources.registry import source_of
+from lockstep.stage import run
 
 
 def main(params: Params) -> None:
-    folder = paths.collected(params.workload)
-    found = READ[params.workload](folder)
+    folder, settings = paths.collected(params.workload), params.dataset
+    found = source_of(params).read(folder)
     split = dataset.split_of_groups(
         found.groups,
-        validation=params.dataset.validation,
-        judge=params.dataset.judge,
-        seed=params.dataset.seed,
+        validation=settings.validation,
+        evaluator=settings.evaluator,
+        seed=settings.seed,
     )
-    pictures = (read_rgb(path) for path in found.pictures)
-    with atomic.folder(paths.dataset(params.workload)) as out:
+    images = (read_rgb(path) for path in found.images)
+    with atomic_folder(paths.dataset(params.workload)) as out:
         dataset.pack(
             out,
-            progress("pack pictures", "picture")(pictures, len(found.pictures)),
+            progress("pack images", "image")(images, len(found.images)),
             found.conditions,
             split,
-            {**records.read(folder / "collected.json"), **params.values("dataset")},
+            {**read_provenance(folder).params, **params.values("dataset")},
             mirrorable=found.mirrorable,
+            names=found.names,
         )
         for path in found.carried:
             shutil.copyfile(path, out / path.name)

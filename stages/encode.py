@@ -1,10 +1,14 @@
 """Pictures as latents and prompts as what the generator reads, each computed once."""
 
 import this_tree  # noqa: F401
-from lockstep import atomic, autoencoder, dataset, encoded, paths
-from lockstep.device import make_deterministic
-from lockstep.params import Params
-from lockstep.stage import progress, run
+from lockstep.config.schema import Params
+from lockstep.core import paths
+from lockstep.core.device import make_deterministic
+from lockstep.core.files import atomic_folder
+from lockstep.core.processes import progress
+from lockstep.data import dataset, encode
+from lockstep.models import autoencoder
+from lockstep.stage import run
 
 
 def main(params: Params) -> None:
@@ -12,12 +16,12 @@ def main(params: Params) -> None:
     made = autoencoder.load(paths.autoencoder(params.workload))
     data = dataset.open_dataset(paths.dataset(params.workload))
     bar = progress(f"encode {params.workload}", "batch")
-    with atomic.folder(paths.encoded(params.workload)) as out:
+    with atomic_folder(paths.encoded(params.workload)) as out:
         autoencoder.save(made, out)
-        latents = encoded.latents(made, data, bar)
+        latents = encode.latents(made, data, bar)
         if params.reads_text:
-            encoded.write_rows(params, data, out)
-        dataset.write_encoded(out, data, latents, encoded.decided(params))
+            encode.write_rows(params, data, out)
+        dataset.write_encoded(out, data, latents, encode.decided(params))
 
 
 if __name__ == "__main__":

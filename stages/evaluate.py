@@ -1,4 +1,4 @@
-"""Score the drawn pictures, and write the figures into the run of the model that drew them."""
+"""Score the generated images, and write the figures into the run of the model that made them."""
 
 from contextlib import ExitStack
 from pathlib import Path
@@ -6,37 +6,34 @@ from pathlib import Path
 from threadpoolctl import threadpool_limits
 
 import this_tree  # noqa: F401
-from lockstep import atomic, distributed, paths, records
-from lockstep.device import make_deterministic
-from lockstep.params import Params
+from lockstep.config.schema import Params
+from lockstep.core import distributed, paths
+from lockstep.core.device import make_deterministic
+from lockstep.core.files import atomic_folder, write_json
+from lockstep.core.provenance import write_provenance
 from lockstep.stage import run
 
 
 def main(params: Params) -> None:
     # Here, not above: processes that look at faces import this file too, and need none of it.
-    from lockstep.evaluation import captioned_figures, distances, labelled
-    from lockstep.recording import at_the_end, record
+    from lockstep.evaluation import distances
+    from lockstep.evaluation.evaluators import evaluator_of
+    from lockstep.tracking.record import at_the_end, record
 
-    figures = {
-        "iclevr": (labelled.figures, distances.figures),
-        "faces": (distances.figures,),
-        "anime": (distances.figures,),
-        "captions": (captioned_figures.figures, distances.figures),
-    }
+    workload = params.workload
     make_deterministic(params.threads)
     threadpool_limits(params.threads, user_api="blas")
     with ExitStack() as stack:
-        out = Path()
+        out = shown = Path()
         if distributed.is_main():
-            out = stack.enter_context(atomic.folder(paths.plots(params.workload, "evaluate")))
-        metrics: dict[str, float] = {}
-        for measure in figures[params.workload]:
-            metrics |= measure(params, out)
+            out = stack.enter_context(atomic_folder(paths.tables(workload, "evaluate")))
+            shown = stack.enter_context(atomic_folder(paths.plots(workload, "evaluate")))
+        metrics = evaluator_of(params).figures(params, out) | distances.figures(params, shown)
         if distributed.is_main():
-            records.write(out / paths.EVALUATED, params.deciding("evaluate"))
+            write_provenance(out, params.deciding("evaluate"))
     if distributed.is_main():
-        records.write(paths.metrics(params.workload, "evaluate"), metrics)
-        at_the_end(lambda: record(params.workload))
+        write_json(paths.metrics(workload, "evaluate"), metrics)
+        at_the_end(lambda: record(workload))
 
 
 if __name__ == "__main__":

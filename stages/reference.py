@@ -3,31 +3,34 @@
 from threadpoolctl import threadpool_limits
 
 import this_tree  # noqa: F401
-from lockstep import atomic, distributed, paths, records
-from lockstep.dataset import open_dataset
-from lockstep.device import make_deterministic
-from lockstep.params import Params
+from lockstep.config.schema import Params
+from lockstep.core import distributed, paths
+from lockstep.core.device import make_deterministic
+from lockstep.core.files import atomic_folder
+from lockstep.core.provenance import write_provenance
+from lockstep.data.dataset import open_dataset
 from lockstep.stage import run
 
 
 def main(params: Params) -> None:
     # Here, not above: processes that look at faces import this file too, and need none of it.
-    from lockstep.evaluation import reference, spaces
+    from lockstep.evaluation import reference
+    from lockstep.evaluation.workload_spaces import spaces_of
 
     make_deterministic(params.threads)
     threadpool_limits(params.threads, user_api="blas")
     with distributed.together():
         data = open_dataset(paths.dataset(params.workload))
         reference.check(params, data)
-        networks = spaces.of_workload(params, data)
-    seen: dict[str, reference.Seen] = {}
+        networks = spaces_of(params, data)
+    found: dict[str, reference.Statistics] = {}
     for space in networks:
-        seen |= reference.of_space(params, data, space)
+        found |= reference.of_space(params, data, space)
     if distributed.is_main():
-        with atomic.folder(paths.reference(params.workload)) as out:
-            for name, one in seen.items():
+        with atomic_folder(paths.reference(params.workload)) as out:
+            for name, one in found.items():
                 reference.save(out / f"{name}.npz", one)
-            records.write(out / paths.REFERENCE, reference.decided(params))
+            write_provenance(out, reference.decided(params))
 
 
 if __name__ == "__main__":

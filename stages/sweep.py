@@ -7,14 +7,18 @@ from pathlib import Path
 from threadpoolctl import threadpool_limits
 
 import this_tree  # noqa: F401
-from lockstep import atomic, distributed, paths, records, tables
-from lockstep.device import make_deterministic
+from lockstep.config.schema import Params
+from lockstep.core import distributed, paths
+from lockstep.core.device import make_deterministic
+from lockstep.core.files import atomic_folder, write_csv, write_json
+from lockstep.core.lock import exclusive
+from lockstep.core.processes import progress
+from lockstep.core.provenance import write_provenance
 from lockstep.evaluation import sweep
-from lockstep.lock import exclusive
-from lockstep.params import Params
-from lockstep.recording import at_the_end, record_sweep
-from lockstep.sampling import load
-from lockstep.stage import progress, run
+from lockstep.evaluation.evaluators import evaluator_of
+from lockstep.sampling.sample import load
+from lockstep.stage import run
+from lockstep.tracking.record import at_the_end, record_sweep
 
 
 def main(params: Params) -> None:
@@ -34,36 +38,40 @@ def main(params: Params) -> None:
             stack.enter_context(exclusive(lock, "a sweep of the same model is running"))
         rows, seconds = {}, {}
         for name, some in settings.items():
-            shown = progress(f"sweep {name}", "setting")(some, len(some))
-            rows[name], seconds[name] = sweep.measure(params, trained, shown, kept)
+            bar = progress(f"sweep {name}", "setting")(some, len(some))
+            rows[name], seconds[name] = sweep.measure(params, trained, bar, kept)
         if distributed.is_main():
             changes = {
                 name: [sweep.changes(params.sample, setting) for _, setting in some]
                 for name, some in settings.items()
             }
-            with atomic.folder(paths.plots(params.workload, "sweep")) as out:
-                write(out, rows, sweep.ACCURACY[params.workload])
-                decided = params.deciding("sample", "sweep")
-                decided["evaluate.seeds"] = list(params.evaluate.seeds)
-                about = {"model": description.fingerprint, "params": decided, "settings": changes}
-                records.write(out / "sweep.json", about)
-            records.write(paths.metrics(params.workload, "sweep"), sweep.best(rows["guidance"]))
-            at_the_end(lambda: record_sweep(params.workload, seconds))
-            shutil.rmtree(kept, ignore_errors=True)
+            shown = stack.enter_context(atomic_folder(paths.plots(params.workload, "sweep")))
+            out = stack.enter_context(atomic_folder(paths.tables(params.workload, "sweep")))
+            write(out, shown, rows, evaluator_of(params).ACCURACY)
+            decided = params.deciding("sample", "sweep")
+            write_provenance(out, decided, model=description.fingerprint, settings=changes)
+            write_json(paths.metrics(params.workload, "sweep"), sweep.best(rows["guidance"]))
+    if distributed.is_main():
+        at_the_end(lambda: record_sweep(params.workload, seconds))
+        shutil.rmtree(kept, ignore_errors=True)
 
 
-def write(out: Path, rows: dict[str, list[sweep.Row]], accuracy: str) -> None:
-    """Tables and charts; `accuracy` is what `sweep.mean_accuracy` is called."""
+def write(out: Path, shown: Path, rows: dict[str, list[sweep.Row]], accuracy: str) -> None:
+    """Tables into `out` and charts into `shown`; `accuracy` is what `sweep.mean_accuracy` is."""
     for name, found in rows.items():
-        tables.write(out / f"{name}.csv", found)
-    (out / "guidance.png").write_bytes(sweep.guidance_chart(rows["guidance"]))
+        if found:
+            write_csv(out / f"{name}.csv", found)
+    if rows["guidance"]:
+        (shown / "guidance.png").write_bytes(sweep.guidance_chart(rows["guidance"]))
+    if not rows["samplers"]:
+        return
     figures = {"steps_distance": (sweep.distance, "Fréchet distance")}
     if sweep.accuracies(rows["samplers"][0]):
         figures["steps"] = (sweep.mean_accuracy, accuracy)
     for name, (figure, label) in figures.items():
         table = sweep.by_steps(rows["samplers"], figure)
-        tables.write(out / f"{name}.csv", table)
-        (out / f"{name}.png").write_bytes(sweep.steps_chart(table, label))
+        write_csv(out / f"{name}.csv", table)
+        (shown / f"{name}.png").write_bytes(sweep.steps_chart(table, label))
 
 
 if __name__ == "__main__":

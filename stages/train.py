@@ -3,46 +3,47 @@
 from contextlib import ExitStack
 
 import this_tree  # noqa: F401
-from lockstep import (
-    atomic,
-    content,
-    distributed,
-    fingerprint,
-    generator,
-    history,
-    paths,
-    preview,
-    records,
-)
-from lockstep.dataset import open_dataset
-from lockstep.device import resolve_precision
-from lockstep.lock import exclusive
-from lockstep.params import Params
+from lockstep.config.schema import Params
+from lockstep.core import distributed, hashing, paths
+from lockstep.core.device import resolve_precision
+from lockstep.core.errors import LockstepError
+from lockstep.core.files import atomic_folder, write_json
+from lockstep.core.lock import exclusive
+from lockstep.data.dataset import open_dataset
+from lockstep.models import build, generator
+from lockstep.models.build import noise_schedule
+from lockstep.sampling import preview
 from lockstep.stage import run
-from lockstep.tracking import Tracking
-from lockstep.training import loop
+from lockstep.tracking.runs import Tracking
+from lockstep.training import fingerprint, history, loop
 from lockstep.training.checkpoint import Checkpoints, remove_finished
+from lockstep.training.steps import with_steps
 
 
 def main(params: Params) -> None:
     with distributed.together():
         data = open_dataset(paths.dataset(params.workload), paths.encoded(params.workload))
         data.verify()
-        params = params.with_steps(len(data.indices("train")))
+        params = with_steps(params, len(data.indices("train")))
         if params.train.init_from is not None:
             given = paths.home() / params.train.init_from
-            content.verify(given, params.train.init_from_sha256, "train.init_from")
+            hashing.verify(given, params.train.init_from_sha256, "train.init_from")
         precision = resolve_precision(params.train.precision, "train.precision")
-        form = generator.form(params, data)
+        form = build.form(params, data)
+        try:
+            schedule = noise_schedule(params.diffusion)
+        except ValueError as error:
+            raise LockstepError(f"diffusion: {error}") from None
     identity = fingerprint.of_training(params, data.digest, precision)
     description = generator.Description(
+        condition=params.condition,
         unet=form.unet,
         labels=form.labels,
         text=form.text,
         pooled_text=form.pooled_text,
         size=data.pictures.shape[1],
         reduction=data.reduction,
-        schedule=params.diffusion.noise_schedule(),
+        schedule=schedule,
         prediction=params.diffusion.prediction,
         precision=precision,
         fingerprint=identity,
@@ -74,12 +75,12 @@ def main(params: Params) -> None:
         weights = trained.weights()
         if not distributed.is_main():
             return
-        with atomic.folder(paths.model(params.workload)) as out:
+        with atomic_folder(paths.model(params.workload)) as out:
             generator.save(out, description, weights)
             checkpoints.copy_weights(loop.kept(params, trained), out)
             generator.copy_tools(paths.encoded(params.workload), out)
         history.write(paths.plots(params.workload, "train"), trained.history)
-        records.write(paths.metrics(params.workload, "train"), history.summary(trained.history))
+        write_json(paths.metrics(params.workload, "train"), history.summary(trained.history))
         checkpoints.finish()
 
 

@@ -151,12 +151,13 @@ def finish(root: Path, workload: str, threads: int = 1) -> Project:
     The committed dvc.lock stays: as in any clone it speaks of other workloads, whose outputs were
     never made here.
     """
-    from lockstep import params, presets
+    from lockstep.config import presets
+    from lockstep.config.load import read_yaml
 
     project = checkout(root)
     path = project.root / "params.yaml"
     preset = presets.load("smoke", project.root / "presets").only(workload)
-    overlay = {**preset.over(params.read(path)), "threads": threads}
+    overlay = {**preset.over(read_yaml(path)), "threads": threads}
     path.write_text(yaml.safe_dump(overlay, sort_keys=False), "utf-8")
     commit(project, "smoke")
     project.dvc("repro", f"evaluate@{workload}")

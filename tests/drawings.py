@@ -10,7 +10,7 @@ from PIL import Image
 
 @dataclass(frozen=True)
 class Drawing:
-    """A file as `lockstep.standins.board` serves it."""
+    """A file as `lockstep.synthetic.board` serves it."""
 
     data: bytes
     content_type: str = "image/jpeg"

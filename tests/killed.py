@@ -6,18 +6,18 @@ import sys
 from datetime import date
 from pathlib import Path
 
-from lockstep import atomic
-from lockstep.collect.download.download import Settings, download
-from lockstep.collect.journal import journal
-from lockstep.collect.names import IMAGES
-from lockstep.collect.ptt import output
-from lockstep.collect.ptt.client import Client
-from lockstep.collect.ptt.crawl import Wanted, crawl
-from lockstep.collect.web.get import Limits
-from lockstep.collect.web.loopback import Loopback
-from lockstep.collect.web.retries import Patience
-from lockstep.collect.web.session import session
-from lockstep.standins.board.site import BOARD, SOURCE
+from lockstep.core.files import atomic_folder
+from lockstep.sources.download.download import Settings, download
+from lockstep.sources.names import IMAGES
+from lockstep.sources.ptt import output
+from lockstep.sources.ptt.client import Client
+from lockstep.sources.ptt.crawl import Wanted, crawl
+from lockstep.sources.resume_cache import journal
+from lockstep.sources.web.get import Limits
+from lockstep.sources.web.loopback import Loopback
+from lockstep.sources.web.retries import Patience
+from lockstep.sources.web.session import session
+from lockstep.synthetic.board.site import BOARD, SOURCE
 
 PATIENCE = Patience(tries=4, backoff=0.001)
 SETTINGS = Settings(
@@ -32,7 +32,7 @@ SETTINGS = Settings(
 
 def run_crawl(port: int, folder: Path, wanted: Wanted) -> None:
     """Into `folder/crawled`."""
-    with journal(folder / "crawl.db") as pages, atomic.folder(folder / "crawled") as out:
+    with journal(folder / "crawl.db") as pages, atomic_folder(folder / "crawled") as out:
         client = Client(session(Loopback(port)), SOURCE, delay=0.0, patience=PATIENCE)
         output.write(out, crawl(client.page, SOURCE, BOARD, wanted, pages))
 
@@ -41,7 +41,7 @@ def run_download(
     port: int, folder: Path, images: Path | None = None, settings: Settings = SETTINGS
 ) -> None:
     """Into `folder/downloaded`."""
-    with journal(folder / "download.db") as outcomes, atomic.folder(folder / "downloaded") as out:
+    with journal(folder / "download.db") as outcomes, atomic_folder(folder / "downloaded") as out:
         download(
             images or folder / "crawled" / IMAGES,
             out,

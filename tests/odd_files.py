@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lockstep.standins.heads import draw
+from lockstep.synthetic.heads import draw
 
 
 def encoded(picture: NDArray[np.uint8], format: str = "PNG", **options: Any) -> bytes:

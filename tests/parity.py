@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lockstep.unet.config import BackboneConfig
+from lockstep.config.networks import BackboneConfig
 
 Config = TypeVar("Config", bound=BackboneConfig)
 Network = TypeVar("Network", bound=nn.Module)

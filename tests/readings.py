@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lockstep.evaluation.scene_judge import OBJECTS, Judged, SceneJudge
+from lockstep.evaluation.scene_evaluator import OBJECTS, Judged, SceneJudge
 
 
 class Reader(SceneJudge):

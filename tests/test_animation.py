@@ -9,8 +9,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from lockstep.pictures import grid, write_animation
-from lockstep.standins import heads
+from lockstep.core.images import grid, write_animation
+from lockstep.synthetic import heads
 
 
 def way(count: int, pictures: int = 16, per_row: int = 4) -> NDArray[np.uint8]:

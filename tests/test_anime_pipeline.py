@@ -14,7 +14,7 @@ from mlflow import MlflowClient
 from PIL import Image
 
 from conftest import Project, finish, ran, runs
-from lockstep.dataset import SPLITS, open_dataset
+from lockstep.data.dataset import SPLITS, open_dataset
 from odd_files import by_opencv, by_pillow, encoded, head, others
 
 TARGET = "evaluate@anime"

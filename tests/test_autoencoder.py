@@ -15,15 +15,16 @@ from skimage.metrics import peak_signal_noise_ratio
 from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 
-from lockstep import autoencoder, records
-from lockstep.autoencoder import KLAutoencoder, KLConfig, Pixels
-from lockstep.autoencoder.kl import Posterior
-from lockstep.autoencoder.latents import encode_all
-from lockstep.autoencoder.linear import begin_linear
-from lockstep.autoencoder.quality import psnr, reconstruction_psnr
-from lockstep.autoencoder.training import reconstruction_loss, train
-from lockstep.errors import LockstepError
-from lockstep.pixels import to_bytes, to_tensor
+from lockstep.core.errors import LockstepError
+from lockstep.core.files import read_json, write_json
+from lockstep.core.pixels import to_bytes, to_tensor
+from lockstep.data.latents import encode_all
+from lockstep.models import autoencoder
+from lockstep.models.autoencoder import KLAutoencoder, KLConfig, Pixels
+from lockstep.models.autoencoder.kl import Posterior
+from lockstep.training.autoencoder import reconstruction_loss, train
+from lockstep.training.autoencoder_linear import begin_linear
+from lockstep.training.autoencoder_quality import psnr, reconstruction_psnr
 from tiny import same_bytes
 
 SMALL = KLConfig(channels=(16, 32), norm_groups=8)
@@ -351,7 +352,7 @@ def test_what_is_saved_comes_back(tmp_path: Path) -> None:
     pictures = discs(8)
     model = trained(pictures)
     autoencoder.save(model, tmp_path)
-    assert records.read(tmp_path / "autoencoder.json")["kind"] == "kl"
+    assert read_json(tmp_path / "autoencoder.json")["kind"] == "kl"
     loaded = autoencoder.load(tmp_path)
     assert isinstance(loaded, KLAutoencoder) and loaded.config == SMALL and not loaded.training
     assert not any(parameter.requires_grad for parameter in loaded.parameters())
@@ -397,7 +398,7 @@ def test_damaged_folders_are_named(tmp_path: Path) -> None:
     autoencoder.save(untrained(), tmp_path)
     weights = tmp_path / "autoencoder.safetensors"
     autoencoder.save(untrained(config=replace(SMALL, latent_channels=3)), tmp_path)
-    records.write(path, {"kind": "kl", "config": {"channels": [16, 32]}})
+    write_json(path, {"kind": "kl", "config": {"channels": [16, 32]}})
     with pytest.raises(LockstepError, match=r"not this model's weights: \S+ is \(3,\), expected"):
         autoencoder.load(tmp_path)
     weights.write_bytes(weights.read_bytes()[:1000])

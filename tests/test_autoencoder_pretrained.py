@@ -11,10 +11,11 @@ import torch
 from diffusers import AutoencoderKL
 from safetensors.torch import load_file, save_file
 
-from lockstep import autoencoder, content
-from lockstep.autoencoder import KLAutoencoder, KLConfig
-from lockstep.autoencoder.pretrained import Origin, Pretrained, fetch
-from lockstep.errors import LockstepError
+from lockstep.core import hashing
+from lockstep.core.errors import LockstepError
+from lockstep.models import autoencoder
+from lockstep.models.autoencoder import KLAutoencoder, KLConfig
+from lockstep.models.autoencoder.pretrained import Origin, Pretrained, fetch
 
 PICTURES = torch.rand(2, 3, 16, 24, generator=torch.Generator().manual_seed(0)) * 2 - 1
 LATENTS = torch.randn(2, 4, 8, 12, generator=torch.Generator().manual_seed(1))
@@ -101,7 +102,7 @@ def test_what_is_saved_suffices_without_the_origin(folder: Path, tmp_path: Path)
 
 def test_the_weights_may_have_to_be_those_and_no_others(folder: Path) -> None:
     weights = folder / "vae/diffusion_pytorch_model.safetensors"
-    right = content.sha256(weights)
+    right = hashing.sha256(weights)
     assert fetch(str(folder), "vae", right).origin == Origin(str(folder), "vae", right)
     with pytest.raises(LockstepError, match=rf"autoencoder.sha256: is {right}, not what"):
         fetch(str(folder), "vae", "0" * 64)

@@ -12,8 +12,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lockstep.errors import LockstepError
-from lockstep.params import Params
+from lockstep.config.schema import Params
+from lockstep.core.errors import LockstepError
 from lockstep.training import batches
 from lockstep.training.batches import Batch, batch_positions, random_numbers, training_batches
 from tiny import tiny_dataset, tiny_params

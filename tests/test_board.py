@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from drawings import drawing
-from lockstep.collect.ptt.article import parse_article
-from lockstep.collect.ptt.index import parse_index
-from lockstep.collect.ptt.links import Picture, classify
-from lockstep.collect.ptt.names import article_id, in_taipei
-from lockstep.standins.board import hosting, markup
-from lockstep.standins.board.site import BOARD, SOURCE, Answer, Site
+from lockstep.sources.ptt.article import parse_article
+from lockstep.sources.ptt.index import parse_index
+from lockstep.sources.ptt.links import Picture, classify
+from lockstep.sources.ptt.names import article_id, in_taipei
+from lockstep.synthetic.board import hosting, markup
+from lockstep.synthetic.board.site import BOARD, SOURCE, Answer, Site
 
 COOKIE = {"over18": "1"}
 SITE = Site(300, 0, drawing)

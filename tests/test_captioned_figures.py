@@ -13,23 +13,34 @@ import torch
 from numpy.typing import NDArray
 
 import tiny_clip
-from lockstep import captions, content, dataset, params, paths, pictures, records, truth
-from lockstep.dataset import Dataset
+from lockstep.config.load import load_params
+from lockstep.config.schema import Params
+from lockstep.core import hashing, images, paths
+from lockstep.core.files import read_json, write_json
+from lockstep.core.pixels import to_tensor
+from lockstep.data import captions, dataset
+from lockstep.data.annotations import (
+    Mention,
+    Relation,
+    Seen,
+    Stated,
+    Truth,
+    number_of,
+    write_annotations,
+)
+from lockstep.data.dataset import Dataset
 from lockstep.evaluation import (
     captioned_figures,
     clip_score,
     distances,
-    judges,
+    evaluators,
     reference,
+    scene_evaluator,
+    scene_evaluator_training,
     scene_figures,
-    scene_judge,
-    scene_judge_training,
     spaces,
 )
-from lockstep.evaluation.scene_judge import Judged
-from lockstep.params import Params
-from lockstep.pixels import to_tensor
-from lockstep.truth import Mention, Relation, Seen, Stated, Truth
+from lockstep.evaluation.scene_evaluator import Judged
 from readings import Reader, anything, numbered
 from tiny import ROOT
 
@@ -61,7 +72,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def wanted(encoder: str = "scratch", sha256: str | None = None) -> Params:
-    committed = params.load(W, ROOT / "params.yaml")
+    committed = load_params(W, ROOT / "params.yaml")
     return dataclasses.replace(
         committed,
         judge=dataclasses.replace(committed.judge, epochs=1, batch_size=8, precision="fp32"),
@@ -82,7 +93,7 @@ def packed(known: bool = True, side: int = 16) -> Dataset:
     captions.write(folder, dict(reversed(files.items())), PROMPTS)
     if known:
         shown = {name: (Seen(NAMES[i % 3], "large", i / 28, 0.5),) for i, name in enumerate(files)}
-        truth.write(folder, Truth(shown, STATED))
+        write_annotations(folder, Truth(shown, STATED))
     numbers = np.ones((len(rows), 1), np.uint8)
     dataset.pack(folder, iter(drawn), numbers, split[rows], {}, mirrorable=False)
     return dataset.open_dataset(folder)
@@ -93,7 +104,7 @@ def draw(of_seeds: list[NDArray[np.uint8]]) -> None:
     for number, (seed, drawn) in enumerate(zip(SEEDS, of_seeds, strict=True)):
         for name, picture in zip(PROMPTS, drawn, strict=True):
             folder = paths.drawn(paths.samples(W), number, seed)
-            pictures.write_png(folder / captions.drawn(name), picture)
+            images.write_png(folder / captions.drawn(name), picture)
 
 
 def table(path: Path) -> list[dict[str, str]]:
@@ -104,24 +115,24 @@ def table(path: Path) -> list[dict[str, str]]:
 def make_judge(settings: Params) -> dict[str, float]:
     out = paths.judge(W)
     out.mkdir(parents=True)
-    return judges.of_scenes(settings, out)
+    return evaluators.of_scenes(settings, out)
 
 
 def test_the_judge_learns_what_the_rows_of_its_split_show(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data, given = packed(), []
-    train = scene_judge_training.train
+    train = scene_evaluator_training.train
 
-    def spy(scenes: scene_judge_training.Scenes, *others: object) -> scene_judge.SceneJudge:
+    def spy(scenes: scene_evaluator_training.Scenes, *others: object) -> scene_evaluator.SceneJudge:
         given.append(scenes)
         return train(scenes, *others)
 
-    monkeypatch.setattr(scene_judge_training, "train", spy)
+    monkeypatch.setattr(scene_evaluator_training, "train", spy)
     figures = make_judge(wanted())
     assert list(figures) == ["judge_accuracy", "judge_place_error", "judge_size_accuracy"]
-    assert scene_judge.is_in(paths.judge(W))
-    assert records.read(paths.judge(W) / paths.JUDGE)["judge.epochs"] == 1
+    assert scene_evaluator.is_in(paths.judge(W))
+    assert read_json(paths.judge(W) / paths.JUDGE)["judge.epochs"] == 1
 
     (scenes,) = given
     rows = data.indices("judge_train")
@@ -129,14 +140,14 @@ def test_the_judge_learns_what_the_rows_of_its_split_show(
     # Pictures 8 to 23, of which every fourth is there for each of its two prompts.
     numbers = [i for i in range(8, 24) for _ in range(1 + (i % 4 == 0))]
     assert [row.nonzero()[0].tolist() for row in scenes.shown.present] == [
-        [truth.number_of(NAMES[i % 3])] for i in numbers
+        [number_of(NAMES[i % 3])] for i in numbers
     ]
     across = scenes.shown.place[..., 0].max(1)
     assert across.tolist() == pytest.approx([i / 28 for i in numbers])
 
     space = spaces.own(wanted(), data)
     assert (space.name, space.frechet) == ("classifier", "fd_classifier")
-    judge, some = scene_judge.load(paths.judge(W)), np.array(data.pictures[:5])
+    judge, some = scene_evaluator.load(paths.judge(W)), np.array(data.pictures[:5])
     with torch.inference_mode():
         expected = judge.features(to_tensor(some)).numpy()
     (features,) = space.features(some)
@@ -147,9 +158,9 @@ def test_the_judge_learns_what_the_rows_of_its_split_show(
 def test_without_truth_the_judge_learns_rotations_and_says_so(home: Path) -> None:
     data = packed(known=False)
     assert list(make_judge(wanted())) == ["rotation_accuracy"]
-    said = records.read(paths.judge(W) / paths.JUDGE)
+    said = read_json(paths.judge(W) / paths.JUDGE)
     assert said["judge.learnt"] == "rotations"
-    assert not scene_judge.is_in(paths.judge(W))
+    assert not scene_evaluator.is_in(paths.judge(W))
     space = spaces.own(wanted(), data)
     assert (space.name, space.frechet) == ("rotation", "fd_rotation")
 
@@ -161,12 +172,12 @@ def test_figures_and_tables_by_hand(home: Path, monkeypatch: pytest.MonkeyPatch)
     judged.present[:8] = 0.1
     for row, prompt in enumerate(STATED.values()):
         for mention in prompt.objects:
-            judged.present[row, truth.number_of(mention.name)] = 0.9
-            judged.present[row + 4, truth.number_of(mention.name)] = 0
-    judged.place[3, truth.number_of("red cube")] = torch.tensor([0.9, 0.5])
-    judged.place[3, truth.number_of("blue sphere")] = torch.tensor([0.1, 0.5])
+            judged.present[row, number_of(mention.name)] = 0.9
+            judged.present[row + 4, number_of(mention.name)] = 0
+    judged.place[3, number_of("red cube")] = torch.tensor([0.9, 0.5])
+    judged.place[3, number_of("blue sphere")] = torch.tensor([0.1, 0.5])
     draw([numbered(*range(first, first + 4)) for first in (0, 4, 8)])
-    monkeypatch.setattr(scene_judge, "load", lambda folder: Reader(judged))
+    monkeypatch.setattr(scene_evaluator, "load", lambda folder: Reader(judged))
     out = home / "out"
     found = captioned_figures.figures(wanted(), out)
 
@@ -230,9 +241,9 @@ def test_a_whole_clip_scores_the_pictures(
     drawn = np.random.default_rng(1).integers(0, 256, (12, 24, 24, 3)).astype(np.uint8)
     drawn[:, 0, 0, :2] = numbered(*range(12))[:, 0, 0, :2]
     draw([drawn[:4], drawn[4:8], drawn[8:]])
-    monkeypatch.setattr(scene_judge, "load", lambda folder: Reader(anything(12)))
+    monkeypatch.setattr(scene_evaluator, "load", lambda folder: Reader(anything(12)))
     monkeypatch.setattr(captioned_figures, "_BATCH", 3)
-    settings = wanted("clip", content.sha256(home / "clip"))
+    settings = wanted("clip", hashing.sha256(home / "clip"))
     out = home / "out"
     found = captioned_figures.figures(settings, out)
     expected = clip_score.load(home / "clip").scores(drawn, [*PROMPTS.values()] * 3)
@@ -251,11 +262,11 @@ def test_a_whole_clip_scores_the_pictures(
 
 def test_a_text_half_alone_scores_nothing(home: Path) -> None:
     tiny_clip.save(home / "clip")
-    config = records.read(home / "clip" / "config.json")
-    records.write(home / "clip" / "config.json", {**config, "model_type": "clip_text_model"})
+    config = read_json(home / "clip" / "config.json")
+    write_json(home / "clip" / "config.json", {**config, "model_type": "clip_text_model"})
     packed(known=False)
     draw([numbered(0, 1, 2, 3)] * 3)
-    settings = wanted("clip", content.sha256(home / "clip"))
+    settings = wanted("clip", hashing.sha256(home / "clip"))
     assert captioned_figures.figures(settings, home) == {}
 
 

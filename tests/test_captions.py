@@ -14,14 +14,23 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from collecting import silent
-from lockstep import captions, truth
-from lockstep.captioned import distinct_prompts, shown_by_rows, with_captions
-from lockstep.collect.captions.drawn import render
-from lockstep.collect.captions.folder import import_folder
-from lockstep.collect.folders.look import Looking
-from lockstep.errors import LockstepError
-from lockstep.standins.scenes import object_id
-from lockstep.truth import Stated, Truth
+from lockstep.core.errors import LockstepError
+from lockstep.data import captions
+from lockstep.data.annotations import (
+    ANNOTATIONS,
+    SIDES,
+    Stated,
+    Truth,
+    number_of,
+    read_annotations,
+    write_annotations,
+)
+from lockstep.data.captions import distinct_prompts, shown_by_rows
+from lockstep.data.clevr import object_id
+from lockstep.sources.captioned import with_captions
+from lockstep.sources.captions.folder import import_folder
+from lockstep.sources.captions.rendered import render
+from lockstep.sources.folders.read import Looking
 
 LOOKING = Looking(size=16, max_pixels=10_000)
 
@@ -240,7 +249,7 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def truth_in(folder: Path) -> Truth:
-    found = truth.read(folder)
+    found = read_annotations(folder)
     assert found is not None
     return found
 
@@ -262,11 +271,11 @@ def test_drawn_captions_are_read_as_rows(rendered: Path) -> None:
         assert [distinct[number]] == prompts[path.name]
     assert found.conditions.min() == 1
     assert not found.mirrorable
-    assert [path.name for path in found.carried] == [captions.TRAIN, captions.TEST, truth.FILE]
+    assert [path.name for path in found.carried] == [captions.TRAIN, captions.TEST, ANNOTATIONS]
     known, shown = truth_in(rendered).train, shown_by_rows(rendered)
     assert shown is not None
     for path, present in zip(found.pictures, shown.present, strict=True):
-        ids = {truth.number_of(one.name) for one in known[path.name]}
+        ids = {number_of(one.name) for one in known[path.name]}
         assert set(np.flatnonzero(present)) == ids
     counts = shown.present.sum(1)
     assert set(counts) == {1, 2}
@@ -322,7 +331,7 @@ def test_what_is_asked_for(rendered: Path) -> None:
         kinds = [row.relation.kind for row in rows if row.relation is not None]
         if "relation" in name:
             assert len(sized) == 4
-            assert all(kinds.count(kind) == 3 for kind in truth.SIDES)
+            assert all(kinds.count(kind) == 3 for kind in SIDES)
         else:
             assert len(sized) == len(rows) // 2
             assert not kinds
@@ -337,13 +346,15 @@ def test_a_truth_of_other_captions_is_refused(rendered: Path, tmp_path: Path) ->
     for name in (captions.TRAIN, captions.TEST):
         (tmp_path / name).write_bytes((rendered / name).read_bytes())
     found = truth_in(rendered)
-    truth.write(tmp_path, found)
+    write_annotations(tmp_path, found)
     shown = shown_by_rows(tmp_path)  # beside packed arrays there are no pictures
     assert shown is not None
     first = found.train["scene_000000.png"][0]
     colour, shape = first.name.split()
     assert shown.place[0, object_id(shape, colour)].tolist() == pytest.approx([first.x, first.y])
     less = {name: row for name, row in found.train.items() if name != "scene_000007.png"}
-    truth.write(tmp_path, Truth(less, found.test))
-    with pytest.raises(LockstepError, match=r"truth.json: nothing on scene_000007.png; mend it"):
+    write_annotations(tmp_path, Truth(less, found.test))
+    with pytest.raises(
+        LockstepError, match=r"annotations.json: nothing on scene_000007.png; mend it"
+    ):
         with_captions(tmp_path)

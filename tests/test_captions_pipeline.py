@@ -15,11 +15,12 @@ from mlflow import MlflowClient
 from PIL import Image
 
 from conftest import Project, finish, ran, runs
-from lockstep import captions as files
-from lockstep import cli, generator
-from lockstep.captioned import distinct_prompts
-from lockstep.dataset import SPLITS, Dataset, open_dataset
-from lockstep.sampling import load
+from lockstep import cli
+from lockstep.data import captions as files
+from lockstep.data.captions import distinct_prompts
+from lockstep.data.dataset import SPLITS, Dataset, open_dataset
+from lockstep.models import generator
+from lockstep.sampling.sample import load
 
 TARGET = "evaluate@captions"
 SWEEP = "sweep@captions"

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from lockstep.errors import LockstepError
-from lockstep.lock import exclusive
+from lockstep.core.errors import LockstepError
+from lockstep.core.lock import exclusive
+from lockstep.core.weights import read_tensors
 from lockstep.training.checkpoint import Checkpoint, Checkpoints, remove_finished
-from lockstep.weights import read_tensors
 
 
 def a_checkpoint(step: int, count: int = 3) -> Checkpoint:

@@ -9,8 +9,10 @@ import pytest
 import torch
 from torchvision.models import resnet18
 
-from lockstep import content, dataset, params
-from lockstep.errors import LockstepError
+from lockstep.config.load import load_params
+from lockstep.core import hashing
+from lockstep.core.errors import LockstepError
+from lockstep.data import dataset
 from lockstep.evaluation import classifier, classifier_training
 from lockstep.evaluation.classifier import Classifier
 from lockstep.evaluation.examples import labelled
@@ -86,7 +88,7 @@ def test_it_learns_colours_and_repeats_to_the_bit(tmp_path: Path) -> None:
         tmp_path, iter(pictures), np.eye(3, dtype=np.uint8)[colour], split, {}, mirrorable=False
     )
     data = dataset.open_dataset(tmp_path)
-    committed = params.load("iclevr", ROOT / "params.yaml").judge
+    committed = load_params("iclevr", ROOT / "params.yaml").judge
     settings = dataclasses.replace(committed, epochs=6, batch_size=16)
 
     def train() -> Classifier:
@@ -104,7 +106,7 @@ def test_too_few_pictures_for_a_batch_are_refused(tmp_path: Path) -> None:
     pictures = np.zeros((3, 32, 32, 3), np.uint8)
     split = np.array([0, 2, 2], np.uint8)
     dataset.pack(tmp_path, iter(pictures), np.eye(3, dtype=np.uint8), split, {}, mirrorable=False)
-    settings = params.load("iclevr", ROOT / "params.yaml").judge
+    settings = load_params("iclevr", ROOT / "params.yaml").judge
     with pytest.raises(LockstepError, match=r"dataset.judge: leaves 2 pictures"):
         examples = labelled(dataset.open_dataset(tmp_path), "judge_train")
         classifier_training.train(examples, settings, "fp32", lambda items, total: items)
@@ -113,17 +115,17 @@ def test_too_few_pictures_for_a_batch_are_refused(tmp_path: Path) -> None:
 def test_content_hashes(tmp_path: Path) -> None:
     file = tmp_path / "a.bin"
     file.write_bytes(b"abc")
-    assert content.sha256(file) == hashlib.sha256(b"abc").hexdigest()
+    assert hashing.sha256(file) == hashlib.sha256(b"abc").hexdigest()
     folder = tmp_path / "folder"
     (folder / "inner").mkdir(parents=True)
     (folder / "inner/x").write_text("1")
-    before = content.sha256(folder)
-    assert content.sha256(folder) == before
+    before = hashing.sha256(folder)
+    assert hashing.sha256(folder) == before
     (folder / "inner/x").rename(folder / "inner/y")
-    assert content.sha256(folder) != before
+    assert hashing.sha256(folder) != before
     with pytest.raises(LockstepError, match="no such file or folder"):
-        content.sha256(tmp_path / "nothing")
+        hashing.sha256(tmp_path / "nothing")
     with pytest.raises(LockstepError, match=r"has no hash .*run `lockstep add iclevr.source"):
-        content.verify(folder, None, "iclevr.source")
+        hashing.verify(folder, None, "iclevr.source")
     with pytest.raises(LockstepError, match=r"is not what params\.yaml says"):
-        content.verify(folder, before, "iclevr.source")
+        hashing.verify(folder, before, "iclevr.source")

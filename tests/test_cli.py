@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from lockstep import cli, content, params
-from lockstep.errors import LockstepError
-from lockstep.lock import exclusive
+from lockstep import cli
+from lockstep.config.load import load_params, read_yaml
+from lockstep.core import hashing
+from lockstep.core.errors import LockstepError
+from lockstep.core.lock import exclusive
 from tiny import ROOT
 
 
@@ -38,7 +40,7 @@ def test_params_prints_what_is_in_force(run) -> None:
     status, out, _ = run("params", "iclevr")
     assert status == 0
     assert "train.batch_size: 5\n" in out
-    assert f"train.lr: {params.read(path)['train']['lr']}\n" in out
+    assert f"train.lr: {read_yaml(path)['train']['lr']}\n" in out
 
 
 def test_presets_are_listed_and_printed(run) -> None:
@@ -119,7 +121,7 @@ def test_add_writes_path_and_hash_and_keeps_the_comments(run, tmp_path: Path) ->
     checkpoint.write_bytes(b"weights")
     status, _, _ = run("add", "judge.checkpoint", str(checkpoint))
     assert status == 0
-    found = params.load("iclevr", Path("params.yaml")).judge
+    found = load_params("iclevr", Path("params.yaml")).judge
     assert found.checkpoint == str(checkpoint)
     assert found.checkpoint_sha256 is not None
     after = Path("params.yaml").read_text().splitlines()
@@ -162,7 +164,7 @@ def test_add_says_which_workload_has_a_value_of_its_own(run, tmp_path: Path) -> 
     empty = "iclevr:\n  judge:\n    checkpoint:\n"
     path.write_text(path.read_text().replace("iclevr:\n", empty, 1).replace("  judge: {}\n", "", 1))
     assert "iclevr has a value of its own" in run("add", "judge.checkpoint", "presets")[2]
-    found = params.load("captions", Path("params.yaml")).text
+    found = load_params("captions", Path("params.yaml")).text
     assert found.encoder == str(tmp_path / "my clip")
 
 
@@ -190,7 +192,7 @@ def test_a_folder_has_a_hash_whatever_its_names_are_written_in(tmp_path: Path) -
     Path(os.fsdecode(os.fsencode(tmp_path / "a") + b"/" + name)).write_text("x")
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "flower").write_text("x")
-    first, second = (content.sha256(tmp_path / folder) for folder in "ab")
+    first, second = (hashing.sha256(tmp_path / folder) for folder in "ab")
     assert len(first) == 64 and first != second
 
 
@@ -198,7 +200,7 @@ def test_the_command_that_mends_a_hash_can_be_pasted(tmp_path: Path) -> None:
     path = tmp_path / "it's mine.zip"
     path.write_bytes(b"x")
     with pytest.raises(LockstepError) as refused:
-        content.verify(path, "0", "iclevr.source")
+        hashing.verify(path, "0", "iclevr.source")
     command = str(refused.value).split("`")[1]
     assert shlex.split(command) == ["lockstep", "add", "iclevr.source", str(path)]
 

@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from lockstep import collected, params, paths, prompts
-from lockstep.errors import LockstepError
+from lockstep.config.load import load_params
+from lockstep.core import paths
+from lockstep.core.errors import LockstepError
+from lockstep.sampling import targets
+from lockstep.sources import collected
 from tiny import ROOT
 
 OBJECTS = {"red cube": 0, "red sphere": 1, "cyan cube": 2}
@@ -69,9 +72,9 @@ def test_merged_pictures(tmp_path: Path) -> None:
 
 def test_what_labels_ask_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    found = params.load("iclevr", ROOT / "params.yaml")
+    found = load_params("iclevr", ROOT / "params.yaml")
     labelled(paths.dataset("iclevr"), OBJECTS)
-    asked = prompts.of_labels(found)
+    asked = targets.of_labels(found)
     test, new_test = asked.sets
     assert (test.name, new_test.name) == ("test", "new_test")
     assert test.conditions.tolist() == [[1, 0, 0], [0, 1, 1]]
@@ -81,8 +84,8 @@ def test_what_labels_ask_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_without_labels_pictures_are_counted_and_written_as_they_come(tmp_path: Path) -> None:
-    found = params.load("faces", ROOT / "params.yaml")
-    asked = prompts.of_nothing(found)
+    found = load_params("faces", ROOT / "params.yaml")
+    asked = targets.of_nothing(found)
     (wanted,) = asked.sets
     assert wanted.conditions.shape == (found.sample.count, 0)
     assert asked.strips.shape[1] == 0
@@ -93,7 +96,7 @@ def test_without_labels_pictures_are_counted_and_written_as_they_come(tmp_path: 
 
 
 def test_the_split_keeps_its_conditions_empty(tmp_path: Path) -> None:
-    from lockstep import dataset
+    from lockstep.data import dataset
 
     pictures = np.zeros((5, 8, 8, 3), np.uint8)
     conditions = np.zeros((5, 0), np.uint8)

@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import parity
-from lockstep.unet import CrossAttentionUNet, CrossAttentionUNetConfig, UNet, UNetConfig
-from lockstep.unet.blocks import PLAIN_ATTENTION_LENGTH, attend
-from lockstep.unet.transformer import FeedForward, Transformer
+from lockstep.models.unet import CrossAttentionUNet, CrossAttentionUNetConfig, UNet, UNetConfig
+from lockstep.models.unet.blocks import PLAIN_ATTENTION_LENGTH, attend
+from lockstep.models.unet.transformer import FeedForward, Transformer
 
 SMALL = CrossAttentionUNetConfig(
     channels=(16, 32),

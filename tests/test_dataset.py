@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lockstep import dataset
-from lockstep.errors import LockstepError
+from lockstep.core.errors import LockstepError
+from lockstep.data import dataset
 
 RNG = np.random.default_rng(0)
 PICTURES = RNG.integers(0, 256, (9, 8, 8, 3), np.uint8)

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lockstep.device import autocast, make_deterministic, resolve_precision
-from lockstep.errors import LockstepError
+from lockstep.core.device import autocast, make_deterministic, resolve_precision
+from lockstep.core.errors import LockstepError
 
 
 def test_auto_is_decided_once_for_this_machine() -> None:

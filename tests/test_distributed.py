@@ -17,8 +17,8 @@ import psutil
 import pytest
 import torch
 
-from lockstep import distributed
-from lockstep.weights import read_tensors
+from lockstep.core import distributed
+from lockstep.core.weights import read_tensors
 from tiny import tiny_dataset
 
 PROGRAM = Path(__file__).resolve().parent / "train_tiny.py"

@@ -19,21 +19,21 @@ from PIL import Image
 
 import killed
 from drawings import drawing
-from lockstep.collect.download import download as downloading
-from lockstep.collect.download.by_host import by_host
-from lockstep.collect.download.decode import NoPicture, check, decode
-from lockstep.collect.download.fetch import fetch
-from lockstep.collect.listing import read_lines, write_list
-from lockstep.collect.web import session as web
-from lockstep.collect.web.failed import Failed
-from lockstep.collect.web.get import Limits
-from lockstep.collect.web.loopback import Loopback
-from lockstep.collect.web.rests import Rests
-from lockstep.collect.web.retries import Patience
-from lockstep.errors import LockstepError
-from lockstep.standins.board import forms, hosting
-from lockstep.standins.board.server import Served, Trouble, serve
-from lockstep.standins.board.site import Answer, Site
+from lockstep.core.errors import LockstepError
+from lockstep.sources.download import download as downloading
+from lockstep.sources.download.by_host import by_host
+from lockstep.sources.download.decode import NoPicture, check, decode
+from lockstep.sources.download.fetch import fetch
+from lockstep.sources.listing import read_lines, write_list
+from lockstep.sources.web import session as web
+from lockstep.sources.web.failed import Failed
+from lockstep.sources.web.get import Limits
+from lockstep.sources.web.loopback import Loopback
+from lockstep.sources.web.rate_limiter import Rests
+from lockstep.sources.web.retries import Patience
+from lockstep.synthetic.board import forms, hosting
+from lockstep.synthetic.board.server import Served, Trouble, serve
+from lockstep.synthetic.board.site import Answer, Site
 
 MOST = 1_000_000
 FORMS = ("as drawn", *hosting.FORMS)

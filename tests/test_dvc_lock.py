@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lockstep import dvc_lock
-from lockstep.errors import LockstepError
+from lockstep.core.errors import LockstepError
+from lockstep.tracking import dvc_lock
 from tiny import ROOT
 
 

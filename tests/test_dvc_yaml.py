@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lockstep import fingerprint, params
+from lockstep.config.load import read_yaml
+from lockstep.config.schema import SECTIONS
 from lockstep.evaluation import sweep
+from lockstep.training import fingerprint
 
 ROOT = Path(__file__).resolve().parent.parent
 SRC = ROOT / "src"
@@ -108,21 +110,21 @@ def test_overridable_parameters_are_watched_in_both_places(name: str) -> None:
     watched = {str(key) for key in body(STAGES[name])["params"]}
     for key in watched:
         section = key.split(".")[0]
-        if section in params.SECTIONS:
+        if section in SECTIONS:
             assert f"{workload}.{section}" in watched
     sections = {key.split(".")[-1] for key in watched}
     script = (ROOT / body(STAGES[name])["cmd"].split()[1]).read_text("utf-8")
-    for section in params.SECTIONS:
+    for section in SECTIONS:
         if f"params.{section}." in script or f"params.{section}," in script:
             assert section in sections, f"{name} reads params.{section}"
 
 
 def test_every_workload_has_every_section_and_every_foreach_stage() -> None:
-    document = params.read(ROOT / "params.yaml")
-    for workload in params.WORKLOADS:
-        assert params.SECTIONS.keys() <= document[workload].keys()
+    document = read_yaml(ROOT / "params.yaml")
+    for workload in WORKLOADS:
+        assert SECTIONS.keys() <= document[workload].keys()
     for name, stage in STAGES.items():
         if "foreach" in stage:
             # A sweep is about a condition.
-            workloads = ("iclevr", "captions") if name == "sweep" else params.WORKLOADS
+            workloads = ("iclevr", "captions") if name == "sweep" else WORKLOADS
             assert tuple(stage["foreach"]) == workloads

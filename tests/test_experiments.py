@@ -8,7 +8,7 @@ import time
 import yaml
 
 from conftest import REPOSITORY, Project, ran, runs
-from lockstep import content
+from lockstep.core import hashing
 
 TARGET = "evaluate@iclevr"
 BACK = "params.yaml keeps the experiment's values; to go back: `git checkout params.yaml`"
@@ -17,7 +17,7 @@ BACK = "params.yaml keeps the experiment's values; to go back: `git checkout par
 def workspace(project: Project) -> dict[str, str]:
     """The hash of everything in the main checkout that an experiment could change."""
     names = ("params.yaml", "dvc.lock", "data", "judges", "models", "samples", "plots", "metrics")
-    return {name: content.sha256(project.root / name) for name in names}
+    return {name: hashing.sha256(project.root / name) for name in names}
 
 
 def parameters(text: str) -> tuple[int, list[int]]:

@@ -23,10 +23,15 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
 from collecting import contents, silent
-from lockstep.collect.faces import collect as faces
-from lockstep.collect.faces import engine, exclude, looks
-from lockstep.collect.faces.collect import Collection, collect
-from lockstep.collect.faces.decide import (
+from lockstep.core.errors import LockstepError
+from lockstep.core.processes import each
+from lockstep.models.dlib_faces import engine
+from lockstep.models.dlib_faces.engine import Box
+from lockstep.sources import perceptual_hash
+from lockstep.sources.faces import collect as faces
+from lockstep.sources.faces import exclude
+from lockstep.sources.faces.collect import Collection, collect
+from lockstep.sources.faces.decide import (
     DUPLICATE,
     EXCLUDED,
     KEPT,
@@ -36,15 +41,12 @@ from lockstep.collect.faces.decide import (
     broken_rule,
     decide,
 )
-from lockstep.collect.faces.engine import Box
-from lockstep.collect.faces.exclude import Exclusions
-from lockstep.collect.faces.judge import Found, Looking, from_text, look, look_at_file
-from lockstep.collect.faces.measure import Measures
-from lockstep.collect.faces.score import precision_and_recall
-from lockstep.collect.journal import journal
-from lockstep.errors import LockstepError
-from lockstep.standins.portraits import Face, draw, kind_of, picture, truth
-from lockstep.workers import each
+from lockstep.sources.faces.detect import Found, Looking, from_text, look, look_at_file
+from lockstep.sources.faces.exclude import Exclusions
+from lockstep.sources.faces.measure import Measures
+from lockstep.sources.faces.score import precision_and_recall
+from lockstep.sources.resume_cache import journal
+from lockstep.synthetic.portraits import Face, draw, kind_of, picture, truth
 
 LOOKING = Looking(detector="hog", megapixels=1.0, size=64, max_pixels=10**8)
 RULES_HERE = Rules(
@@ -374,9 +376,9 @@ def test_the_size_of_a_picture_changes_little(astronaut: NDArray[np.uint8], scal
     assert after.measures.box.width == pytest.approx(before.measures.box.width * scale, rel=0.2)
     assert after.measures.slope == pytest.approx(before.measures.slope, abs=0.02)
     assert after.measures.sharpness == pytest.approx(before.measures.sharpness, rel=0.5)
-    seen = looks.Seen()
-    seen.add(before.measures.looks)
-    assert seen.has(after.measures.looks, 40)
+    seen = perceptual_hash.HashIndex()
+    seen.add(before.measures.perceptual_hash)
+    assert seen.has(after.measures.perceptual_hash, 40)
 
 
 def test_a_photograph_made_worse_is_rejected(astronaut: NDArray[np.uint8]) -> None:
@@ -453,9 +455,9 @@ def candidate(name: str, is_excluded: bool = False, **change: Any) -> Candidate:
 
 
 def test_of_copies_the_largest_then_the_sharpest_is_kept() -> None:
-    large = candidate("c", box=Box(0, 0, 220, 220), looks=with_looks(30))
+    large = candidate("c", box=Box(0, 0, 220, 220), perceptual_hash=with_looks(30))
     sharp = candidate("b", sharpness=900.0)
-    other = candidate("d", looks=with_looks(200))
+    other = candidate("d", perceptual_hash=with_looks(200))
     blurred = candidate("e", box=Box(0, 0, 900, 900), sharpness=1.0)
     expected = {"a": DUPLICATE, "b": DUPLICATE, "c": KEPT, "d": KEPT, "e": "blurred"}
     faces = [candidate("a"), sharp, large, other, blurred]
@@ -470,15 +472,15 @@ def test_of_copies_the_largest_then_the_sharpest_is_kept() -> None:
 def test_a_copy_does_not_take_the_place_of_an_excluded_face() -> None:
     faces = [
         candidate("a", is_excluded=True),
-        candidate("b", looks=with_looks(20)),
-        candidate("c", looks=with_looks(100)),
+        candidate("b", perceptual_hash=with_looks(20)),
+        candidate("c", perceptual_hash=with_looks(100)),
     ]
     assert decide(faces, RULES_HERE) == [EXCLUDED, EXCLUDED, KEPT]
 
 
 def test_many_fingerprints_are_remembered() -> None:
     rng = np.random.default_rng(0)
-    seen = looks.Seen()
+    seen = perceptual_hash.HashIndex()
     for _ in range(3000):
         seen.add(rng.bytes(32).hex())
     assert not seen.has("00" * 32, 32)
@@ -652,16 +654,18 @@ def test_processes_give_the_same_embedding(monkeypatch: pytest.MonkeyPatch) -> N
 def test_another_network_than_the_judge_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from lockstep import params, paths, records
-    from lockstep.evaluation import judges, spaces
+    from lockstep.config.load import load_params
+    from lockstep.core import paths
+    from lockstep.core.files import read_json, write_json
+    from lockstep.evaluation import evaluators, spaces
 
-    found = params.load("faces", Path(__file__).parent.parent / "params.yaml")
+    found = load_params("faces", Path(__file__).parent.parent / "params.yaml")
     monkeypatch.chdir(tmp_path)
     folder = paths.judge("faces")
     folder.mkdir(parents=True)
-    assert judges.of_faces(found, folder) == {}
-    about = records.read(folder / paths.JUDGE)
+    assert evaluators.of_faces(found, folder) == {}
+    about = read_json(folder / paths.JUDGE)
     assert len(about["judge.sha256"]) == 64
-    records.write(folder / paths.JUDGE, {**about, "judge.version": "18"})
+    write_json(folder / paths.JUDGE, {**about, "judge.version": "18"})
     with pytest.raises(LockstepError, match="judges/faces: stands for another face embedding"):
         spaces.dlib_space(found)

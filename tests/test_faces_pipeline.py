@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from conftest import Project, finish, ran, runs
-from lockstep.dataset import SPLITS, open_dataset
+from lockstep.data.dataset import SPLITS, open_dataset
 
 TARGET = "evaluate@faces"
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from lockstep import fetch
-from lockstep.errors import LockstepError
-from lockstep.fetch import Known
+from lockstep.core import download
+from lockstep.core.download import Known
+from lockstep.core.errors import LockstepError
 
 CONTENT = bytes(range(256)) * 20_000  # 5 MB
 
@@ -67,14 +67,14 @@ def test_it_goes_on_where_the_connection_broke(site: Site, tmp_path: Path) -> No
     site.plan = [2_000_000, "503", 1_500_000]
     path = tmp_path / "cache" / "file.pt"
     seen: list[tuple[int, int | None]] = []
-    fetch.fetch(site.known(), path, lambda done, total: seen.append((done, total)))
+    download.fetch(site.known(), path, lambda done, total: seen.append((done, total)))
     assert path.read_bytes() == CONTENT
     assert sorted(p.name for p in path.parent.iterdir()) == ["file.pt", "file.pt.lock"]
     assert site.ranges[0] == 0
     assert 0 < site.ranges[1] <= 2_000_000
     assert site.ranges[1] == site.ranges[2] < site.ranges[3] <= 3_500_000
     assert seen[-1] == (len(CONTENT), len(CONTENT))
-    fetch.fetch(site.known(), path)  # it is there: nothing is asked for
+    download.fetch(site.known(), path)  # it is there: nothing is asked for
     assert len(site.ranges) == 4
 
 
@@ -82,16 +82,16 @@ def test_another_run_goes_on_too(site: Site, tmp_path: Path) -> None:
     path = tmp_path / "file.pt"
     site.plan = [1_000_000, 0, 0, 0, 0]
     with pytest.raises(LockstepError, match=r"run it again where there is a network, or put the"):
-        fetch.fetch(site.known(), path)
+        download.fetch(site.known(), path)
     assert not path.exists()
-    fetch.fetch(site.known(), path)
+    download.fetch(site.known(), path)
     assert path.read_bytes() == CONTENT
     assert site.ranges[-1] > 0
 
 
 def test_a_server_that_begins_anew_is_heeded(site: Site, tmp_path: Path) -> None:
     site.plan, site.heeds_ranges = [1_000_000], False
-    fetch.fetch(site.known(), tmp_path / "file.pt")
+    download.fetch(site.known(), tmp_path / "file.pt")
     assert (tmp_path / "file.pt").read_bytes() == CONTENT
 
 
@@ -99,7 +99,7 @@ def test_another_file_is_not_kept(site: Site, tmp_path: Path) -> None:
     path = tmp_path / "file.pt"
     path.write_bytes(b"an old one")
     with pytest.raises(LockstepError, match="sent another file"):
-        fetch.fetch(site.known("0" * 64), path)
+        download.fetch(site.known("0" * 64), path)
     assert path.read_bytes() == b"an old one"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["file.pt", "file.pt.lock"]
 
@@ -108,14 +108,14 @@ def test_what_was_begun_of_another_file_is_begun_anew(site: Site, tmp_path: Path
     part = tmp_path / "file.pt.part"
     for left in (b"of another one", CONTENT + b"and more"):
         part.write_bytes(left)
-        fetch.fetch(site.known(), tmp_path / "file.pt")
+        download.fetch(site.known(), tmp_path / "file.pt")
         assert (tmp_path / "file.pt").read_bytes() == CONTENT
         (tmp_path / "file.pt").unlink()
 
 
 def test_what_is_whole_but_was_not_moved_is_not_fetched_again(site: Site, tmp_path: Path) -> None:
     (tmp_path / "file.pt.part").write_bytes(CONTENT)
-    fetch.fetch(site.known(), tmp_path / "file.pt")
+    download.fetch(site.known(), tmp_path / "file.pt")
     assert (tmp_path / "file.pt").read_bytes() == CONTENT
     assert site.ranges == [len(CONTENT)]
 
@@ -123,12 +123,12 @@ def test_what_is_whole_but_was_not_moved_is_not_fetched_again(site: Site, tmp_pa
 def test_where_there_is_none_it_says_so(site: Site, tmp_path: Path) -> None:
     site.plan = ["404"]
     with pytest.raises(LockstepError, match="404"):
-        fetch.fetch(site.known(), tmp_path / "file.pt")
+        download.fetch(site.known(), tmp_path / "file.pt")
 
 
 def test_the_cache_is_where_the_user_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOCKSTEP_CACHE", str(tmp_path))
-    assert fetch.cached("inception") == tmp_path / "inception-2015-12-05.pt"
+    assert download.cached("inception") == tmp_path / "inception-2015-12-05.pt"
     monkeypatch.delenv("LOCKSTEP_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert fetch.cache() == tmp_path / "xdg" / "lockstep"
+    assert download.cache() == tmp_path / "xdg" / "lockstep"

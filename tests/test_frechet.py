@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import linalg
 
-from lockstep.errors import LockstepError
+from lockstep.core.errors import LockstepError
 from lockstep.evaluation import frechet
 from lockstep.evaluation.frechet import Moments
 

@@ -9,13 +9,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lockstep import generator
-from lockstep.device import device, place
+from lockstep.config.schema import Sample
+from lockstep.core.device import device, place
+from lockstep.core.errors import LockstepError
 from lockstep.diffusion import PictureNoise
-from lockstep.errors import LockstepError
-from lockstep.generator import Description, Generator
-from lockstep.params import Sample
-from lockstep.sampling import (
+from lockstep.models import generator
+from lockstep.models.generator import Description, Generator
+from lockstep.sampling.sample import (
     Trained,
     denoising_strips,
     frames,

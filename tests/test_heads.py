@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from PIL import Image, UnidentifiedImageError
 
 from collecting import silent
-from lockstep.standins.heads import archives, draw, files, write
-from lockstep.standins.heads.archives import BROKEN, COPY, HEAD, MIXED, NEAR, RUBBISH, SMALL
+from lockstep.synthetic.heads import archives, draw, files, write
+from lockstep.synthetic.heads.archives import BROKEN, COPY, HEAD, MIXED, NEAR, RUBBISH, SMALL
 
 
 @settings(max_examples=15, deadline=None)

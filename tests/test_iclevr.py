@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 
 from collecting import silent
-from lockstep.collect import iclevr
-from lockstep.errors import LockstepError
-from lockstep.labels import multi_hot, read_labels, scene_of, speaks_of_sides
+from lockstep.core.errors import LockstepError
+from lockstep.data.labels import multi_hot, read_labels, scene_of, speaks_of_sides
+from lockstep.sources import iclevr
 
 OBJECTS = {
     f"{colour} {shape}": i

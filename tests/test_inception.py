@@ -11,11 +11,11 @@ import torch
 from cleanfid import fid as clean
 from cleanfid.inception_torchscript import InceptionV3W
 
-from lockstep import content, fetch
-from lockstep.errors import LockstepError
+from lockstep.config.schema import Params
+from lockstep.core import download, hashing
+from lockstep.core.errors import LockstepError
+from lockstep.core.images import write_png
 from lockstep.evaluation import inception, spaces
-from lockstep.params import Params
-from lockstep.pictures import write_png
 from tiny import tiny_dataset, tiny_params
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.* is deprecated")
@@ -61,8 +61,8 @@ def asking(**evaluate: object) -> Params:
 @pytest.fixture
 def published(stand_in: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The stand-in, as if it were the network that everybody uses."""
-    known = dataclasses.replace(fetch.FILES["inception"], sha256=content.sha256(stand_in))
-    monkeypatch.setitem(fetch.FILES, "inception", known)
+    known = dataclasses.replace(download.FILES["inception"], sha256=hashing.sha256(stand_in))
+    monkeypatch.setitem(download.FILES, "inception", known)
     return stand_in
 
 
@@ -78,7 +78,7 @@ def test_features_are_those_of_clean_fid(published: Path, tmp_path: Path) -> Non
         mode="clean",
         verbose=False,
     )
-    params = asking(inception=str(published), inception_sha256=content.sha256(published))
+    params = asking(inception=str(published), inception_sha256=hashing.sha256(published))
     space = spaces.inception_space(params)
     assert (space.name, space.frechet) == ("inception", "fid")
     found = list(dataclasses.replace(space, batch=3).features(pictures))
@@ -95,14 +95,14 @@ def test_it_is_fetched_where_no_file_is_named(
     monkeypatch.setenv("LOCKSTEP_CACHE", str(published.parent))
     assert inception.weights(asking()) == published
     monkeypatch.setenv("LOCKSTEP_CACHE", str(tmp_path / "empty"))
-    nowhere = dataclasses.replace(fetch.FILES["inception"], url="http://127.0.0.1:9/none.pt")
-    monkeypatch.setitem(fetch.FILES, "inception", nowhere)
+    nowhere = dataclasses.replace(download.FILES["inception"], url="http://127.0.0.1:9/none.pt")
+    monkeypatch.setitem(download.FILES, "inception", nowhere)
     with pytest.raises(LockstepError, match="where there is a network, or put the file at"):
         inception.weights(asking())
 
 
 def test_another_network_is_no_fid(stand_in: Path, tmp_path: Path) -> None:
-    digest = content.sha256(stand_in)
+    digest = hashing.sha256(stand_in)
     with pytest.raises(LockstepError, match="not the network of the FID, whose SHA-256 is f58cb9"):
         inception.weights(asking(inception=str(stand_in), inception_sha256=digest))
     with pytest.raises(LockstepError, match=r"lockstep add evaluate\.inception"):
@@ -126,7 +126,7 @@ def test_it_stands_beside_the_workloads_own(
     (tmp_path / "judges/iclevr").mkdir(parents=True)
     classifier.save(classifier.Classifier(3), tmp_path / "judges/iclevr")
     monkeypatch.chdir(tmp_path)
-    digest = content.sha256(published)
+    digest = hashing.sha256(published)
     both = spaces.of_workload(asking(inception=str(published), inception_sha256=digest), data)
     assert [space.frechet for space in both] == ["fd_classifier", "fid"]
     (own,) = spaces.of_workload(tiny_params(), data)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from cleanfid import fid as clean
 
-from lockstep.errors import LockstepError
+from lockstep.core.errors import LockstepError
 from lockstep.evaluation import kernel
 from lockstep.evaluation.kernel import kernel_distance
 

@@ -28,7 +28,7 @@ CHANGES = {
 def start(root: Path, run: str) -> multiprocessing.process.BaseProcess:
     """A training in a process of its own, forked from one that has torch imported already."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["lockstep.preview", "lockstep.training.loop"])
+    context.set_forkserver_preload(["lockstep.sampling.preview", "lockstep.training.loop"])
     child = context.Process(target=train_tiny.train, args=(root, run, dict(CHANGES)))
     child.start()
     return child

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from lockstep.lock import exclusive, is_held
+from lockstep.core.lock import exclusive, is_held
 
 TESTS = Path(__file__).resolve().parent
 
@@ -13,7 +13,7 @@ TESTS = Path(__file__).resolve().parent
 def test_the_lock_makes_a_second_process_wait_and_say_so(tmp_path: Path) -> None:
     lock = tmp_path / "training.lock"
     code = (
-        "import sys, pathlib; from lockstep.lock import exclusive\n"
+        "import sys, pathlib; from lockstep.core.lock import exclusive\n"
         "with exclusive(pathlib.Path(sys.argv[1]), 'the same training is running'): print('in')"
     )
     environment = {**os.environ, "PYTHONPATH": str(TESTS.parent / "src")}

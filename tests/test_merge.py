@@ -29,11 +29,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from collecting import contents, silent
-from lockstep import content, params
-from lockstep.collect.faces import exclude
-from lockstep.collect.faces.exclude import Exclusions
-from lockstep.collect.folders import merge as module
-from lockstep.collect.folders.decide import (
+from lockstep.config.load import load_params, parse_params, read_yaml
+from lockstep.core import hashing
+from lockstep.core.errors import LockstepError
+from lockstep.sources.faces import exclude
+from lockstep.sources.faces.exclude import Exclusions
+from lockstep.sources.folders import merge as module
+from lockstep.sources.folders.decide import (
     ASPECT,
     BLANK,
     BROKEN,
@@ -47,15 +49,14 @@ from lockstep.collect.folders.decide import (
     Rules,
     decide,
 )
-from lockstep.collect.folders.drawn import Heads
-from lockstep.collect.folders.duplicates import alike, first_alike
-from lockstep.collect.folders.look import Looking, Measures, look
-from lockstep.collect.folders.merge import Merged, merge
-from lockstep.collect.folders.origin import verified
-from lockstep.collect.folders.unpack import Source
-from lockstep.collect.journal import journal
-from lockstep.errors import LockstepError
-from lockstep.standins.heads import files
+from lockstep.sources.folders.duplicates import alike, first_alike
+from lockstep.sources.folders.merge import Merged, merge
+from lockstep.sources.folders.origin import verified
+from lockstep.sources.folders.read import Looking, Measures, look
+from lockstep.sources.folders.synthetic import Heads
+from lockstep.sources.folders.unpack import Source
+from lockstep.sources.resume_cache import journal
+from lockstep.synthetic.heads import files
 from odd_files import by_opencv, by_pillow, encoded, head, others
 
 ROOT = Path(__file__).parent.parent
@@ -427,8 +428,8 @@ def test_repeats_are_those_of_the_definition(data: st.DataObject, bits: int) -> 
         if best[0] > bits:
             kept.append(i)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lockstep.collect.folders.duplicates._ROWS", 4)
-        patch.setattr("lockstep.collect.folders.duplicates._COLUMNS", 3)
+        patch.setattr("lockstep.sources.folders.duplicates._ROWS", 4)
+        patch.setattr("lockstep.sources.folders.duplicates._COLUMNS", 3)
         assert first_alike(hashes, bits) == expected
         assert alike(hashes, hashes[:1], bits) == [
             (value ^ values[0]).bit_count() <= bits for value in values
@@ -470,7 +471,7 @@ def test_an_entry_that_names_no_file_is_named(
 
 def test_sources_are_held_against_their_hashes(tmp_path: Path) -> None:
     (tmp_path / "a.zip").write_bytes(b"x")
-    digest = content.sha256(tmp_path / "a.zip")
+    digest = hashing.sha256(tmp_path / "a.zip")
     drawn = [Source("drawn/a", tmp_path), Source("drawn/b", tmp_path)]
     found = verified(("a.zip", "drawn"), (), tmp_path, lambda: drawn)
     assert found == ([Source("a.zip", tmp_path / "a.zip"), *drawn], [digest, None])
@@ -482,7 +483,7 @@ def test_sources_are_held_against_their_hashes(tmp_path: Path) -> None:
 
 
 def test_the_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    committed = params.load("faces", ROOT / "params.yaml")
+    committed = load_params("faces", ROOT / "params.yaml")
     settings = dataclasses.replace(committed.merge, drawn_count=30)
     monkeypatch.syspath_prepend(str(ROOT / "stages"))
     monkeypatch.chdir(tmp_path)
@@ -505,14 +506,14 @@ def test_the_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     again = json.loads((tmp_path / "metrics/other/merge.json").read_text())
     assert again == {"kept": figures["kept"], "found": figures["kept"]}
     written = json.loads((tmp_path / "data/collected/other/collected.json").read_text())
-    assert written["merge.sources_sha256"] == [content.sha256(out / "pictures")]
+    assert written["merge.sources_sha256"] == [hashing.sha256(out / "pictures")]
 
 
 def test_the_number_of_hashes_is_checked() -> None:
-    document = params.read(ROOT / "params.yaml")
+    document = read_yaml(ROOT / "params.yaml")
     document["merge"]["sources_sha256"] = ["0" * 64, None]
     with pytest.raises(LockstepError, match=r"merge\.sources_sha256: 2 hashes for 1 sources"):
-        params.parse(document, "faces")
+        parse_params(document, "faces")
 
 
 def test_what_is_found_is_counted(merged: Done) -> None:

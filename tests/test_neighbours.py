@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lockstep.errors import LockstepError
+from lockstep.core.errors import LockstepError
 from lockstep.evaluation import neighbours
 from lockstep.evaluation.neighbours import copies
 

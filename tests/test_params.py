@@ -12,8 +12,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lockstep import params
-from lockstep.errors import LockstepError
+from lockstep.config.load import _Loader, load_params, parse_params, read_yaml
+from lockstep.config.schema import SECTIONS
+from lockstep.core.errors import LockstepError
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMITTED = ROOT / "params.yaml"
@@ -21,7 +22,7 @@ COMMITTED = ROOT / "params.yaml"
 
 def changed(**values: object) -> dict:
     """The committed document with dotted keys (`__` for the dot) set."""
-    document = copy.deepcopy(params.read(COMMITTED))
+    document = copy.deepcopy(read_yaml(COMMITTED))
     for key, value in values.items():
         *sections, name = key.split("__")
         place = document
@@ -32,34 +33,34 @@ def changed(**values: object) -> dict:
 
 
 def test_the_committed_file_is_valid_and_leaves_the_shared_rate_in_force() -> None:
-    found = params.load("iclevr", COMMITTED)
-    assert found.train.lr == params.read(COMMITTED)["train"]["lr"]
-    for workload in params.WORKLOADS:
-        assert "lr" not in params.read(COMMITTED)[workload]["train"]
+    found = load_params("iclevr", COMMITTED)
+    assert found.train.lr == read_yaml(COMMITTED)["train"]["lr"]
+    for workload in WORKLOADS:
+        assert "lr" not in read_yaml(COMMITTED)[workload]["train"]
 
 
 def test_a_workload_overrides_key_by_key() -> None:
-    found = params.parse(changed(iclevr__train={"batch_size": 7}), "iclevr")
+    found = parse_params(changed(iclevr__train={"batch_size": 7}), "iclevr")
     assert found.train.batch_size == 7
-    assert found.train.lr == params.load("iclevr", COMMITTED).train.lr
+    assert found.train.lr == load_params("iclevr", COMMITTED).train.lr
 
 
 @given(st.floats(min_value=1e-300, max_value=1e300))
 def test_every_float_survives_however_it_is_written(value: float) -> None:
     for text in (repr(value), f"{value:e}", f"{value:E}", yaml.safe_dump(value)):
-        read = yaml.load(f"x: {text}", Loader=params._Loader)["x"]
+        read = yaml.load(f"x: {text}", Loader=_Loader)["x"]
         assert isinstance(read, float), text
         assert read == float(text.split("\n")[0])
 
 
 @pytest.mark.parametrize("text", ["1e-05", "1E5", "+1e3", "-2e-3", "1.5e3"])
 def test_exponents_without_a_dot_are_floats(text: str) -> None:
-    assert yaml.load(text, Loader=params._Loader) == float(text)
+    assert yaml.load(text, Loader=_Loader) == float(text)
 
 
 @pytest.mark.parametrize("text", ["1e", "e5", "0x1e5", "v1e5", "2024-01-01", "12e3x", "1_0e"])
 def test_what_is_no_float_stays_what_it_was(text: str) -> None:
-    assert yaml.load(text, Loader=params._Loader) == yaml.safe_load(text)
+    assert yaml.load(text, Loader=_Loader) == yaml.safe_load(text)
 
 
 @pytest.mark.parametrize(
@@ -131,7 +132,7 @@ def test_what_is_no_float_stays_what_it_was(text: str) -> None:
 )
 def test_bad_values_are_named_in_one_line(document: dict, message: str) -> None:
     with pytest.raises(LockstepError) as caught:
-        params.parse(document, "iclevr")
+        parse_params(document, "iclevr")
     assert str(caught.value).startswith(message)
     assert "\n" not in str(caught.value)
 
@@ -147,43 +148,43 @@ def test_bad_values_are_named_in_one_line(document: dict, message: str) -> None:
     ],
 )
 def test_each_workload_is_checked_for_itself(document: dict, message: str) -> None:
-    params.parse(document, "iclevr")
+    parse_params(document, "iclevr")
     with pytest.raises(LockstepError) as caught:
-        params.parse(document, "faces")
+        parse_params(document, "faces")
     assert str(caught.value).startswith(message)
 
 
 def test_a_workload_may_show_its_grids_at_other_times() -> None:
     document = changed(iclevr__grid_every_epochs=None, faces__grid_every_epochs=3)
-    assert params.parse(document, "iclevr").grid_every_epochs is None
-    assert params.parse(document, "faces").grid_every_epochs == 3
+    assert parse_params(document, "iclevr").grid_every_epochs is None
+    assert parse_params(document, "faces").grid_every_epochs == 3
     with pytest.raises(LockstepError, match=r"params.yaml: faces.grid_every_epochs: input should"):
-        params.parse(changed(faces__grid_every_epochs=0), "faces")
+        parse_params(changed(faces__grid_every_epochs=0), "faces")
     with pytest.raises(LockstepError, match=r"params.yaml: faces.threads: unknown parameter"):
-        params.parse(changed(faces__threads=1), "faces")
+        parse_params(changed(faces__threads=1), "faces")
 
 
 def test_snapshots_every_so_many_epochs() -> None:
     every = {"train__snapshot_every_epochs": 3, "train__warmup_steps": 0}
-    by_steps = params.parse(changed(**every, train__steps=100, train__snapshots=[5]), "iclevr")
+    by_steps = parse_params(changed(**every, train__steps=100, train__snapshots=[5]), "iclevr")
     assert by_steps.with_steps(101).train.snapshots == (5, 19, 38, 57, 76, 95)
-    by_epochs = params.parse(changed(**every, train__steps=None, train__epochs=6), "iclevr")
+    by_epochs = parse_params(changed(**every, train__steps=None, train__epochs=6), "iclevr")
     found = by_epochs.with_steps(100).train
     assert (found.steps, found.snapshots) == (38, (19, 38))
     assert found.snapshot_every_epochs is None
     # Which steps these are is known with the pictures only: any may be asked for.
-    params.parse(changed(**every, sample__weights=19), "iclevr")
+    parse_params(changed(**every, sample__weights=19), "iclevr")
 
 
 def test_faces_need_no_pictures_for_their_judge_and_no_scenes() -> None:
-    found = params.load("faces", COMMITTED)
+    found = load_params("faces", COMMITTED)
     assert found.dataset.judge == 0.0
-    assert params.parse(changed(scenes__size=63), "faces").scenes.size == 63
+    assert parse_params(changed(scenes__size=63), "faces").scenes.size == 63
 
 
 def test_how_patiently_a_server_is_asked_decides_nothing() -> None:
-    one = params.load("faces", COMMITTED)
-    two = params.parse(changed(crawl__delay=9.0, download__workers=1), "faces")
+    one = load_params("faces", COMMITTED)
+    two = parse_params(changed(crawl__delay=9.0, download__workers=1), "faces")
     assert one.deciding("crawl", "download") == two.deciding("crawl", "download")
     assert "crawl.start" in one.deciding("crawl")
 
@@ -192,7 +193,7 @@ def test_a_missing_key_is_named() -> None:
     document = changed()
     del document["train"]["lr"]
     with pytest.raises(LockstepError, match=r"params.yaml: train.lr: missing parameter"):
-        params.parse(document, "iclevr")
+        parse_params(document, "iclevr")
 
 
 @pytest.mark.parametrize("text", ["a: [", "- 1", ""])
@@ -200,12 +201,12 @@ def test_a_file_that_is_no_mapping(tmp_path: Path, text: str) -> None:
     path = tmp_path / "params.yaml"
     path.write_text(text)
     with pytest.raises(LockstepError, match=r"params\.yaml: (not valid YAML|expected sections)"):
-        params.read(path)
+        read_yaml(path)
 
 
 def test_values_are_as_json_has_them() -> None:
-    found = params.load("iclevr", COMMITTED)
-    values = found.values(*params.SECTIONS)
+    found = load_params("iclevr", COMMITTED)
+    values = found.values(*SECTIONS)
     assert json.loads(json.dumps(values)) == values
     assert values["train.lr"] == found.train.lr
     assert "scenes.count" in found.origin()
@@ -224,34 +225,34 @@ def test_values_are_as_json_has_them() -> None:
 )
 def test_all_weights_that_training_keeps_can_be_sampled(changes: dict) -> None:
     weights = changes["sample__weights"]
-    assert params.parse(changed(**changes), "iclevr").sample.weights == weights
+    assert parse_params(changed(**changes), "iclevr").sample.weights == weights
 
 
 def test_epochs_become_steps_and_are_then_the_same_training() -> None:
-    found = params.parse(
+    found = parse_params(
         changed(train__steps=None, train__epochs=3, train__warmup_steps=2), "iclevr"
     ).with_steps(101)
     assert found.train.steps == 19  # 303 pictures in batches of 16, the last one not full
-    same = params.parse(changed(train__steps=19, train__warmup_steps=2), "iclevr")
+    same = parse_params(changed(train__steps=19, train__warmup_steps=2), "iclevr")
     assert found == same.with_steps(5)
 
 
 def test_too_few_steps_are_seen_once_the_pictures_are_counted() -> None:
-    found = params.parse(changed(train__steps=None, train__epochs=1), "iclevr")
+    found = parse_params(changed(train__steps=None, train__epochs=1), "iclevr")
     with pytest.raises(LockstepError, match=r"1 epochs of 32 pictures: train.warmup_steps: 100 is"):
         found.with_steps(32)
 
 
 def test_what_only_spreads_the_work_decides_nothing() -> None:
-    one = params.load("iclevr", COMMITTED)
+    one = load_params("iclevr", COMMITTED)
     document = changed(
         train__processes=2, train__parallel="fsdp", train__init_from="elsewhere/x.safetensors"
     )
-    two = params.parse(document, "iclevr")
+    two = parse_params(document, "iclevr")
     assert one.deciding("train") == two.deciding("train")
     assert one.values("train") != two.values("train")
     document["train"]["init_from_sha256"] = "0" * 64
-    tuned = params.parse(document, "iclevr")
+    tuned = parse_params(document, "iclevr")
     assert tuned.deciding("train") != one.deciding("train")
 
 
@@ -270,8 +271,8 @@ def test_the_readmes_changes_are_taken_by_dvc(tmp_path: Path, changes: list[str]
         path = tmp_path / "params.yaml"
         shutil.copy(COMMITTED, path)
         apply_overrides(path, sweep["params.yaml"])
-        for workload in params.WORKLOADS:
-            params.load(workload, path)
+        for workload in WORKLOADS:
+            load_params(workload, path)
         before, after = (p.read_text().splitlines() for p in (COMMITTED, path))
         differing = [line for line in before if line not in after]
         assert len(differing) <= len(changes), (

@@ -16,8 +16,8 @@ import yaml
 from mlflow import MlflowClient
 
 from conftest import Project, checkout, commit, copied, ran, runs
-from lockstep.dataset import open_dataset
-from lockstep.labels import PROMPT_FILES, read_labels, read_objects, read_prompts, scene_of
+from lockstep.data.dataset import open_dataset
+from lockstep.data.labels import PROMPT_FILES, read_labels, read_objects, read_prompts, scene_of
 
 TARGET = "evaluate@iclevr"
 

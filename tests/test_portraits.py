@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from lockstep.standins.portraits import KINDS, Face, draw, kind_of, picture, truth
-from lockstep.standins.portraits.plans import plan
+from lockstep.synthetic.portraits import KINDS, Face, draw, kind_of, picture, truth
+from lockstep.synthetic.portraits.plans import plan
 
 
 def of_kind(kind: str, count: int = 1) -> list[int]:

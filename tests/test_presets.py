@@ -14,27 +14,21 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import nn
 
 import tiny_clip
-from lockstep import (
-    autoencoder,
-    captions,
-    content,
-    dataset,
-    encoded,
-    generator,
-    params,
-    presets,
-    reading,
-)
-from lockstep.autoencoder import making
-from lockstep.dataset import Dataset
-from lockstep.errors import LockstepError
-from lockstep.generator import Description
-from lockstep.params import Params
-from lockstep.sampling import load, sample
-from lockstep.text import SCRATCH
-from lockstep.training import loop
+from lockstep.config import presets
+from lockstep.config.load import _Loader, parse_params, read_yaml
+from lockstep.config.schema import Params
+from lockstep.core import hashing
+from lockstep.core.errors import LockstepError
+from lockstep.data import captions, dataset, encode
+from lockstep.data.dataset import Dataset
+from lockstep.models import autoencoder, generator
+from lockstep.models.generator import Description
+from lockstep.models.text import SCRATCH
+from lockstep.models.unet import CrossAttentionUNet
+from lockstep.sampling import reading
+from lockstep.sampling.sample import load, sample
+from lockstep.training import autoencoder_making, loop
 from lockstep.training.checkpoint import Checkpoints
-from lockstep.unet import CrossAttentionUNet
 from tiny import ROOT
 
 COMMITTED = ROOT / "params.yaml"
@@ -42,7 +36,7 @@ NAMES = [path.stem for path in sorted((ROOT / "presets").glob("*.yaml"))]
 ONLY = [
     (name, workload)
     for name in NAMES
-    for workload in params.WORKLOADS
+    for workload in WORKLOADS
     if any(t.endswith(f"@{workload}") for t in presets.load(name, ROOT / "presets").targets)
 ]
 LABELS = {"iclevr": 24}
@@ -52,8 +46,8 @@ PROMPT = "a red cube"
 @pytest.mark.parametrize("name", [path.stem for path in (ROOT / "presets").glob("*.yaml")])
 def test_every_preset_fits_and_its_arguments_give_its_values(name: str) -> None:
     preset = presets.load(name, ROOT / "presets")
-    for workload in params.WORKLOADS:
-        params.parse(preset.over(params.read(COMMITTED)), workload)
+    for workload in WORKLOADS:
+        parse_params(preset.over(read_yaml(COMMITTED)), workload)
     flags = preset.arguments()[: -len(preset.targets)]
     assert preset.arguments()[len(flags) :] == preset.targets
     assert set(flags[::2]) == {"-S"}
@@ -61,11 +55,11 @@ def test_every_preset_fits_and_its_arguments_give_its_values(name: str) -> None:
     for flag, (key, value) in zip(flags[1::2], preset.values.items(), strict=True):
         name_of, _, text = flag.removeprefix("++").partition("=")
         assert name_of == key
-        assert yaml.load(text, Loader=params._Loader) == value
+        assert yaml.load(text, Loader=_Loader) == value
 
 
 def test_an_overlay_leaves_the_document_alone() -> None:
-    document = params.read(COMMITTED)
+    document = read_yaml(COMMITTED)
     before = copy.deepcopy(document)
     presets.load("smoke", ROOT / "presets").over(document)
     assert document == before
@@ -100,12 +94,12 @@ def test_a_value_that_a_shell_would_split_is_refused() -> None:
 def test_a_key_through_what_is_no_section_is_named() -> None:
     preset = presets.Preset("mine", "", [], {"iclevr.source.kind": "x"})
     with pytest.raises(LockstepError, match=r"mine\.yaml: iclevr\.source\.kind: source is 'rend"):
-        preset.over(params.read(COMMITTED))
+        preset.over(read_yaml(COMMITTED))
 
 
 def test_every_published_system_has_one() -> None:
     assert set(NAMES) >= {"lab6", "hw5", "eai", "anime", "hw6", "best-iclevr", "smoke"}
-    assert {workload for name, workload in ONLY if name == "smoke"} == set(params.WORKLOADS)
+    assert {workload for name, workload in ONLY if name == "smoke"} == set(WORKLOADS)
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +139,7 @@ def shortened(found: Params, pretrained: Path) -> Params:
     if found.text.encoder == SCRATCH:
         return wanted
     clip = pretrained / "clip"
-    text = dataclasses.replace(found.text, encoder=str(clip), encoder_sha256=content.sha256(clip))
+    text = dataclasses.replace(found.text, encoder=str(clip), encoder_sha256=hashing.sha256(clip))
     return dataclasses.replace(
         wanted,
         model=dataclasses.replace(found.model, channels=(64, 96, 128, 192)),
@@ -171,19 +165,19 @@ def some_pictures(wanted: Params, root: Path) -> Dataset:
         captions.write(folder, {f"{i}.png": [said] for i, said in enumerate(prompts)}, {})
     dataset.pack(folder, iter(pictures), conditions, split, {}, mirrorable=True)
     data = dataset.open_dataset(folder)
-    made = making.make(wanted, data, lambda items, _: items)
+    made = autoencoder_making.make(wanted, data, lambda items, _: items)
     autoencoder.save(made, out)
-    latents = encoded.latents(made, data, lambda items, _: items)
+    latents = encode.latents(made, data, lambda items, _: items)
     if wanted.reads_text:
-        encoded.write_rows(wanted, data, out)
-    dataset.write_encoded(out, data, latents, encoded.decided(wanted))
+        encode.write_rows(wanted, data, out)
+    dataset.write_encoded(out, data, latents, encode.decided(wanted))
     return dataset.open_dataset(folder, out)
 
 
 @pytest.mark.parametrize(("name", "workload"), ONLY)
 def test_its_first_steps_run(name: str, workload: str, pretrained: Path, tmp_path: Path) -> None:
     preset = presets.load(name, ROOT / "presets").only(workload)
-    found = params.parse(preset.over(params.read(COMMITTED)), workload)
+    found = parse_params(preset.over(read_yaml(COMMITTED)), workload)
     assert found.train.batch_size >= found.train.accumulation
     wanted = shortened(found, pretrained)
     data = some_pictures(wanted, tmp_path)
@@ -223,7 +217,7 @@ def test_its_first_steps_run(name: str, workload: str, pretrained: Path, tmp_pat
 
 def test_hw6_has_the_published_network() -> None:
     preset = presets.load("hw6", ROOT / "presets")
-    found = params.parse(preset.over(params.read(COMMITTED)), "captions")
+    found = parse_params(preset.over(read_yaml(COMMITTED)), "captions")
     assert found.caption.size == 8 * 32
     with torch.device("meta"):
         ours = CrossAttentionUNet(found.model.cross_attention_unet(4, 512))

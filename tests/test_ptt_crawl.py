@@ -11,21 +11,21 @@ from pathlib import Path
 import pytest
 
 from drawings import drawing
-from lockstep.collect.faces.exclude import Exclusions
-from lockstep.collect.journal import Journal, journal
-from lockstep.collect.listing import read_lines, read_list
-from lockstep.collect.names import IMAGES
-from lockstep.collect.ptt import output
-from lockstep.collect.ptt.client import Client
-from lockstep.collect.ptt.crawl import Article, Wanted, crawl, must_be_over
-from lockstep.collect.ptt.names import in_taipei
-from lockstep.collect.web.loopback import Loopback
-from lockstep.collect.web.retries import Patience
-from lockstep.collect.web.session import Adapter, session
-from lockstep.errors import LockstepError
-from lockstep.standins.board import markup
-from lockstep.standins.board.server import Served, Trouble, no_trouble, serve
-from lockstep.standins.board.site import BOARD, SOURCE, Answer, Site
+from lockstep.core.errors import LockstepError
+from lockstep.sources.faces.exclude import Exclusions
+from lockstep.sources.listing import read_lines, read_list
+from lockstep.sources.names import IMAGES
+from lockstep.sources.ptt import output
+from lockstep.sources.ptt.client import Client
+from lockstep.sources.ptt.crawl import Article, Wanted, crawl, must_be_over
+from lockstep.sources.ptt.names import in_taipei
+from lockstep.sources.resume_cache import Journal, journal
+from lockstep.sources.web.loopback import Loopback
+from lockstep.sources.web.retries import Patience
+from lockstep.sources.web.session import Adapter, session
+from lockstep.synthetic.board import markup
+from lockstep.synthetic.board.server import Served, Trouble, no_trouble, serve
+from lockstep.synthetic.board.site import BOARD, SOURCE, Answer, Site
 
 SITE = Site(70, 5, drawing)
 ALL = Wanted(date(2022, 1, 1), date(2023, 12, 31))

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lockstep.collect.ptt.article import Mention, parse_article
-from lockstep.collect.ptt.emails import reveal
-from lockstep.collect.ptt.index import parse_index, parse_pushes
-from lockstep.collect.ptt.links import Album, Picture, classify, links, trim
-from lockstep.collect.ptt.names import article_id, day_begins, in_taipei, written_at
-from lockstep.errors import LockstepError
-from lockstep.standins.board import markup
+from lockstep.core.errors import LockstepError
+from lockstep.sources.ptt.article import Mention, parse_article
+from lockstep.sources.ptt.emails import reveal
+from lockstep.sources.ptt.index import parse_index, parse_pushes
+from lockstep.sources.ptt.links import Album, Picture, classify, links, trim
+from lockstep.sources.ptt.names import article_id, day_begins, in_taipei, written_at
+from lockstep.synthetic.board import markup
 
 AT = "https://www.ptt.example/bbs/Beauty/M.1704067200.A.5F3.html"
 TWITTER = "https://pbs.twimg.com/media/aB-3_d"

@@ -19,15 +19,20 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from PIL import Image
 
-from lockstep import cli, dataset, generator, history, paths, records, tables
+from lockstep import cli
+from lockstep.config.schema import Params
+from lockstep.core import paths
+from lockstep.core.errors import LockstepError
+from lockstep.core.files import read_json, write_csv, write_json
+from lockstep.core.images import read_rgb, write_animation, write_png
+from lockstep.core.pixels import to_bytes
+from lockstep.data import dataset
 from lockstep.diffusion import NoiseSchedule
-from lockstep.errors import LockstepError
-from lockstep.history import History
-from lockstep.params import Params
-from lockstep.pictures import read_rgb, write_animation, write_png
-from lockstep.pixels import to_bytes
-from lockstep.recording import at_the_end, record, record_sweep
-from lockstep.sampling import load, sample
+from lockstep.models import generator
+from lockstep.sampling.sample import load, sample
+from lockstep.tracking.record import at_the_end, record, record_sweep
+from lockstep.training import history
+from lockstep.training.history import History
 from tiny import tiny_params
 
 OBJECTS = {"red cube": 0, "cyan sphere": 1, "blue cylinder": 2}
@@ -93,18 +98,18 @@ def finished(workload: str, labels: int, seed: int = 0) -> generator.Description
     generator.save(paths.model(workload), description, weights)
     curves = History([{"step": 5, "loss": 0.5, "lr": 0.1}], [{"step": 5, "val_loss": 0.6}])
     history.write(paths.plots(workload, "train"), curves)
-    records.write(paths.metrics(workload, "train"), history.summary(curves))
+    write_json(paths.metrics(workload, "train"), history.summary(curves))
     decided = {**params.deciding("sample"), "evaluate.seeds": [0]}
     sampling = {"model": description.fingerprint, "params": decided}
     paths.samples(workload).mkdir(parents=True, exist_ok=True)
-    records.write(paths.samples(workload) / "sampling.json", sampling)
+    write_json(paths.samples(workload) / "sampling.json", sampling)
     paths.judge(workload).mkdir(parents=True, exist_ok=True)
-    records.write(paths.judge(workload) / paths.JUDGE, {"judge.seed": 0})
-    records.write(paths.metrics(workload, "judge"), {})
-    records.write(paths.reference(workload) / paths.REFERENCE, {"evaluate.reference": "train"})
+    write_json(paths.judge(workload) / paths.JUDGE, {"judge.seed": 0})
+    write_json(paths.metrics(workload, "judge"), {})
+    write_json(paths.reference(workload) / paths.REFERENCE, {"evaluate.reference": "train"})
     evaluated = {"evaluate.seeds": [0], "evaluate.count": None}
-    records.write(paths.plots(workload, "evaluate") / paths.EVALUATED, evaluated)
-    records.write(paths.metrics(workload, "evaluate"), {"swd": 12.5})
+    write_json(paths.plots(workload, "evaluate") / paths.EVALUATED, evaluated)
+    write_json(paths.metrics(workload, "evaluate"), {"swd": 12.5})
     for stage, name in (("sample", "test"), ("evaluate", "copies")):
         write_png(paths.plots(workload, stage) / f"{name}.png", np.zeros((4, 4, 3), np.uint8))
     strips = paths.plots(workload, "sample") / "strips"
@@ -129,17 +134,17 @@ def swept(
         {"setting": f"{scale:g}", "guidance_scale": scale, "steps": 3, **figures}
         for scale in (1.0, 2.5)
     ]
-    tables.write(folder / "guidance.csv", guidance)
+    write_csv(folder / "guidance.csv", guidance)
     samplers = [{"setting": "ddpm", "guidance_scale": 2.0, "steps": 5, **figures}]
-    tables.write(folder / "samplers.csv", samplers)
+    write_csv(folder / "samplers.csv", samplers)
     write_png(folder / "guidance.png", np.zeros((4, 4, 3), np.uint8))
     record = {
         "model": description.fingerprint,
         "params": settings().deciding("sample"),
         "settings": {"guidance": SETTINGS, "samplers": SAMPLERS},
     }
-    records.write(folder / "sweep.json", record)
-    records.write(paths.metrics(workload, "sweep"), {"best_guidance_scale": 2.5})
+    write_json(folder / "sweep.json", record)
+    write_json(paths.metrics(workload, "sweep"), {"best_guidance_scale": 2.5})
 
 
 def runs(store: MlflowClient, kind: str, workload: str = "iclevr") -> list[Run]:
@@ -226,9 +231,9 @@ def test_a_training_has_one_version_and_another_training_the_next(store: MlflowC
         description = finished("iclevr", labels=3, seed=seed)
         record("iclevr")
     versions = store.search_model_versions("name = 'lockstep-iclevr'")
-    newest = {run.data.tags["lockstep.fingerprint"]: run for run in runs(store, "training")}[
-        description.fingerprint
-    ]
+    newest = {
+        run.data.tags["lockstep.training.fingerprint"]: run for run in runs(store, "training")
+    }[description.fingerprint]
     assert sorted(int(version.version) for version in versions) == [1, 2]
     assert {v.run_id for v in versions if int(v.version) == 2} == {newest.info.run_id}
 
@@ -267,12 +272,12 @@ def test_the_model_lies_beside_the_store_wherever_the_stage_ran(
 def test_a_training_has_its_data_set_once(store: MlflowClient) -> None:
     finished("iclevr", labels=3)
     out = {"path": "data/dataset/iclevr", "md5": "ab.dir"}
-    records.write(Path("dvc.lock"), {"stages": {"dataset@iclevr": {"outs": [out]}}})
+    write_json(Path("dvc.lock"), {"stages": {"dataset@iclevr": {"outs": [out]}}})
     for _ in range(2):
         record("iclevr")
     (run,) = runs(store, "training")
     (found,) = run.inputs.dataset_inputs
-    digest = records.read(paths.dataset("iclevr") / "dataset.json")["digest"]
+    digest = read_json(paths.dataset("iclevr") / "dataset.json")["digest"]
     assert found.dataset.name == "iclevr"
     assert len(found.dataset.digest) >= 12
     assert digest.startswith(found.dataset.digest)
@@ -286,7 +291,7 @@ def test_a_training_has_its_data_set_once(store: MlflowClient) -> None:
 def test_another_data_set_than_the_models_is_not_its_input(store: MlflowClient) -> None:
     finished("iclevr", labels=3)
     path = paths.dataset("iclevr") / "dataset.json"
-    records.write(path, {**records.read(path), "params": {"dataset.seed": 1}})
+    write_json(path, {**read_json(path), "params": {"dataset.seed": 1}})
     record("iclevr")
     (run,) = runs(store, "training")
     assert not run.inputs.dataset_inputs
@@ -361,7 +366,7 @@ def test_what_an_evaluation_was_made_with_is_a_run_of_its_own(store: MlflowClien
         (paths.reference("iclevr") / paths.REFERENCE, {"evaluate.reference": "validation"}),
         (paths.plots("iclevr", "evaluate") / paths.EVALUATED, {"evaluate.count": 64}),
     ):
-        records.write(path, {**records.read(path), **change})
+        write_json(path, {**read_json(path), **change})
         record("iclevr")
     found = [run.data.params for run in runs(store, "evaluation")]
     assert sorted((p["evaluate.reference"], p["evaluate.count"]) for p in found) == [
@@ -374,9 +379,9 @@ def test_what_an_evaluation_was_made_with_is_a_run_of_its_own(store: MlflowClien
 def test_a_setting_of_both_tables_is_there_twice(store: MlflowClient) -> None:
     swept(finished("iclevr", labels=3))
     path = paths.plots("iclevr", "sweep") / "sweep.json"
-    sweep = records.read(path)
+    sweep = read_json(path)
     sweep["settings"]["guidance"][0] = sweep["settings"]["samplers"][0] = {}
-    records.write(path, sweep)
+    write_json(path, sweep)
     record_sweep("iclevr")
     assert len(runs(store, "sweep point")) == 3
 
@@ -387,9 +392,9 @@ def test_other_weights_are_another_version_and_other_settings_are_not(
     finished("iclevr", labels=3)
     record("iclevr")
     path = paths.samples("iclevr") / "sampling.json"
-    sampling = records.read(path)
+    sampling = read_json(path)
     for change in ({"sample.guidance_scale": 9.0}, {"sample.weights": "last"}):
-        records.write(path, {**sampling, "params": {**sampling["params"], **change}})
+        write_json(path, {**sampling, "params": {**sampling["params"], **change}})
         record("iclevr")
     versions = store.search_model_versions("name = 'lockstep-iclevr'")
     models = [store.get_logged_model(v.source.removeprefix("models:/")) for v in versions]
@@ -426,7 +431,7 @@ def test_track_writes_all_that_it_can(
     swept(finished("iclevr", labels=3))
     finished("faces", labels=0)
     path = paths.plots("iclevr", "sweep") / "sweep.json"
-    records.write(path, {**records.read(path), "model": "0"})
+    write_json(path, {**read_json(path), "model": "0"})
     with pytest.raises(LockstepError, match=r"iclevr: plots/iclevr/sweep: another model's"):
         cli._track(argparse.Namespace())
     *found, anime, captions = capsys.readouterr().out.splitlines()
@@ -443,14 +448,14 @@ def test_track_takes_no_figures_of_other_pictures_than_those_here(store: MlflowC
     finished("faces", labels=0)
     drawn, read = ({"path": "samples/faces", "md5": md5} for md5 in ("new", "old"))
     stages = {"sample@faces": {"outs": [drawn]}, "evaluate@faces": {"deps": [read]}}
-    records.write(Path("dvc.lock"), {"stages": stages})
+    write_json(Path("dvc.lock"), {"stages": stages})
     with pytest.raises(LockstepError) as refused:
         cli._track(argparse.Namespace())
     assert str(refused.value) == (
         "faces: samples/faces was made anew since the evaluation; `dvc repro evaluate@faces`"
     )
     assert store.get_experiment_by_name("faces") is None  # nothing of it was written
-    records.write(Path("dvc.lock"), {"stages": {**stages, "evaluate@faces": {"deps": [drawn]}}})
+    write_json(Path("dvc.lock"), {"stages": {**stages, "evaluate@faces": {"deps": [drawn]}}})
     cli._track(argparse.Namespace())
     assert runs(store, "evaluation", "faces")
 
@@ -504,7 +509,7 @@ def test_another_models_pictures_are_refused(store: MlflowClient) -> None:
         paths.samples("faces") / "sampling.json",
         paths.plots("iclevr", "sweep") / "sweep.json",
     ):
-        records.write(path, {**records.read(path), "model": "0"})
+        write_json(path, {**read_json(path), "model": "0"})
     with pytest.raises(LockstepError, match="another model's"):
         record("faces")
     with pytest.raises(LockstepError, match="another model's"):

@@ -8,13 +8,13 @@ import cv2
 import numpy as np
 import pytest
 
-from lockstep import content
-from lockstep.dataset import Dataset
-from lockstep.errors import LockstepError
+from lockstep.config.schema import Params
+from lockstep.core import hashing
+from lockstep.core.errors import LockstepError
+from lockstep.core.images import write_png
+from lockstep.data.dataset import Dataset
 from lockstep.evaluation import reference
 from lockstep.evaluation.spaces import Space
-from lockstep.params import Params
-from lockstep.pictures import write_png
 from tiny import tiny_dataset, tiny_params
 
 RNG = np.random.default_rng(0)
@@ -97,14 +97,14 @@ def test_a_folder_of_any_pictures(data: Dataset, tmp_path: Path) -> None:
     write_png(folder / "b" / "small.png", small)
     cv2.imwrite(str(folder / "a.jpg"), np.full((40, 60, 3), 200, np.uint8))
     (folder / "notes.txt").write_text("no picture")
-    params = naming(str(folder), content.sha256(folder))
+    params = naming(str(folder), hashing.sha256(folder))
     found = reference.pictures(params, data)
     assert found[:].shape == (2, 16, 16, 3)
     assert np.abs(found[0].astype(int) - 200).max() < 4
     assert np.array_equal(found[1], small)
     for name in ("c", "d"):
         write_png(folder / f"{name}.png", small)
-    some = reference.pictures(naming(str(folder), content.sha256(folder), 2), data)
+    some = reference.pictures(naming(str(folder), hashing.sha256(folder), 2), data)
     assert np.array_equal(some[:], np.stack([found[0], small]))  # not the first two: spread
 
     write_png(folder / "e.png", small)
@@ -113,7 +113,7 @@ def test_a_folder_of_any_pictures(data: Dataset, tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
     with pytest.raises(LockstepError, match=r"empty: evaluate.reference: no pictures in it"):
-        reference.pictures(naming(str(empty), content.sha256(empty)), data)
+        reference.pictures(naming(str(empty), hashing.sha256(empty)), data)
 
 
 def one_of(size: int) -> Space:
@@ -143,7 +143,7 @@ def test_what_a_space_is_compared_with(data: Dataset, tmp_path: Path) -> None:
 
     path = tmp_path / "published.npz"
     np.savez(path, mu=np.ones(3), sigma=np.eye(3))
-    params = naming(str(path), content.sha256(path))
+    params = naming(str(path), hashing.sha256(path))
     found = reference.of_space(params, data, one_of(3))
     assert found["colour"].normal.mean.tolist() == [1, 1, 1]
     assert len(found["colour_training"].features) == len(training)

@@ -17,12 +17,17 @@ import pytest
 import yaml
 from bs4 import BeautifulSoup
 
-from lockstep import captions, cli, history, params, paths, pictures, records, tables
-from lockstep.collect import listing, names
-from lockstep.collect.download.download import FAILED
-from lockstep.collect.ptt import output as ptt
-from lockstep.errors import LockstepError
+from lockstep import cli
+from lockstep.config.load import load_params
+from lockstep.core import images, paths
+from lockstep.core.errors import LockstepError
+from lockstep.core.files import read_csv, read_json, write_csv, write_json
+from lockstep.data import captions
 from lockstep.report import curves, figures, gather, numbers, page, settings
+from lockstep.sources import listing, names
+from lockstep.sources.download.download import FAILED
+from lockstep.sources.ptt import output as ptt
+from lockstep.training import history
 from tiny import ROOT
 
 METRICS = {
@@ -78,7 +83,7 @@ def outputs(workload: str = "iclevr", odd: str = "red cube") -> None:
         "mirrorable": True,
         "params": {"dataset.seed": 0, "scenes.count": 6000},
     }
-    records.write(paths.dataset(workload) / "dataset.json", summary)
+    write_json(paths.dataset(workload) / "dataset.json", summary)
     (paths.dataset(workload) / "test.json").write_text(json.dumps([[odd], ["b", "c"]]))
     train = [
         {"step": step, "loss": 2.0 / step, "lr": 1e-3 * (1 - step / 200)}
@@ -86,18 +91,18 @@ def outputs(workload: str = "iclevr", odd: str = "red cube") -> None:
     ]
     curve = history.History(train, [{"step": 50, "val_loss": 0.05}, {"step": 100, "val_loss": 0.0}])
     history.write(paths.plots(workload, "train"), curve)
-    records.write(paths.metrics(workload, "train"), history.summary(curve))
-    records.write(paths.metrics(workload, "evaluate"), METRICS)
+    write_json(paths.metrics(workload, "train"), history.summary(curve))
+    write_json(paths.metrics(workload, "evaluate"), METRICS)
     grid = np.zeros((20, 100, 3), np.uint8)
     for path in ("sample/test", "sample/strip", "evaluate/copies"):
-        pictures.write_png(Path("plots") / workload / f"{path}.png", grid)
+        images.write_png(Path("plots") / workload / f"{path}.png", grid)
     evaluate = paths.plots(workload, "evaluate")
     objects = [
         {"set": "test", "object": odd, "asked": 4, "drawn": 3, "accuracy": 0.75, "uncalled": 1},
         {"set": "test", "object": "b", "asked": 0, "drawn": 0, "accuracy": "", "uncalled": 12},
     ]
-    tables.write(evaluate / "objects.csv", objects)
-    tables.write(evaluate / "sizes.csv", [{"set": "test", "objects": 1, "accuracy": 0.25}])
+    write_csv(evaluate / "objects.csv", objects)
+    write_csv(evaluate / "sizes.csv", [{"set": "test", "objects": 1, "accuracy": 0.25}])
 
 
 def sweep(workload: str = "iclevr", accuracy: str = "accuracy_test") -> None:
@@ -106,11 +111,11 @@ def sweep(workload: str = "iclevr", accuracy: str = "accuracy_test") -> None:
         {"setting": f"{s:g}", "guidance_scale": s, "steps": 20, accuracy: a, "fd_x": 4 + s}
         for s, a in ((4.0, 0.5), (1.0, 0.25), (2.0, 0.75))
     ]
-    tables.write(folder / "guidance.csv", rows)
-    tables.write(folder / "samplers.csv", [{**row, "setting": "ddim"} for row in rows])
-    tables.write(folder / "steps.csv", [{"steps": 5, "ddim": 0.25}, {"steps": 1000, "ddim": 0.5}])
-    tables.write(folder / "steps_distance.csv", [{"steps": 5, "ddim": 9.5}])
-    records.write(paths.metrics(workload, "sweep"), {"best_guidance_scale": 2.0})
+    write_csv(folder / "guidance.csv", rows)
+    write_csv(folder / "samplers.csv", [{**row, "setting": "ddim"} for row in rows])
+    write_csv(folder / "steps.csv", [{"steps": 5, "ddim": 0.25}, {"steps": 1000, "ddim": 0.5}])
+    write_csv(folder / "steps_distance.csv", [{"steps": 5, "ddim": 9.5}])
+    write_json(paths.metrics(workload, "sweep"), {"best_guidance_scale": 2.0})
 
 
 def written(workload: str = "iclevr") -> BeautifulSoup:
@@ -202,17 +207,17 @@ def test_changes_are_against_the_last_commit(
 ) -> None:
     outputs()
     commit()
-    records.write(paths.metrics("iclevr", "evaluate"), {**METRICS, name: now})
+    write_json(paths.metrics("iclevr", "evaluate"), {**METRICS, name: now})
     assert row_of(written(), name)[3].startswith(shown)
 
 
 def test_what_came_and_what_went(project: Path) -> None:
     outputs()
-    records.write(paths.metrics("iclevr", "judge"), {"evaluator_accuracy": 0.875})
+    write_json(paths.metrics("iclevr", "judge"), {"evaluator_accuracy": 0.875})
     commit()
     paths.metrics("iclevr", "judge").unlink()
     lost = {name: value for name, value in METRICS.items() if name != "copies"}
-    records.write(paths.metrics("iclevr", "evaluate"), {**lost, "swd": 3.5})
+    write_json(paths.metrics("iclevr", "evaluate"), {**lost, "swd": 3.5})
     html = written()
     assert row_of(html, "copies")[1:4] == ["–", "0.0", ""]
     assert row_of(html, "evaluator_accuracy")[1:4] == ["–", "0.8750", ""]
@@ -290,7 +295,7 @@ def test_every_stage_says_what_made_its_output(
     project: Path, path: str, made: dict[str, object], shown: str | None
 ) -> None:
     outputs()
-    records.write(Path(path), made)
+    write_json(Path(path), made)
     notices = [text(notice) for notice in written().select(".notice")]
     if shown is None:
         assert not notices
@@ -302,8 +307,8 @@ def test_a_setting_that_two_outputs_have_is_said_once(project: Path) -> None:
     outputs()
     sweep()
     made = {"params": {"sample.steps": 7}}
-    records.write(paths.samples("iclevr") / "sampling.json", made)
-    records.write(paths.plots("iclevr", "sweep") / "sweep.json", made)
+    write_json(paths.samples("iclevr") / "sampling.json", made)
+    write_json(paths.plots("iclevr", "sweep") / "sweep.json", made)
     html = written()
     assert len(html.select(".notice li")) == 1
     assert text(html.select_one(".notice code")) == "dvc repro evaluate@iclevr sweep@iclevr"
@@ -311,8 +316,8 @@ def test_a_setting_that_two_outputs_have_is_said_once(project: Path) -> None:
 
 def test_what_the_pipeline_itself_fills_in_is_not_another_setting(project: Path) -> None:
     outputs("anime")
-    records.write(Path("data/dataset/anime/dataset.json"), {
-        **records.read(Path("data/dataset/anime/dataset.json")),
+    write_json(Path("data/dataset/anime/dataset.json"), {
+        **read_json(Path("data/dataset/anime/dataset.json")),
         "params": {"merge.sources": ["drawn"], "merge.sources_sha256": [None]},
     })  # fmt: skip
     params = Path("params.yaml")
@@ -320,7 +325,7 @@ def test_what_the_pipeline_itself_fills_in_is_not_another_setting(project: Path)
         params.read_text().replace("snapshot_every_epochs:\n", "snapshot_every_epochs: 2\n")
     )
     made = {"train.snapshots": [50, 100], "train.snapshot_every_epochs": None, "train.seed": 0}
-    records.write(paths.model("anime") / "model.json", {"params": made})
+    write_json(paths.model("anime") / "model.json", {"params": made})
     assert not written("anime").select(".notice")
 
 
@@ -328,12 +333,12 @@ def test_figures_that_are_older_than_what_they_are_of(project: Path) -> None:
     outputs()
     drawn, read = ({"path": "samples/iclevr", "md5": md5} for md5 in ("new", "old"))
     stages = {"sample@iclevr": {"outs": [drawn]}, "evaluate@iclevr": {"deps": [read]}}
-    records.write(Path("dvc.lock"), {"stages": stages})
+    write_json(Path("dvc.lock"), {"stages": stages})
     (notice,) = written().select(".notice")
     assert "samples/iclevr was made anew since" in text(notice)
     assert text(notice.code) == "dvc repro evaluate@iclevr"
     # Its plots are not here, but its figures are: it has to run too.
-    records.write(Path("dvc.lock"), {"stages": {**stages, "sweep@iclevr": {"deps": [read]}}})
+    write_json(Path("dvc.lock"), {"stages": {**stages, "sweep@iclevr": {"deps": [read]}}})
     (notice,) = written().select(".notice")
     assert text(notice.code) == "dvc repro evaluate@iclevr sweep@iclevr"
 
@@ -383,18 +388,18 @@ def test_a_commit_without_figures(project: Path) -> None:
 
 
 def test_missing_parts_say_what_makes_them(project: Path) -> None:
-    records.write(paths.metrics("iclevr", "train"), {"loss": 0.5})
+    write_json(paths.metrics("iclevr", "train"), {"loss": 0.5})
     html = text(written())
     for target in ("dataset", "train", "sample", "evaluate", "sweep"):
         assert f"dvc repro {target}@iclevr makes it" in html
     assert "dvc repro crop" not in html
-    records.write(paths.metrics("faces", "train"), {"loss": 0.5})
+    write_json(paths.metrics("faces", "train"), {"loss": 0.5})
     html = text(written("faces"))
     assert "dvc repro crop makes it" in html
     assert "sweep@" not in html
 
 
-@pytest.mark.parametrize("workload", params.WORKLOADS)
+@pytest.mark.parametrize("workload", WORKLOADS)
 def test_what_makes_a_part_is_in_the_pipeline(project: Path, workload: str) -> None:
     known = set()
     for name, stage in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"].items():
@@ -413,7 +418,7 @@ def test_nothing_at_all_is_an_error_of_one_line(project: Path) -> None:
 
 def test_faces_say_which_were_kept_and_why(project: Path) -> None:
     outputs("faces")
-    records.write(paths.metrics("faces", "crop"), {"kept": 3, "found": 5, "precision": 0.75})
+    write_json(paths.metrics("faces", "crop"), {"kept": 3, "found": 5, "precision": 0.75})
     path = paths.collected("faces") / "decisions.csv"
     path.parent.mkdir(parents=True)
     with path.open("w", newline="") as file:
@@ -428,7 +433,7 @@ def test_faces_say_which_were_kept_and_why(project: Path) -> None:
 
 def test_merged_files_say_which_were_kept_and_why(project: Path) -> None:
     outputs("anime")
-    records.write(paths.metrics("anime", "merge"), {"kept": 1, "found": 3})
+    write_json(paths.metrics("anime", "merge"), {"kept": 1, "found": 3})
     path = paths.collected("anime") / "decisions.csv"
     path.parent.mkdir(parents=True)
     path.write_text("decision\nkept\nblank\nsmall\n")
@@ -468,10 +473,10 @@ def test_captions_say_what_was_asked_for_and_which_prompts_fail(project: Path) -
     asked = {f"single_{number:02d}": f"a red cube, {number}" for number in range(70)}
     captions.write(paths.dataset("captions"), {"a.png": ["a"]}, asked)
     one = {"id": "single_00", "prompt": "a <b>cube", "objects": 0.5, "binding": ""}
-    tables.write(evaluate / "prompts.csv", [one, {**one, "binding": 1.0}])
-    tables.write(evaluate / "kinds.csv", [{"kind": "single", "prompts": 2, "objects": 0.5}])
-    records.write(paths.metrics("captions", "autoencoder"), {"psnr": 31.5})
-    records.write(paths.metrics("captions", "evaluate"), {**METRICS, "clip_score": 25.0})
+    write_csv(evaluate / "prompts.csv", [one, {**one, "binding": 1.0}])
+    write_csv(evaluate / "kinds.csv", [{"kind": "single", "prompts": 2, "objects": 0.5}])
+    write_json(paths.metrics("captions", "autoencoder"), {"psnr": 31.5})
+    write_json(paths.metrics("captions", "evaluate"), {**METRICS, "clip_score": 25.0})
     html = written("captions")
     listed = [text(item) for item in html.select("#pictures li")]
     assert listed == list(asked.values())[:64]  # as many as the grid has
@@ -499,7 +504,7 @@ def test_ids_and_prompts_that_look_like_numbers_stay_as_they_are(project: Path) 
         (evaluate / f"{name}.csv").unlink()
     asked = [("00017", "1984"), ("12_34", "infinity"), ("nan", "2")]
     captions.write(paths.dataset("captions"), {"a.png": ["a"]}, dict(asked))
-    tables.write(
+    write_csv(
         evaluate / "prompts.csv",
         [{"id": name, "prompt": prompt, "clip_score": 25.0} for name, prompt in asked],
     )
@@ -510,7 +515,7 @@ def test_ids_and_prompts_that_look_like_numbers_stay_as_they_are(project: Path) 
 def test_the_sweep_marks_what_its_metric_names(project: Path) -> None:
     outputs()
     sweep()
-    records.write(paths.metrics("iclevr", "sweep"), {"best_guidance_scale": 1.0})
+    write_json(paths.metrics("iclevr", "sweep"), {"best_guidance_scale": 1.0})
     assert [text(row.td) for row in written().select("#sweep tr.best")] == ["1"]
     paths.metrics("iclevr", "sweep").unlink()
     assert not written().select("#sweep tr.best")
@@ -529,9 +534,9 @@ def test_the_sweep_of_captions_is_about_sentences(project: Path) -> None:
     folder = paths.plots("captions", "sweep")
     (folder / "steps.csv").unlink()
     for name in ("guidance", "samplers"):
-        rows = tables.read(folder / f"{name}.csv")
+        rows = read_csv(folder / f"{name}.csv")
         far = [{k: v for k, v in row.items() if k != "object_accuracy"} for row in rows]
-        tables.write(folder / f"{name}.csv", far)
+        write_csv(folder / f"{name}.csv", far)
     html = written("captions")
     assert [text(title) for title in html.select("#sweep figcaption b")] == titles[1::2]
     assert [text(row.td) for row in html.select("#sweep tr.best")] == ["2"]
@@ -540,7 +545,7 @@ def test_the_sweep_of_captions_is_about_sentences(project: Path) -> None:
 def test_columns_that_are_new_are_in_the_table_but_no_curve(project: Path) -> None:
     sweep()
     path = paths.plots("iclevr", "sweep") / "guidance.csv"
-    tables.write(path, [{**row, "accuracy_test_sd": 0.25, "x": 1} for row in tables.read(path)])
+    write_csv(path, [{**row, "accuracy_test_sd": 0.25, "x": 1} for row in read_csv(path)])
     html = written()
     assert text(html.select("#sweep figcaption")[0]) == "Accuracy test"
     columns = [text(cell) for cell in html.select_one("#sweep thead").select("th")]
@@ -550,16 +555,16 @@ def test_columns_that_are_new_are_in_the_table_but_no_curve(project: Path) -> No
 def test_one_seed_has_no_spread(project: Path) -> None:
     outputs()
     one = {name: value for name, value in METRICS.items() if name != "accuracy_test_sd"}
-    records.write(paths.metrics("iclevr", "evaluate"), one)
+    write_json(paths.metrics("iclevr", "evaluate"), one)
     assert "±" not in text(written())
 
 
 def test_everything_is_escaped(project: Path) -> None:
     outputs(odd='<b onclick="x">&')
-    records.write(paths.metrics("iclevr", "judge"), {"<img src=x>": 1.0})
+    write_json(paths.metrics("iclevr", "judge"), {"<img src=x>": 1.0})
     path = paths.dataset("iclevr") / "dataset.json"
-    summary = records.read(path)
-    records.write(path, {**summary, "params": {"source": "</style><script>"}})
+    summary = read_json(path)
+    write_json(path, {**summary, "params": {"source": "</style><script>"}})
     commit("<script>alert(1)</script> & more")
     html = written()
     assert not html.select("script, [onclick], #metrics img")
@@ -615,7 +620,7 @@ def test_damaged_files_are_named(project: Path) -> None:
     ],
 )
 def test_a_file_in_another_form_is_named(project: Path, path: str, content: str, said: str) -> None:
-    workload = next(name for name in params.WORKLOADS if name in Path(path).parts)
+    workload = next(name for name in WORKLOADS if name in Path(path).parts)
     outputs(workload)
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     Path(path).write_bytes(content.encode("latin-1"))
@@ -653,13 +658,13 @@ def test_from_a_project_within_a_larger_repository(
     monkeypatch.chdir(project.parent)
     commit()
     monkeypatch.chdir(project)
-    records.write(paths.metrics("iclevr", "evaluate"), {**METRICS, "copies": 0.5})
+    write_json(paths.metrics("iclevr", "evaluate"), {**METRICS, "copies": 0.5})
     assert row_of(written(), "copies")[3] == "▲ +0.5000 worse"
     assert row_of(written(), "accuracy_test")[3] == "unchanged"
 
 
 def test_parameters_in_force_are_those_that_the_command_prints(project: Path) -> None:
-    loaded = params.load("iclevr")
+    loaded = load_params("iclevr")
     assert [
         f"{section.name}.{setting.name}".strip(".")
         for section in settings.sections(loaded)

@@ -19,10 +19,10 @@ import pytest
 
 import killed
 from drawings import drawing
-from lockstep.collect.journal import journal
-from lockstep.collect.ptt.crawl import Wanted
-from lockstep.standins.board.server import Request, Served, Trouble, serve
-from lockstep.standins.board.site import Site
+from lockstep.sources.ptt.crawl import Wanted
+from lockstep.sources.resume_cache import journal
+from lockstep.synthetic.board.server import Request, Served, Trouble, serve
+from lockstep.synthetic.board.site import Site
 
 ALL = Wanted(date(2022, 1, 1), date(2023, 12, 31))
 KILLS = 5

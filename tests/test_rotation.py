@@ -10,9 +10,11 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from lockstep import dataset, params, paths
-from lockstep.dataset import Dataset
-from lockstep.evaluation import classifier, judges, rotation, spaces
+from lockstep.config.load import load_params
+from lockstep.core import paths
+from lockstep.data import dataset
+from lockstep.data.dataset import Dataset
+from lockstep.evaluation import classifier, evaluators, rotation, spaces
 from lockstep.evaluation.frechet import Moments, Normal, frechet_distance
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -56,11 +58,11 @@ def test_it_learns_which_way_up_and_its_features_tell_pictures_apart(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     data = packed(paths.dataset("anime"), lit_from_above(80))
-    committed = params.load("anime", ROOT / "params.yaml")
+    committed = load_params("anime", ROOT / "params.yaml")
     settings = dataclasses.replace(committed.judge, epochs=3, batch_size=16, precision="fp32")
     wanted = dataclasses.replace(committed, judge=settings)
     paths.judge("anime").mkdir(parents=True)
-    figures = judges.of_rotations(wanted, paths.judge("anime"))
+    figures = evaluators.of_rotations(wanted, paths.judge("anime"))
     assert figures["rotation_accuracy"] > 0.9  # chance is 0.25
 
     model = classifier.load(paths.judge("anime"), rotation.ROTATIONS)

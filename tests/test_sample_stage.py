@@ -17,10 +17,14 @@ import torch
 import yaml
 from PIL import Image
 
-from lockstep import cli, generator, params, paths, pictures
-from lockstep.pictures import grid, read_rgb
-from lockstep.pixels import to_bytes
-from lockstep.sampling import denoising_strips, load
+from lockstep import cli
+from lockstep.config.load import load_params
+from lockstep.config.schema import Params
+from lockstep.core import images, paths
+from lockstep.core.images import grid, read_rgb
+from lockstep.core.pixels import to_bytes
+from lockstep.models import generator
+from lockstep.sampling.sample import denoising_strips, load
 from tiny import ROOT, tiny_params
 
 STAGE = ROOT / "stages" / "sample.py"
@@ -35,7 +39,7 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def prepare(workload: str, **sample: object) -> params.Params:
+def prepare(workload: str, **sample: object) -> Params:
     """An untrained model and params.yaml, in the current folder."""
     labels = len(OBJECTS) if workload == "iclevr" else 0
     tiny = tiny_params()
@@ -65,16 +69,16 @@ def prepare(workload: str, **sample: object) -> params.Params:
     document["evaluate"]["seeds"] = document[workload]["evaluate"]["seeds"] = [3]
     document["threads"] = 1
     Path("params.yaml").write_text(yaml.safe_dump(document))
-    return params.load(workload, Path("params.yaml"))
+    return load_params(workload, Path("params.yaml"))
 
 
-def run(settings: params.Params) -> Path:
+def run(settings: Params) -> Path:
     """Gives the folder of what is looked at."""
     importlib.import_module("stages.sample").main(settings)
     return paths.plots(settings.workload, "sample")
 
 
-def strips(settings: params.Params, count: int) -> list[np.ndarray]:
+def strips(settings: Params, count: int) -> list[np.ndarray]:
     """What they are to be."""
     trained = load(paths.model(settings.workload), "ema")
     rows = torch.ones(1, 3) if settings.workload == "iclevr" else torch.zeros(count, 0)
@@ -187,7 +191,7 @@ def test_a_picture_that_is_there_stays_whole(command, monkeypatch: pytest.Monkey
         path.write_bytes(b"half")
         raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
-    monkeypatch.setattr(pictures, "write_png", full)
+    monkeypatch.setattr(images, "write_png", full)
     status, err = command("sample", "faces", "--count", "2", "--out", "new/x.png")
     assert status == 1 and "No space left" in err
     assert Path("new/x.png").read_bytes() == before

@@ -8,6 +8,18 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lockstep.data.annotations import (
+    SIDES,
+    Mention,
+    Relation,
+    Seen,
+    Stated,
+    as_arrays,
+    lead,
+    number_of,
+)
+from lockstep.data.clevr import COLOURS, SHAPES
+from lockstep.evaluation.scene_evaluator import OBJECTS, Judged
 from lockstep.evaluation.scene_figures import (
     binding_accuracy,
     false_objects,
@@ -20,9 +32,6 @@ from lockstep.evaluation.scene_figures import (
     relation_chance,
     size_accuracy,
 )
-from lockstep.evaluation.scene_judge import OBJECTS, Judged
-from lockstep.standins.scenes import COLOURS, SHAPES
-from lockstep.truth import SIDES, Mention, Relation, Seen, Stated, as_arrays, lead, number_of
 from readings import anything
 
 NAMES = [f"{colour} {shape}" for shape in SHAPES for colour in COLOURS]

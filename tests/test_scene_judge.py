@@ -8,14 +8,14 @@ import pytest
 import torch
 from torchvision.models import resnet18
 
-from lockstep import params
-from lockstep.errors import LockstepError
-from lockstep.evaluation import scene_judge, scene_judge_training
+from lockstep.config.load import load_params
+from lockstep.config.schema import Evaluator
+from lockstep.core.errors import LockstepError
+from lockstep.data.annotations import Seen, as_arrays
+from lockstep.evaluation import scene_evaluator, scene_evaluator_training
 from lockstep.evaluation.classifier import scores
-from lockstep.evaluation.scene_judge import SceneJudge, look, parts
-from lockstep.evaluation.scene_judge_training import Scenes
-from lockstep.params import Judge
-from lockstep.truth import Seen, as_arrays
+from lockstep.evaluation.scene_evaluator import SceneJudge, look, parts
+from lockstep.evaluation.scene_evaluator_training import Scenes
 from readings import Reader, anything, numbered
 from tiny import ROOT
 
@@ -23,7 +23,7 @@ COLOURS = {"red": (230, 30, 30), "blue": (30, 30, 230)}
 
 
 def settings(**changed: float) -> Judge:
-    return dataclasses.replace(params.load("iclevr", ROOT / "params.yaml").judge, **changed)
+    return dataclasses.replace(load_params("iclevr", ROOT / "params.yaml").judge, **changed)
 
 
 def squares(count: int, seed: int) -> Scenes:
@@ -42,7 +42,7 @@ def squares(count: int, seed: int) -> Scenes:
 
 
 def train(scenes: Scenes, settings: Judge) -> SceneJudge:
-    return scene_judge_training.train(scenes, settings, "fp32", lambda items, total: items)
+    return scene_evaluator_training.train(scenes, settings, "fp32", lambda items, total: items)
 
 
 def same(one: SceneJudge, other: SceneJudge) -> bool:
@@ -79,19 +79,19 @@ def test_many_pictures_are_judged_in_their_order() -> None:
 def test_what_is_saved_comes_back(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = SceneJudge().eval()
-    scene_judge.save(model, tmp_path)
+    scene_evaluator.save(model, tmp_path)
     pictures = torch.rand(2, 3, 64, 64)
-    found, expected = scores(scene_judge.load(tmp_path), pictures), scores(model, pictures)
+    found, expected = scores(scene_evaluator.load(tmp_path), pictures), scores(model, pictures)
     assert torch.allclose(found, expected, atol=1e-6)  # another memory format, other roundings
     (tmp_path / "scene_judge.safetensors").write_bytes(b"garbage")
     with pytest.raises(LockstepError, match=r"scene_judge\.safetensors: damaged"):
-        scene_judge.load(tmp_path)
+        scene_evaluator.load(tmp_path)
 
 
 def test_it_learns_what_is_there_and_where_and_how_large() -> None:
     model = train(squares(240, seed=0), settings(epochs=5, batch_size=16))
     held_out = squares(100, seed=1)
-    found = scene_judge_training.held_out(model, held_out)
+    found = scene_evaluator_training.held_out(model, held_out)
     assert list(found) == ["judge_accuracy", "judge_place_error", "judge_size_accuracy"]
     # Whoever knows nothing of a picture says one of two colours and sizes, and its middle.
     there = held_out.shown.place[held_out.shown.present.astype(bool)]
@@ -123,13 +123,13 @@ def test_held_out_figures_by_hand() -> None:
     judged.place[0, 0], judged.place[1, 1] = torch.tensor([0.5, 0.7]), torch.tensor([0.5, 0.4])
     judged.large[0, 0], judged.large[1, 1] = 0.4, 0.3
     scenes = Scenes(numbered(0, 1), as_arrays(rows))
-    assert scene_judge_training.held_out(Reader(judged), scenes) == {
+    assert scene_evaluator_training.held_out(Reader(judged), scenes) == {
         "judge_accuracy": 0.5,
         "judge_place_error": pytest.approx((0.5 + 0.1) / 2),
         "judge_size_accuracy": 0.5,
     }
     none = Scenes(numbered(), as_arrays([]))
-    assert scene_judge_training.held_out(Reader(judged), none) == {}
+    assert scene_evaluator_training.held_out(Reader(judged), none) == {}
 
 
 def test_too_few_pictures_for_a_batch_are_refused() -> None:

@@ -13,21 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lockstep.standins import raycaster
-from lockstep.standins.camera import FIELD, TARGET
-from lockstep.standins.raycaster import FLOOR, draw, owners
-from lockstep.standins.scenes import (
-    COLOURS,
-    MARGIN,
-    SHAPES,
-    SIZES,
-    Item,
-    Scene,
-    boxes,
-    object_id,
-    places,
-    sample_scene,
-)
+from lockstep.data.clevr import COLOURS, SHAPES, object_id
+from lockstep.synthetic import raycaster
+from lockstep.synthetic.camera import FIELD, TARGET
+from lockstep.synthetic.raycaster import FLOOR, draw, owners
+from lockstep.synthetic.scenes import MARGIN, SIZES, Item, Scene, boxes, places, sample_scene
 
 SCENES = [sample_scene(3, index) for index in range(40)]
 MIXED = [sample_scene(4, index, count=4, sizes=("large", "small")) for index in range(20)]

@@ -1,4 +1,4 @@
-"""Sentences are good English and true of their scenes; truth.json keeps what they state."""
+"""Sentences are good English and true of their scenes; annotations.json keeps what they state."""
 
 from __future__ import annotations
 
@@ -12,10 +12,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lockstep import truth
-from lockstep.errors import LockstepError
-from lockstep.standins.scenes import COLOURS, SHAPES, Scene, object_id, places, sample_scene
-from lockstep.standins.sentences import (
+from lockstep.core.errors import LockstepError
+from lockstep.data.annotations import (
+    SIDES,
+    Mention,
+    Relation,
+    Seen,
+    Stated,
+    Truth,
+    as_arrays,
+    lead,
+    read_annotations,
+    write_annotations,
+)
+from lockstep.data.clevr import COLOURS, SHAPES, object_id
+from lockstep.synthetic.scenes import Scene, places, sample_scene
+from lockstep.synthetic.sentences import (
     CLEAR,
     describe,
     in_words,
@@ -23,7 +35,6 @@ from lockstep.standins.sentences import (
     seen,
     what_to_say,
 )
-from lockstep.truth import Mention, Relation, Seen, Stated, Truth
 
 NOUN = rf"a (?:(large|small) )?((?:{'|'.join(COLOURS)}) (?:{'|'.join(SHAPES)}))"
 SIDE = r"(?:to the )?(left of|right of|in front of|behind)"
@@ -99,7 +110,7 @@ def test_everything_that_can_be_said_is_said_sometimes() -> None:
         rng = np.random.default_rng(seed)
         sentences.append(describe(scene_of(seed, 1 + (seed % 4 > 0)), rng))
     kinds = [s.stated.relation.kind for s in sentences if s.stated.relation is not None]
-    for kind in truth.SIDES:
+    for kind in SIDES:
         assert kinds.count(kind) > 15
     mentions = [mention for s in sentences for mention in s.stated.objects]
     for size in ("large", "small", None):
@@ -150,7 +161,7 @@ def test_words_for_a_statement() -> None:
         in_words(Stated((*both, Mention("gray cube", None)), None), np.random.default_rng(0))
 
 
-# --- truth.json ------------------------------------------------------------------------------
+# --- annotations.json ------------------------------------------------------------------------------
 
 ROWS = {
     "a.png": [
@@ -169,24 +180,24 @@ ASKED = {
 
 
 def written(folder: Path, document: object) -> Path:
-    (folder / "truth.json").write_text(json.dumps(document))
+    (folder / "annotations.json").write_text(json.dumps(document))
     return folder
 
 
 def test_truth_is_read_as_it_was_written(tmp_path: Path) -> None:
-    assert truth.read(tmp_path) is None
-    found = truth.read(written(tmp_path, {"train": ROWS, "test": ASKED}))
+    assert read_annotations(tmp_path) is None
+    found = read_annotations(written(tmp_path, {"train": ROWS, "test": ASKED}))
     assert isinstance(found, Truth)
     assert found.train["a.png"][0] == Seen("red cube", "small", 0.25, 0.5)
     assert found.test["one"].relation == Relation("left of", 1, 0)
-    truth.write(tmp_path, found)
-    assert json.loads((tmp_path / "truth.json").read_text()) == {"train": ROWS, "test": ASKED}
+    write_annotations(tmp_path, found)
+    assert json.loads((tmp_path / "annotations.json").read_text()) == {"train": ROWS, "test": ASKED}
 
 
 def test_truth_as_arrays(tmp_path: Path) -> None:
-    found = truth.read(written(tmp_path, {"train": ROWS, "test": {}}))
+    found = read_annotations(written(tmp_path, {"train": ROWS, "test": {}}))
     assert found is not None
-    present, place, large = truth.as_arrays([found.train["b.png"], (), found.train["a.png"]])
+    present, place, large = as_arrays([found.train["b.png"], (), found.train["a.png"]])
     red, yellow = object_id("cube", "red"), object_id("cylinder", "yellow")
     assert [np.flatnonzero(row).tolist() for row in present] == [[0], [], [red, yellow]]
     assert [np.flatnonzero(row).tolist() for row in large] == [[0], [], [yellow]]
@@ -198,17 +209,17 @@ def test_truth_as_arrays(tmp_path: Path) -> None:
 
 def test_the_lead_is_positive_on_the_side_that_is_named() -> None:
     left, low = (0.2, 0.4), (0.5, 0.8)
-    assert truth.lead("left of", left, low) == pytest.approx(0.3)
-    assert truth.lead("right of", left, low) == pytest.approx(-0.3)
-    assert truth.lead("in front of", low, left) == pytest.approx(0.4)
-    assert truth.lead("behind", low, left) == pytest.approx(-0.4)
+    assert lead("left of", left, low) == pytest.approx(0.3)
+    assert lead("right of", left, low) == pytest.approx(-0.3)
+    assert lead("in front of", low, left) == pytest.approx(0.4)
+    assert lead("behind", low, left) == pytest.approx(-0.4)
 
 
 @pytest.mark.parametrize(
     ("document", "message"),
     [
-        ([], "truth.json: Input should be an object"),
-        ({"train": {}}, "truth.json: test: Field required"),
+        ([], "annotations.json: Input should be an object"),
+        ({"train": {}}, "annotations.json: test: Field required"),
         ({"train": {"a": [{**ROWS["b.png"][0], "name": "red cow"}]}, "test": {}}, "a: 0: name"),
         ({"train": {"a": [{**ROWS["b.png"][0], "x": 1.5}]}, "test": {}}, "train: a: 0: x: Input"),
         ({"train": {"a": [{**ROWS["b.png"][0], "z": 1}]}, "test": {}}, "train: a: 0: z: Unexp"),
@@ -230,6 +241,6 @@ def test_the_lead_is_positive_on_the_side_that_is_named() -> None:
 )
 def test_a_wrong_truth_is_named(tmp_path: Path, document: object, message: str) -> None:
     with pytest.raises(LockstepError) as caught:
-        truth.read(written(tmp_path, document))
+        read_annotations(written(tmp_path, document))
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)

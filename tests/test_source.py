@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from lockstep import params
-from lockstep.collect import replica, source
-from lockstep.collect.origin import code_of, origin_of, site_of
-from lockstep.collect.ptt.client import Client
-from lockstep.collect.web.failed import Failed
-from lockstep.collect.web.get import Limits, get
-from lockstep.errors import LockstepError
-from lockstep.standins.board.site import BOARD
+from lockstep.config.load import parse_params, read_yaml
+from lockstep.core.errors import LockstepError
+from lockstep.sources import replica, source
+from lockstep.sources.origin import code_of, origin_of, site_of
+from lockstep.sources.ptt.client import Client
+from lockstep.sources.web.failed import Failed
+from lockstep.sources.web.get import Limits, get
+from lockstep.synthetic.board.site import BOARD
 
-COMMITTED = params.read(Path(__file__).resolve().parent.parent / "params.yaml")
+COMMITTED = read_yaml(Path(__file__).resolve().parent.parent / "params.yaml")
 REPLICA = origin_of("replica", articles=30, seed=0)
 
 
@@ -44,7 +44,7 @@ def test_mistakes_are_named(section: str, key: str, value: object, message: str)
     document = copy.deepcopy(COMMITTED)
     document[section][key] = value
     with pytest.raises(LockstepError, match=message) as caught:
-        params.parse(document, params.WORKLOADS[0])
+        parse_params(document, WORKLOADS[0])
     assert "\n" not in str(caught.value)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lockstep.errors import LockstepError
+from lockstep.core.errors import LockstepError
 from lockstep.stage import reported
 
 

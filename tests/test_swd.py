@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lockstep.errors import LockstepError
+from lockstep.core.errors import LockstepError
 from lockstep.evaluation import swd
 from lockstep.evaluation.swd import sliced_wasserstein
 

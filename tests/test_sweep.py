@@ -12,31 +12,27 @@ import torch
 from PIL import Image
 
 import train_tiny
-from lockstep import (
-    captions,
-    dataset,
-    generator,
-    params,
-    paths,
-    reading,
-    records,
-    truth,
-)
+from lockstep.config.load import load_params
+from lockstep.config.schema import Params
+from lockstep.core import paths
+from lockstep.core.files import write_json
+from lockstep.core.pixels import to_bytes
+from lockstep.data import captions, dataset
+from lockstep.data.annotations import Mention, Relation, Stated, Truth, write_annotations
 from lockstep.evaluation import (
     classifier,
     reference,
     rotation,
+    scene_evaluator,
     scene_figures,
-    scene_judge,
     spaces,
     sweep,
 )
-from lockstep.generator import Description
-from lockstep.params import Params
-from lockstep.pixels import to_bytes
-from lockstep.sampling import Trained, sample
-from lockstep.text import ScratchConfig, tokenizer
-from lockstep.truth import Mention, Relation, Stated, Truth
+from lockstep.models import generator
+from lockstep.models.generator import Description
+from lockstep.models.text import ScratchConfig, tokenizer
+from lockstep.sampling import reading
+from lockstep.sampling.sample import Trained, sample
 from tiny import ROOT, tiny_dataset, tiny_params
 
 
@@ -153,7 +149,7 @@ def outputs(home: Path) -> Description:
     params = tiny_params()
     data = tiny_dataset(paths.dataset("iclevr"))
     names = {"red cube": 0, "green cube": 1, "blue cube": 2}
-    records.write(paths.dataset("iclevr") / "objects.json", names)
+    write_json(paths.dataset("iclevr") / "objects.json", names)
     for name, asked in (
         ("test", [["red cube"], ["blue cube", "red cube"]]),
         ("new_test", [["green cube"]]),
@@ -243,7 +239,7 @@ STATED = {
 
 def prompted(*, known: bool) -> tuple[Params, Trained]:
     """The same of captions; `known` is whether there is a truth about them."""
-    committed = params.load(W, ROOT / "params.yaml")
+    committed = load_params(W, ROOT / "params.yaml")
     settings = dataclasses.replace(
         committed,
         threads=1,
@@ -259,12 +255,12 @@ def prompted(*, known: bool) -> tuple[Params, Trained]:
     dataset.pack(paths.dataset(W), iter(pictures), numbers, split, {}, mirrorable=False)
     torch.manual_seed(0)
     if known:
-        truth.write(paths.dataset(W), Truth({}, dict(reversed(STATED.items()))))
-        scene_judge.save(scene_judge.SceneJudge(), paths.judge(W))
+        write_annotations(paths.dataset(W), Truth({}, dict(reversed(STATED.items()))))
+        scene_evaluator.save(scene_evaluator.SceneJudge(), paths.judge(W))
     else:
         classifier.save(classifier.Classifier(rotation.ROTATIONS), paths.judge(W))
-    learnt = scene_judge.SCENES if known else scene_judge.ROTATIONS
-    records.write(paths.judge(W) / paths.JUDGE, {scene_judge.LEARNT: learnt})
+    learnt = scene_evaluator.SCENES if known else scene_evaluator.ROTATIONS
+    write_json(paths.judge(W) / paths.JUDGE, {scene_evaluator.LEARNT: learnt})
     data = dataset.open_dataset(paths.dataset(W))
     for name, seen in reference.of_space(settings, data, spaces.own(settings, data)).items():
         reference.save(paths.reference(W) / f"{name}.npz", seen)
@@ -298,12 +294,12 @@ def test_sentences_are_scored_by_what_they_state(home: Path) -> None:
     assert len(seconds) == 2
     assert rows[0]["fd_classifier"] != rows[1]["fd_classifier"]
 
-    judge = scene_judge.load(paths.judge(W))
+    judge = scene_evaluator.load(paths.judge(W))
     asked = reading.rows(paths.model(W), [*PROMPTS.values()])
     figures = []
     for seed in settings.evaluate.seeds[:2]:
         drawn = to_bytes(sample(trained, whole[1][1], asked, seed=seed))
-        said = scene_judge.look(judge, drawn)
+        said = scene_evaluator.look(judge, drawn)
         figures.append(scene_figures.of_pictures(said, [STATED[name] for name in PROMPTS]))
     for name in ("object_accuracy", "binding_accuracy", "relation_accuracy"):
         assert rows[1][name] == pytest.approx(fmean(one[name] for one in figures))
@@ -321,7 +317,7 @@ def test_without_truth_there_are_distances(home: Path) -> None:
 def test_other_prompts_and_another_truth_are_other_rows(home: Path) -> None:
     settings, trained = prompted(known=True)
     found = {sweep.identity(settings, trained.description)}
-    truth.write(paths.dataset(W), Truth({}, {**STATED, "single_0": says("red cube")}))
+    write_annotations(paths.dataset(W), Truth({}, {**STATED, "single_0": says("red cube")}))
     found.add(sweep.identity(settings, trained.description))
     captions.write(paths.dataset(W), {"0.png": ["a cube"]}, {**PROMPTS, "single_0": "a red cube"})
     found.add(sweep.identity(settings, trained.description))

@@ -15,10 +15,16 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from lockstep.errors import LockstepError
-from lockstep.text import FrozenText, PooledText, ScratchConfig, ScratchTextEncoder, tokenizer
-from lockstep.text.tokenizer import PADDING, UNKNOWN, forget, split
-from lockstep.weights import load_weights, save_weights
+from lockstep.core.errors import LockstepError
+from lockstep.core.weights import load_weights, save_weights
+from lockstep.models.text import (
+    FrozenText,
+    PooledText,
+    ScratchConfig,
+    ScratchTextEncoder,
+    tokenizer,
+)
+from lockstep.models.text.tokenizer import PADDING, UNKNOWN, forget, split
 
 PROMPTS = [
     "A red cube, left of a blue sphere.",

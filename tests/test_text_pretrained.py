@@ -15,9 +15,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import tiny_clip
-from lockstep.errors import LockstepError
+from lockstep.core.errors import LockstepError
 from lockstep.evaluation import clip_score
-from lockstep.text import FrozenText, pretrained
+from lockstep.models.text import FrozenText, pretrained
 from tiny_clip import LENGTH, WIDTH
 
 PROMPTS = ["a red cube", "", "the blue sphere, left of 😀 紅", "red " * 500]

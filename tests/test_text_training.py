@@ -12,31 +12,26 @@ import numpy as np
 import pytest
 import torch
 
-from lockstep import (
-    autoencoder,
-    captions,
-    cli,
-    dataset,
-    generator,
-    params,
-    paths,
-    preview,
-    reading,
-)
-from lockstep.autoencoder import KLAutoencoder, KLConfig
-from lockstep.dataset import Dataset
-from lockstep.errors import LockstepError
-from lockstep.generator import Description, FrozenConfig
-from lockstep.params import Params
-from lockstep.pictures import read_rgb
-from lockstep.pixels import to_bytes
-from lockstep.sampling import Trained, denoising_strips, load, sample
-from lockstep.text import FrozenText, ScratchConfig, pretrained, tokenizer
-from lockstep.text.tokenizer import PADDING, UNKNOWN
+from lockstep import cli
+from lockstep.config.load import load_params, parse_params, read_yaml
+from lockstep.config.schema import Params
+from lockstep.core import paths
+from lockstep.core.errors import LockstepError
+from lockstep.core.images import read_rgb
+from lockstep.core.pixels import to_bytes
+from lockstep.core.weights import read_tensors, save_weights
+from lockstep.data import captions, dataset
+from lockstep.data.dataset import Dataset
+from lockstep.models import autoencoder, generator
+from lockstep.models.autoencoder import KLAutoencoder, KLConfig
+from lockstep.models.generator import Description, FrozenConfig
+from lockstep.models.text import FrozenText, ScratchConfig, pretrained, tokenizer
+from lockstep.models.text.tokenizer import PADDING, UNKNOWN
+from lockstep.sampling import preview, reading
+from lockstep.sampling.sample import Trained, denoising_strips, load, sample
 from lockstep.training import batches, loop
 from lockstep.training.checkpoint import Checkpoints
 from lockstep.training.state import State, begin
-from lockstep.weights import read_tensors, save_weights
 from tiny import ROOT, same_bytes, tiny_params, weights_of
 
 KINDS = ("words", "contexts")
@@ -544,7 +539,7 @@ def test_the_pictures_of_test_json_are_called_by_their_ids(project: Path) -> Non
     folder = paths.dataset("captions")
     folder.mkdir(parents=True)
     captions.write(folder, {}, {"one": "a bright picture", "2": "a dark zebra"})
-    asked = reading.of_captions(params.load("captions", ROOT / "params.yaml"))
+    asked = reading.of_captions(load_params("captions", ROOT / "params.yaml"))
     (wanted,) = asked.sets
     assert wanted.files == ["images/one.png", "images/2.png"]
     assert torch.equal(
@@ -566,10 +561,10 @@ def test_the_served_model_takes_prompts(words_folder: Path, tmp_path: Path) -> N
     import pandas as pd
     from mlflow.models import Model
 
-    from lockstep import package
+    from lockstep.tracking import export
 
     settings, asked = text_params().sample, ["a bright picture", "zebra", ""]
-    package.write(
+    export.write(
         tmp_path / "served", words_folder, dataclasses.asdict(settings), tmp_path / "none", Model()
     )
     served = mlflow.pyfunc.load_model(str(tmp_path / "served"))
@@ -605,19 +600,19 @@ def test_the_served_model_takes_prompts(words_folder: Path, tmp_path: Path) -> N
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_one_line(section: str, changes: dict, message: str) -> None:
-    document = params.read(ROOT / "params.yaml")
+    document = read_yaml(ROOT / "params.yaml")
     document["captions"][section] = {**document["captions"][section], **changes}
     with pytest.raises(LockstepError, match=message) as caught:
-        params.parse(document, "captions")
+        parse_params(document, "captions")
     assert "\n" not in str(caught.value)
 
 
 def test_labelled_pictures_may_be_latents_but_not_mirrored() -> None:
-    document = params.read(ROOT / "params.yaml")
+    document = read_yaml(ROOT / "params.yaml")
     document["anime"]["autoencoder"] = {"kind": "kl"}
     document["anime"]["train"] = {**document["anime"]["train"], "flip": True}
     with pytest.raises(LockstepError, match=r"train\.flip: latents cannot be mirrored"):
-        params.parse(document, "anime")
+        parse_params(document, "anime")
 
 
 def test_pictures_without_an_autoencoder_have_no_tools(tmp_path: Path) -> None:

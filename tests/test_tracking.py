@@ -17,11 +17,11 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from numpy.typing import NDArray
 
-from lockstep.errors import LockstepError, Stopped
-from lockstep.history import History
-from lockstep.pictures import read_rgb, write_png
-from lockstep.preview import Preview
-from lockstep.tracking import Tracking
+from lockstep.core.errors import LockstepError, Stopped
+from lockstep.core.images import read_rgb, write_png
+from lockstep.sampling.preview import Preview
+from lockstep.tracking.runs import Tracking
+from lockstep.training.history import History
 from tiny import ROOT
 
 PARAMS = {"train.lr": 1e-3, "train.steps": 20, "model.channels": [32, 64]}
@@ -182,7 +182,7 @@ def test_a_run_cut_off_before_its_params_gets_them(
 
 def test_processes_that_start_together_share_a_run(store: MlflowClient, tmp_path: Path) -> None:
     code = (
-        "from lockstep.tracking import Tracking\n"
+        "from lockstep.tracking.runs import Tracking\n"
         f"Tracking('iclevr').training('f' * 64, {PARAMS!r}).__enter__()"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "DVC_ROOT": str(tmp_path)}
@@ -252,7 +252,7 @@ def test_a_machine_that_cannot_be_watched_is_trained_on(
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("no such counter")
 
-    monkeypatch.setattr("lockstep.tracking.SystemMetricsMonitor", broken)
+    monkeypatch.setattr("lockstep.tracking.runs.SystemMetricsMonitor", broken)
     with Tracking("iclevr").training("f" * 64, PARAMS):
         pass
     (run,) = runs(store, "training")

@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 import torch
 
-from lockstep.dataset import Dataset
-from lockstep.errors import LockstepError, Stopped
-from lockstep.generator import Generator
-from lockstep.params import Params
+from lockstep.config.schema import Params
+from lockstep.core.errors import LockstepError, Stopped
+from lockstep.core.weights import read_tensors, save_weights
+from lockstep.data.dataset import Dataset
+from lockstep.models.generator import Generator
 from lockstep.training import loop
 from lockstep.training.checkpoint import Checkpoints
 from lockstep.training.state import State
-from lockstep.weights import read_tensors, save_weights
 from tiny import same_bytes, tiny_dataset, tiny_params, weights_of
 
 

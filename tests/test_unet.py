@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import parity
-from lockstep.unet import LabelEmbedding, UNet, UNetConfig, channelwise, timestep_embedding
-from lockstep.unet.blocks import PLAIN_ATTENTION_LENGTH, Attention, Resnet, attend
-from lockstep.unet.norm import group_norm
-from lockstep.unet.upsample import upsample_convolve
+from lockstep.models.unet import LabelEmbedding, UNet, UNetConfig, channelwise, timestep_embedding
+from lockstep.models.unet.blocks import PLAIN_ATTENTION_LENGTH, Attention, Resnet, attend
+from lockstep.models.unet.norm import group_norm
+from lockstep.models.unet.upsample import upsample_convolve
 
 SMALL = UNetConfig(channels=(16, 32), attention=(False, True), norm_groups=8, attention_head_dim=8)
 

@@ -16,9 +16,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lockstep.collect.folders import limits, unpack
-from lockstep.collect.folders.unpack import Entry, Source, entries
-from lockstep.errors import LockstepError
+from lockstep.core.errors import LockstepError
+from lockstep.sources.folders import limits, unpack
+from lockstep.sources.folders.unpack import Entry, Source, entries
 
 FILES = {"a.png": b"one", "deep/er/b.jpg": b"two" * 500, "deep/empty": b"", "ü ñ.png": b"\0" * 900}
 

@@ -15,14 +15,14 @@ import requests
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lockstep.collect.web import session as web
-from lockstep.collect.web.failed import Failed
-from lockstep.collect.web.get import Answer, Limits, get
-from lockstep.collect.web.loopback import Loopback
-from lockstep.collect.web.public import is_public
-from lockstep.collect.web.retries import Patience, persist
-from lockstep.standins.board.server import Served, Trouble, serve
-from lockstep.standins.board.site import Answer as Page
+from lockstep.sources.web import session as web
+from lockstep.sources.web.failed import Failed
+from lockstep.sources.web.get import Answer, Limits, get
+from lockstep.sources.web.loopback import Loopback
+from lockstep.sources.web.public import is_public
+from lockstep.sources.web.retries import Patience, persist
+from lockstep.synthetic.board.server import Served, Trouble, serve
+from lockstep.synthetic.board.site import Answer as Page
 
 LIMITS = Limits(seconds=5.0, bytes=10_000)
 BODY = bytes(range(256)) * 8

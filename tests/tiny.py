@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from lockstep import dataset, params
-from lockstep.dataset import Dataset
-from lockstep.params import Params
+from lockstep.config.load import load_params
+from lockstep.config.schema import Params
+from lockstep.data import dataset
+from lockstep.data.dataset import Dataset
 from lockstep.training.state import State
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -32,7 +33,7 @@ def tiny_dataset(folder: Path, count: int = 40) -> Dataset:
 
 
 def tiny_params(**train: Any) -> Params:
-    committed = params.load("iclevr", ROOT / "params.yaml")
+    committed = load_params("iclevr", ROOT / "params.yaml")
     model = dataclasses.replace(
         committed.model,
         channels=(8, 16),

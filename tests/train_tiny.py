@@ -17,13 +17,16 @@ import numpy as np
 TESTS = Path(__file__).resolve().parent
 sys.path[:0] = [str(TESTS.parent / "src"), str(TESTS)]
 
-from lockstep import distributed, preview, records, stage  # noqa: E402
-from lockstep.dataset import Dataset, open_dataset  # noqa: E402
-from lockstep.generator import Description, Generator  # noqa: E402
-from lockstep.params import Params  # noqa: E402
+from lockstep import stage  # noqa: E402
+from lockstep.config.schema import Params  # noqa: E402
+from lockstep.core import distributed
+from lockstep.core.files import write_json
+from lockstep.core.weights import save_weights  # noqa: E402
+from lockstep.data.dataset import Dataset, open_dataset  # noqa: E402
+from lockstep.models.generator import Description, Generator  # noqa: E402
+from lockstep.sampling import preview
 from lockstep.training import loop  # noqa: E402
 from lockstep.training.checkpoint import Checkpoints  # noqa: E402
-from lockstep.weights import save_weights  # noqa: E402
 from tiny import tiny_params, weights_of  # noqa: E402
 
 
@@ -50,7 +53,7 @@ def train(root: Path, run: str, changes: dict[str, object]) -> None:
     weights = weights_of(state)
     if distributed.is_main():
         save_weights(weights, root / f"{run}.safetensors")
-        records.write(root / f"{run}.json", dataclasses.asdict(state.history))
+        write_json(root / f"{run}.json", dataclasses.asdict(state.history))
 
 
 def description(params: Params, data: Dataset) -> Description:

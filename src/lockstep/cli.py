@@ -1,5 +1,7 @@
 """`lockstep`: what a person does beside `dvc repro`."""
 
+# What is slow to import (torch, pandas, MLflow) is imported by the command that needs it.
+
 from __future__ import annotations
 
 import argparse
@@ -7,21 +9,15 @@ import shlex
 import shutil
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import yaml
 
-from lockstep import atomic, content, paths, presets
-from lockstep import params as parameters
-from lockstep.errors import LockstepError
-from lockstep.lock import is_held
-from lockstep.params import WORKLOADS
-from lockstep.stage import reported
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from lockstep.generator import Description
+from lockstep.config import presets
+from lockstep.config.load import check_name, load_params, parse_params, read_yaml, workload_names
+from lockstep.core import paths
+from lockstep.core.errors import LockstepError
+from lockstep.core.reports import reported
 
 
 def main() -> None:
@@ -29,7 +25,7 @@ def main() -> None:
     commands = parser.add_subparsers(required=True, metavar="command")
 
     command = commands.add_parser("params", help="print the parameters in force for a workload")
-    command.add_argument("workload", choices=WORKLOADS)
+    command.add_argument("workload")
     command.set_defaults(run=_params)
 
     command = commands.add_parser(
@@ -42,10 +38,17 @@ def main() -> None:
     )
     command.set_defaults(run=_preset)
 
+    command = commands.add_parser("new", help="add a workload of your own images to params.yaml")
+    command.add_argument("name", help="what to call it")
+    command.add_argument(
+        "folder", type=Path, help="images: flat, a sub-folder a class, or with train_info.json"
+    )
+    command.set_defaults(run=_new)
+
     command = commands.add_parser(
         "add", help="bring something from outside in: its path and its hash, into params.yaml"
     )
-    command.add_argument("key", help="for example iclevr.source or judge.checkpoint")
+    command.add_argument("key", help="for example iclevr.source or evaluator.checkpoint")
     command.add_argument("path", type=Path)
     command.set_defaults(run=_add)
 
@@ -53,12 +56,14 @@ def main() -> None:
     command.add_argument("name", choices=["inception"], help="the network of the FID, 96 MB")
     command.set_defaults(run=_fetch)
 
-    command = commands.add_parser("sample", help="draw pictures with the trained model")
-    command.add_argument("workload", choices=WORKLOADS)
+    command = commands.add_parser("sample", help="generate images with the trained model")
+    command.add_argument("workload")
     command.add_argument(
-        "objects", nargs="?", help='"red cube, cyan sphere", or "a red cube and a cyan sphere"'
+        "text",
+        nargs="?",
+        help='what to show: "red cube, cyan sphere", a class, or "a red cube and a cyan sphere"',
     )
-    command.add_argument("--count", type=_positive, default=8, help="pictures (default: 8)")
+    command.add_argument("--count", type=_positive, default=8, help="images (default: 8)")
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--steps", type=int, help="default: sample.steps")
     command.add_argument("--guidance", type=float, help="default: sample.guidance_scale")
@@ -67,7 +72,7 @@ def main() -> None:
     command.set_defaults(run=_sample)
 
     command = commands.add_parser("report", help="write all about a workload as one HTML page")
-    command.add_argument("workload", choices=WORKLOADS)
+    command.add_argument("workload")
     command.add_argument("--out", type=_html, help="default: report/<workload>.html")
     command.set_defaults(run=_report)
 
@@ -105,10 +110,8 @@ def _html(text: str) -> Path:
 
 
 def _params(arguments: argparse.Namespace) -> None:
-    from lockstep.report.settings import in_force
-
-    params = parameters.load(arguments.workload, paths.PARAMS)
-    print(yaml.safe_dump(in_force(params), sort_keys=False, default_flow_style=None), end="")
+    params = load_params(arguments.workload)
+    print(yaml.safe_dump(params.in_force(), sort_keys=False, default_flow_style=None), end="")
 
 
 def _preset(arguments: argparse.Namespace) -> None:
@@ -131,24 +134,53 @@ def _preset(arguments: argparse.Namespace) -> None:
 def _preset_arguments(name: str, workload: str | None = None, *more: str) -> list[str]:
     if more:
         raise LockstepError(f"{more[0]!r} is too much; give a preset and at most one workload")
-    if workload is not None and workload not in WORKLOADS:
-        raise LockstepError(f"unknown workload {workload!r}; choose from {', '.join(WORKLOADS)}")
+    written = read_yaml(paths.PARAMS)
+    names = workload_names(written)
+    if workload is not None and workload not in names:
+        raise LockstepError(f"unknown workload {workload!r}; choose from {', '.join(names)}")
     preset = presets.load(name)
     if workload is not None:
         preset = preset.only(workload)
-    written = parameters.read(paths.PARAMS)
     # As it is written first: what is wrong with it is not the preset's.
     for document, path in ((written, paths.PARAMS), (preset.over(written), preset.path)):
-        for each in WORKLOADS:
-            parameters.parse(document, each, path)
+        for each in names:
+            parse_params(document, each, path)
     return preset.arguments()
 
 
-def _add(arguments: argparse.Namespace) -> None:
-    from lockstep.yaml_edit import section, set_values
+def _new(arguments: argparse.Namespace) -> None:
+    from lockstep.config.new import look_at, section_of
+    from lockstep.config.yaml_edit import add_section
+    from lockstep.core import hashing
 
-    document = parameters.read(paths.PARAMS)
+    name = arguments.name
+    check_name(name)
+    document = read_yaml(paths.PARAMS)
+    if name in workload_names(document):
+        raise LockstepError(f"{paths.PARAMS}: {name} is a workload already; choose another name")
+    look = look_at(arguments.folder)
+    path = paths.from_home(arguments.folder)
+    section = section_of(look, path, hashing.sha256(arguments.folder))
+    # Whether it can be, before anything is written.
+    parse_params({**document, "workloads": [*document["workloads"], name], name: section}, name)
+    add_section(paths.PARAMS, "workloads", name, section)
+    said = f", {len(look.classes)} classes" if look.classes else ""
+    print(f"{name}: {look.count} images{said}, condition: {look.condition}")
+    print(
+        f"{paths.PARAMS} has it now; run `dvc repro evaluate@{name}`, then `lockstep report {name}`"
+    )
+
+
+def _add(arguments: argparse.Namespace) -> None:
+    from lockstep.config.yaml_edit import section, set_values
+    from lockstep.core import hashing
+
+    document = read_yaml(paths.PARAMS)
+    names = workload_names(document)
     *sections, name = arguments.key.split(".")
+    if name == "source" and len(sections) == 1 and sections[0] in names:
+        _add_source(document, sections[0], arguments.path)
+        return
     hash_key = ".".join([*sections, f"{name}_sha256"])
     if isinstance(section(document, *sections).get(name), list):
         raise LockstepError(
@@ -156,64 +188,88 @@ def _add(arguments: argparse.Namespace) -> None:
             f"`dvc exp run -S '{arguments.key}=[...]'`, or write it there"
         )
     path = arguments.path.resolve()
-    digest = content.sha256(path)
+    digest = hashing.sha256(path)
     set_values(paths.PARAMS, {arguments.key: str(path), hash_key: digest})
     print(f"{arguments.key}: {path}\n{hash_key}: {digest}")
-    for workload in WORKLOADS:
+    for workload in names:
         if name in section(document, workload, *sections):
             whole = f"{workload}.{arguments.key}"
             command = shlex.join(["lockstep", "add", whole, str(arguments.path)])
             print(f"{workload} has a value of its own, {whole}: `{command}`", file=sys.stderr)
 
 
+def _add_source(document: dict[str, Any], workload: str, path: Path) -> None:
+    """Let a workload's images come from a folder or an archive, whatever they came from before."""
+    from lockstep.config.new import look_at, section_of
+    from lockstep.config.yaml_edit import set_values
+    from lockstep.core import hashing
+
+    look, condition = look_at(path), document[workload].get("condition")
+    if look.condition != condition:
+        raise LockstepError(
+            f"{path}: looks like images with condition {look.condition}, and {workload} has "
+            f"{condition}; `lockstep new NAME {shlex.quote(str(path))}` makes a workload of it"
+        )
+    digest = hashing.sha256(path)
+    source = section_of(look, paths.from_home(path), digest)["source"]
+    source["size"] = document[workload]["source"]["size"]
+    changed = {**document, workload: {**document[workload], "source": source}}
+    parse_params(changed, workload)
+    set_values(paths.PARAMS, {f"{workload}.source": source})
+    print(f"{workload}.source.paths: {source['paths']}\n{workload}.source.sha256: {[digest]}")
+
+
 def _fetch(arguments: argparse.Namespace) -> None:
     from tqdm import tqdm
 
-    from lockstep import fetch
+    from lockstep.core import download
 
-    path = fetch.cached(arguments.name)
+    path = download.cached(arguments.name)
     with tqdm(unit="B", unit_scale=True, desc=arguments.name, mininterval=1) as bar:
 
         def show(done: int, total: int | None) -> None:
             bar.total = total
             bar.update(done - bar.n)
 
-        fetch.fetch(fetch.FILES[arguments.name], path, show)
+        download.fetch(download.FILES[arguments.name], path, show)
     print(path)
 
 
 def _sample(arguments: argparse.Namespace) -> None:
-    # Here, not above: the other commands need none of this, and some of it is slow to import.
-    from lockstep.device import make_deterministic
-    from lockstep.pictures import grid, write_png
-    from lockstep.pixels import to_bytes
-    from lockstep.sampling import load, sample
+    from lockstep.core.device import make_deterministic
+    from lockstep.core.files import atomic_file
+    from lockstep.core.images import grid, write_png
+    from lockstep.core.pixels import to_bytes
+    from lockstep.sampling.conditions import condition_called
+    from lockstep.sampling.sample import load, sample
 
+    workload = arguments.workload
     changes = {
         "steps": arguments.steps,
         "guidance_scale": arguments.guidance,
         "weights": arguments.weights,
     }
-    document = parameters.read(paths.PARAMS)
-    parameters.parse(document, arguments.workload, paths.PARAMS)  # its mistakes, in its name
-    own = document[arguments.workload]
-    own["sample"] |= {name: value for name, value in changes.items() if value is not None}
-    params = parameters.parse(document, arguments.workload, Path("command line"))
-    settings = params.sample
+    document = read_yaml(paths.PARAMS)
+    parse_params(document, workload)  # its mistakes, in its name
+    document[workload]["sample"] |= {n: value for n, value in changes.items() if value is not None}
+    params = parse_params(document, workload, Path("command line"))
+    settings, model = params.sample, paths.model(workload)
     _check_place(arguments.out)
     make_deterministic(params.threads)
-    trained = load(paths.model(arguments.workload), settings.weights)
+    trained = load(model, settings.weights)
     levels = trained.description.schedule.timesteps
     if settings.steps > levels:
         raise LockstepError(
             f"sample.steps: {settings.steps} is above the {levels} noise levels of the model in "
-            f"{paths.model(arguments.workload)}; give --steps {levels} or fewer"
+            f"{model}; give --steps {levels} or fewer"
         )
-    asked = _asked(arguments, trained.description)
-    conditions = asked.expand(arguments.count, *asked.shape[1:])
-    pictures = sample(trained, settings, conditions, seed=arguments.seed)
-    with atomic.file(arguments.out) as unfinished:
-        write_png(unfinished, grid(to_bytes(pictures), per_row=8))
+    kind = condition_called(trained.description.condition)
+    for warning in kind.warnings(model, arguments.text):
+        print(warning, file=sys.stderr)
+    conditions = kind.read(model, [arguments.text]).expand(arguments.count)
+    images = sample(trained, settings, conditions, seed=arguments.seed)
+    with atomic_file(arguments.out) as unfinished:
+        write_png(unfinished, grid(to_bytes(images), per_row=8))
     print(arguments.out)
 
 
@@ -229,40 +285,6 @@ def _check_place(out: Path) -> None:
         raise LockstepError(f"{above}: is a file, so that {out} cannot be; name another folder")
 
 
-def _asked(arguments: argparse.Namespace, description: Description) -> Tensor:
-    """The condition that was given, as a row for the generator."""
-    import torch
-
-    from lockstep import reading
-    from lockstep.labels import multi_hot, read_objects
-
-    workload, given = arguments.workload, arguments.objects
-    if description.text is not None:
-        prompt = given or ""
-        for warning in reading.warnings(paths.model(workload), prompt):
-            print(warning, file=sys.stderr)
-        return reading.rows(paths.model(workload), [prompt])
-    if description.labels == 0 and given is None:
-        return torch.zeros(1, 0)
-    if description.labels == 0:
-        raise LockstepError(f"{workload} takes no objects; leave {given!r} out")
-    listed = paths.dataset(workload) / "objects.json"
-    if not listed.exists():
-        raise LockstepError(f"{listed}: missing; `dvc repro dataset@{workload}` makes it")
-    objects = read_objects(listed)
-    if len(objects) != description.labels:
-        raise LockstepError(
-            f"{listed} has {len(objects)} objects, and the model {description.labels}: it was "
-            f"trained on others; `dvc repro train@{workload}`"
-        )
-    if given is None:
-        raise LockstepError(f"{workload} wants objects, such as {next(iter(objects))!r}; name some")
-    names = [name.strip() for name in given.split(",") if name.strip()]
-    if unknown := [name for name in names if name not in objects]:
-        raise LockstepError(f"unknown object {unknown[0]!r}; choose from {', '.join(objects)}")
-    return torch.from_numpy(multi_hot([names], objects)).float()
-
-
 def _report(arguments: argparse.Namespace) -> None:
     from lockstep.report import page
 
@@ -273,15 +295,15 @@ def _report(arguments: argparse.Namespace) -> None:
 
 
 def _track(_: argparse.Namespace) -> None:
-    from lockstep import dvc_lock
-    from lockstep.recording import record, record_sweep
+    from lockstep.tracking import dvc_lock
+    from lockstep.tracking.record import record, record_sweep
 
     lock = dvc_lock.load()
     failed: list[str] = []
-    for workload in WORKLOADS:
+    for workload in workload_names(read_yaml(paths.PARAMS)):
         parts = (
             ("evaluation", f"evaluate@{workload}", paths.samples(workload), record),
-            ("sweep", f"sweep@{workload}", paths.plots(workload, "sweep"), record_sweep),
+            ("sweep", f"sweep@{workload}", paths.tables(workload, "sweep"), record_sweep),
         )
         found = [(name, target, write) for name, target, made, write in parts if made.exists()]
         if not found:
@@ -301,6 +323,8 @@ def _track(_: argparse.Namespace) -> None:
 
 
 def _clean(arguments: argparse.Namespace) -> None:
+    from lockstep.core.lock import is_held
+
     found = [path for path in sorted(paths.scratch().glob("*/*")) if path.is_dir()]
     for path in found:
         size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())

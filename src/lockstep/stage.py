@@ -1,25 +1,22 @@
-"""What every stage does at its start and end: arguments, parameters, errors of one line."""
+"""What every stage does at its start and end: arguments, parameters, code, errors of one line."""
 
 from __future__ import annotations
 
 import argparse
-import errno
-import os
-import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
-from tqdm import tqdm
-
-from lockstep import distributed, paths
-from lockstep import params as parameters
-from lockstep.errors import LockstepError
-from lockstep.params import WORKLOADS, Params
-
-# What a disk says that has no room, no right to be written to, or no more life in it.
-_REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO)
+from lockstep.config.load import load_params
+from lockstep.config.schema import Params
+from lockstep.core import code, distributed, paths
+from lockstep.core.errors import LockstepError
+from lockstep.core.reports import reported
+from lockstep.evaluation import evaluators
+from lockstep.sampling import conditions
+from lockstep.sources import crawlers, downloaders
+from lockstep.sources import registry as sources
 
 
 def run(
@@ -31,21 +28,27 @@ def run(
     `processes` it is not made for that.
     """
     parser = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__)
-    parser.add_argument("workload", choices=WORKLOADS)
+    parser.add_argument("workload")
     workload = parser.parse_args().workload
+    stage = Path(sys.argv[0]).stem
+
+    def begin() -> Params:
+        params = load_params(workload, paths.PARAMS)
+        check_code(stage, params)
+        return params
 
     def work() -> None:
         if processes is None:
             if distributed.size() > 1:
                 raise LockstepError("this stage runs in one process; start it without torchrun")
-            main(parameters.load(workload, paths.PARAMS))
+            main(begin())
         elif distributed.launched():
             with distributed.group():
                 with distributed.together():
-                    params = parameters.load(workload, paths.PARAMS)
+                    params = begin()
                 main(params)
         else:
-            params = parameters.load(workload, paths.PARAMS)
+            params = begin()
             if processes(params) > 1:
                 distributed.launch(processes(params))
             else:
@@ -54,52 +57,38 @@ def run(
     sys.exit(reported(work))
 
 
-def reported(action: Callable[[], None]) -> int:
-    """Run; a `LockstepError`, or the disk's refusal, becomes one line on stderr.
+def code_of(stage: str, params: Params) -> str:
+    """A line with the digest of each module that decides a stage's result for a workload."""
+    kinds = {
+        "lockstep.evaluation.evaluators": evaluators.REGISTRY.module(params),
+        "lockstep.sampling.conditions": conditions.REGISTRY.module(params),
+        "lockstep.sources.crawlers": crawlers.REGISTRY.module(params),
+        "lockstep.sources.downloaders": downloaders.REGISTRY.module(params),
+        "lockstep.sources.registry": sources.REGISTRY.module(params),
+    }
+    leads_to = {registry: [module] for registry, module in kinds.items() if module is not None}
+    modules = code.closure([f"stages/{stage}.py"], leads_to)
+    return "".join(f"{digest}  {module}\n" for module, digest in code.digests(modules).items())
 
-    Where an experiment has failed in the main checkout, a second line says how to take it back.
-    Gives the exit status.
+
+def check_code(stage: str, params: Params) -> None:
+    """Whether the code here is the code that `check` digested, on which DVC has decided to run.
+
+    Raises
+    ------
+    LockstepError
+        If it is not: the outputs would be filed under other code than made them.
     """
-    who = f"process {distributed.rank()}: " if distributed.rank() else ""
-    status = 1
+    path = paths.code(params.workload, stage)
     try:
-        action()
-        status = 0
-    except LockstepError as error:
-        print(f"error: {who}{error}", file=sys.stderr)
-    except OSError as error:
-        if error.errno not in _REFUSALS:
-            raise
-        print(f"error: {who}{error.filename or 'disk'}: {error.strerror}", file=sys.stderr)
-    finally:
-        if status != 0 and _experiment_changed_params():
-            print(
-                f"{paths.PARAMS} keeps the experiment's values; to go back: `git checkout "
-                f"{paths.PARAMS}`, then `dvc repro`, which takes the outputs from the cache",
-                file=sys.stderr,
-            )
-    return status
-
-
-def _experiment_changed_params() -> bool:
-    """Whether `dvc exp run` has started this in the main checkout, with a params.yaml not git's.
-
-    DVC leaves it so when a stage fails; under `--temp` and `--queue` it was a copy's.
-    """
-    in_place = "DVC_EXP_NAME" in os.environ and paths.home() == Path.cwd()
-    if not in_place or distributed.launched():  # the process that launched says it
-        return False
-    command = ["git", "diff", "--quiet", "HEAD", "--", str(paths.PARAMS)]
-    try:
-        return subprocess.run(command, check=False).returncode == 1
-    except OSError:
-        return False  # no git
-
-
-def progress(description: str, unit: str = "it") -> Callable[[Iterable[Any], int], Iterable[Any]]:
-    """A progress bar with rate and remaining time, as a wrapper of (iterable, total)."""
-
-    def wrap(items: Iterable[Any], total: int) -> Iterable[Any]:
-        return tqdm(items, desc=description, total=total, unit=unit, mininterval=1)
-
-    return wrap
+        digested = path.read_text("utf-8")
+    except FileNotFoundError:
+        raise LockstepError(
+            f"{path}: missing; start the stage with `dvc repro {stage}@{params.workload}`"
+        ) from None
+    if (now := code_of(stage, params)) != digested:
+        changed = set(now.splitlines()) ^ set(digested.splitlines())
+        modules = sorted({line.split("  ")[1] for line in changed})
+        raise LockstepError(
+            f"{modules[0]}: changed since `check` digested it; run `dvc repro` again"
+        )

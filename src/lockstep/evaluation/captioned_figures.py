@@ -10,16 +10,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lockstep import captions, distributed, paths, tables, truth
-from lockstep.evaluation import clip_score, scene_figures, scene_judge
+from lockstep.config.schema import Params
+from lockstep.core import distributed, paths
+from lockstep.core.files import Cell, write_csv
+from lockstep.data import captions
+from lockstep.data.annotations import Stated, read_annotations
+from lockstep.evaluation import clip_score, scene_evaluator, scene_figures
 from lockstep.evaluation.clip_score import Clip
 from lockstep.evaluation.rows import PictureFiles, Rows
-from lockstep.evaluation.scene_judge import Judged
-from lockstep.params import Params
-from lockstep.text import SCRATCH, clip_files
-from lockstep.truth import Stated
+from lockstep.evaluation.scene_evaluator import Judged
+from lockstep.models.text import SCRATCH, clip_files
+from lockstep.sampling.samples import seeds_of
 
-Row = dict[str, tables.Cell]
+Row = dict[str, Cell]
 
 _BATCH = 256
 
@@ -41,14 +44,14 @@ def figures(params: Params, out: Path) -> dict[str, float]:
     folder = paths.dataset(params.workload)
     with distributed.together():
         asked = captions.read_test(folder / captions.TEST)
-        known = truth.read(folder)
-        judge = None if known is None else scene_judge.load(paths.judge(params.workload))
+        known = read_annotations(folder)
+        judge = None if known is None else scene_evaluator.load(paths.evaluator(params.workload))
         clip = _clip(params)
     stated = [] if known is None else [known.test[name] for name in asked]
     drawn = []
-    for number, seed in enumerate(params.evaluate.seeds):
-        there = paths.drawn(paths.samples(params.workload), number, seed)
-        drawn.append(PictureFiles([there / captions.drawn(name) for name in asked]))
+    for number, seed in enumerate(seeds_of(paths.samples(params.workload))):
+        there = paths.of_seed(paths.samples(params.workload), number, seed)
+        drawn.append(PictureFiles([there / captions.image_of(name) for name in asked]))
     prompts: list[Row] = [{"id": name, "prompt": prompt} for name, prompt in asked.items()]
     places = by_kind(asked)
     kinds: list[Row] = [{"kind": kind, "prompts": len(some)} for kind, some in places.items()]
@@ -56,7 +59,7 @@ def figures(params: Params, out: Path) -> dict[str, float]:
     rows += zip(kinds, places.values(), strict=True)
     found: dict[str, float] = {}
     if judge is not None:
-        each = [scene_judge.look(judge, pictures) for pictures in drawn]
+        each = [scene_evaluator.look(judge, pictures) for pictures in drawn]
         found |= scene_figures.figures(each, stated)
         for row, some in rows:
             row |= shares(each, stated, some)
@@ -67,9 +70,9 @@ def figures(params: Params, out: Path) -> dict[str, float]:
         for row, some in rows:
             row["clip_score"] = scores[:, some].mean().item()
     if found and distributed.is_main():
-        tables.write(out / "prompts.csv", prompts)
+        write_csv(out / "prompts.csv", prompts)
         if judge is not None:  # without what the prompts state the ids are somebody's own
-            tables.write(out / "kinds.csv", kinds)
+            write_csv(out / "kinds.csv", kinds)
     return found
 
 

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import resnet18
 
-from lockstep import device as hardware
-from lockstep import distributed
-from lockstep.errors import LockstepError
-from lockstep.weights import load_weights, save_weights
+from lockstep.core import device as hardware
+from lockstep.core import distributed
+from lockstep.core.errors import LockstepError
+from lockstep.core.weights import load_weights, save_weights
 
 
 class Classifier(nn.Module):

@@ -11,20 +11,20 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lockstep import device as hardware
+from lockstep.config.schema import Evaluator
+from lockstep.core import device as hardware
+from lockstep.core.pixels import to_tensor
 from lockstep.evaluation.accuracy import top_k_accuracy
 from lockstep.evaluation.classifier import Classifier, scores
 from lockstep.evaluation.examples import Examples
-from lockstep.evaluation.judge_training import fit
-from lockstep.params import Judge
-from lockstep.pixels import to_tensor
+from lockstep.evaluation.fit import fit
 
 _AT_ONCE = 1024
 
 
 def train(
     examples: Examples,
-    settings: Judge,
+    settings: Evaluator,
     precision: hardware.Precision,
     progress: Callable[[Iterable[Any], int], Iterable[Any]],
 ) -> Classifier:

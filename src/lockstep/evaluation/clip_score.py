@@ -17,9 +17,9 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from lockstep.errors import LockstepError
-from lockstep.text import clip_files
-from lockstep.text.pretrained import token_ids
+from lockstep.core.errors import LockstepError
+from lockstep.models.text import clip_files
+from lockstep.models.text.pretrained import token_ids
 
 
 @dataclass(frozen=True)

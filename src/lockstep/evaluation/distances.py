@@ -7,17 +7,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lockstep import distributed, paths
-from lockstep.dataset import open_dataset
-from lockstep.errors import LockstepError
-from lockstep.evaluation import reference, spaces
+from lockstep.config.schema import Params
+from lockstep.core import distributed, paths
+from lockstep.core.errors import LockstepError
+from lockstep.core.images import grid, write_png
+from lockstep.data.dataset import open_dataset
+from lockstep.evaluation import reference
 from lockstep.evaluation.frechet import frechet_distance
 from lockstep.evaluation.kernel import kernel_distance
 from lockstep.evaluation.neighbours import Copies, copies
 from lockstep.evaluation.rows import PictureFiles, Rows, SplitPictures
 from lockstep.evaluation.swd import sliced_wasserstein
-from lockstep.params import Params
-from lockstep.pictures import grid, write_png
+from lockstep.evaluation.workload_spaces import spaces_of
 
 # Pictures of each set that a kernel distance and the sliced Wasserstein distance look at: all pairs
 # of the one take a minute, the other takes half a gigabyte.
@@ -25,10 +26,10 @@ _PAIRED, _SLICED = 10_000, 2048
 _SHOWN = 8
 
 
-def figures(params: Params, out: Path) -> dict[str, float]:
+def figures(params: Params, shown: Path) -> dict[str, float]:
     """Fréchet, kernel and sliced Wasserstein distances, and the shares of copies.
 
-    The pictures of all seeds are one set. In `out`, `copies.png` has the drawn pictures that are
+    The pictures of all seeds are one set. In `shown`, `copies.png` has the drawn pictures that are
     nearest to one of the training, above it. All processes take part; the first one writes, and
     only it gets the figures.
 
@@ -41,7 +42,7 @@ def figures(params: Params, out: Path) -> dict[str, float]:
     with distributed.together():
         data = open_dataset(paths.dataset(params.workload))
         drawn, others = _drawn(params), reference.pictures(params, data)
-        networks = spaces.of_workload(params, data)
+        networks = spaces_of(params, data)
         known = {path.stem: reference.load(path) for path in sorted(folder.glob("*.npz"))}
         if missing := [space.name for space in networks if space.name not in known]:
             raise LockstepError(
@@ -49,7 +50,7 @@ def figures(params: Params, out: Path) -> dict[str, float]:
             )
     found: dict[str, float] = {}
     for space in networks:
-        ours, theirs = reference.see(space.features(drawn)), known[space.name]
+        ours, theirs = reference.statistics_of(space.features(drawn)), known[space.name]
         if not distributed.is_main():
             continue
         found[space.frechet] = frechet_distance(ours.normal, theirs.normal)
@@ -63,7 +64,7 @@ def figures(params: Params, out: Path) -> dict[str, float]:
         return {}
     trained_on = SplitPictures(data, "train")
     near = copies(drawn, trained_on, mirrored=data.mirrorable)
-    write_png(out / "copies.png", _side_by_side(drawn, trained_on, near))
+    write_png(shown / "copies.png", _side_by_side(drawn, trained_on, near))
     count = min(len(drawn), len(others), _SLICED)
     return {
         **found,
@@ -87,6 +88,6 @@ def _drawn(params: Params) -> Rows:
 
 def _side_by_side(drawn: Rows, training: Rows, near: Copies) -> NDArray[np.uint8]:
     """The drawn pictures that are nearest to one of the training, from left to right, above it."""
-    shown = near.distances.argsort(kind="stable")[:_SHOWN]
-    pairs = [drawn[int(i)] for i in shown] + [training[int(near.nearest[i])] for i in shown]
-    return grid(np.stack(pairs), per_row=len(shown))
+    nearest = near.distances.argsort(kind="stable")[:_SHOWN]
+    pairs = [drawn[int(i)] for i in nearest] + [training[int(near.nearest[i])] for i in nearest]
+    return grid(np.stack(pairs), per_row=len(nearest))

@@ -15,9 +15,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lockstep.collect.faces import engine
-from lockstep.collect.faces.align import EYE_DISTANCE, EYE_LINE
-from lockstep.workers import in_order
+from lockstep.core.processes import in_order
+from lockstep.models.dlib_faces import engine
+from lockstep.models.dlib_faces.align import EYE_DISTANCE, EYE_LINE
 
 DIMENSIONS = 128
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lockstep import content
-from lockstep.collect.faces import engine
+from lockstep.core import hashing
+from lockstep.models.dlib_faces import engine
 
 
 def description() -> dict[str, str]:
@@ -20,5 +20,5 @@ def description() -> dict[str, str]:
     return {
         "judge.name": "dlib's face embedding",
         "judge.version": models.dlib.__version__,
-        "judge.sha256": content.sha256(Path(models.face_recognition_model)),
+        "judge.sha256": hashing.sha256(Path(models.face_recognition_model)),
     }

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lockstep.dataset import Dataset
+from lockstep.data.dataset import Dataset
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Examples:
     views: int = 1
 
 
-def labelled(data: Dataset, split: str) -> Examples:
+def of_split(data: Dataset, split: str) -> Examples:
     """The pictures of a split with their conditions."""
     positions = data.indices(split)
     return Examples(data.conditions[positions], lambda chosen: data.pictures[positions[chosen]])

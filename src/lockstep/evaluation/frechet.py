@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lockstep.errors import LockstepError
+from lockstep.core.errors import LockstepError
 
 
 @dataclass(frozen=True)

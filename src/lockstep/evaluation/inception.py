@@ -16,10 +16,10 @@ from cleanfid.resize import build_resizer
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lockstep import content, distributed, fetch
-from lockstep import device as hardware
-from lockstep.errors import LockstepError
-from lockstep.params import Params
+from lockstep.config.schema import Params
+from lockstep.core import device as hardware
+from lockstep.core import distributed, download, hashing
+from lockstep.core.errors import LockstepError
 
 
 def weights(params: Params) -> Path:
@@ -30,14 +30,14 @@ def weights(params: Params) -> Path:
     LockstepError
         If it is another network than the FID's, or cannot be fetched.
     """
-    known = fetch.FILES["inception"]
+    known = download.FILES["inception"]
     settings = params.evaluate
     if settings.inception is None:
-        path = fetch.cached("inception")
+        path = download.cached("inception")
         if distributed.is_main():
-            fetch.fetch(known, path)
+            download.fetch(known, path)
         return path
-    path = content.verified(settings.inception, settings.inception_sha256, "evaluate.inception")
+    path = hashing.verified(settings.inception, settings.inception_sha256, "evaluate.inception")
     if settings.inception_sha256 != known.sha256:
         raise LockstepError(
             f"{path}: evaluate.inception: not the network of the FID, whose SHA-256 is "
@@ -55,8 +55,8 @@ def load(path: Path) -> nn.Module:
         If the file is no such network.
     """
     # clean-fid wants a folder with a file of its own name in it.
-    if path.name != fetch.FILES["inception"].name:
-        raise LockstepError(f"{path}: rename it to {fetch.FILES['inception'].name}")
+    if path.name != download.FILES["inception"].name:
+        raise LockstepError(f"{path}: rename it to {download.FILES['inception'].name}")
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", ".*torch.jit.load.* is deprecated")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from lockstep.errors import LockstepError
+from lockstep.core.errors import LockstepError
 
 _ROWS = 1024
 

@@ -11,13 +11,16 @@ from statistics import fmean, stdev
 import torch
 from torch import Tensor
 
-from lockstep import distributed, paths, prompts, tables
+from lockstep.config.schema import Params
+from lockstep.core import distributed, paths
+from lockstep.core.files import Cell, write_csv
+from lockstep.core.images import read_pictures
+from lockstep.core.pixels import to_tensor
+from lockstep.core.weights import read_tensors
+from lockstep.data.dataset import open_dataset
 from lockstep.evaluation import accuracy, classifier
-from lockstep.labels import read_objects
-from lockstep.params import Params
-from lockstep.pictures import read_pictures
-from lockstep.pixels import to_tensor
-from lockstep.weights import read_tensors
+from lockstep.sampling.conditions import condition_of
+from lockstep.sampling.samples import seeds_of
 
 
 @dataclass(frozen=True)
@@ -41,15 +44,18 @@ def figures(params: Params, out: Path) -> dict[str, float]:
         If judge, pictures or label files are missing or do not fit each other.
     """
     with distributed.together():
-        asked = prompts.of_labels(params).sets
-        judge = classifier.load(paths.judge(params.workload), asked[0].conditions.shape[1])
+        asked = condition_of(params).targets(params).sets
+        judge = classifier.load(
+            paths.evaluator(params.workload), asked[0].conditions.values.shape[1]
+        )
     found: dict[str, list[float]] = defaultdict(list)
     scored = []
-    for number, seed in enumerate(params.evaluate.seeds):
-        drawn = paths.drawn(paths.samples(params.workload), number, seed)
+    seeds = seeds_of(paths.samples(params.workload))
+    for number, seed in enumerate(seeds):
+        drawn = paths.of_seed(paths.samples(params.workload), number, seed)
         tensors = read_tensors(drawn / "tensors.safetensors")
         for wanted in asked:
-            name, labels = wanted.name, wanted.conditions.to(torch.uint8)
+            name, labels = wanted.name, wanted.conditions.values.to(torch.uint8)
             scores = classifier.scores(judge, tensors[name])
             files = [drawn / file for file in wanted.files]
             from_files = classifier.scores(judge, to_tensor(read_pictures(files)))
@@ -59,25 +65,25 @@ def figures(params: Params, out: Path) -> dict[str, float]:
             found[f"false_objects_{name}"].append(accuracy.false_objects(scores, labels))
             scored.append(Scored(name, labels, scores))
     if distributed.is_main():
-        objects = read_objects(paths.dataset(params.workload) / "objects.json")
-        tables.write(out / "objects.csv", by_object(scored, list(objects)))
-        tables.write(out / "sizes.csv", by_size(scored))
+        names = open_dataset(paths.dataset(params.workload)).names
+        write_csv(out / "objects.csv", by_object(scored, names))
+        write_csv(out / "sizes.csv", by_size(scored))
     means = {name: fmean(values) for name, values in found.items()}
-    if len(params.evaluate.seeds) > 1:
+    if len(seeds) > 1:
         for wanted in asked:
             name = f"accuracy_{wanted.name}"
             means[f"{name}_sd"] = stdev(found[name])
     return means
 
 
-def by_object(scored: Sequence[Scored], objects: Sequence[str]) -> list[dict[str, tables.Cell]]:
+def by_object(scored: Sequence[Scored], objects: Sequence[str]) -> list[dict[str, Cell]]:
     """A row for each set and object.
 
     `asked` and `drawn` are the pictures that were to show it and those of them whose highest k
     scores have it, `accuracy` is their quotient (empty where it was never asked for), `uncalled`
     counts pictures that show it (above one half) and were not to.
     """
-    rows: list[dict[str, tables.Cell]] = []
+    rows: list[dict[str, Cell]] = []
     for name, labels, scores in _united(scored):
         found = accuracy.found(scores, labels)
         shown = (scores > 0.5) & ~labels.bool()
@@ -96,9 +102,9 @@ def by_object(scored: Sequence[Scored], objects: Sequence[str]) -> list[dict[str
     return rows
 
 
-def by_size(scored: Sequence[Scored]) -> list[dict[str, tables.Cell]]:
+def by_size(scored: Sequence[Scored]) -> list[dict[str, Cell]]:
     """A row for each set and number of objects asked for: how many pictures, and the figures."""
-    rows: list[dict[str, tables.Cell]] = []
+    rows: list[dict[str, Cell]] = []
     for name, labels, scores in _united(scored):
         sizes = labels.sum(1)
         for size in sizes.unique().tolist():

@@ -12,13 +12,13 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from lockstep import content
-from lockstep.dataset import Dataset
-from lockstep.errors import LockstepError
+from lockstep.config.schema import Params
+from lockstep.core import hashing
+from lockstep.core.errors import LockstepError
+from lockstep.data.dataset import Dataset
 from lockstep.evaluation.frechet import Moments, Normal
 from lockstep.evaluation.rows import PictureFiles, Rows, SplitPictures
 from lockstep.evaluation.spaces import Space
-from lockstep.params import Params
 
 # Features that are kept, beside the moments of all: for kernel distances and copies.
 KEPT = 100_000
@@ -26,7 +26,7 @@ _PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 
 
 @dataclass(frozen=True)
-class Seen:
+class Statistics:
     """A set of pictures as a network sees it.
 
     Parameters
@@ -44,7 +44,7 @@ class Seen:
     count: int
 
 
-def see(batches: Iterable[NDArray[np.floating]]) -> Seen:
+def statistics_of(batches: Iterable[NDArray[np.floating]]) -> Statistics:
     """From features (N, D) that come in batches, in memory that does not grow with them.
 
     Raises
@@ -59,10 +59,10 @@ def see(batches: Iterable[NDArray[np.floating]]) -> Seen:
         kept.append(features[:wanted].astype(np.float32))
         moments.add(features)
     normal = moments.normal()
-    return Seen(normal, np.concatenate(kept), moments.count)
+    return Statistics(normal, np.concatenate(kept), moments.count)
 
 
-def save(path: Path, seen: Seen) -> None:
+def save(path: Path, seen: Statistics) -> None:
     """An .npz; `mu` and `sigma` are called as in clean-fid's files of statistics."""
     np.savez(
         path,
@@ -73,7 +73,7 @@ def save(path: Path, seen: Seen) -> None:
     )
 
 
-def load(path: Path) -> Seen:
+def load(path: Path) -> Statistics:
     """What `save` wrote, or any .npz with `mu` and `sigma`.
 
     Raises
@@ -90,7 +90,7 @@ def load(path: Path) -> Seen:
             if not (np.isfinite(normal.mean).all() and np.isfinite(normal.covariance).all()):
                 raise ValueError("mu or sigma has a NaN")
             features = file.get("features", np.empty((0, dimensions), np.float32))
-            return Seen(normal, features, int(file.get("count", 0)))
+            return Statistics(normal, features, int(file.get("count", 0)))
     except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile, zlib.error) as error:
         raise LockstepError(f"{path}: no statistics with mu and sigma ({error})") from None
 
@@ -108,7 +108,7 @@ def check(params: Params, data: Dataset) -> None:
         load(_given(params))
 
 
-def of_space(params: Params, data: Dataset, space: Space) -> dict[str, Seen]:
+def of_space(params: Params, data: Dataset, space: Space) -> dict[str, Statistics]:
     """What drawn pictures are compared with in a feature space, by the name of its file.
 
     The file `<space>` has the reference, and `<space>_training`, if that is something else, the
@@ -123,10 +123,10 @@ def of_space(params: Params, data: Dataset, space: Space) -> dict[str, Seen]:
     """
     training = SplitPictures(data, "train", params.evaluate.reference_count)
     if params.evaluate.reference == "train":
-        return {space.name: see(space.features(training))}
-    seen = {f"{space.name}_training": see(space.features(training))}
+        return {space.name: statistics_of(space.features(training))}
+    seen = {f"{space.name}_training": statistics_of(space.features(training))}
     if not _is_statistics(params):
-        seen[space.name] = see(space.features(pictures(params, data)))
+        seen[space.name] = statistics_of(space.features(pictures(params, data)))
     elif params.evaluate.fid == (space.frechet == "fid"):
         seen[space.name] = load(_given(params))
     else:
@@ -171,4 +171,4 @@ def _is_statistics(params: Params) -> bool:
 
 def _given(params: Params) -> Path:
     settings = params.evaluate
-    return content.verified(settings.reference, settings.reference_sha256, "evaluate.reference")
+    return hashing.verified(settings.reference, settings.reference_sha256, "evaluate.reference")

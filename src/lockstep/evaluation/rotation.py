@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from lockstep.dataset import Dataset
+from lockstep.data.dataset import Dataset
 from lockstep.evaluation.examples import Examples
 
 ROTATIONS = 4

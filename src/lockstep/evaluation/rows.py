@@ -9,8 +9,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from lockstep.dataset import Dataset
-from lockstep.pictures import read_pictures, read_rgb
+from lockstep.core.images import read_pictures, read_rgb
+from lockstep.data.dataset import Dataset
 
 
 class Rows(Protocol):

@@ -13,9 +13,9 @@ from statistics import fmean, stdev
 import torch
 from torch import Tensor
 
+from lockstep.data.annotations import Stated, lead, number_of
 from lockstep.evaluation import accuracy
-from lockstep.evaluation.scene_judge import OBJECTS, Judged
-from lockstep.truth import Stated, lead, number_of
+from lockstep.evaluation.scene_evaluator import OBJECTS, Judged
 
 _SPREAD = (
     "object_accuracy",

@@ -4,31 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lockstep import device as hardware
-from lockstep import distributed, paths, records
-from lockstep.dataset import Dataset
-from lockstep.errors import LockstepError
-from lockstep.evaluation import (
-    classifier,
-    dlib_embedding,
-    dlib_network,
-    inception,
-    scene_judge,
-)
-from lockstep.evaluation.classifier import Classifier
-from lockstep.evaluation.rotation import ROTATIONS
+from lockstep.config.schema import Params
+from lockstep.core import device as hardware
+from lockstep.core import distributed
+from lockstep.core.pixels import to_tensor
+from lockstep.evaluation import inception
 from lockstep.evaluation.rows import Rows
-from lockstep.evaluation.scene_judge import SceneJudge
-from lockstep.params import Params
-from lockstep.pixels import to_tensor
-from lockstep.workers import cores
 
 # Batches of pictures (N, H, W, 3) -> their features (N, D), one after the other.
 Embed: TypeAlias = Callable[[Iterable[NDArray[np.uint8]]], Iterator[NDArray[np.floating]]]
@@ -68,53 +55,13 @@ class Space:
             yield distributed.gather(torch.from_numpy(rows), count).numpy()
 
 
-def of_workload(params: Params, data: Dataset) -> list[Space]:
-    """The workload's own space first; Inception's too if `evaluate.fid` asks for it.
-
-    Raises
-    ------
-    LockstepError
-        If a network's weights are missing, damaged or another one's.
-    """
-    spaces = [own(params, data)]
-    return [*spaces, inception_space(params)] if params.evaluate.fid else spaces
-
-
-def own(params: Params, data: Dataset) -> Space:
-    """The space of the workload's judge. Raises `LockstepError` as `of_workload` does."""
-    if params.workload == "faces":
-        return dlib_space(params)
-    if params.workload == "captions" and scene_judge.is_in(paths.judge(params.workload)):
-        return judge_space("classifier", scene_judge.load(paths.judge(params.workload)))
-    if params.workload in ("anime", "captions"):
-        return classifier_space(params, "rotation", ROTATIONS)
-    return classifier_space(params, "classifier", data.conditions.shape[1])
-
-
-def classifier_space(params: Params, name: str, labels: int) -> Space:
-    """The space of the classifier that is the workload's own evaluator."""
-    return judge_space(name, classifier.load(paths.judge(params.workload), labels))
-
-
-def judge_space(name: str, model: Classifier | SceneJudge) -> Space:
-    """What the last layer of an evaluator sees: 512 numbers."""
+def network_space(name: str, network: Callable[[torch.Tensor], torch.Tensor]) -> Space:
+    """What the last layer of an evaluator sees, images (B, 3, H, W) -> (B, 512)."""
 
     def features(batch: NDArray[np.uint8]) -> torch.Tensor:
-        return model.features(to_tensor(batch).to(hardware.device()))
+        return network(to_tensor(batch).to(hardware.device()))
 
     return Space(name, f"fd_{name}", batch_by_batch(features, 512))
-
-
-def dlib_space(params: Params) -> Space:
-    """dlib's face embedding, if it is the one that the judge's folder stands for: 128 numbers."""
-    folder = paths.judge(params.workload)
-    if records.read(folder / paths.JUDGE) != dlib_network.description():
-        raise LockstepError(
-            f"{folder}: stands for another face embedding than the one installed; `dvc repro "
-            f"--force --single-item judge@{params.workload}`, or install the other one"
-        )
-    processes = max(1, cores() // distributed.size())
-    return Space("dlib", "fd_dlib", partial(dlib_embedding.by_processes, processes=processes))
 
 
 def inception_space(params: Params) -> Space:

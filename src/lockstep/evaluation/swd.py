@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lockstep.errors import LockstepError
+from lockstep.core.errors import LockstepError
 
 # As in the paper and its code.
 _COARSEST = 16  # pixels

@@ -9,54 +9,33 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from statistics import fmean
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from lockstep import (
-    captions,
-    charts,
-    content,
-    distributed,
-    fingerprint,
-    paths,
-    prompts,
-    reading,
-    records,
-    truth,
-)
-from lockstep import device as hardware
-from lockstep.collect.code import digest_of_code
-from lockstep.dataset import open_dataset
+from lockstep.config.schema import Params, Sample
+from lockstep.core import device as hardware
+from lockstep.core import distributed, hashing, paths
+from lockstep.core.code import digest_of_code
+from lockstep.core.files import read_json, write_json
+from lockstep.core.pixels import to_bytes
+from lockstep.data.dataset import open_dataset
 from lockstep.evaluation import (
-    accuracy,
-    classifier,
+    charts,
+    evaluators,
     reference,
-    scene_figures,
-    scene_judge,
-    spaces,
 )
+from lockstep.evaluation.evaluators import evaluator_of
 from lockstep.evaluation.frechet import frechet_distance
-from lockstep.generator import Description
-from lockstep.params import Params, Sample
-from lockstep.pixels import to_bytes
-from lockstep.prompts import Prompts
-from lockstep.sampling import Trained, sample_together
+from lockstep.models.generator import Description
+from lockstep.sampling import conditions
+from lockstep.sampling.conditions import condition_of
+from lockstep.sampling.sample import Trained, sample_together
 
 Row = dict[str, Any]
-# What the pictures (N, 3, H, W) drawn for a set say of it, by the names of a row's columns.
-Score: TypeAlias = Callable[[Prompts, Tensor], dict[str, float]]
 _T = TypeVar("_T")
 
 _SECONDS = "seconds"
-# Of what the judge of scenes says, the columns of a row.
-_OF_SENTENCES = ("object_accuracy", "binding_accuracy", "relation_accuracy")
-
-# What `mean_accuracy` is called.
-ACCURACY = {"iclevr": "mean accuracy", "captions": "object accuracy"}
-
 # What `sweep.samplers` names: the sampler, and its eta.
 _SAMPLERS: dict[str, dict[str, Any]] = {
     "ddpm": {"sampler": "ddpm"},
@@ -67,7 +46,12 @@ _SAMPLERS: dict[str, dict[str, Any]] = {
 
 
 def guidance_settings(params: Params) -> list[tuple[str, Sample]]:
-    """`params.sample` with each guidance scale of the sweep, and what tells it from the others."""
+    """`params.sample` with each guidance scale of the sweep, and what tells it from the others.
+
+    None where there is no condition.
+    """
+    if params.condition == "none":
+        return []
     return [
         (f"{scale:g}", dataclasses.replace(params.sample, guidance_scale=scale))
         for scale in params.sweep.guidance_scales
@@ -84,50 +68,32 @@ def sampler_settings(params: Params) -> list[tuple[str, Sample]]:
     ]
 
 
-# The code that decides a row.
-CODE = (
-    "autoencoder",
-    "captions.py",
-    "dataset.py",
-    "device.py",
-    "diffusion",
-    "distributed.py",
-    "evaluation",
-    "generator.py",
-    "labels.py",
-    "pixels.py",
-    "prompts.py",
-    "reading.py",
-    "sampling.py",
-    "standins/camera.py",
-    "standins/scenes.py",
-    "text",
-    "truth.py",
-    "unet",
-    "weights.py",
-)
-
-
 def identity(params: Params, description: Description) -> str:
     """From all that decides a row besides its setting."""
-    folders = (paths.dataset, paths.judge, paths.reference)
-    return fingerprint.of(
+    folders = (paths.dataset, paths.evaluator, paths.reference)
+    return hashing.digest_of(
         {
             "model": description.fingerprint,
             "weights": params.sample.weights,
             "seeds": seeds(params),
             "threads": params.threads,
-            "data": [content.sha256(folder(params.workload)) for folder in folders],
-            "code": digest_of_code(*CODE),
+            "data": [hashing.sha256(folder(params.workload)) for folder in folders],
+            "code": digest_of_code(*_code(params)),
             "device": hardware.device().type,
             "versions": {name: version(name) for name in ("torch", "numpy")},
         }
     )
 
 
+def _code(params: Params) -> list[str]:
+    """The modules that decide a row."""
+    kinds = (evaluators.REGISTRY.module(params), conditions.REGISTRY.module(params))
+    return [__name__, *filter(None, kinds)]
+
+
 def seeds(params: Params) -> tuple[int, ...]:
-    """Those of `evaluate.seeds` that every setting is drawn with."""
-    return params.evaluate.seeds[: params.sweep.seeds]
+    """Those of `sample.seeds` that every setting is drawn with."""
+    return params.sample.seeds[: params.sweep.seeds]
 
 
 def changes(base: Sample, setting: Sample) -> dict[str, Any]:
@@ -147,7 +113,7 @@ def measure(
     What was measured is put into the folder `kept`, and what is there is not measured again.
 
     The rows have the name, `guidance_scale` and `steps` of the setting, the accuracies (means over
-    the first `sweep.seeds` of `evaluate.seeds`; none where it is not known what is asked for), the
+    the first `sweep.seeds` of `sample.seeds`; none where it is not known what is asked for), the
     Fréchet distance of all the pictures, and their number. All processes take part, and each gets
     the rows.
 
@@ -157,8 +123,10 @@ def measure(
         If judge, reference, label or caption files are missing or do not fit each other.
     """
     with distributed.together():
-        asked, score = _SUBJECTS[params.workload](params)
-        space = spaces.own(params, open_dataset(paths.dataset(params.workload)))
+        asked = condition_of(params).targets(params).sets
+        score = evaluator_of(params).scorer(params)
+        data = open_dataset(paths.dataset(params.workload))
+        space = evaluator_of(params).space(params, data)
         theirs = reference.load(paths.reference(params.workload) / f"{space.name}.npz")
 
     def measured(setting: Sample) -> Row:
@@ -173,7 +141,7 @@ def measure(
                 for name, value in score(wanted, drawn).items():
                     found[name].append(value)
                 pictures.append(to_bytes(drawn))
-        ours = reference.see(space.features(np.concatenate(pictures)))
+        ours = reference.statistics_of(space.features(np.concatenate(pictures)))
         return {
             "guidance_scale": setting.guidance_scale,
             "steps": setting.steps,
@@ -185,53 +153,23 @@ def measure(
 
     rows, seconds = [], []
     for name, setting in settings:
-        path = kept / f"{fingerprint.of(dataclasses.asdict(setting))}.json"
-        known = records.read(path) if distributed.is_main() and path.exists() else None
+        path = kept / f"{hashing.digest_of(dataclasses.asdict(setting))}.json"
+        known = read_json(path) if distributed.is_main() and path.exists() else None
         row = distributed.from_main(known) or measured(setting)
         if distributed.is_main():
-            records.write(path, row)
+            write_json(path, row)
         seconds.append(row.pop(_SECONDS))
         rows.append({"setting": name, **row})
     return rows, seconds
 
 
-def _labels(params: Params) -> tuple[Sequence[Prompts], Score]:
-    """The sets of labels, and for each the accuracy that the evaluator finds."""
-    sets = prompts.of_labels(params).sets
-    judge = classifier.load(paths.judge(params.workload), sets[0].conditions.shape[1])
-
-    def score(wanted: Prompts, drawn: Tensor) -> dict[str, float]:
-        scores, labels = classifier.scores(judge, drawn), wanted.conditions.to(torch.uint8)
-        return {f"accuracy_{wanted.name}": accuracy.top_k_accuracy(scores, labels)}
-
-    return sets, score
-
-
-def _sentences(params: Params) -> tuple[Sequence[Prompts], Score]:
-    """The test prompts, and what the judge of scenes finds of what they state, if that is known."""
-    folder = paths.dataset(params.workload)
-    sets, known = reading.of_captions(params).sets, truth.read(folder)
-    if known is None:
-        return sets, lambda wanted, drawn: {}
-    judge = scene_judge.load(paths.judge(params.workload))
-    stated = [known.test[name] for name in captions.read_test(folder / captions.TEST)]
-
-    def score(wanted: Prompts, drawn: Tensor) -> dict[str, float]:
-        figures = scene_figures.of_pictures(scene_judge.look(judge, to_bytes(drawn)), stated)
-        return {name: figures[name] for name in _OF_SENTENCES if name in figures}
-
-    return sets, score
-
-
-# What a workload's sweep draws, and how that is scored.
-_SUBJECTS = {"iclevr": _labels, "captions": _sentences}
-
-
 def best(rows: Sequence[Row]) -> dict[str, float]:
     """The guidance scale of the best `mean_accuracy`, and what it gave; first of equals.
 
-    Without accuracies it is that of the least distance.
+    Without accuracies it is that of the least distance; without rows there is none.
     """
+    if not rows:
+        return {}
     if accuracies(rows[0]):
         winner, figures = max(rows, key=mean_accuracy), accuracies
     else:

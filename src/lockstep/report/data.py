@@ -6,38 +6,41 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from lockstep import damage, paths, records, tables
-from lockstep.collect.listing import read_lines, read_list
-from lockstep.collect.names import IMAGES, MANIFEST
+from lockstep.config.schema import Merged, Params, Ptt
+from lockstep.core import paths
+from lockstep.core.files import csv_rows, damage_named, read_json
+from lockstep.core.provenance import read_provenance
 from lockstep.report import settings
 from lockstep.report.figures import Figure
 from lockstep.report.settings import Setting
+from lockstep.sources.listing import read_lines, read_list
+from lockstep.sources.names import IMAGES, MANIFEST
 
 _SPLITS = {
     "train": "trains the generator",
     "validation": "held out: the validation loss",
-    "judge_train": "trains the evaluator",
-    "judge_validation": "held out: the evaluator's own accuracy",
+    "evaluator_train": "trains the evaluator",
+    "evaluator_validation": "held out: the evaluator's own accuracy",
 }
 # What a stage decides about, and why it leaves one out.
-_DECIDED = {"crop": "faces", "merge": "files"}
+_DECIDED = {"ptt": "faces", "folder": "files"}
 _DECISIONS = {
-    "crop": {
-        "small": "narrower than crop.min_box",
-        "tilted": "the eyes' line is steeper than crop.max_slope",
-        "turned": "the nose is not between the eyes (crop.nose)",
-        "eyes": "the eyes are too near or too far apart (crop.eye_ratio)",
-        "cut": "too much lies outside the picture (crop.max_outside)",
-        "blurred": "less sharp than crop.min_sharpness",
+    "ptt": {
+        "small": "narrower than source.min_box",
+        "tilted": "the eyes' line is steeper than source.max_slope",
+        "turned": "the nose is not between the eyes (source.nose)",
+        "eyes": "the eyes are too near or too far apart (source.eye_ratio)",
+        "cut": "too much lies outside the picture (source.max_outside)",
+        "blurred": "less sharp than source.min_sharpness",
         "duplicate": "another copy of a face that was kept",
         "excluded": "asked for in exclude.txt",
     },
-    "merge": {
+    "folder": {
         "refused": "a link, a bomb, a name that leads out of its archive, or too large",
         "broken": "no picture, or not to its end",
-        "small": "a side shorter than merge.min_side",
-        "aspect": "longer or higher than merge.max_aspect allows",
-        "blank": "less contrast than merge.min_contrast",
+        "small": "a side shorter than source.min_side",
+        "aspect": "longer or higher than source.max_aspect allows",
+        "blank": "less contrast than source.min_contrast",
         "copy": "the same bytes as a file that was kept",
         "duplicate": "looks like a picture that was kept",
         "excluded": "asked for in exclude.txt",
@@ -87,15 +90,16 @@ def data(workload: str) -> Data | None:
     path = paths.dataset(workload) / "dataset.json"
     if not path.exists():
         return None
-    record = records.read(path)
-    with damage.named(path):
+    record = read_json(path)
+    with damage_named(path):
         total = record["pictures"]
         splits = (
             Count(name.replace("_", " "), meaning, record[name], record[name] / total)
             for name, meaning in _SPLITS.items()
             if record.get(name)
         )
-        decided = (Setting(name, settings.text(v)) for name, v in record["params"].items())
+        made = read_provenance(paths.dataset(workload)).params
+        decided = (Setting(name, settings.text(v)) for name, v in made.items())
         return Data(total, tuple(splits), record["digest"], tuple(decided))
 
 
@@ -107,13 +111,13 @@ def fetched(workload: str) -> Fetched | None:
         (crawled / IMAGES, read_list),
         (downloaded / MANIFEST, read_lines),
     ):
-        with damage.named(path):
+        with damage_named(path):
             lengths.append(sum(1 for _ in read(path)) if path.exists() else 0)
     articles, named, good = lengths
     outcomes = Counter(fetched=good)
     failed = downloaded / "failed.txt"
     if failed.exists():
-        with damage.named(failed), failed.open(encoding="utf-8") as file:
+        with damage_named(failed), failed.open(encoding="utf-8") as file:
             # Address, tab, reason.
             outcomes.update(line.rstrip("\n").rpartition("\t")[2] for line in file)
     if not (articles or named or outcomes.total()):
@@ -121,16 +125,23 @@ def fetched(workload: str) -> Fetched | None:
     return Fetched(articles, named, _counts(outcomes, "fetched", {}))
 
 
-def kept(workload: str, stage: str, found: Sequence[Figure]) -> Kept | None:
-    own = tuple(f for f in found if f.stage == stage and f.value is not None)
-    path = paths.collected(workload) / "decisions.csv"
+def decides(params: Params) -> bool:
+    """Whether collecting leaves some of what it finds out, and says why."""
+    return isinstance(params.source, Ptt | Merged)
+
+
+def kept(params: Params, found: Sequence[Figure]) -> Kept | None:
+    if not decides(params):
+        return None
+    own = tuple(f for f in found if f.stage == "collect" and f.value is not None)
+    path, kind = paths.collected(params.workload) / "decisions.csv", params.source.type
     decisions: Counter[str] = Counter()
     if path.exists():
-        with damage.named(path):
-            decisions.update(str(row["decision"]) for row in tables.rows(path))
+        with damage_named(path):
+            decisions.update(str(row["decision"]) for row in csv_rows(path))
     if not own and not decisions:
         return None
-    return Kept(_DECIDED[stage], own, _counts(decisions, "kept", _DECISIONS[stage]))
+    return Kept(_DECIDED[kind], own, _counts(decisions, "kept", _DECISIONS[kind]))
 
 
 def _counts(counted: Counter[str], first: str, meanings: Mapping[str, str]) -> tuple[Count, ...]:

@@ -9,11 +9,12 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Literal
 
-from lockstep import paths, records
+from lockstep.core import paths
+from lockstep.core.files import read_json
 from lockstep.report import git, numbers
 
 # The order of the pipeline; others come after.
-_STAGES = ("crop", "merge", "autoencoder", "judge", "train", "evaluate", "sweep")
+_STAGES = ("collect", "autoencoder", "evaluator", "train", "evaluate", "sweep")
 # What a reader asks for first.
 _KEY = (
     *("accuracy_test", "accuracy_new_test", "exact_match_test", "exact_match_new_test"),
@@ -27,7 +28,7 @@ _MORE = (
 )
 _LESS = (
     *("false_objects*", "fd_*", "fid", "kid_*", "swd", "copies*", "loss", "val_loss"),
-    "judge_place_error",
+    "evaluator_place_error",
 )
 _MEANINGS = {
     "*_sd": "standard deviation over the seeds",
@@ -47,9 +48,8 @@ _MEANINGS = {
     "clip_score": "how well pictures fit their prompts, by CLIP: 100 times the cosine",
     "evaluator_accuracy": "the evaluator's own, on pictures it has not seen",
     "rotation_accuracy": "the evaluator's own: which way up a picture is, of four",
-    "judge_accuracy": "the evaluator's own: objects found, in pictures it has not seen",
-    "judge_place_error": "the evaluator's own: how far off it places them, in sides of a picture",
-    "judge_size_accuracy": "the evaluator's own: sizes told right",
+    "evaluator_place_error": "the evaluator's own: how far off it places them, in sides of a picture",
+    "evaluator_size_accuracy": "the evaluator's own: sizes told right",
     "psnr": "the autoencoder's, of held-out pictures: signal to noise, in decibels",
     "precision": "of the kept ones, those that were right to keep",
     "recall": "of those to be kept, the kept ones",
@@ -151,7 +151,7 @@ def gather(workload: str) -> tuple[Figure, ...]:
     found = []
     for stage in sorted(files, key=[*_STAGES, *files].index):
         path = files[stage]
-        now = _numbers(records.read(path)) if path.exists() else {}
+        now = _numbers(read_json(path)) if path.exists() else {}
         before = _committed(path)
         for name in {**now, **before}:
             spread = now.get(f"{name}_sd")

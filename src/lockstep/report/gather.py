@@ -15,34 +15,38 @@ from typing import Any
 
 from PIL import Image
 
-from lockstep import captions, damage, dvc_lock, paths, tables
-from lockstep import params as parameters
-from lockstep.errors import LockstepError
-from lockstep.prompts import SHOWN
+from lockstep.config.load import load_params
+from lockstep.config.schema import Params
+from lockstep.core import paths
+from lockstep.core.errors import LockstepError
+from lockstep.core.files import Cell, damage_named, read_csv
+from lockstep.data import captions
+from lockstep.evaluation.evaluators import evaluator_of
 from lockstep.report import curves, data, figures, git, numbers, settings
 from lockstep.report.curves import Chart
 from lockstep.report.data import Data, Fetched, Kept
 from lockstep.report.figures import Figure
 from lockstep.report.settings import Section, Setting
+from lockstep.sampling.targets import SHOWN
+from lockstep.sources.crawlers import crawler_of
+from lockstep.tracking import dvc_lock
 
 # Columns that are text, whatever a person wrote there.
 _WRITTEN = ("set", "id", "kind", "object", "prompt")
 # What makes a part of the page; the parts that not every workload has.
 _TARGETS = {
     "data": "dataset@{}",
-    "fetched": "download",
+    "fetched": "download@{}",
+    "kept": "collect@{}",
     "curves": "train@{}",
     "pictures": "sample@{}",
     "copies": "evaluate@{}",
     "sweep": "sweep@{}",
 }
-_ONLY = {"fetched": ("faces",), "sweep": ("iclevr", "captions")}
-# The stage that decides which pictures are kept.
-_KEEPS = {"faces": "crop", "anime": "merge"}
 _CAPTIONS = {
-    "test": "Drawn for test.json, in its order",
-    "new_test": "Drawn for new_test.json, in its order",
-    "pictures": "Drawn pictures, the first ones",
+    "test": "Generated as asked, in its order",
+    "new_test": "Generated for new_test.json, in its order",
+    "images": "Generated images, the first ones",
     "strip": "From noise to clear",
     "denoising": "From noise to clear, moving",
 }
@@ -61,7 +65,7 @@ _HEADINGS = {
     "setting": "sampler",
 }
 
-Row = dict[str, tables.Cell]
+Row = dict[str, Cell]
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,7 @@ class Table:
 @dataclass(frozen=True)
 class Sweep:
     charts: tuple[Chart, ...]
-    tables: tuple[Table, ...]
+    files: tuple[Table, ...]
 
 
 @dataclass(frozen=True)
@@ -145,26 +149,25 @@ def gather(workload: str, out: Path) -> Report:
     LockstepError
         If there are no outputs at all, or a file is damaged, or params.yaml mistaken.
     """
-    params = parameters.load(workload, paths.PARAMS)
+    params = load_params(workload, paths.PARAMS)
     found = figures.gather(workload)
-    evaluate = paths.plots(workload, "evaluate")
-    copies = evaluate / "copies.png"
+    copies = paths.plots(workload, "evaluate") / "copies.png"
     parts: dict[str, Any] = {
         "data": data.data(workload),
         "fetched": data.fetched(workload),
-        "kept": data.kept(workload, _KEEPS[workload], found) if workload in _KEEPS else None,
+        "kept": data.kept(params, found),
         "curves": _curves(paths.plots(workload, "train")),
-        "pictures": _pictures(workload, paths.plots(workload, "sample")),
+        "pictures": _pictures(params),
         "copies": _picture(copies, _COPIES) if copies.exists() else None,
-        "scores": _scores(evaluate),
-        "sweep": _sweep(workload, found),
+        "scores": _scores(paths.tables(workload, "evaluate")),
+        "sweep": _sweep(params, found),
     }
     everything = f"dvc repro evaluate@{workload}"
     is_measured = any(figure.value is not None for figure in found)
     if not is_measured and not any(parts.values()):
         raise LockstepError(f"{workload}: nothing to report yet; `{everything}` makes it")
     missing = {
-        part: f"dvc repro {target}" for part, target in targets(workload).items() if not parts[part]
+        part: f"dvc repro {target}" for part, target in targets(params).items() if not parts[part]
     }
     if not is_measured:
         missing["figures"] = everything
@@ -191,14 +194,18 @@ def gather(workload: str, out: Path) -> Report:
     )
 
 
-def targets(workload: str) -> dict[str, str]:
+def targets(params: Params) -> dict[str, str]:
     """What `dvc repro` calls that which makes the parts of a workload's page."""
-    found = {
-        part: target.format(workload)
-        for part, target in _TARGETS.items()
-        if workload in _ONLY.get(part, (workload,))
+    has = {
+        "fetched": crawler_of(params) is not None,
+        "kept": data.decides(params),
+        "sweep": bool(params.sweep.samplers) or params.condition != "none",
     }
-    return {**found, "kept": _KEEPS[workload]} if workload in _KEEPS else found
+    return {
+        part: target.format(params.workload)
+        for part, target in _TARGETS.items()
+        if has.get(part, True)
+    }
 
 
 def _curves(folder: Path) -> tuple[Chart, ...]:
@@ -218,26 +225,28 @@ def _curves(folder: Path) -> tuple[Chart, ...]:
     return tuple(chart for chart in charts if chart)
 
 
-def _pictures(workload: str, folder: Path) -> tuple[Picture, ...]:
-    files = {path.stem: path for path in sorted(folder.glob("*.*")) if path.suffix in _FORMATS}
+def _pictures(params: Params) -> tuple[Picture, ...]:
+    workload = params.workload
+    shown = [*paths.plots(workload, "sample").glob("*.*"), *paths.strips(workload).glob("*.gif")]
+    files = {path.stem: path for path in sorted(shown) if path.suffix in _FORMATS}
     return tuple(
         _picture(
             files[name],
             _CAPTIONS.get(name, name),
-            _asked(workload, name),
+            _asked(params, name),
         )
         for name in sorted(files, key=[*_CAPTIONS, *files].index)
     )
 
 
-def _asked(workload: str, name: str) -> tuple[str, ...]:
+def _asked(params: Params, name: str) -> tuple[str, ...]:
     """What was asked for in a grid, a line a picture, where a file lists it."""
-    path = paths.dataset(workload) / f"{name}.json"
+    path = paths.dataset(params.workload) / f"{name}.json"
     if not path.exists():
         return ()
-    if workload == "captions":
+    if params.condition == "prompts":
         return tuple(captions.read_test(path).values())[:SHOWN]
-    with damage.named(path):
+    with damage_named(path):
         listed = json.loads(path.read_text("utf-8"))
         return tuple(", ".join(one) if isinstance(one, list) else str(one) for one in listed)
 
@@ -267,16 +276,16 @@ def _scores(folder: Path) -> tuple[Table, ...]:
     return tuple(found)
 
 
-def _sweep(workload: str, found: Sequence[Figure]) -> Sweep | None:
-    folder = paths.plots(workload, "sweep")
+def _sweep(params: Params, found: Sequence[Figure]) -> Sweep | None:
+    folder = paths.tables(params.workload, "sweep")
     guidance, samplers = _rows(folder / "guidance.csv"), _rows(folder / "samplers.csv")
     steps, distance = _rows(folder / "steps.csv"), _rows(folder / "steps_distance.csv")
     if not (guidance or samplers or steps):
         return None
-    with damage.named(folder / "guidance.csv"):
+    with damage_named(folder / "guidance.csv"):
         guidance.sort(key=lambda row: float(row["guidance_scale"]))
 
-    measured = "Object" if workload == "captions" else "Mean"
+    measured = evaluator_of(params).ACCURACY.capitalize()
     charts = (
         curves.draw(
             title,
@@ -290,7 +299,7 @@ def _sweep(workload: str, found: Sequence[Figure]) -> Sweep | None:
         for title, rows, x, forms in (
             ("Accuracy", guidance, "guidance_scale", ("accuracy",)),
             ("Fréchet distance", guidance, "guidance_scale", ("fd_", "fid")),
-            (f"{measured} accuracy of each sampler", steps, "steps", ("",)),
+            (f"{measured} of each sampler", steps, "steps", ("",)),
             ("Fréchet distance of each sampler", distance, "steps", ("",)),
         )
     )
@@ -321,7 +330,7 @@ def _heading(name: str) -> str:
 
 
 def _rows(path: Path) -> list[Row]:
-    return tables.read(path) if path.exists() else []
+    return read_csv(path) if path.exists() else []
 
 
 def _as_written(path: Path) -> list[Row]:

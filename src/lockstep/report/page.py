@@ -6,7 +6,7 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from lockstep import atomic
+from lockstep.core.files import atomic_file
 from lockstep.report import curves, numbers
 from lockstep.report.gather import gather
 
@@ -27,5 +27,5 @@ def write(workload: str, out: Path) -> None:
     environment.filters["percent"] = lambda share: f"{100 * share:.1f} %"
     page = environment.get_template("page.html")
     html = page.render(report=gather(workload, out), geometry=curves)
-    with atomic.file(out) as file:
+    with atomic_file(out) as file:
         file.write_text(html, "utf-8")

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lockstep import damage, paths, records
-from lockstep import params as parameters
-from lockstep.errors import LockstepError
-from lockstep.params import Params
+from lockstep.config.load import read_yaml
+from lockstep.config.schema import SECTIONS, Params
+from lockstep.config.yaml_edit import section
+from lockstep.core import paths
+from lockstep.core.errors import LockstepError
+from lockstep.core.files import damage_named
+from lockstep.core.provenance import FILE, read_provenance
 from lockstep.report import git
-from lockstep.yaml_edit import section
 
 _ABSENT = object()
 
@@ -35,19 +37,11 @@ class Section:
     settings: tuple[Setting, ...]
 
 
-def in_force(params: Params) -> dict[str, Any]:
-    """All that decides a workload's results, and some that does not, by dotted name."""
-    values: dict[str, Any] = {"threads": params.threads}
-    if params.source:
-        values |= {"source": params.source, "source_sha256": params.source_sha256}
-    return values | params.values(*parameters.SECTIONS)
-
-
 def sections(params: Params) -> tuple[Section, ...]:
     """All parameters, with what they were in the last commit's params.yaml where they differ."""
     before = _committed(params.workload)
     found: dict[str, list[Setting]] = {}
-    for name, value in in_force(params).items():
+    for name, value in params.in_force().items():
         section, _, own = name.rpartition(".")
         was = None
         if before is not None and before.get(name, _ABSENT) != value:
@@ -71,29 +65,28 @@ def stale(params: Params) -> tuple[Setting, ...]:
 
     `before` is what made them.
     """
-    now = in_force(params)
+    now = params.in_force()
     if params.train.epochs is not None:  # the model knows how many steps that was
         del now["train.epochs"], now["train.steps"]
     if params.train.snapshot_every_epochs is not None:  # and these
         del now["train.snapshot_every_epochs"], now["train.snapshots"]
-    if not params.merge.sources_sha256:  # they were not asked for, but were found all the same
-        del now["merge.sources_sha256"]
+    if not now.get("source.sha256"):  # they were not asked for, but were found all the same
+        now.pop("source.sha256", None)
     workload = params.workload
     found: dict[Setting, None] = {}
-    for path in (
-        paths.dataset(workload) / "dataset.json",
-        paths.judge(workload) / paths.JUDGE,
-        paths.reference(workload) / paths.REFERENCE,
-        paths.model(workload) / "model.json",
-        paths.samples(workload) / "sampling.json",
-        paths.plots(workload, "evaluate") / paths.EVALUATED,
-        paths.plots(workload, "sweep") / "sweep.json",
+    for folder in (
+        paths.dataset(workload),
+        paths.evaluator(workload),
+        paths.reference(workload),
+        paths.model(workload),
+        paths.samples(workload),
+        paths.tables(workload, "evaluate"),
+        paths.tables(workload, "sweep"),
     ):
-        if not path.exists():
+        if not (folder / FILE).exists():
             continue
-        record = records.read(path)
-        with damage.named(path):
-            for name, value in record.get("params", record).items():
+        with damage_named(folder / FILE):
+            for name, value in read_provenance(folder).params.items():
                 if name in now and now[name] != value:
                     found[Setting(name, text(now[name]), text(value))] = None
     return tuple(found)
@@ -119,14 +112,14 @@ def _committed(workload: str) -> dict[str, Any] | None:
         path = Path(folder) / paths.PARAMS.name
         path.write_text(document, "utf-8")
         try:
-            read = parameters.read(path)
+            read = read_yaml(path)
         except LockstepError:
             return None
     own = section(read, workload)
     values = {
         f"{name}.{key}": value
-        for name in parameters.SECTIONS
+        for name in SECTIONS
         for key, value in {**section(read, name), **section(own, name)}.items()
     }
-    beside = {key: own.get(key, read.get(key)) for key in ("threads", "source", "source_sha256")}
+    beside = {key: own.get(key, read.get(key)) for key in ("threads", "condition")}
     return values | beside

@@ -13,13 +13,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lockstep import device as hardware
-from lockstep import distributed
-from lockstep.dataset import Dataset
-from lockstep.errors import LockstepError
-from lockstep.params import Params
-from lockstep.pixels import to_tensor
-from lockstep.text.tokenizer import forget
+from lockstep.config.schema import Params
+from lockstep.core import device as hardware
+from lockstep.core import distributed
+from lockstep.core.errors import LockstepError
+from lockstep.core.pixels import to_tensor
+from lockstep.data.dataset import Dataset
+from lockstep.models.conditions import Conditions
+from lockstep.models.text.tokenizer import forget
 
 # Streams of random numbers that must never meet: (seed, stream, index) seeds a generator.
 INIT, _ORDER, _STEP, _VALIDATION, DROPOUT = range(5)
@@ -29,7 +30,7 @@ _VALIDATION_BATCH = 64
 
 @dataclass(frozen=True)
 class Batch:
-    """x0 and noise (B, C, H, W); t (B,) in [0, T); conditions (B, ...) as the generator reads them.
+    """x0 and noise (B, C, H, W); t (B,) in [0, T); the conditions of the B images.
 
     x0 is pictures in [-1, 1], or latents of about unit variance.
     """
@@ -37,7 +38,7 @@ class Batch:
     x0: Tensor
     noise: Tensor
     t: Tensor
-    condition: Tensor
+    condition: Conditions
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,8 @@ class _Draw:
     seen: NDArray[np.generic]
     noise: NDArray[np.float32]
     t: NDArray[np.int64]
-    condition: NDArray[np.float32]
+    condition: NDArray[np.generic]
+    given: NDArray[np.bool_]
 
     def batch(self, part: slice) -> Batch:
         """A part of it on the device."""
@@ -57,7 +59,9 @@ class _Draw:
             _x0(self.seen[part]).to(device),
             noise.to(device, memory_format=torch.channels_last),
             torch.from_numpy(self.t[part]).to(device),
-            torch.from_numpy(self.condition[part]).to(device),
+            Conditions(
+                torch.from_numpy(self.condition[part]), torch.from_numpy(self.given[part])
+            ).to(device),
         )
 
 
@@ -167,10 +171,10 @@ def _training_draw(data: Dataset, params: Params, step: int) -> _Draw:
     if settings.flip:
         mirrored = random.random(len(chosen)) < 0.5
         seen[mirrored] = seen[mirrored, :, ::-1]
-    condition = data.conditions_of(positions[chosen], kept)
+    condition = data.conditions_of(positions[chosen])
     if data.rows is not None and data.rows.ndim == 2:
         condition = forget(condition, params.text.forget, random)
-    return _Draw(seen, noise, t, condition)
+    return _Draw(seen, noise, t, condition, kept)
 
 
 def validation_batches(data: Dataset, params: Params) -> Iterator[tuple[Batch, int]]:
@@ -189,7 +193,9 @@ def validation_batches(data: Dataset, params: Params) -> Iterator[tuple[Batch, i
     for start, stop in itertools.pairwise(bounds):
         some = positions[start:stop]
         noise = _noise(data, stop - start, random)
-        draw = _Draw(data.seen[some], noise, levels[start:stop], data.conditions_of(some))
+        said = data.conditions_of(some)
+        given = np.ones(len(some), np.bool_)
+        draw = _Draw(data.seen[some], noise, levels[start:stop], said, given)
         yield draw.batch(distributed.share(stop - start)), stop - start
 
 

@@ -20,10 +20,10 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from lockstep import atomic, records
-from lockstep.errors import LockstepError
-from lockstep.lock import is_held
-from lockstep.weights import read_tensors, save_weights
+from lockstep.core.errors import LockstepError
+from lockstep.core.files import atomic_file, atomic_folder, read_json, write_json
+from lockstep.core.lock import is_held
+from lockstep.core.weights import read_tensors, save_weights
 
 _NAME = re.compile(r"step-(\d{9})")
 _FINISHED = "finished"
@@ -55,9 +55,9 @@ class Checkpoints:
             If it cannot be written (a full disk); those before are as they were.
         """
         path = self.folder / f"step-{checkpoint.step:09d}"
-        with atomic.folder(path) as temporary:
+        with atomic_folder(path) as temporary:
             save_weights(checkpoint.tensors, temporary / "state.safetensors")
-            records.write(temporary / "record.json", checkpoint.record)
+            write_json(temporary / "record.json", checkpoint.record)
             _link_all(self._weights, temporary / "weights")
         found = self._found()
         newer = [other for other in found if other.name > path.name]
@@ -73,7 +73,7 @@ class Checkpoints:
         for path in self._found():
             try:
                 tensors = read_tensors(path / "state.safetensors")
-                record = records.read(path / "record.json")
+                record = read_json(path / "record.json")
             except (OSError, LockstepError) as error:
                 print(f"{path}: damaged checkpoint passed over ({error})", file=sys.stderr)
                 continue
@@ -84,7 +84,7 @@ class Checkpoints:
 
     def keep_weights(self, name: str, weights: Mapping[str, Tensor]) -> None:
         """Put weights aside under a name, in the place of others of that name."""
-        with atomic.file(self._weights / f"{name}.safetensors") as temporary:
+        with atomic_file(self._weights / f"{name}.safetensors") as temporary:
             save_weights(weights, temporary)
 
     def copy_weights(self, names: Iterable[str], out: Path) -> None:

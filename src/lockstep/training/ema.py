@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lockstep.params import Train
+from lockstep.config.schema import Train
 
 Profile = Callable[[int], float]
 

@@ -3,7 +3,7 @@
 import math
 from typing import Literal
 
-from lockstep.params import Train
+from lockstep.config.schema import Train
 
 Decay = Literal["constant", "linear", "cosine"]
 

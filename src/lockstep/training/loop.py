@@ -17,17 +17,18 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from lockstep import device as hardware
-from lockstep import distributed
-from lockstep.dataset import Dataset
+from lockstep.config.schema import Params
+from lockstep.core import device as hardware
+from lockstep.core import distributed
+from lockstep.core.errors import LockstepError, Stopped
+from lockstep.data.dataset import Dataset
 from lockstep.diffusion import NoiseSchedule, diffusion_loss
-from lockstep.errors import LockstepError, Stopped
-from lockstep.generator import Generator
-from lockstep.history import Row
-from lockstep.params import Params
+from lockstep.models.build import noise_schedule
+from lockstep.models.generator import Generator
 from lockstep.training import batches, learning_rate, parallel
 from lockstep.training.batches import DROPOUT, Batch, random_numbers
 from lockstep.training.checkpoint import Checkpoints
+from lockstep.training.history import Row
 from lockstep.training.interrupt import stop_requests
 from lockstep.training.state import State, begin_or_resume, of
 
@@ -138,7 +139,7 @@ def kept(params: Params, trained: State) -> list[str]:
 
 def _steps(params: Params) -> int:
     if params.train.steps is None:
-        raise ValueError("params.train.steps is None: give Params.with_steps(pictures)")
+        raise ValueError("params.train.steps is None: give `with_steps`")
     return params.train.steps
 
 
@@ -162,7 +163,7 @@ def _keep_weights(state: State, checkpoints: Checkpoints, name: str) -> None:
 
 def _losses(params: Params, precision: hardware.Precision) -> Losses:
     """`(model, batch) -> (B,)`, the loss of each picture."""
-    schedule: NoiseSchedule = params.diffusion.noise_schedule()
+    schedule: NoiseSchedule = noise_schedule(params.diffusion)
 
     def losses(model: nn.Module, batch: Batch) -> Tensor:
         with hardware.autocast(precision):

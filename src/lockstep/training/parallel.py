@@ -17,11 +17,11 @@ from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
-from lockstep import device as hardware
-from lockstep import distributed
-from lockstep.generator import Generator
-from lockstep.unet.blocks import Attention, Resnet
-from lockstep.unet.transformer import Transformer
+from lockstep.core import device as hardware
+from lockstep.core import distributed
+from lockstep.models.generator import Generator
+from lockstep.models.unet.blocks import Attention, Resnet
+from lockstep.models.unet.transformer import Transformer
 
 Parallel = Literal["ddp", "fsdp"]
 

@@ -10,16 +10,17 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor, nn
 
-from lockstep import device as hardware
-from lockstep import distributed, paths
-from lockstep.dataset import Dataset
-from lockstep.generator import Generator, untrained
-from lockstep.history import History
-from lockstep.params import Params, Train
+from lockstep.config.schema import Params, Train
+from lockstep.core import device as hardware
+from lockstep.core import distributed, paths
+from lockstep.core.weights import load_weights
+from lockstep.data.dataset import Dataset
+from lockstep.models.build import untrained
+from lockstep.models.generator import Generator
 from lockstep.training import ema, parallel
 from lockstep.training.batches import INIT, random_numbers
 from lockstep.training.checkpoint import Checkpoint, Checkpoints
-from lockstep.weights import load_weights
+from lockstep.training.history import History
 
 _OPTIMIZERS: dict[str, type[torch.optim.Adam]] = {
     "adamw": torch.optim.AdamW,

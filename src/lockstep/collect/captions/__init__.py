@@ -1,5 +1,0 @@
-"""Pictures with a sentence each: a user's folder, or the drawn stand-in for it.
-
-A collected folder has `images/*.png`, `train_info.json`, `test.json` (see `lockstep.captions`), and
-`truth.json` (see `lockstep.truth`) if it was drawn.
-"""

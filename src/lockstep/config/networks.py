@@ -1,0 +1,239 @@
+"""The shapes of the networks: frozen dataclasses, checked when they are made; no torch."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backbone:
+    """What decides the levels of any U-Net here, as parameters may say it.
+
+    A *level* is one resolution of the U-Net: level 0 is the finest, and each further level halves
+    height and width. Every tuple, also of the configurations made of this one, has one entry a
+    level, finest first.
+
+    Attributes:
+        channels: width of each level, at least one level; each a multiple of `norm_groups`.
+        layers_per_block: resnets a level on the way down (1 or more); one more on the way up.
+        norm_groups: groups of every group normalisation.
+        norm_eps: epsilon of every group normalisation of a resnet or before the last convolution.
+        dropout: probability, in [0, 1), of zeroing an activation inside a resnet while training.
+        time_embedding_dim: width of the time embedding, and so of the condition added to it. None
+            is 4 * channels[0]; `embedding_dim` gives the width in use.
+        patch: side p of the p x p pixel patches that are folded into channels before the first
+            convolution and unfolded after the last. 1 folds nothing.
+        scale_shift: let the time embedding scale and shift the activations after a resnet's second
+            normalisation (AdaGN: Dhariwal & Nichol 2021, arXiv:2105.05233, section 3), instead of
+            only shifting them before it.
+        gradient_checkpointing: keep only the inputs of each layer (a resnet with its attention)
+            and compute the rest again in the backward pass: less memory, more time, same numbers.
+
+    Raises:
+        ValueError: one line with the field, its value and the mend, if no such U-Net can be built.
+    """
+
+    channels: tuple[int, ...]
+    layers_per_block: int = 2
+    norm_groups: int = 32
+    norm_eps: float = 1e-5
+    dropout: float = 0.0
+    time_embedding_dim: int | None = None
+    patch: int = 1
+    scale_shift: bool = False
+    gradient_checkpointing: bool = False
+
+    @property
+    def embedding_dim(self) -> int:
+        """Width of the time embedding and of the condition."""
+        if self.time_embedding_dim is None:
+            return 4 * self.channels[0]
+        return self.time_embedding_dim
+
+    @property
+    def size_multiple(self) -> int:
+        """Height and width of the input images must be multiples of this, in pixels."""
+        return self.patch * 2 ** (len(self.channels) - 1)
+
+    def __post_init__(self) -> None:
+        for name in ("layers_per_block", "norm_groups", "patch"):
+            self._check_positive(name)
+        if self.time_embedding_dim is not None:
+            self._check_positive("time_embedding_dim")
+        if not self.channels:
+            raise self._error("channels", "give one width a level, at least one")
+        for width in self.channels:
+            if not _is_int(width) or width < 1 or width % self.norm_groups:
+                mend = f"give positive multiples of norm_groups = {self.norm_groups}"
+                raise self._error("channels", mend)
+        if not self.norm_eps > 0:
+            raise self._error("norm_eps", "give a small number above 0, such as 1e-5")
+        if not 0 <= self.dropout < 1:
+            raise self._error("dropout", "give a probability, 0 or more and below 1")
+
+    def _check_positive(self, field: str) -> None:
+        value = getattr(self, field)
+        if not _is_int(value) or value < 1:
+            raise self._error(field, "give a whole number, 1 or more")
+
+    def _narrowest_attended(self, field: str) -> int:
+        """Width of the narrowest layer with attention, by the field that says which levels have it.
+
+        The middle block, as wide as the last level, always has.
+        """
+        attended = getattr(self, field)
+        if len(attended) != len(self.channels) or not all(isinstance(a, bool) for a in attended):
+            mend = f"give one True or False a level, {len(self.channels)} in all"
+            raise self._error(field, mend)
+        widths = zip(self.channels, attended, strict=True)
+        return min([width for width, a in widths if a] + [self.channels[-1]])
+
+    def _error(self, field: str, mend: str) -> ValueError:
+        return _error(self, field, mend)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackboneConfig(Backbone):
+    """What decides the levels of any U-Net here, and its time embedding.
+
+    Attributes, besides those of `Backbone`:
+        in_channels: channels of the input images.
+        out_channels: channels of the output images.
+        flip_sin_to_cos: put the cosines of the timestep embedding before the sines.
+        freq_shift: shift of the timestep embedding's frequencies, see `timestep_embedding`.
+        downsample_padding: 1 pads every side of a downsampling convolution by one pixel; 0 pads
+            only the right and the bottom, as the original DDPM code does.
+    """
+
+    in_channels: int = 3
+    out_channels: int = 3
+    flip_sin_to_cos: bool = True
+    freq_shift: float = 0.0
+    downsample_padding: int = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._check_positive("in_channels")
+        self._check_positive("out_channels")
+        if self.downsample_padding not in (0, 1):
+            raise self._error("downsample_padding", "give 0 or 1")
+        if not 0 <= self.freq_shift < self.channels[0] // 2:
+            mend = f"give 0 or more and below channels[0] // 2 = {self.channels[0] // 2}"
+            raise self._error("freq_shift", mend)
+
+
+@dataclass(frozen=True, kw_only=True)
+class UNetConfig(BackboneConfig):
+    """Everything that decides what a `UNet` computes, save its weights.
+
+    Attributes, besides those of `BackboneConfig`:
+        attention: for each level, whether self-attention follows each of its resnets. The middle
+            block always has one attention, whatever stands here.
+        attention_head_dim: width d of one attention head. A layer of C channels has C // d heads,
+            so it attends at width d * (C // d), which is below C where d does not divide C.
+            None is a single head as wide as the layer.
+    """
+
+    attention: tuple[bool, ...]
+    attention_head_dim: int | None = 8
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        narrowest = self._narrowest_attended("attention")
+        if self.attention_head_dim is not None:
+            self._check_positive("attention_head_dim")
+            if self.attention_head_dim > narrowest:
+                mend = f"give at most {narrowest}, the narrowest layer with attention, or None"
+                raise self._error("attention_head_dim", mend)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrossAttentionUNetConfig(BackboneConfig):
+    """Everything that decides what a `CrossAttentionUNet` computes, save its weights.
+
+    diffusers' `UNet2DConditionModel` has no field that tells the number of heads: it takes its
+    `attention_head_dim` for that (and refuses `num_attention_heads`), so that 16 there makes
+    sixteen heads in every layer, of widths 16 to 48 where the layers are 256 to 768 wide. It is
+    called `heads` here. Published configurations map as
+
+        block_out_channels = channels        norm_num_groups = norm_groups
+        attention_head_dim = heads           resnet_time_scale_shift = "scale_shift" or "default"
+        down_block_types = CrossAttnDownBlock2D or DownBlock2D by `cross_attention`, finest first
+        up_block_types = CrossAttnUpBlock2D or UpBlock2D by `cross_attention`, coarsest first
+
+    and otherwise by name.
+
+    Attributes, besides those of `BackboneConfig`:
+        cross_attention: for each level, whether a transformer follows each of its resnets, in which
+            pixels attend to each other and to the context. The middle block always has one,
+            whatever stands here.
+        cross_attention_dim: width D of the context.
+        heads: number h of attention heads of every layer. A layer of C channels has heads of width
+            C // h, so it attends at width h * (C // h), which is below C where h does not divide C.
+    """
+
+    cross_attention: tuple[bool, ...]
+    cross_attention_dim: int
+    in_channels: int = 4
+    out_channels: int = 4
+    heads: int = 8
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._check_positive("cross_attention_dim")
+        self._check_positive("heads")
+        narrowest = self._narrowest_attended("cross_attention")
+        if self.heads > narrowest:
+            mend = f"give at most {narrowest}, the width of the narrowest layer with attention"
+            raise self._error("heads", mend)
+
+
+@dataclass(frozen=True, kw_only=True)
+class KLConfig:
+    """Everything that decides what a `KLAutoencoder` computes, save its weights.
+
+    A *level* is one resolution, finest first; each further one halves height and width.
+
+    Attributes:
+        channels: width of each level, at least one level; each a multiple of `norm_groups`.
+        latent_channels: channels of the latents.
+        layers_per_block: residual blocks a level in the encoder; one more in the decoder, whose
+            task is the harder one.
+        patch: side of the patches of pixels that are folded into channels (pixel unshuffle).
+        norm_groups: groups of every group normalisation.
+        norm_eps: epsilon of every group normalisation.
+
+    Raises:
+        ValueError: one line with the field, its value and the mend, if there is no such network.
+    """
+
+    channels: tuple[int, ...] = (32, 64)
+    latent_channels: int = 4
+    layers_per_block: int = 1
+    patch: int = 2
+    norm_groups: int = 8
+    norm_eps: float = 1e-6
+
+    @property
+    def reduction(self) -> int:
+        """How much smaller than the pictures the latents are, in height and in width."""
+        return self.patch * 2 ** (len(self.channels) - 1)
+
+    def __post_init__(self) -> None:
+        for name in ("latent_channels", "layers_per_block", "patch", "norm_groups"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise _error(self, name, "give a whole number, 1 or more")
+        if not self.channels:
+            raise _error(self, "channels", "give one width a level, at least one")
+        if any(width < 1 or width % self.norm_groups for width in self.channels):
+            mend = f"give positive multiples of norm_groups = {self.norm_groups}"
+            raise _error(self, "channels", mend)
+        if not self.norm_eps > 0:
+            raise _error(self, "norm_eps", "give a small number above 0, such as 1e-6")
+
+
+def _error(config: object, field: str, mend: str) -> ValueError:
+    return ValueError(f"{type(config).__name__}.{field} is {getattr(config, field)!r}: {mend}")
+
+
+def _is_int(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

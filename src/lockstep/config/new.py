@@ -1,0 +1,183 @@
+"""A new workload from a folder of one's own images: a look at it, and a section for params.yaml."""
+
+from __future__ import annotations
+
+import math
+import os
+import tarfile
+import zipfile
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from statistics import median
+from typing import Any
+
+from lockstep.config.classes import check_names, classes_of
+from lockstep.config.schema import SHARED, Condition
+from lockstep.core.errors import LockstepError
+
+_IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif")
+_SIDES = (64, 32, 16)
+_MEASURED = 200  # images at most whose size is read
+_FEW = 2000  # images; fewer make smaller batches
+_EVALUATOR_STEPS = 300  # at least, of training the evaluator
+_MOST_EPOCHS = 60
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a folder or an archive has in it.
+
+    Parameters
+    ----------
+    condition
+        `prompts` with a `train_info.json`, `labels` with i-CLEVR's files, `classes` with a
+        sub-folder of images for each, else `none`.
+    count
+        Images.
+    side
+        The shorter side of the median image, in pixels; None if it was not looked at.
+    classes
+        Images of each class.
+    """
+
+    condition: Condition
+    count: int
+    side: int | None
+    classes: dict[str, int]
+
+
+def look_at(path: Path) -> Look:
+    """What is at a path.
+
+    Raises
+    ------
+    LockstepError
+        If there is nothing, no image, or classes that cannot be told apart or learnt.
+    """
+    if not path.exists():
+        raise LockstepError(f"{path}: no such file or folder; name one with images")
+    if path.is_dir():
+        if (path / "train_info.json").exists():
+            return Look("prompts", *_counted(path), {})
+        if (path / "objects.json").exists() and (path / "train.json").exists():
+            return Look("labels", *_counted(path), {})
+        empty = [folder for folder in sorted(path.iterdir()) if _is_without_images(folder)]
+        names = _in_folder(path)
+        if names and empty:
+            raise LockstepError(f"{empty[0]}: no image in it; remove the folder, or add some")
+    else:
+        names = _in_archive(path)
+    images = [name for name in names if name.suffix.lower() in _IMAGES]
+    if not images:
+        raise LockstepError(f"{path}: no image in it ({', '.join(_IMAGES)}); name another one")
+    side = _side(path, images) if path.is_dir() else None
+    classes = _classes(path, images)
+    return Look("classes" if classes else "none", len(images), side, classes)
+
+
+def section_of(look: Look, path: str, sha256: str) -> dict[str, Any]:
+    """A workload's section with parameters that fit what was seen; quick ones, for two cores."""
+    size = next((side for side in _SIDES if side <= (look.side or _SIDES[0])), _SIDES[-1])
+    source: dict[str, Any] = {"type": "folder", "paths": [path], "sha256": [sha256], "size": size}
+    if look.condition in ("none", "classes"):
+        source |= {
+            "min_side": size,
+            "max_aspect": 2.0,
+            "min_contrast": 12.0,
+            "duplicate_bits": 24,
+        }
+    found: dict[str, Any] = {"source": source, "condition": look.condition}
+    return found | {name: {} for name in SHARED} | _overrides(look)
+
+
+def _overrides(look: Look) -> dict[str, dict[str, Any]]:
+    validation, share = (0.05, 0.3) if look.count >= 100 else (0.1, 0.4)
+    few = look.count < _FEW
+    learnt = max(1, int(look.count * share * 0.9))
+    batch = max(2, min(32, learnt // 4))
+    views = {"none": 4}.get(look.condition, 1)  # a rotation's evaluator sees each four times
+    epochs = math.ceil(_EVALUATOR_STEPS * batch / (learnt * views))
+    kinds = {"none": "rotation", "prompts": "scenes"}
+    trained_on = max(1, int(look.count * (1 - share - validation)))
+    found: dict[str, dict[str, Any]] = {
+        "dataset": {"validation": validation, "evaluator": share},
+        "evaluator": {
+            "type": kinds.get(look.condition, "classifier"),
+            "epochs": min(epochs, _MOST_EPOCHS),
+            "batch_size": batch,
+        },
+        "train": {
+            "steps": 900 if few else 2100,
+            "batch_size": min(8 if few else 16, trained_on),
+            "flip": look.condition in ("none", "classes"),
+        },
+        "sample": {"guidance_scale": 1.0 if look.condition == "none" else 2.0, "seeds": [0]},
+        "sweep": {"samplers": []},
+    }
+    return found
+
+
+def _in_folder(path: Path) -> list[PurePosixPath]:
+    found = []
+    for folder, _, files in os.walk(path):
+        own = Path(folder).relative_to(path)
+        found += [PurePosixPath((own / name).as_posix()) for name in files]
+    return sorted(found)
+
+
+def _in_archive(path: Path) -> list[PurePosixPath]:
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                return sorted(PurePosixPath(name) for name in archive.namelist())
+        with tarfile.open(path) as tar:
+            return sorted(PurePosixPath(member.name) for member in tar if member.isfile())
+    except (OSError, zipfile.BadZipFile, tarfile.TarError, EOFError, ValueError) as error:
+        raise LockstepError(
+            f"{path}: no folder and no archive that can be read ({error})"
+        ) from None
+
+
+def _is_without_images(folder: Path) -> bool:
+    if not folder.is_dir():
+        return False
+    return not any(name.suffix.lower() in _IMAGES for name in _in_folder(folder))
+
+
+def _counted(path: Path) -> tuple[int, int | None]:
+    images = [name for name in _in_folder(path) if name.suffix.lower() in _IMAGES]
+    if not images:
+        raise LockstepError(f"{path}: no image in it ({', '.join(_IMAGES)}); add them")
+    return len(images), _side(path, images)
+
+
+def _side(path: Path, images: list[PurePosixPath]) -> int | None:
+    """Of some images, evenly spread; None if none of them can be read."""
+    from PIL import Image
+
+    some = images[:: max(1, len(images) // _MEASURED)]
+    sides = []
+    for name in some:
+        try:
+            with Image.open(path / name) as image:
+                sides.append(min(image.size))
+        except (OSError, ValueError, SyntaxError):
+            continue  # collecting says of each file what is wrong with it
+    return int(median(sides)) if sides else None
+
+
+def _classes(path: Path, images: Iterable[PurePosixPath]) -> dict[str, int]:
+    """Images of each class; empty where they lie in one folder."""
+    found = classes_of([name.as_posix() for name in images])
+    if found is None:
+        return {}
+    check_names(found)
+    counts = Counter(found)
+    for name in sorted(counts):
+        if counts[name] < 2:
+            raise LockstepError(
+                f"{path}: the class {name!r} has one image; add some, or remove its folder"
+            )
+    return dict(sorted(counts.items()))

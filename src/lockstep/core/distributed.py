@@ -1,0 +1,234 @@
+"""Several processes as one: which one this is, its share, and what they tell each other.
+
+Everything here also works in a single process, where it does nothing. Processes are started by
+`torchrun`, or by `launch`, which is torchrun's own engine.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any, NoReturn, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from lockstep.core.errors import LockstepError
+from lockstep.core.rank import is_main, launched, rank, size, size_here
+
+__all__ = [
+    "any_of",
+    "end",
+    "from_main",
+    "gather",
+    "group",
+    "is_main",
+    "launch",
+    "launched",
+    "rank",
+    "share",
+    "size",
+    "size_here",
+    "tensor_from_main",
+    "together",
+    "total",
+    "wait",
+]
+
+T = TypeVar("T")
+# Nobody is given up for slow: whoever starts the processes ends them all when one dies.
+_PATIENCE = timedelta(days=7)
+# Seconds that the processes have to end in good order, a checkpoint written.
+_TO_SAVE = 600
+# Set for processes whose launcher says what became of them.
+_SPEAKS = "LOCKSTEP_LAUNCHED"
+
+
+def launch(processes: int) -> None:
+    """Run this very command in several processes, and wait for them.
+
+    Raises
+    ------
+    LockstepError
+        If one of them was killed or ended otherwise than by an error of its own, which it has
+        said itself; SystemExit in that case.
+    """
+    # Here: torch's launcher is slow to import, and a single process needs none of it.
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    logging.disable(logging.ERROR)  # torch's account of it; this process does nothing else
+    os.environ[_SPEAKS] = "1"
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=processes,
+        run_id=str(os.getpid()),
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        max_restarts=0,
+        monitor_interval=0.1,
+        local_addr="127.0.0.1",  # a machine need not know its own name
+        shutdown_timeout=_TO_SAVE,
+    )
+    try:
+        elastic_launch(config, sys.executable)(*sys.argv)
+    except SignalException:
+        sys.exit(1)  # handed on to the processes, which have said what they did
+    except ChildFailedError as error:
+        # Not those that were ended because of the first, nor those that lost sight of it.
+        number, failure = min(
+            error.failures.items(),
+            key=lambda found: (found[1].exitcode in (1, -signal.SIGTERM), found[1].timestamp),
+        )
+        if failure.exitcode == 1:
+            sys.exit(1)
+        how = (
+            f"was killed by {signal.Signals(-failure.exitcode).name}"
+            if failure.exitcode < 0
+            else f"ended with status {failure.exitcode}"
+        )
+        print(file=sys.stderr)  # the dead process may have left a line unfinished
+        raise LockstepError(
+            f"process {number} of {processes} {how}, which ended the others; the same command "
+            "goes on from the last checkpoint"
+        ) from None
+
+
+@contextmanager
+def group() -> Iterator[None]:
+    """Connect the processes for the time of a block: gloo between CPUs, NCCL between GPUs.
+
+    Raises
+    ------
+    LockstepError
+        If there are fewer GPUs than processes. On the first process also if another one ends on
+        the way, which the others take in silence.
+    """
+    if torch.cuda.is_available():
+        if size_here() > torch.cuda.device_count():
+            raise LockstepError(
+                f"{size_here()} processes, but {torch.cuda.device_count()} GPUs; lower the "
+                "number of processes"
+            )
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    dist.init_process_group(backend, timeout=_PATIENCE)
+    try:
+        yield
+    except (RuntimeError, dist.DistError) as error:
+        if not _is_lost_connection(error):
+            raise
+        if not is_main() or _SPEAKS in os.environ:
+            sys.exit(1)
+        raise LockstepError(
+            "another process of this job ended, so this one does too; the same command goes on "
+            "from the last checkpoint"
+        ) from error
+    finally:
+        dist.destroy_process_group()
+
+
+def _is_lost_connection(error: Exception) -> bool:
+    if isinstance(error, dist.DistError):
+        return True
+    return "by peer" in str(error) or "Broken pipe" in str(error)
+
+
+def end(error: LockstepError) -> NoReturn:
+    """End with an error that all processes meet at once: the first speaks for all.
+
+    The others end as if nothing were wrong, so that nobody kills the first before it has spoken.
+    """
+    if is_main():
+        raise error
+    sys.exit(0)
+
+
+@contextmanager
+def together() -> Iterator[None]:
+    """What all processes do alike: where it fails for one, it fails for all, and is said once.
+
+    Raises
+    ------
+    LockstepError
+        On the first process, if the block raised one on any of them.
+    """
+    failed: LockstepError | None = None
+    try:
+        yield
+    except LockstepError as error:
+        failed = error
+    if size() == 1:
+        if failed is not None:
+            raise failed
+        return
+    said: list[str | None] = [None] * size()
+    dist.all_gather_object(said, None if failed is None else str(failed))
+    for number, message in enumerate(said):
+        if message is not None:
+            end(LockstepError(message if number == 0 else f"process {number}: {message}"))
+
+
+def share(count: int) -> slice:
+    """The part of `count` things that is this process's: contiguous, in rank order, even."""
+    return _share_of(rank(), count)
+
+
+def gather(part: Tensor, count: int) -> Tensor:
+    """The parts (share, ...) of all processes in rank order -> (count, ...), on every one."""
+    if size() == 1:
+        return part
+    longest = -(-count // size())
+    padded = part.new_zeros((longest, *part.shape[1:]))
+    padded[: len(part)] = part
+    parts = [torch.empty_like(padded) for _ in range(size())]
+    dist.all_gather(parts, padded)
+    shares = [_share_of(process, count) for process in range(size())]
+    return torch.cat([p[: s.stop - s.start] for p, s in zip(parts, shares, strict=True)])
+
+
+def _share_of(process: int, count: int) -> slice:
+    return slice(count * process // size(), count * (process + 1) // size())
+
+
+def total(values: Tensor) -> Tensor:
+    """The sum of each value over the processes, on every one."""
+    if size() > 1:
+        dist.all_reduce(values)
+    return values
+
+
+def any_of(flag: bool) -> bool:
+    """Whether the flag is set in any process; the same answer on every one."""
+    return flag if size() == 1 else bool(total(torch.tensor(int(flag))))
+
+
+def from_main(value: T | None) -> T:
+    """What the first process gives, on every one; it must pickle."""
+    box: list[Any] = [value]
+    if size() > 1:
+        dist.broadcast_object_list(box, src=0)
+    return box[0]
+
+
+def tensor_from_main(tensor: Tensor | None, shape: Sequence[int], like: Tensor) -> Tensor:
+    """The first process's tensor, on every one: of `shape`, with dtype and device of `like`."""
+    here = like.new_empty(tuple(shape)) if tensor is None else tensor.to(like.device, like.dtype)
+    if size() > 1:
+        here = here.contiguous()
+        dist.broadcast(here, src=0)
+    return here
+
+
+def wait() -> None:
+    """Until all processes have come here."""
+    if size() > 1:
+        dist.barrier()

@@ -1,0 +1,176 @@
+"""Files and folders that nobody ever sees half of; small JSON files; CSV tables."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lockstep.core.errors import LockstepError
+
+Cell = str | float
+_SAID_BY_READERS = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    TypeError,
+    ValueError,
+    yaml.YAMLError,
+)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sync_all(paths: list[Path]) -> None:
+    if len(paths) > 64:
+        os.sync()  # one call for all; an fsync for each of 10,000 pictures takes minutes
+    else:
+        for path in paths:
+            _sync(path)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _temporary(path: Path) -> Path:
+    """A name beside `path`; what killed processes left behind under such names goes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The ending stays last: libraries choose the format by it.
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    pattern = re.compile(rf"\.{re.escape(path.stem)}\.(\d+){re.escape(path.suffix)}")
+    for left in path.parent.iterdir():
+        process = pattern.fullmatch(left.name)
+        if process and (left == temporary or not _lives(int(process[1]))):
+            _remove(left)
+    return temporary
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[Path]:
+    """A temporary name in the same folder; it takes `path`'s place if the block succeeds."""
+    temporary = _temporary(path)
+    try:
+        yield temporary
+        _sync(temporary)
+        temporary.replace(path)
+        _sync(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """A temporary folder beside `path`; it takes `path`'s place if the block succeeds.
+
+    What stood at `path` before is replaced whole.
+    """
+    temporary = _temporary(path)
+    temporary.mkdir()
+    try:
+        yield temporary
+        _sync_all([*temporary.rglob("*"), temporary])
+        if path.exists():
+            shutil.rmtree(path)
+        temporary.replace(path)
+        _sync(path.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_json(path: Path, record: dict[str, Any]) -> None:
+    """Indented JSON, keys in the order given, a final newline; there whole or not at all."""
+    with atomic_file(path) as file:
+        file.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", "utf-8")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """What `write_json` wrote. Raises `LockstepError` if it is missing or damaged."""
+    try:
+        record: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise LockstepError(f"{path}: missing; `dvc repro` makes it") from None
+    except ValueError as error:
+        raise LockstepError(f"{path}: damaged ({error}); `dvc checkout` restores it") from None
+    return record
+
+
+def write_csv(path: Path, rows: Sequence[Mapping[str, Cell]]) -> None:
+    """One line a row, the keys of the first one above; there whole or not at all."""
+    with (
+        atomic_file(path) as unfinished,
+        unfinished.open("w", newline="", encoding="utf-8") as file,
+    ):
+        table = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        table.writeheader()
+        table.writerows(rows)
+
+
+def read_csv(path: Path) -> list[dict[str, Cell]]:
+    """What `write_csv` wrote: numbers as floats, the rest as text. Raises as `csv_rows`."""
+    return list(csv_rows(path))
+
+
+def csv_rows(path: Path) -> Iterator[dict[str, Cell]]:
+    """The same, a row at a time.
+
+    Raises
+    ------
+    LockstepError
+        If it is missing or damaged.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            table = csv.DictReader(file)
+            for row in table:
+                if None in row or None in row.values():
+                    raise ValueError(f"line {table.line_num} is too short or too long")
+                yield {key: _cell(value) for key, value in row.items()}
+    except FileNotFoundError:
+        raise LockstepError(f"{path}: missing; `dvc repro` makes it") from None
+    except (ValueError, csv.Error) as error:
+        raise LockstepError(f"{path}: damaged ({error}); `dvc checkout` restores it") from None
+
+
+def _cell(text: str) -> Cell:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+@contextmanager
+def damage_named(path: Path, mend: str = "dvc checkout") -> Iterator[None]:
+    """Inside, what a file lacks or has in another form is a `LockstepError` that names it."""
+    try:
+        yield
+    except _SAID_BY_READERS as error:
+        said = " ".join(f"{type(error).__name__}: {error}".split())
+        raise LockstepError(f"{path}: damaged ({said}); `{mend}` restores it") from None

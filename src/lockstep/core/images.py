@@ -1,0 +1,116 @@
+"""Picture files, and many pictures as one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from lockstep.core.errors import LockstepError
+
+_ENLARGED = 2
+_LAST_SECONDS = 2.0
+# 19 frames of 16 pictures of 64x64 stay below 2 MB.
+_BYTES_PER_PIXEL = 0.37
+_MOST_COLOURS, _FEWEST_COLOURS = 256, 8
+
+
+def grid(pictures: NDArray[np.uint8], per_row: int, gap: int = 2) -> NDArray[np.uint8]:
+    """(N, H, W, 3) -> one picture, `per_row` a row, white lines of `gap` pixels between."""
+    count, height, width, _ = pictures.shape
+    rows = -(-count // per_row)
+    shape = (rows * (height + gap) - gap, min(count, per_row) * (width + gap) - gap, 3)
+    sheet = np.full(shape, 255, np.uint8)
+    for i, picture in enumerate(pictures):
+        top, left = (i // per_row) * (height + gap), (i % per_row) * (width + gap)
+        sheet[top : top + height, left : left + width] = picture
+    return sheet
+
+
+def write_png(path: Path, picture: NDArray[np.uint8]) -> None:
+    """(H, W, 3) bytes as a PNG; the folder is made if need be."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(picture).save(path)
+
+
+def write_animation(path: Path, frames: NDArray[np.uint8], seconds: float) -> None:
+    """(F, H, W, 3) bytes from noise to clear as a GIF that loops, twice as wide and high.
+
+    The frames before the last take `seconds` together; the last one stays for two more. It has up
+    to 256 colours. Each one before it has as many as the one after it, or fewer, down to 8, until
+    a pixel takes 0.37 bytes: noise cannot be compressed, but looks the same in few colours.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    colours = _MOST_COLOURS
+    drawn: list[Image.Image] = []
+    for frame in frames[::-1]:
+        image = _in_colours(frame, colours)
+        bound = _BYTES_PER_PIXEL * image.width * image.height
+        while drawn and colours > _FEWEST_COLOURS and _bytes(image) > bound:
+            colours = max(_FEWEST_COLOURS, colours * 3 // 4)
+            image = _in_colours(frame, colours)
+        drawn.append(image)
+    last, *before = drawn
+    # The format counts in hundredths of a second; fewer than two of them are not kept to.
+    each = 10 * max(2, round(100 * seconds / max(1, len(before))))
+    first, *others = [*reversed(before), last]
+    first.save(
+        path,
+        save_all=True,
+        append_images=others,
+        duration=[each] * len(before) + [round(1000 * _LAST_SECONDS)],
+        loop=0,
+        optimize=False,
+    )
+
+
+def _in_colours(frame: NDArray[np.uint8], colours: int) -> Image.Image:
+    """(H, W, 3) bytes in a palette of their own, enlarged."""
+    # 32 shades a channel tell as much, and the palette is found in an eighth of the time.
+    coarse = (frame // 8 * np.uint16(255) // 31).astype(np.uint8)
+    image = Image.fromarray(coarse).quantize(
+        colours, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE
+    )
+    size = (image.width * _ENLARGED, image.height * _ENLARGED)
+    return image.resize(size, Image.Resampling.NEAREST)
+
+
+def _bytes(image: Image.Image) -> int:
+    """The size of the file that has this picture alone."""
+    file = BytesIO()
+    image.save(file, "GIF", optimize=False)
+    return file.tell()
+
+
+def read_pictures(paths: Sequence[Path]) -> NDArray[np.uint8]:
+    """(N, H, W, 3) bytes from files of one size. Raises `LockstepError` naming a bad file."""
+    pictures = [read_rgb(path) for path in paths]
+    for path, picture in zip(paths, pictures, strict=True):
+        if picture.shape != pictures[0].shape:
+            raise LockstepError(
+                f"{path}: {picture.shape[1]}x{picture.shape[0]} pixels, while {paths[0]} has "
+                f"{pictures[0].shape[1]}x{pictures[0].shape[0]}; they must agree"
+            )
+    return np.stack(pictures)
+
+
+def read_rgb(path: Path, size: int | None = None) -> NDArray[np.uint8]:
+    """One file as (H, W, 3) bytes, resized straight to `size` x `size` (bilinear) if given.
+
+    Raises
+    ------
+    LockstepError
+        If the file is missing, truncated or no picture.
+    """
+    try:
+        with Image.open(path) as image:
+            rgb = image.convert("RGB")
+            if size is not None and rgb.size != (size, size):
+                rgb = rgb.resize((size, size), Image.Resampling.BILINEAR)
+            return np.asarray(rgb)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise LockstepError(f"{path}: not a readable picture ({error})") from None

@@ -1,0 +1,47 @@
+"""dlib's face embedding, which is trained already."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from lockstep.config.schema import Params
+from lockstep.core import distributed, paths
+from lockstep.core.errors import LockstepError
+from lockstep.core.processes import cores
+from lockstep.core.provenance import read_provenance, write_provenance
+from lockstep.data.dataset import Dataset
+from lockstep.evaluation import dlib_embedding, dlib_network
+from lockstep.evaluation.evaluators import Score
+from lockstep.evaluation.spaces import Space
+
+ACCURACY = "mean accuracy"
+
+
+def train(params: Params, out: Path) -> dict[str, float]:
+    """Note which embedding it is. Raises `LockstepError` if face_recognition cannot be used."""
+    write_provenance(out, {"evaluator.type": "dlib", **dlib_network.description()})
+    return {}
+
+
+def space(params: Params, data: Dataset) -> Space:
+    """The embedding, if it is the one that the folder stands for: 128 numbers."""
+    folder = paths.evaluator(params.workload)
+    noted = read_provenance(folder).params
+    if any(noted.get(name) != value for name, value in dlib_network.description().items()):
+        raise LockstepError(
+            f"{folder}: stands for another face embedding than the one installed; `dvc repro "
+            f"--force --single-item evaluator@{params.workload}`, or install the other one"
+        )
+    processes = max(1, cores() // distributed.size())
+    return Space("dlib", "fd_dlib", partial(dlib_embedding.by_processes, processes=processes))
+
+
+def figures(params: Params, out: Path) -> dict[str, float]:
+    """None: nothing is said of the faces."""
+    return {}
+
+
+def scorer(params: Params) -> Score:
+    """None either."""
+    return lambda wanted, generated: {}

@@ -1,0 +1,80 @@
+"""How a judge learns, whatever it is to say of a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from lockstep.config.schema import Evaluator
+from lockstep.core import device as hardware
+from lockstep.core.errors import LockstepError
+from lockstep.training.learning_rate import factor
+
+M = TypeVar("M", bound=nn.Module)
+
+
+def fit(
+    build: Callable[[], M],
+    loss: Callable[[M, NDArray[np.int64]], Tensor],
+    pictures: int,
+    settings: Evaluator,
+    precision: hardware.Precision,
+    progress: Callable[[Iterable[Any], int], Iterable[Any]],
+    views: int = 1,
+) -> M:
+    """A judge from some pictures; AdamW, warm-up and half a cosine.
+
+    Parameters
+    ----------
+    build
+        Gives the untrained network; what is random in it comes from the settings' seed.
+    loss
+        The network and some of 0 .. pictures * views - 1 -> a scalar. It runs under autocast: what
+        is delicate has to be made fp32 in it.
+
+    views
+        Of each picture, such as it and its mirror image: an epoch has all of them.
+
+    Raises
+    ------
+    LockstepError
+        If there are fewer pictures than a batch has.
+    """
+    count = pictures * views
+    if pictures < settings.batch_size:
+        raise LockstepError(
+            f"dataset.evaluator: leaves {pictures} pictures to train the evaluator on, fewer "
+            f"than evaluator.batch_size ({settings.batch_size}); raise it"
+        )
+    with torch.random.fork_rng():
+        torch.manual_seed(settings.seed)
+        model = build()
+    model = hardware.place(model).train()
+    optimizer = torch.optim.AdamW(
+        model.parameters(), settings.lr, weight_decay=settings.weight_decay, fused=True
+    )
+    # Whole batches only: the batch norms of a short last one would see too few pictures.
+    per_epoch = count // settings.batch_size
+    steps = settings.epochs * per_epoch
+    random = np.random.default_rng(settings.seed)
+    epochs = (random.permutation(count) for _ in range(settings.epochs))
+    batches = (
+        order[batch * settings.batch_size : (batch + 1) * settings.batch_size]
+        for order in epochs
+        for batch in range(per_epoch)
+    )
+    for step, chosen in enumerate(progress(batches, steps)):
+        rate = factor(step, steps=steps, warmup=min(100, steps // 10), decay="cosine")
+        for group in optimizer.param_groups:
+            group["lr"] = settings.lr * rate
+        with hardware.autocast(precision):
+            mean = loss(model, chosen)
+        optimizer.zero_grad(set_to_none=True)
+        mean.backward()
+        optimizer.step()
+    return model.eval()

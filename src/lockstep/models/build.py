@@ -1,0 +1,57 @@
+"""From parameters to a network, made for the images and conditions of a data set."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from lockstep.config.schema import Diffusion, Params
+from lockstep.diffusion import NoiseSchedule
+from lockstep.models.generator import Form, FrozenConfig, Generator, TextConfig
+from lockstep.models.text import FrozenText, ScratchConfig, tokenizer
+
+if TYPE_CHECKING:
+    from lockstep.data.dataset import Dataset
+
+
+def noise_schedule(settings: Diffusion) -> NoiseSchedule:
+    """The schedule of `params.diffusion`. Raises `ValueError` if it leaves float64."""
+    return NoiseSchedule(
+        settings.schedule, settings.timesteps, settings.beta_start, settings.beta_end
+    )
+
+
+def form(params: Params, data: Dataset) -> Form:
+    """What params.yaml asks for, made for these pictures or latents, and labels or prompts.
+
+    Raises `ValueError` if there is no such network.
+    """
+    model, settings, rows = params.model, params.text, data.rows
+    channels = 3 if data.latents is None else data.latents.shape[1]
+    if rows is None:
+        return Form(model.unet(channels), data.conditions.shape[1], None)
+    if rows.ndim == 3:
+        _, length, width = rows.shape
+        text: TextConfig = FrozenConfig(length, width)
+    else:
+        width = settings.width
+        text = ScratchConfig(
+            words=max(tokenizer.UNKNOWN, int(rows.max())) + 1,
+            length=rows.shape[1],
+            width=width,
+            layers=settings.layers,
+            heads=settings.heads,
+        )
+    unet = model.cross_attention_unet(channels, width)
+    return Form(unet, labels=0, text=text, pooled_text=model.pooled_text)
+
+
+def untrained(params: Params, data: Dataset) -> Generator:
+    """Its first weights, from torch's generator; of a frozen encoder, what "" is to it."""
+    model = form(params, data).build()
+    if isinstance(model.embedding, FrozenText):
+        assert data.rows is not None
+        model.embedding = FrozenText(torch.from_numpy(data.rows[0].astype(np.float32)))
+    return model

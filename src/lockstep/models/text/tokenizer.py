@@ -1,0 +1,197 @@
+"""Words as numbers: which words the training prompts have, and a prompt as a row of their ids.
+
+A row's zeros are padding, so the empty prompt is the all-zero row: "unconditional", as everywhere.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import ClassVar, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from lockstep.core.errors import LockstepError, what_is_wrong
+from lockstep.core.files import write_json
+
+Ids = TypeVar("Ids", bound=np.generic)
+
+FILE = "tokenizer.json"
+PADDING, UNKNOWN = 0, 1
+_FIRST = 2  # the first word's id
+
+# Chinese characters and Japanese kana: written without spaces between words.
+_UNSPACED = re.compile(
+    "[\u3005-\u3007\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
+)
+_WORD = re.compile("w[wm]*|a")
+
+
+@dataclass(frozen=True)
+class Unread:
+    """The words of prompts that their rows do not have, in the order they stand, repeats too.
+
+    Parameters
+    ----------
+    unknown
+        Within the row, but as the unknown word.
+    cut
+        Behind the longest length, known or not.
+    """
+
+    unknown: tuple[str, ...]
+    cut: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Tokenizer:
+    """Prompts -> rows of word ids: 0 is padding, 1 the unknown word, then `words` from 2 on.
+
+    Parameters
+    ----------
+    words
+        All different, each one word as `split` gives it.
+    length
+        L, the width of a row, 1 or more: later words of a prompt are cut off.
+
+    Raises
+    ------
+    ValueError
+        If they are not so.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
+
+    words: tuple[str, ...]
+    length: int
+
+    def __post_init__(self) -> None:
+        if self.length < 1:
+            raise ValueError(f"length: {self.length} leaves no place for a word; use 1 or more")
+        if len(self._ids) < len(self.words):
+            twice = next(word for word, count in Counter(self.words).items() if count > 1)
+            raise ValueError(f"words: {twice!r} is there twice; build the tokeniser again")
+        for word in self.words:
+            if split(word) != [word]:
+                raise ValueError(f"words: {word!r} is not one word; build the tokeniser again")
+
+    @cached_property
+    def _ids(self) -> dict[str, int]:
+        return {word: number for number, word in enumerate(self.words, _FIRST)}
+
+    @property
+    def size(self) -> int:
+        """How many ids there are, padding and the unknown word among them."""
+        return _FIRST + len(self.words)
+
+    def encode(self, prompts: Sequence[str]) -> NDArray[np.int64]:
+        """N prompts -> (N, L) ids in [0, size); a row is all zero if its prompt has no word."""
+        rows = np.full((len(prompts), self.length), PADDING, np.int64)
+        for row, prompt in zip(rows, prompts, strict=True):
+            ids = [self._ids.get(word, UNKNOWN) for word in split(prompt)[: self.length]]
+            row[: len(ids)] = ids
+        return rows
+
+    def unread(self, prompts: Iterable[str]) -> Unread:
+        """Which words of the prompts `encode` does not tell, for a caller to say so."""
+        unknown: list[str] = []
+        cut: list[str] = []
+        for words in map(split, prompts):
+            unknown += (word for word in words[: self.length] if word not in self._ids)
+            cut += words[self.length :]
+        return Unread(tuple(unknown), tuple(cut))
+
+    def save(self, path: Path) -> None:
+        """Write it as JSON; there whole or not at all."""
+        write_json(path, {"length": self.length, "words": list(self.words)})
+
+
+def build(prompts: Iterable[str], *, length: int, min_count: int = 1) -> Tokenizer:
+    """The tokeniser of the words that the prompts have `min_count` times or more, together.
+
+    Of a prompt only the first `length` words count, those that its row has: an embedding of
+    others would never be trained. Words are numbered from the most frequent to the rarest, equally
+    frequent ones by their characters: the order of the prompts changes nothing. Rarer words are
+    the unknown word, whose embedding so is trained; with `min_count` 1 only `forget` trains it.
+
+    Raises
+    ------
+    LockstepError
+        If no word is left, or `length` or `min_count` is below 1.
+    """
+    for name, value in (("length", length), ("min_count", min_count)):
+        if value < 1:
+            raise LockstepError(f"{name}: {value} is out of range; use 1 or more")
+    counts = Counter(word for prompt in prompts for word in split(prompt)[:length])
+    kept = [word for word, count in counts.items() if count >= min_count]
+    if not kept:
+        raise LockstepError(
+            f"min_count: none of the {len(counts)} words of the prompts is there {min_count} "
+            "times; lower it, or collect more prompts"
+        )
+    return Tokenizer(tuple(sorted(kept, key=lambda word: (-counts[word], word))), length)
+
+
+def load(path: Path) -> Tokenizer:
+    """What `Tokenizer.save` wrote. Raises `LockstepError` if it is missing or damaged."""
+    try:
+        return TypeAdapter(Tokenizer).validate_json(_text(path))
+    except ValidationError as error:
+        raise LockstepError(f"{path}: {what_is_wrong(error)}; `dvc checkout` restores it") from None
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except FileNotFoundError:
+        raise LockstepError(f"{path}: missing; `dvc repro` makes it") from None
+    except UnicodeDecodeError as error:
+        raise LockstepError(f"{path}: damaged ({error}); `dvc checkout` restores it") from None
+
+
+def split(prompt: str) -> list[str]:
+    """The words of a prompt, lower-cased; any string will do.
+
+    The text is normalised first (Unicode's NFKC, full case folding, NFKC), so that wide, ligated
+    and capital letters are the plain ones. Then a word is
+
+    - letters and digits in a row, with the marks that belong to them: "64x64", "don", "t";
+    - one Chinese character or kana, which no spaces divide;
+    - one emoji or other pictorial symbol, without its modifiers.
+
+    Everything else, punctuation above all, divides words and is no word: a comma says little here
+    and would take a word's place.
+    """
+    normal = unicodedata.normalize("NFKC", prompt).casefold()
+    text = unicodedata.normalize("NFKC", normal)
+    kinds = "".join(map(_kind, text))
+    return [text[slice(*found.span())] for found in _WORD.finditer(kinds)]
+
+
+@lru_cache(maxsize=4096)
+def _kind(character: str) -> str:
+    """`w` of a word, `m` a mark on what stands before, `a` a word alone, or a space."""
+    category = unicodedata.category(character)
+    if category in ("So", "Cn"):  # unassigned: an emoji younger than Python's tables
+        return "a"
+    if category[0] in "LN":
+        return "a" if _UNSPACED.match(character) else "w"
+    return "m" if category[0] == "M" else " "
+
+
+def forget(ids: NDArray[Ids], rate: float, random: np.random.Generator) -> NDArray[Ids]:
+    """The ids with each word made the unknown word with probability `rate`, in [0, 1].
+
+    So the unknown word's embedding is trained, whether or not the training prompts have rare
+    words. It takes one number of `random` for each place, padding too: give it a whole batch and
+    the generator of that (seed, step), and resuming or sharing the batch out changes nothing.
+    """
+    forgotten = (random.random(ids.shape) < rate) & (ids != PADDING)
+    return np.where(forgotten, UNKNOWN, ids)

@@ -1,0 +1,139 @@
+"""What all U-Nets have in common: their levels and their middle, and the timesteps' embedding."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lockstep.config.networks import BackboneConfig
+from lockstep.models.unet.blocks import DownBlock, MakeAttention, MidBlock, UpBlock
+from lockstep.models.unet.norm import group_norm
+
+MAX_PERIOD = 10000  # of the slowest wave, in timesteps over 2 pi: Vaswani et al. 2017, section 3.5
+
+
+def timestep_embedding(t: Tensor, dim: int, flip_sin_to_cos: bool, freq_shift: float) -> Tensor:
+    """Sinusoidal embedding of timesteps.
+
+    Vaswani et al. 2017 (arXiv:1706.03762), section 3.5, as Ho et al. 2020 (arXiv:2006.11239,
+    appendix B) use it: sines of all frequencies, then cosines, instead of in turn:
+
+        w_k = 10000 ** (-k / (dim // 2 - freq_shift)),  k = 0 .. dim // 2 - 1
+        (sin(t w_0), sin(t w_1), ..., cos(t w_0), cos(t w_1), ...)
+
+    Args:
+        t: timesteps, (B,), whole or not; 0 to 1000 or so.
+        dim: width of the embedding; an odd width gets a 0 at its end.
+        flip_sin_to_cos: put the cosines first.
+        freq_shift: below dim // 2. Vaswani's equation has 0; 1 makes the lowest frequency 1/10000.
+
+    Returns:
+        (B, dim), always computed in float32, also under autocast: in bfloat16 neighbouring
+        timesteps above 256 would be one.
+    """
+    half = dim // 2
+    k = torch.arange(half, dtype=torch.float32, device=t.device)
+    frequencies = torch.exp(-math.log(MAX_PERIOD) * k / (half - freq_shift))
+    angles = t[:, None].float() * frequencies
+    waves = (angles.cos(), angles.sin()) if flip_sin_to_cos else (angles.sin(), angles.cos())
+    return F.pad(torch.cat(waves, dim=1), (0, dim % 2))
+
+
+class TimeEmbedding(nn.Module):
+    """Two linear layers with a SiLU between them: (B, in_dim) -> (B, out_dim)."""
+
+    def __init__(self, in_dim: int, out_dim: int) -> None:
+        super().__init__()
+        self.linear_1 = nn.Linear(in_dim, out_dim)
+        self.linear_2 = nn.Linear(out_dim, out_dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear_2(F.silu(self.linear_1(x)))
+
+
+class Backbone(nn.Module):
+    """Levels of resnets going down, a middle, and levels going up that see the way down's outputs.
+
+    Ho et al. 2020 (arXiv:2006.11239, appendix B), after Ronneberger et al. 2015. The submodules
+    carry diffusers' names, and initial weights are torch's defaults, as the library's are.
+
+    Args:
+        config: of the U-Net.
+        attended: for each level, whether an attention follows each of its resnets.
+        attention: makes them, and the middle's, each from its number of channels.
+    """
+
+    config: BackboneConfig
+
+    def __init__(
+        self, config: BackboneConfig, attended: tuple[bool, ...], attention: MakeAttention
+    ) -> None:
+        super().__init__()
+        self.config = config
+        channels, levels = config.channels, len(config.channels)
+        folded = config.patch**2
+
+        self.conv_in = nn.Conv2d(config.in_channels * folded, channels[0], 3, padding=1)
+        self.time_embedding = TimeEmbedding(channels[0], config.embedding_dim)
+        # Width of each level's input on the way down, which the finer level made.
+        entering = (channels[0], *channels[:-1])
+        # Width of each level's input on the way up, which the coarser level (or the middle) made.
+        rising = (*channels[1:], channels[-1])
+        self.down_blocks = nn.ModuleList(
+            DownBlock(entering[i], channels[i], attended[i], i == levels - 1, attention, config)
+            for i in range(levels)
+        )
+        self.mid_block = MidBlock(channels[-1], attention, config)
+        self.up_blocks = nn.ModuleList(
+            UpBlock(rising[i], channels[i], entering[i], attended[i], i == 0, attention, config)
+            for i in reversed(range(levels))
+        )
+        self.conv_norm_out = nn.GroupNorm(config.norm_groups, channels[0], eps=config.norm_eps)
+        self.conv_out = nn.Conv2d(channels[0], config.out_channels * folded, 3, padding=1)
+
+    def predict(
+        self, x: Tensor, t: Tensor, condition: Tensor | None, *context: Tensor | None
+    ) -> Tensor:
+        """(B, in_channels, H, W), (B,) and (B, E) or None -> (B, out_channels, H, W).
+
+        `context` is handed to every attention after its image.
+        """
+        dtype = self.time_embedding.linear_1.weight.dtype
+        emb = timestep_embedding(
+            t, self.config.channels[0], self.config.flip_sin_to_cos, self.config.freq_shift
+        )
+        emb = self.time_embedding(emb.to(dtype))
+        if condition is not None:
+            emb = emb + condition.to(dtype)
+
+        x = self.conv_in(F.pixel_unshuffle(x, self.config.patch))
+        skips = [x]
+        for down in self.down_blocks:
+            skips += down(skips[-1], emb, *context)
+        x = self.mid_block(skips[-1], emb, *context)
+        for up in self.up_blocks:
+            x = up(x, emb, skips, *context)
+        x = self.conv_out(group_norm(self.conv_norm_out, x, silu=True))
+        return F.pixel_shuffle(x, self.config.patch)
+
+    def check_shapes(self, x: Tensor, t: Tensor, condition: Tensor | None) -> None:
+        """Raises a ValueError of one line if a shape does not fit."""
+        wanted, multiple = self.config.in_channels, self.config.size_multiple
+        if x.ndim != 4 or x.shape[1] != wanted:
+            raise ValueError(f"x has shape {tuple(x.shape)}: give (batch, {wanted}, height, width)")
+        if x.shape[2] % multiple or x.shape[3] % multiple:
+            raise ValueError(
+                f"x is {x.shape[2]} x {x.shape[3]} pixels: give multiples of {multiple} "
+                f"(patch {self.config.patch} * 2 ** {len(self.config.channels) - 1} halvings)"
+            )
+        batch, width = x.shape[0], self.config.embedding_dim
+        if t.shape != (batch,):
+            raise ValueError(
+                f"t has shape {tuple(t.shape)}: give one timestep an image, ({batch},)"
+            )
+        if condition is not None and condition.shape != (batch, width):
+            raise ValueError(
+                f"condition has shape {tuple(condition.shape)}: give ({batch}, {width}), "
+                "the width of the time embedding"
+            )

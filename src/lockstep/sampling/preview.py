@@ -1,0 +1,65 @@
+"""Pictures by a model that is still being trained, to look at while it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lockstep.config.schema import Params
+from lockstep.core import distributed
+from lockstep.core.images import grid
+from lockstep.core.pixels import to_bytes
+from lockstep.data.dataset import Dataset
+from lockstep.models.autoencoder import Autoencoder, load
+from lockstep.models.conditions import Conditions
+from lockstep.models.generator import Description, Generator
+from lockstep.sampling.sample import PIXELS, Trained, denoising_strips
+
+_PICTURES, _PER_ROW = 16, 8
+
+
+@dataclass(frozen=True)
+class Preview:
+    """Some pictures as bytes.
+
+    Parameters
+    ----------
+    grid
+        All of them: (H, W, 3).
+    strips
+        Of each, in the grid's order, its way from noise to clear: (h, w, 3).
+    """
+
+    grid: NDArray[np.uint8]
+    strips: tuple[NDArray[np.uint8], ...]
+
+
+def draw(model: Generator, description: Description, params: Params, data: Dataset) -> Preview:
+    """16 pictures for the conditions of the first held-out pictures, or of the first ones.
+
+    Always the same conditions and noise, so that the grids of a training can be compared. All
+    processes take part.
+    """
+    positions = data.indices("validation")
+    positions = positions if len(positions) else data.indices("train")
+    # As many rounds for each process: a network in parts is computed by all of them together.
+    count = -(-_PICTURES // distributed.size()) * distributed.size()
+    conditions = Conditions.of(
+        torch.from_numpy(data.conditions_of(np.resize(positions[:count], count)))
+    )
+    trained = Trained(model, description, _autoencoder(data.encoded))
+    drawn = denoising_strips(trained, params.sample, conditions, seed=0)[:_PICTURES]
+    return Preview(
+        grid=grid(to_bytes(drawn[:, -1]), per_row=_PER_ROW),
+        strips=tuple(grid(to_bytes(strip), per_row=len(strip)) for strip in drawn),
+    )
+
+
+@lru_cache(maxsize=1)
+def _autoencoder(encoded: Path | None) -> Autoencoder:
+    return PIXELS if encoded is None else load(encoded)

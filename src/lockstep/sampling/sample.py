@@ -1,0 +1,250 @@
+"""Drawing pictures from a trained model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TypedDict
+
+import torch
+from torch import Tensor
+
+from lockstep.config.schema import Sample
+from lockstep.core import device as hardware
+from lockstep.core import distributed
+from lockstep.diffusion import (
+    Callback,
+    Denoise,
+    Denoiser,
+    Guidance,
+    PictureNoise,
+    StepInfo,
+    ddim,
+    ddpm,
+    dpmpp_2m,
+    timesteps,
+)
+from lockstep.models import autoencoder, generator
+from lockstep.models.autoencoder import Autoencoder, Pixels
+from lockstep.models.conditions import Conditions
+from lockstep.models.generator import Description, Generator
+
+PIXELS = Pixels()
+_FRAMES = 19
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A generator with all that drawing takes.
+
+    Parameters
+    ----------
+    autoencoder
+        What makes pictures of that which the generator draws.
+    """
+
+    model: Generator
+    description: Description
+    autoencoder: Autoencoder = PIXELS
+
+
+def load(folder: Path, weights: str | int) -> Trained:
+    """What a training has left in a folder, on the device.
+
+    Raises
+    ------
+    LockstepError
+        If files are missing or damaged.
+    """
+    model, description = generator.load(folder, weights)
+    is_latent = description.reduction > 1 or description.unet.in_channels != 3
+    if is_latent or (folder / autoencoder.DESCRIPTION).exists():
+        return Trained(model, description, autoencoder.load(folder))
+    return Trained(model, description)
+
+
+# Not inference_mode: what FSDP gathers for the first time in it could never be changed again.
+@torch.no_grad()
+def sample(
+    trained: Trained,
+    settings: Sample,
+    conditions: Conditions,
+    *,
+    seed: int,
+    indices: Sequence[int] | None = None,
+    callback: Callback | None = None,
+    progress: Callable[[int], object] = lambda count: None,
+) -> Tensor:
+    """One picture for each of N `conditions` -> (N, 3, size, size) in [-1, 1].
+
+    Picture i gets the noise of (seed, indices[i]), by default (seed, i), whatever the batch size.
+    `callback` sees each step of each batch; `progress` is told the pictures done with a step.
+    """
+    device, description = hardware.device(), trained.description
+    numbers = list(range(len(conditions))) if indices is None else list(indices)
+    batches = [torch.empty((0, 3, description.size, description.size))]
+    for start in range(0, len(conditions), settings.batch_size):
+        stop = start + settings.batch_size
+        condition = conditions[start:stop].to(device)
+
+        def on_step(info: StepInfo, count: int = len(condition)) -> None:
+            progress(count)
+            if callback is not None:
+                callback(info)
+
+        denoise = _denoiser(trained, settings, condition)
+        noise = PictureNoise(seed, numbers[start:stop], description.shape, device)
+        drawn = _run(denoise, description, settings, noise, on_step).float()
+        batches.append(trained.autoencoder.decode(drawn).cpu())
+    return torch.cat(batches).contiguous()
+
+
+def sample_together(
+    trained: Trained,
+    settings: Sample,
+    conditions: Conditions,
+    *,
+    seed: int,
+    first: int = 0,
+    progress: Callable[[int], object] = lambda count: None,
+) -> Tensor:
+    """`sample` of the pictures `first` and up, of which each process draws its share.
+
+    All of them get all pictures.
+    """
+    own = distributed.share(len(conditions))
+    indices = range(first, first + len(conditions))[own]
+    drawn = sample(
+        trained, settings, conditions[own], seed=seed, indices=indices, progress=progress
+    )
+    return distributed.gather(drawn, len(conditions))
+
+
+def moments(steps: int, count: int) -> list[int]:
+    """`count` numbers of states from 0, the noise, to `steps`, the picture, evenly spread.
+
+    With fewer states than that, it is all of them.
+    """
+    return torch.linspace(0, steps, min(count, steps + 1)).round().long().tolist()
+
+
+def frames(settings: Sample) -> list[int]:
+    """The moments of an animation: a strip's, and between each two of them evenly some more.
+
+    With those it has up to 19, unless the strip alone has more.
+    """
+    gaps = settings.strip - 1
+    finer = max(1, (_FRAMES - 1) // gaps) * gaps
+    strip = moments(settings.steps, settings.strip)
+    return sorted({*strip, *moments(settings.steps, finer + 1)})
+
+
+def denoising_strips(
+    trained: Trained,
+    settings: Sample,
+    conditions: Conditions,
+    *,
+    seed: int,
+    at: Sequence[int] | None = None,
+    progress: Callable[[int], object] = lambda count: None,
+) -> Tensor:
+    """Pictures on their way from noise to clear -> (R, M, 3, size, size) in [-1, 1].
+
+    Each of R `conditions` gives a strip, that of the picture which `sample_together` draws
+    for it. It has the M states `at`, ascending and the last one `settings.steps`: by default
+    `moments` of `settings.strip`. Each process draws its share, and all of them get all strips.
+    """
+    at = moments(settings.steps, settings.strip) if at is None else at
+    own = distributed.share(len(conditions))
+    # Each state's batches, one after the other.
+    states: dict[int, list[Tensor]] = {moment: [] for moment in at}
+
+    def keep(info: StepInfo) -> None:
+        if info.index in states:
+            states[info.index].append(trained.autoencoder.decode(info.x.float()).cpu())
+
+    drawn = sample(
+        trained,
+        settings,
+        conditions[own],
+        seed=seed,
+        indices=range(len(conditions))[own],
+        callback=keep,
+        progress=progress,
+    )
+    states[settings.steps].append(drawn)
+    none = drawn[:0]  # a process may have no share
+    strips = torch.stack([torch.cat([none, *states[moment]]) for moment in at], dim=1)
+    return distributed.gather(strips, len(conditions))
+
+
+def sample_by_batches(
+    trained: Trained,
+    settings: Sample,
+    conditions: Conditions,
+    *,
+    seed: int,
+    progress: Callable[[int], object] = lambda count: None,
+) -> Iterator[tuple[int, Tensor]]:
+    """`sample_together` with the memory of one batch: (number of its first picture, pictures)."""
+    size = settings.batch_size * distributed.size()
+    for first in range(0, len(conditions), size):
+        yield (
+            first,
+            sample_together(
+                trained,
+                settings,
+                conditions[first : first + size],
+                seed=seed,
+                first=first,
+                progress=progress,
+            ),
+        )
+
+
+def _denoiser(trained: Trained, settings: Sample, condition: Conditions) -> Denoise:
+    model, description = trained.model, trained.description
+
+    def network(conditions: Conditions, x: Tensor, t: Tensor) -> Tensor:
+        with hardware.autocast(description.precision):
+            return model(x, t, conditions)
+
+    def bound(conditions: Conditions) -> Denoiser:
+        return Denoiser(partial(network, conditions), description.schedule, description.prediction)
+
+    if not description.is_conditional:
+        return bound(condition)
+    return Guidance(
+        bound(condition),
+        bound(condition.null()),
+        settings.guidance_scale,
+        settings.guidance_interval,
+    )
+
+
+def _run(
+    denoise: Denoise,
+    description: Description,
+    settings: Sample,
+    noise: PictureNoise,
+    callback: Callback,
+) -> Tensor:
+    schedule = description.schedule
+    levels = timesteps(schedule.timesteps, settings.steps, settings.spacing)
+    x = noise().contiguous(memory_format=torch.channels_last)
+    common: _Common = {"clip": settings.clip, "callback": callback}
+    match settings.sampler:
+        case "ddpm":
+            variance = settings.variance
+            return ddpm(denoise, x, schedule, levels, noise=noise, variance=variance, **common)
+        case "ddim":
+            return ddim(denoise, x, schedule, levels, noise=noise, eta=settings.eta, **common)
+        case "dpmpp_2m":
+            return dpmpp_2m(denoise, x, schedule, levels, **common)
+
+
+class _Common(TypedDict):
+    clip: float | None
+    callback: Callback

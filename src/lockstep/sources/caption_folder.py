@@ -1,0 +1,34 @@
+"""A folder of images with sentences: `train_info.json`, `test.json` and the images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lockstep.config.schema import Folder, Params
+from lockstep.core import hashing
+from lockstep.core.processes import cores, progress
+from lockstep.sources.captions import packing
+from lockstep.sources.captions.folder import import_folder
+from lockstep.sources.folders.read import Looking
+from lockstep.sources.registry import Collected, Found
+
+
+def collect(params: Params, out: Path) -> Found:
+    """Bring the folder in.
+
+    Raises
+    ------
+    LockstepError
+        If it is not the one of params.yaml, or a file is missing or wrong.
+    """
+    settings = params.source
+    assert isinstance(settings, Folder)
+    folder = hashing.verified(settings.paths[0], settings.sha256[0], f"{params.workload}.source")
+    looking = Looking(settings.size, params.download.max_pixels)
+    import_folder(folder, out, looking, cores(), progress("read images", "image"))
+    return Found(params.values("source"))
+
+
+def read(folder: Path) -> Collected:
+    """See `lockstep.sources.captions.packing.read`."""
+    return packing.read(folder)

@@ -1,0 +1,31 @@
+"""How the web is asked for a source's list of images, where it has one.
+
+A module of this registry has `crawl(params, out)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from pathlib import Path
+from typing import Protocol, cast
+
+from lockstep.config.schema import Params
+from lockstep.core.registry import Registry
+
+
+class Crawler(Protocol):
+    """A module of the registry."""
+
+    def crawl(self, params: Params, out: Path) -> None: ...
+
+
+def _kind_of(params: Params) -> Hashable:
+    return params.source.type
+
+
+REGISTRY = Registry(_kind_of, {"ptt": "lockstep.sources.ptt.board"})
+
+
+def crawler_of(params: Params) -> Crawler | None:
+    """The module for a workload's source; None where there is nothing to crawl."""
+    return cast(Crawler | None, REGISTRY.load(params))

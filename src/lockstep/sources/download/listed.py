@@ -1,0 +1,56 @@
+"""Fetch the images that a crawl listed; killed, the same call goes on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lockstep.config.schema import Params
+from lockstep.core import hashing, paths
+from lockstep.core.lock import exclusive
+from lockstep.core.processes import progress
+from lockstep.core.provenance import read_provenance, write_provenance
+from lockstep.sources import source
+from lockstep.sources.download.download import Settings, download
+from lockstep.sources.names import IMAGES
+from lockstep.sources.origin import code_of
+from lockstep.sources.resume_cache import journal
+from lockstep.sources.web.get import Limits
+
+
+def fetch(params: Params, crawled: Path, out: Path) -> None:
+    """Write the images of the list in `crawled`, and the manifest, into the folder `out`.
+
+    Raises
+    ------
+    LockstepError
+        If too many cannot be had, or the list is damaged.
+    """
+    settings = params.download
+    before = read_provenance(crawled)
+    origin = before.inputs["origin"]
+    # What was fetched holds for other lists of addresses too.
+    work = hashing.digest_of({**origin, **code_of(origin), "max_bytes": settings.max_bytes})
+    scratch = paths.scratch() / "download"
+    with (
+        exclusive(scratch / f"{work}.lock", "the same download is running"),
+        journal(scratch / work / "journal.db") as outcomes,
+        source.opened(origin, connections=settings.workers) as web,
+    ):
+        download(
+            crawled / IMAGES,
+            out,
+            scratch / work,
+            outcomes,
+            web.session,
+            Settings(
+                workers=settings.workers,
+                per_host=settings.per_host,
+                max_pixels=settings.max_pixels,
+                max_failed_fraction=settings.max_failed_fraction,
+                limits=Limits(settings.seconds, settings.max_bytes),
+                patience=web.patience(settings.tries),
+            ),
+            progress("download", "image"),
+        )
+        decided = {**before.params, **params.deciding("download")}
+        write_provenance(out, decided, origin=origin)

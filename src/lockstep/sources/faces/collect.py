@@ -1,0 +1,192 @@
+"""From a folder of downloaded pictures to a folder of faces.
+
+What is seen in a picture goes into a journal at once, by the hash of its file; killed and run
+again, the same call looks only at pictures that are not there. The decisions are made at the end,
+from figures alone, so that another threshold or exclusion asks for no second look.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lockstep.core import hashing
+from lockstep.core.code import digest_of_code
+from lockstep.core.errors import LockstepError
+from lockstep.core.images import grid, write_png
+from lockstep.core.processes import each
+from lockstep.models.dlib_faces import engine
+from lockstep.sources.faces import table
+from lockstep.sources.faces.decide import EXCLUDED, KEPT, Candidate, Rules, decide, reasons
+from lockstep.sources.faces.detect import Found, Looking, from_text, look_at_file
+from lockstep.sources.faces.exclude import Exclusions
+from lockstep.sources.listing import read_lines
+from lockstep.sources.names import CROPS, MANIFEST
+from lockstep.sources.resume_cache import Journal
+
+DECISIONS = "decisions.csv"
+SHEETS = "sheets"
+
+_ON_A_SHEET, _A_ROW = 240, 20
+
+Progress = Callable[[Iterable[Any], int], Iterable[Any]]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A file of the download, once, however many addresses gave it."""
+
+    sha256: str
+    path: Path
+    address: str
+    is_excluded: bool
+
+
+@dataclass(frozen=True)
+class Collection:
+    """The faces found, in the order of their pictures' hashes, and what was decided on each.
+
+    `excluded` has the hashes of the pictures that were taken out, those without a face too.
+    """
+
+    faces: list[Candidate]
+    decisions: list[str]
+    excluded: frozenset[str]
+
+    @property
+    def kept(self) -> int:
+        """How many faces were kept."""
+        return self.decisions.count(KEPT)
+
+
+def what_decides(looking: Looking) -> dict[str, Any]:
+    """All that decides what is seen in a picture: settings, code, libraries, models."""
+    models = engine.models()
+    paths = map(Path, (models.predictor_68_point_model, models.cnn_face_detection_model))
+    return {
+        **asdict(looking),
+        "code": digest_of_code("lockstep.sources.faces.detect"),
+        "models": {path.name: hashing.sha256(path) for path in paths},
+        "versions": {
+            "dlib": models.dlib.__version__,
+            "opencv": cv2.__version__,
+            "numpy": np.__version__,
+            "pillow": version("pillow"),
+        },
+    }
+
+
+def collect(
+    downloaded: Path,
+    out: Path,
+    journal: Journal,
+    looking: Looking,
+    rules: Rules,
+    exclusions: Exclusions,
+    processes: int,
+    progress: Progress,
+) -> Collection:
+    """Find, judge and cut out the faces of the pictures in the folder `downloaded`.
+
+    `out` gets `crops/<picture's sha256>_<number>.png` of the kept faces, `decisions.csv` with a
+    row for each face, and `sheets/<decision>.png` with the first 240 of each decision but
+    `excluded`. Nothing depends on the order of the manifest or the number of processes.
+
+    Raises
+    ------
+    LockstepError
+        If there is no picture, one is damaged, or no face is kept.
+    """
+    engine.models()  # Here, where a failure can be told.
+    pictures = _pictures(downloaded, exclusions)
+    if not pictures:
+        raise LockstepError(f"{downloaded / MANIFEST}: lists no picture; run `dvc repro download`")
+    missing = {
+        picture.path: picture.sha256 for picture in pictures if journal.get(picture.sha256) is None
+    }
+    # The work is another module's: what a process must import for it is little.
+    work = partial(look_at_file, looking=looking)
+    for path, text in progress(each(work, missing, processes), len(missing)):
+        journal.put(missing[path], text)
+
+    faces = [
+        Candidate(picture.sha256, number, found.measures, picture.is_excluded)
+        for picture in pictures
+        for number, found in enumerate(_seen(journal, picture.sha256))
+    ]
+    decisions = decide(faces, rules)
+    if KEPT not in decisions:
+        counts = ", ".join(f"{name} {decisions.count(name)}" for name in reasons(decisions))
+        raise LockstepError(
+            f"crop: no face is kept of {len(faces)} in {len(pictures)} pictures "
+            f"({counts or 'none found'}); loosen the rule in crop.* that most of them break"
+        )
+    _write_pictures(out, journal, faces, decisions)
+    addresses = {picture.sha256: picture.address for picture in pictures}
+    table.write(out / DECISIONS, faces, decisions, addresses)
+    excluded = frozenset(picture.sha256 for picture in pictures if picture.is_excluded)
+    return Collection(faces, decisions, excluded)
+
+
+def _seen(journal: Journal, sha256: str) -> list[Found]:
+    text = journal.get(sha256)
+    assert text is not None
+    return from_text(text)
+
+
+def _pictures(downloaded: Path, exclusions: Exclusions) -> list[Picture]:
+    """The manifest's pictures by their hash; excluded if any of their addresses is.
+
+    Says on stderr which exclusions name none of them.
+    """
+    found: dict[str, Picture] = {}
+    used: set[str] = set()
+    for row in read_lines(downloaded / MANIFEST):
+        sha256 = row["sha256"]
+        naming = exclusions.naming(row)
+        used |= naming
+        before = found.get(sha256)
+        found[sha256] = Picture(
+            sha256=sha256,
+            path=downloaded / row["file"],
+            address=row["address"] if before is None else min(before.address, row["address"]),
+            is_excluded=bool(naming) or (before is not None and before.is_excluded),
+        )
+    exclusions.tell_unused(used, "among the downloaded pictures")
+    return [found[sha256] for sha256 in sorted(found)]
+
+
+def _write_pictures(
+    out: Path, journal: Journal, faces: Sequence[Candidate], decisions: Sequence[str]
+) -> None:
+    (out / CROPS).mkdir()
+    sheets: dict[str, list[NDArray[np.uint8]]] = {name: [] for name in reasons(decisions)}
+    for face, decision, png in _with_crops(journal, faces, decisions):
+        if decision == KEPT:
+            (out / CROPS / f"{face.sha256}_{face.number}.png").write_bytes(png)
+        if decision != EXCLUDED and len(sheets[decision]) < _ON_A_SHEET:
+            bgr = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR)
+            sheets[decision].append(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
+    for name, crops in sheets.items():
+        if crops:
+            write_png(out / SHEETS / f"{name}.png", grid(np.stack(crops), _A_ROW))
+
+
+def _with_crops(
+    journal: Journal, faces: Sequence[Candidate], decisions: Sequence[str]
+) -> Iterator[tuple[Candidate, str, bytes]]:
+    """Each face with its crop, read from the journal a picture at a time."""
+    sha256 = ""
+    here: list[Found] = []
+    for face, decision in zip(faces, decisions, strict=True):
+        if face.sha256 != sha256:
+            sha256, here = face.sha256, _seen(journal, face.sha256)
+        yield face, decision, here[face.number].png

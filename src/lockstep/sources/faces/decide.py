@@ -1,0 +1,87 @@
+"""Which faces are kept: the rules, then one of each photograph, the same in any order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from lockstep.sources.faces.measure import Measures
+from lockstep.sources.perceptual_hash import HashIndex
+
+KEPT = "kept"
+EXCLUDED = "excluded"
+DUPLICATE = "duplicate"
+RULES = ("small", "tilted", "turned", "eyes", "cut", "blurred")
+"""The rules in the order in which they are asked; the first that is broken is the reason."""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a face must be to be kept; see `lockstep.config.params.Crop`."""
+
+    min_box: float
+    max_slope: float
+    eye_ratio: tuple[float, float]
+    nose: tuple[float, float]
+    max_outside: float
+    min_sharpness: float
+    duplicate_bits: int
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A face of the picture `sha256`, number `number` of it from the left."""
+
+    sha256: str
+    number: int
+    measures: Measures
+    is_excluded: bool = False
+
+
+def broken_rule(face: Measures, rules: Rules) -> str | None:
+    """The first rule that a face breaks."""
+    broken = (
+        face.box.width < rules.min_box,
+        face.slope > rules.max_slope,
+        not rules.nose[0] <= face.nose <= rules.nose[1],
+        not rules.eye_ratio[0] <= face.eye_ratio <= rules.eye_ratio[1],
+        face.outside > rules.max_outside,
+        face.sharpness < rules.min_sharpness,
+    )
+    return next((rule for rule, is_broken in zip(RULES, broken, strict=True) if is_broken), None)
+
+
+def decide(faces: Sequence[Candidate], rules: Rules) -> list[str]:
+    """For each face `kept`, the rule it breaks, `duplicate` or `excluded`.
+
+    Of the faces that look the same the largest is kept, of equally large ones the sharpest. What
+    looks like an excluded face is excluded as well: a copy must not take its place.
+    """
+    decisions = [
+        EXCLUDED if face.is_excluded else broken_rule(face.measures, rules) for face in faces
+    ]
+    excluded, kept = HashIndex(), HashIndex()
+    for face in faces:
+        if face.is_excluded:
+            excluded.add(face.measures.perceptual_hash)
+    passed = [i for i, decision in enumerate(decisions) if decision is None]
+    for i in sorted(passed, key=lambda i: _best_first(faces[i])):
+        looks = faces[i].measures.perceptual_hash
+        if excluded.has(looks, rules.duplicate_bits):
+            decisions[i] = EXCLUDED
+        elif kept.has(looks, rules.duplicate_bits):
+            decisions[i] = DUPLICATE
+        else:
+            decisions[i] = KEPT
+            kept.add(looks)
+    return [str(decision) for decision in decisions]
+
+
+def _best_first(face: Candidate) -> tuple[float, float, str, int]:
+    return -face.measures.box.width, -face.measures.sharpness, face.sha256, face.number
+
+
+def reasons(decisions: Iterable[str]) -> list[str]:
+    """The different decisions, `kept` first and then in the order of the rules."""
+    found = set(decisions)
+    return [name for name in (KEPT, *RULES, DUPLICATE, EXCLUDED) if name in found]

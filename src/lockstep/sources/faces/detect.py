@@ -1,0 +1,104 @@
+"""One picture: all its faces, measured and cut out. Nothing is decided here."""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lockstep.core.errors import LockstepError
+from lockstep.models.dlib_faces import engine
+from lockstep.models.dlib_faces.align import smaller
+from lockstep.models.dlib_faces.engine import Box
+from lockstep.sources.download.decode import NoPicture, decode
+from lockstep.sources.faces.measure import Measures, measure
+
+
+@dataclass(frozen=True)
+class Looking:
+    """What changes the figures of a face, beside the code.
+
+    Parameters
+    ----------
+    detector
+        `hog` or `cnn`.
+    megapixels
+        A larger picture is reduced to this for finding faces; they are cut out of the original.
+    size
+        Side of the finished crop, in pixels.
+    max_pixels
+        A larger picture is refused.
+    """
+
+    detector: str
+    megapixels: float
+    size: int
+    max_pixels: int
+
+
+@dataclass(frozen=True)
+class Found:
+    """A face: its figures, and the finished crop as a PNG file."""
+
+    measures: Measures
+    png: bytes
+
+
+def look(rgb: NDArray[np.uint8], looking: Looking) -> list[Found]:
+    """All faces in a picture (H, W, 3), from left to right."""
+    height, width = rgb.shape[:2]
+    scale = min(1.0, math.sqrt(looking.megapixels * 1e6 / (width * height)))
+    small = rgb
+    if scale < 1:
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        small = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
+    grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
+    found = []
+    for rectangle in engine.detect(grey, small, looking.detector):
+        box = Box(rectangle.left(), rectangle.top(), rectangle.right() + 1, rectangle.bottom() + 1)
+        points = engine.landmarks(grey, rectangle)
+        measures, aligned = measure(rgb, box.scaled(1 / scale), points / scale)
+        found.append(Found(measures, _png(smaller(aligned, looking.size))))
+    return sorted(found, key=lambda face: face.measures.box)
+
+
+def look_at_file(path: Path, looking: Looking) -> str:
+    """All faces in a file, as a text that `from_text` reads.
+
+    Raises
+    ------
+    LockstepError
+        If it is no picture: the download stage had made sure that it is.
+    """
+    try:
+        rgb = np.asarray(decode(path, looking.max_pixels))
+    except (NoPicture, OSError) as error:
+        raise LockstepError(f"{path}: {error}; `dvc checkout` restores the pictures") from None
+    return json.dumps(
+        [
+            {**asdict(face.measures), "png": base64.b64encode(face.png).decode()}
+            for face in look(rgb, looking)
+        ]
+    )
+
+
+def from_text(text: str) -> list[Found]:
+    """What `look_at_file` wrote."""
+    return [_from_fields(fields) for fields in json.loads(text)]
+
+
+def _from_fields(fields: dict[str, Any]) -> Found:
+    png = base64.b64decode(fields.pop("png"))
+    return Found(Measures(**{**fields, "box": Box(*fields["box"])}), png)
+
+
+def _png(rgb: NDArray[np.uint8]) -> bytes:
+    _, data = cv2.imencode(".png", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
+    return data.tobytes()

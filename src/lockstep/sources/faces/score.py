@@ -1,0 +1,64 @@
+"""How right the decisions are, where the truth about the faces is known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from typing import Protocol
+
+from lockstep.sources.faces.decide import KEPT, Candidate
+
+_OVERLAP = 0.3
+
+
+class TrueFace(Protocol):
+    """What is known of a face: its box, whether to keep it, and of which photograph it is."""
+
+    @property
+    def box(self) -> Sequence[float]: ...
+    @property
+    def keep(self) -> bool: ...
+    @property
+    def identity(self) -> str: ...
+
+
+def precision_and_recall(
+    faces: Sequence[Candidate],
+    decisions: Sequence[str],
+    truth: Mapping[str, Sequence[TrueFace]],
+    excluded: AbstractSet[str] = frozenset(),
+) -> dict[str, float]:
+    """Precision and recall of the kept faces.
+
+    `truth` has the faces of each picture by its SHA-256. A photograph counts once, however many
+    copies of it there are: a second copy that was kept is wrong, a copy left out is not. The
+    photographs in the pictures `excluded`, by their SHA-256, are not wanted anywhere.
+    """
+    wanted = {true.identity for known in truth.values() for true in known if true.keep}
+    wanted -= {true.identity for sha256 in excluded for true in truth.get(sha256, ())}
+    kept = [face for face, decision in zip(faces, decisions, strict=True) if decision == KEPT]
+    right = {_identity(face, truth) for face in kept} & wanted
+    return {
+        "precision": len(right) / len(kept) if kept else 0.0,
+        "recall": len(right) / len(wanted) if wanted else 0.0,
+    }
+
+
+def _identity(face: Candidate, truth: Mapping[str, Sequence[TrueFace]]) -> str | None:
+    """The photograph that a kept face is of, if one of that picture's faces is there."""
+    here = max(
+        truth.get(face.sha256, ()),
+        key=lambda true: _overlap(face.measures.box, true.box),
+        default=None,
+    )
+    if here is None or not here.keep or _overlap(face.measures.box, here.box) < _OVERLAP:
+        return None
+    return here.identity
+
+
+def _overlap(a: Sequence[float], b: Sequence[float]) -> float:
+    """Intersection over union of two boxes (left, top, right, bottom)."""
+    across = max(0.0, min(a[2], b[2]) - max(a[0], b[0]))
+    down = max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
+    both = across * down
+    return both / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both)

@@ -1,0 +1,200 @@
+"""From folders and archives to a folder of numbered pictures.
+
+What is seen in a file goes into a journal at once, by its hash; killed and run again, the same call
+reads the sources again, but decodes only what is not there. The decisions are made at the end, from
+figures alone, so that another threshold or exclusion asks for no second look.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from importlib.metadata import version
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lockstep.core.code import digest_of_code
+from lockstep.core.errors import LockstepError
+from lockstep.core.images import grid, write_png
+from lockstep.core.processes import each
+from lockstep.sources.faces.exclude import Exclusions
+from lockstep.sources.folders import table
+from lockstep.sources.folders.decide import (
+    DUPLICATE,
+    EXCLUDED,
+    KEPT,
+    Decision,
+    Row,
+    Rules,
+    counts,
+    decide,
+)
+from lockstep.sources.folders.names import DECISIONS, IMAGES, SHEETS
+from lockstep.sources.folders.read import Looking, Measures, from_text, look_at_batch
+from lockstep.sources.folders.unpack import Entry, Source, entries
+from lockstep.sources.resume_cache import Journal
+
+_ON_A_SHEET, _A_ROW = 240, 20
+_BATCH_FILES, _BATCH_BYTES = 32, 2**22
+
+Progress = Callable[[Iterable[Any], int], Iterable[Any]]
+Batch = list[tuple[str, bytes]]
+
+
+@dataclass(frozen=True)
+class Merged:
+    """The files found, by source and path, and what was decided on each."""
+
+    rows: list[Row]
+    decisions: list[Decision]
+
+    @property
+    def kept(self) -> int:
+        """How many pictures were kept."""
+        return counts(self.decisions).get(KEPT, 0)
+
+
+def what_decides(looking: Looking) -> dict[str, Any]:
+    """All that decides what is seen in a file: settings, code, libraries."""
+    return {
+        **asdict(looking),
+        "code": digest_of_code("lockstep.sources.folders.read"),
+        "versions": {
+            "opencv": cv2.__version__,
+            "numpy": np.__version__,
+            "pillow": version("pillow"),
+        },
+    }
+
+
+def merge(
+    sources: Sequence[Source],
+    out: Path,
+    journal: Journal,
+    looking: Looking,
+    rules: Rules,
+    exclusions: Exclusions,
+    max_bytes: int,
+    processes: int,
+    progress: Progress,
+) -> Merged:
+    """Merge the pictures of all sources into the folder `out`.
+
+    It gets `images/1.png`, `2.png`, ..., numbered by source and path, `decisions.csv` with a row
+    for each file found, and `sheets/<decision>.png` with the first 240 pictures of each decision
+    but `excluded`; beside each duplicate stands the picture that was kept. Nothing depends on the
+    order in which a folder or an archive lists its files, or on the number of processes. Says on
+    stderr which exclusions name none of the files.
+
+    Raises
+    ------
+    LockstepError
+        If a source cannot be read, or no picture is kept.
+    """
+    found: list[tuple[int, str, str, str, str]] = []  # rank, source, path, sha256, why
+    known: dict[str, tuple[Measures | None, str]] = {}
+    ranks = {source.name: rank for rank, source in enumerate(sources)}
+    if len(ranks) < len(sources):
+        raise LockstepError("source.paths: the same one twice; remove it")
+
+    def unseen(all_entries: Iterable[Entry]) -> Iterator[tuple[str, bytes]]:
+        for entry in all_entries:
+            sha256 = "" if entry.data is None else hashlib.sha256(entry.data).hexdigest()
+            place = (ranks[entry.source], entry.source, entry.path)
+            found.append((*place, sha256, entry.refused))
+            if entry.data is None or sha256 in known:
+                continue
+            known[sha256] = (None, "")
+            text = journal.get(sha256)
+            if text is None:
+                yield sha256, entry.data
+            else:
+                known[sha256] = _figures(text)
+
+    files = unseen(progress(entries(sources, max_bytes), 0))
+    # The work is another module's: what a process must import for it is little.
+    work = partial(look_at_batch, looking=looking)
+    for batch, texts in each(work, _batches(files), processes):
+        for (sha256, _), text in zip(batch, texts, strict=True):
+            journal.put(sha256, text)
+            known[sha256] = _figures(text)
+
+    rows = []
+    used: set[str] = set()
+    for rank, source, path, sha256, refused in sorted(found):
+        measures, broken = known.get(sha256, (None, ""))
+        naming = exclusions.entries & {sha256, f"{source}:{path}"}
+        used |= naming
+        rows.append(Row(rank, source, path, sha256, measures, refused or broken, bool(naming)))
+    exclusions.tell_unused(used, "among the files of source.paths")
+    decisions = decide(rows, rules)
+    merged = Merged(rows, decisions)
+    if not merged.kept:
+        listed = ", ".join(f"{name} {count}" for name, count in counts(decisions).items())
+        raise LockstepError(
+            f"collect: no picture is kept of {len(rows)} files ({listed or 'the sources are empty'})"
+            "; see source.paths, and the rule in source.* that most of them break"
+        )
+    _write_pictures(out, journal, rows, decisions)
+    table.write(out / DECISIONS, rows, decisions)
+    return merged
+
+
+def _batches(files: Iterable[tuple[str, bytes]]) -> Iterator[Batch]:
+    """Files by the dozen: a message to another process costs as much as a small picture."""
+    batch: Batch = []
+    size = 0
+    for file in files:
+        batch.append(file)
+        size += len(file[1])
+        if len(batch) == _BATCH_FILES or size > _BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _figures(text: str) -> tuple[Measures | None, str]:
+    seen = from_text(text)
+    return seen.measures, seen.broken
+
+
+def _png(journal: Journal, row: Row) -> bytes:
+    text = journal.get(row.sha256)
+    assert text is not None
+    return from_text(text).png
+
+
+def _write_pictures(
+    out: Path, journal: Journal, rows: Sequence[Row], decisions: Sequence[Decision]
+) -> None:
+    (out / IMAGES).mkdir()
+    for row, decision in zip(rows, decisions, strict=True):
+        if decision.what == KEPT:
+            (out / IMAGES / f"{decision.number}.png").write_bytes(_png(journal, row))
+    shown = [
+        (decision.what, decision.number, row)
+        for row, decision in zip(rows, decisions, strict=True)
+        if row.measures is not None and decision.what != EXCLUDED
+    ]
+    for name, group in groupby(sorted(shown, key=lambda one: one[0]), key=lambda one: one[0]):
+        pictures: list[NDArray[np.uint8]] = []
+        for _, number, row in group:
+            if len(pictures) >= _ON_A_SHEET:
+                break
+            pictures.append(_decoded(_png(journal, row)))
+            if name == DUPLICATE:
+                pictures.append(_decoded((out / IMAGES / f"{number}.png").read_bytes()))
+        write_png(out / SHEETS / f"{name}.png", grid(np.stack(pictures), _A_ROW))
+
+
+def _decoded(png: bytes) -> NDArray[np.uint8]:
+    bgr = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR)
+    return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)

@@ -1,0 +1,111 @@
+"""One picture: measured, cut square and made small. Nothing is decided here."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from io import BytesIO
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from lockstep.sources import perceptual_hash
+from lockstep.sources.download.decode import NoPicture, decode_bytes
+
+_DETAIL = 4  # times the finished side that a picture must have left before it is made small
+
+
+@dataclass(frozen=True)
+class Looking:
+    """What changes the figures of a picture, beside the code.
+
+    Parameters
+    ----------
+    size
+        Side of the finished picture, in pixels.
+    max_pixels
+        A larger picture is refused.
+    """
+
+    size: int
+    max_pixels: int
+
+
+@dataclass(frozen=True, slots=True)
+class Measures:
+    """A picture in figures.
+
+    Parameters
+    ----------
+    width, height
+        In pixels, upright.
+    contrast
+        Standard deviation of the finished picture's pixels, 0 to 128, in its liveliest colour.
+    perceptual_hash
+        256 bits that are nearly the same for copies, however large; see `looks.of`.
+    """
+
+    width: int
+    height: int
+    contrast: float
+    perceptual_hash: str
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Figures and the finished picture as a PNG file; or why there is none."""
+
+    measures: Measures | None
+    png: bytes
+    broken: str = ""
+
+
+def look(data: bytes, looking: Looking) -> Seen:
+    """Decode a file, whatever it is."""
+    try:
+        image, (width, height) = decode_bytes(data, looking.max_pixels, _DETAIL * looking.size)
+    except NoPicture as error:
+        return Seen(None, b"", str(error))
+    square = np.asarray(_square(image, looking.size))
+    grey = cv2.cvtColor(square, cv2.COLOR_RGB2GRAY)
+    contrast = float(square.std((0, 1), np.float64).max())
+    return Seen(Measures(width, height, round(contrast, 2), perceptual_hash.of(grey)), _png(square))
+
+
+def look_at_batch(batch: Sequence[tuple[str, bytes]], looking: Looking) -> list[str]:
+    """What is seen in each (SHA-256, file), as texts that `from_text` reads."""
+    return [_to_text(look(data, looking)) for _, data in batch]
+
+
+def _square(image: Image.Image, size: int) -> Image.Image:
+    """The middle, `size` x `size`; bicubic, with a kernel as wide as a finished pixel."""
+    side = min(image.size)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    # Not `resize(box=...)`: its kernel reaches over the box's edges.
+    middle = image.crop((left, top, left + side, top + side))
+    return middle.resize((size, size), Image.Resampling.BICUBIC)
+
+
+def _png(square: NDArray[np.uint8]) -> bytes:
+    file = BytesIO()
+    Image.fromarray(square).save(file, "PNG", compress_level=4)
+    return file.getvalue()
+
+
+def _to_text(seen: Seen) -> str:
+    if seen.measures is None:
+        return json.dumps({"broken": seen.broken})
+    return json.dumps({**asdict(seen.measures), "png": base64.b64encode(seen.png).decode()})
+
+
+def from_text(text: str) -> Seen:
+    """What `look_at_batch` wrote."""
+    fields = json.loads(text)
+    if "broken" in fields:
+        return Seen(None, b"", fields["broken"])
+    png = base64.b64decode(fields.pop("png"))
+    return Seen(Measures(**fields), png)

@@ -1,0 +1,37 @@
+"""`decisions.csv`: a row for each file found, with every figure, and what was decided."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+from lockstep.sources.folders.decide import Decision, Row
+
+_FIELDS = (
+    "source",
+    "path",
+    "sha256",
+    "width",
+    "height",
+    "contrast",
+    "perceptual_hash",
+    "decision",
+    "number",
+    "why",
+)
+
+
+def write(path: Path, rows: Sequence[Row], decisions: Sequence[Decision]) -> None:
+    """Write the table, in the order of `rows`."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(_FIELDS)
+        for row, decision in zip(rows, decisions, strict=True):
+            m = row.measures
+            figures = ["", "", "", ""]
+            if m is not None:
+                figures = [str(m.width), str(m.height), f"{m.contrast:.2f}", m.perceptual_hash]
+            number = "" if decision.number is None else decision.number
+            cells = [row.source, row.path, row.sha256, *figures, decision.what, number, row.why]
+            writer.writerow(cells)

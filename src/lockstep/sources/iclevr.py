@@ -1,0 +1,189 @@
+"""i-CLEVR's pictures: the official folder, or the rendered stand-in for it.
+
+A collected folder has `images/*.png` and the label files (see `lockstep.data.labels`).
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from lockstep.core.errors import LockstepError
+from lockstep.core.images import read_rgb
+from lockstep.core.processes import cores
+from lockstep.data.clevr import COLOURS, SHAPES
+from lockstep.data.labels import (
+    PROMPT_FILES,
+    Labels,
+    multi_hot,
+    read_labels,
+    scene_of,
+    some,
+    speaks_of_sides,
+)
+from lockstep.sources.registry import Collected
+from lockstep.synthetic.raycaster import draw
+from lockstep.synthetic.scenes import sample_scene
+
+# The official files' sets by size: 72 labels in test.json, 84 in new_test.json.
+TEST_SIZES = (1,) * 6 + (2,) * 12 + (3,) * 14
+NEW_TEST_SIZES = (2,) * 12 + (3,) * 20
+
+
+def _pictures_folder(folder: Path, train: dict[str, list[str]]) -> Path:
+    """The official archive unpacks to `iclevr/`, some mirrors to `images/` or beside the JSON."""
+    for candidate in (folder / "images", folder / "iclevr", folder):
+        if any((candidate / name).is_file() for name in train):
+            return candidate
+    raise LockstepError(
+        f"{folder}: none of train.json's pictures is in it, nor in its images/ or iclevr/"
+    )
+
+
+Progress = Callable[[Iterable[Any], int], Iterable[Any]]
+
+
+def import_folder(source: Path, out: Path, size: int, progress: Progress) -> None:
+    """Bring an official i-CLEVR folder in: label files as they are, pictures at `size` x `size`.
+
+    Raises
+    ------
+    LockstepError
+        One line that lists every missing or broken picture, or names the wrong label.
+    """
+    labels = read_labels(source)
+    pictures = _pictures_folder(source, labels.train)
+    (out / "images").mkdir()
+
+    def bring(name: str) -> str | None:
+        try:
+            Image.fromarray(read_rgb(pictures / name, size)).save(out / "images" / name)
+        except (LockstepError, ValueError):  # ValueError: a name that is no picture's
+            return name
+        return None
+
+    with ThreadPoolExecutor(cores()) as pool:
+        outcomes = progress(pool.map(bring, labels.train), len(labels.train))
+        bad = [name for name in outcomes if name is not None]
+    if bad:
+        raise LockstepError(f"{pictures}: {len(bad)} pictures missing or broken: {some(bad)}")
+    labels.write(out)
+
+
+def render(
+    out: Path, *, scenes: int, seed: int, size: int, supersample: int, progress: Progress
+) -> None:
+    """Draw `scenes` scenes, each with its first, first two and all three objects.
+
+    The combinations in `new_test.json` occur in no picture, not even as a part of one.
+    """
+    objects = {f"{colour} {shape}": i for i, (shape, colour) in enumerate(_catalogue())}
+    # A stream of its own: scene i is drawn from (seed, i).
+    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(1,)))
+    new_test = _draw_sets(NEW_TEST_SIZES, rng, list(objects))
+    forbidden = _supersets({frozenset(names) for names in new_test}, list(objects))
+    (out / "images").mkdir()
+
+    task = partial(
+        _render_scene,
+        seed=seed,
+        forbidden=forbidden,
+        size=size,
+        supersample=supersample,
+        folder=out / "images",
+    )
+    # "spawn": a forked child of a process that has used threads may hang.
+    with multiprocessing.get_context("spawn").Pool(cores()) as pool:
+        drawn = list(progress(pool.imap(task, range(scenes), chunksize=16), scenes))
+    train = {name: names for pictures in drawn for name, names in pictures}
+
+    seen = iter(_shuffled([list(pictures[-1][1]) for pictures in drawn], rng))
+    labels = Labels(objects, train, _test_sets(seen), new_test)
+    labels.write(out)
+
+
+def _catalogue() -> Iterator[tuple[str, str]]:
+    return ((shape, colour) for shape in SHAPES for colour in COLOURS)
+
+
+def _render_scene(
+    index: int,
+    *,
+    seed: int,
+    forbidden: set[frozenset[str]],
+    size: int,
+    supersample: int,
+    folder: Path,
+) -> list[tuple[str, list[str]]]:
+    scene = sample_scene(seed, index, forbidden=forbidden)
+    prefixes = [scene.prefix(k + 1) for k in range(len(scene.items))]
+    written = []
+    for k, picture in enumerate(draw(prefixes, size=size, supersample=supersample)):
+        name = f"scene_{index:06d}_{k}.png"
+        Image.fromarray(picture).save(folder / name)
+        written.append((name, [item.name for item in prefixes[k].items]))
+    return written
+
+
+def _draw_sets(sizes: Sequence[int], rng: np.random.Generator, names: list[str]) -> list[list[str]]:
+    """Distinct sets of distinct objects, none of which contains another."""
+    chosen: list[list[str]] = []
+    for count in sizes:
+        while True:
+            candidate = [str(name) for name in rng.choice(names, count, replace=False)]
+            if not any(set(other) <= set(candidate) for other in chosen):
+                chosen.append(candidate)
+                break
+    return chosen
+
+
+def _supersets(held_out: set[frozenset[str]], names: list[str]) -> set[frozenset[str]]:
+    pairs = {combination for combination in held_out if len(combination) == 2}
+    return held_out | {pair | {name} for pair in pairs for name in names}
+
+
+def _shuffled(rows: list[list[str]], rng: np.random.Generator) -> list[list[str]]:
+    return [rows[i] for i in rng.permutation(len(rows))]
+
+
+def _test_sets(seen: Iterator[list[str]]) -> list[list[str]]:
+    """Sets that do occur, of the official sizes: the first objects of scenes, all different."""
+    chosen: list[list[str]] = []
+    for count in TEST_SIZES:
+        for names in seen:
+            if set(names[:count]) not in map(set, chosen):
+                chosen.append(names[:count])
+                break
+        else:
+            raise LockstepError(
+                f"scenes.count: too few scenes for test.json's {len(TEST_SIZES)} different "
+                "combinations; raise it"
+            )
+    return chosen
+
+
+def read(folder: Path) -> Collected:
+    """`images/` and i-CLEVR's label files; the images of a scene belong together.
+
+    Raises
+    ------
+    LockstepError
+        If a label file is missing or wrong.
+    """
+    labels = read_labels(folder)
+    files = sorted(labels.train)
+    return Collected(
+        images=[folder / "images" / name for name in files],
+        groups=[scene_of(name) for name in files],
+        conditions=multi_hot([labels.train[name] for name in files], labels.objects),
+        mirrorable=not speaks_of_sides(labels.objects),
+        names=sorted(labels.objects, key=labels.objects.__getitem__),
+        carried=[folder / f"{name}.json" for name in ("objects", *PROMPT_FILES)],
+    )

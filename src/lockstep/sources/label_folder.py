@@ -1,0 +1,31 @@
+"""A folder in i-CLEVR's form: images, and files with the labels of what they show."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lockstep.config.schema import Folder, Params
+from lockstep.core import hashing
+from lockstep.core.processes import progress
+from lockstep.sources import iclevr
+from lockstep.sources.registry import Collected, Found
+
+
+def collect(params: Params, out: Path) -> Found:
+    """Bring the folder in.
+
+    Raises
+    ------
+    LockstepError
+        If it is not the one of params.yaml, or a file is missing or wrong.
+    """
+    settings = params.source
+    assert isinstance(settings, Folder)
+    folder = hashing.verified(settings.paths[0], settings.sha256[0], f"{params.workload}.source")
+    iclevr.import_folder(folder, out, settings.size, progress("read images", "image"))
+    return Found(params.values("source"))
+
+
+def read(folder: Path) -> Collected:
+    """See `lockstep.sources.iclevr.read`."""
+    return iclevr.read(folder)

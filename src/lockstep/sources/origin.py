@@ -1,0 +1,31 @@
+"""The board that pictures come from: the real one, or the replica with drawn portraits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from lockstep.core.code import digest_of_code
+from lockstep.synthetic.board.site import PictureFile, Site
+from lockstep.synthetic.portraits import picture
+
+REPLICA = "replica"
+
+
+def origin_of(source: str, articles: int, seed: int) -> dict[str, Any]:
+    """What later stages must know of a source: for the replica, what makes it."""
+    if source != REPLICA:
+        return {"source": source}
+    return {"source": source, "articles": articles, "seed": seed}
+
+
+def site_of(origin: dict[str, Any], draw: Callable[[int], PictureFile] = picture) -> Site:
+    """The replica that an origin stands for."""
+    return Site(int(origin["articles"]), int(origin["seed"]), draw)
+
+
+def code_of(origin: dict[str, Any]) -> dict[str, str]:
+    """What else decides what is found: the replica's code. The real board's is not ours."""
+    if origin["source"] != REPLICA:
+        return {}
+    return {"code": digest_of_code("lockstep.synthetic.board.site", "lockstep.synthetic.portraits")}

@@ -1,0 +1,60 @@
+"""Read a board's articles and note the images they name; killed, the same call goes on."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from pathlib import Path
+
+from lockstep.config.schema import Params
+from lockstep.core import hashing, paths
+from lockstep.core.lock import exclusive
+from lockstep.core.provenance import write_provenance
+from lockstep.sources import source
+from lockstep.sources.origin import REPLICA, code_of, origin_of
+from lockstep.sources.ptt import output
+from lockstep.sources.ptt.client import Client
+from lockstep.sources.ptt.crawl import Wanted, must_be_over
+from lockstep.sources.ptt.crawl import crawl as articles_of
+from lockstep.sources.ptt.names import TAIPEI
+from lockstep.sources.ptt.progress import progress
+from lockstep.sources.resume_cache import journal
+
+
+def crawl(params: Params, out: Path) -> None:
+    """Write the articles and the list of images of `params.crawl` into the folder `out`.
+
+    Raises
+    ------
+    LockstepError
+        If the board cannot be read, or the last day is not over yet.
+    """
+    settings = params.crawl
+    wanted = Wanted(
+        start=date.fromisoformat(settings.start),
+        end=date.fromisoformat(settings.end),
+        min_pushes=settings.min_pushes,
+        replies=settings.replies,
+    )
+    origin = origin_of(settings.source, settings.replica_articles, settings.replica_seed)
+    if settings.source != REPLICA:
+        must_be_over(wanted.end, datetime.now(TAIPEI).date())
+    # What else is wanted does not change the pages: they need not be asked for again.
+    work = hashing.digest_of(
+        {**origin, **code_of(origin), "board": settings.board, "end": settings.end}
+    )
+    scratch = paths.scratch() / "crawl"
+    with (
+        exclusive(scratch / f"{work}.lock", "the same crawl is running"),
+        journal(scratch / work / "journal.db") as pages,
+        source.opened(origin) as web,
+        progress(wanted) as passed,
+    ):
+        client = Client(
+            web.session,
+            web.address,
+            delay=0.0 if web.is_replica else settings.delay,
+            patience=web.patience(settings.tries),
+        )
+        articles = articles_of(client.page, web.address, settings.board, wanted, pages, passed)
+        output.write(out, articles)
+        write_provenance(out, params.deciding("crawl"), origin=origin)

@@ -1,0 +1,132 @@
+"""A polite reader of one board's pages."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Callable
+from urllib.parse import urlsplit
+from urllib.robotparser import RobotFileParser
+
+import requests
+
+from lockstep.core.errors import LockstepError
+from lockstep.sources.ptt.page import age_gate
+from lockstep.sources.web.failed import Failed
+from lockstep.sources.web.get import Answer, Limits, get
+from lockstep.sources.web.retries import Patience, persist
+
+_LIMITS = Limits(seconds=120.0, bytes=64_000_000)
+
+
+class Client:
+    """Asks one server for pages, one after another, as its robots.txt allows.
+
+    Parameters
+    ----------
+    session
+        Gets the cookie that says one is of age.
+    source
+        `https://www.ptt.cc`, without a path.
+    delay
+        Seconds between the end of an answer and the next request, tries again included. A
+        `Crawl-delay` in robots.txt counts if it is longer.
+    patience
+        For 429, 5xx, and connections that fail.
+    sleep
+        For tests.
+    """
+
+    def __init__(
+        self,
+        session: requests.Session,
+        source: str,
+        *,
+        delay: float,
+        patience: Patience,
+        sleep: Callable[[float], object] = time.sleep,
+    ) -> None:
+        self.source = source.rstrip("/")
+        self._session = session
+        self._session.cookies.set("over18", "1", domain=urlsplit(source).hostname or "")
+        self._delay = delay
+        self._patience = patience
+        self._sleep = sleep
+        self._last: float | None = None
+        self._robots: RobotFileParser | None = None
+
+    def page(self, path: str) -> str | None:
+        """The HTML at `path`; None if there is none (404, 410).
+
+        Raises
+        ------
+        LockstepError
+            If robots.txt forbids it, the age gate stands before it, the server sends elsewhere,
+            or it gives nothing after all tries.
+        """
+        self._ask_leave(path)
+        answer, html = self._get(path)
+        if answer.status == 200:
+            return html
+        if answer.status in (404, 410):
+            return None
+        if answer.location is not None and "/ask/over18" in answer.location:
+            raise age_gate(self.source + path)
+        if answer.location is not None:
+            raise LockstepError(
+                f"{self.source}{path}: the server sends to {answer.location}; if the board has "
+                "moved there, say so in crawl.source"
+            )
+        raise LockstepError(f"{self.source}{path}: HTTP {answer.status}; look at it in a browser")
+
+    def _ask_leave(self, path: str) -> None:
+        if self._robots is None:
+            self._robots = self._read_robots()
+            asked = self._robots.crawl_delay(_agent(self._session))
+            self._delay = max(self._delay, float(asked or 0))
+        if not self._robots.can_fetch(_agent(self._session), self.source + path):
+            raise LockstepError(
+                f"{self.source}{path}: robots.txt asks programs to keep out; choose another "
+                "crawl.source or crawl.board"
+            )
+
+    def _read_robots(self) -> RobotFileParser:
+        """RFC 9309, 2.3.1: where there is no robots.txt, all is allowed."""
+        answer, text = self._get("/robots.txt")
+        robots = RobotFileParser()
+        robots.parse(text.splitlines() if answer.status == 200 else [])
+        return robots
+
+    def _get(self, path: str) -> tuple[Answer, str]:
+        try:
+            return persist(lambda: self._once(path), self._patience, self._sleep)
+        except Failed as failure:
+            raise LockstepError(f"{self.source}{path}: {self._told(failure)}") from None
+
+    def _told(self, failure: Failed) -> str:
+        if not failure.transient:
+            return (
+                f"{failure.reason}; see in a browser whether crawl.source: {self.source} is right"
+            )
+        if (failure.retry_after or 0) > self._patience.longest:
+            return f"{failure.reason}; run again in {failure.retry_after:.0f} seconds, as it asks"
+        return (
+            f"{failure.reason}, {self._patience.tries} tries; run again later: what is there "
+            "already is not asked for again"
+        )
+
+    def _once(self, path: str) -> tuple[Answer, str]:
+        if self._last is not None:
+            pause = self._last + self._delay - time.monotonic()
+            if pause > 0:
+                self._sleep(pause)
+        sink = io.BytesIO()
+        try:
+            answer = get(self._session, self.source + path, _LIMITS, sink)
+        finally:
+            self._last = time.monotonic()
+        return answer, sink.getvalue().decode("utf-8", "replace")
+
+
+def _agent(session: requests.Session) -> str:
+    return str(session.headers["User-Agent"])

@@ -1,0 +1,200 @@
+"""The walk through a board, from the newest page of its index backwards.
+
+Every page that was read goes into a journal as it came. To go on after a cut is to walk again with
+the journal at hand: only what is not in it is asked for. So each page is asked for once, save the
+one whose answer was under way when the process died. (robots.txt, which is no page of the board,
+is asked for once a run that asks for anything.)
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from typing import TypeVar
+
+from tqdm import tqdm
+
+from lockstep.core.errors import LockstepError
+from lockstep.sources.ptt.article import BODY, Mention, NoArticle, parse_article
+from lockstep.sources.ptt.index import Index, Row, parse_index
+from lockstep.sources.ptt.names import day_begins, in_taipei, written_at
+from lockstep.sources.resume_cache import Journal
+
+T = TypeVar("T")
+
+_GONE = "gone"  # in place of the HTML of a page that does not exist
+_ANNOUNCEMENT = re.compile(r"(?:Fw:\s*)?\[公告\]", re.IGNORECASE)
+_REPLY = re.compile(r"Re:", re.IGNORECASE)
+_FEW = 20  # articles, of which any number may be odd
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which articles.
+
+    Parameters
+    ----------
+    start, end
+        The first and the last day, in Taipei.
+    min_pushes
+        The least that the index shows, where 爆 is 100 and XX is -100; None for any.
+    replies
+        Whether titles with `Re:` count.
+    """
+
+    start: date
+    end: date
+    min_pushes: int | None = None
+    replies: bool = False
+
+    def has(self, row: Row) -> bool:
+        """Whether this is one of them."""
+        return (
+            self.first_second <= written_at(row.id) < self.end_second
+            and not _ANNOUNCEMENT.match(row.title)
+            and (self.replies or not _REPLY.match(row.title))
+            and (self.min_pushes is None or row.pushes >= self.min_pushes)
+        )
+
+    @property
+    def first_second(self) -> int:
+        """Unix time at which the first day begins."""
+        return day_begins(self.start)
+
+    @property
+    def end_second(self) -> int:
+        """Unix time at which the last day is over."""
+        return day_begins(self.end + timedelta(days=1))
+
+
+def must_be_over(end: date, today: date) -> None:
+    """Refuse a last day that may still get articles: its index would be kept as it is now.
+
+    Raises `LockstepError`. `today` is the day in Taipei.
+    """
+    if end >= today:
+        raise LockstepError(
+            f"crawl.end: {end} is not over yet in Taipei; choose a day before {today}"
+        )
+
+
+@dataclass(frozen=True)
+class Article:
+    """One article with the pictures that it and its pushes name. `time` is in ISO form."""
+
+    id: str
+    title: str
+    author: str
+    time: str
+    pushes: int
+    url: str
+    albums: tuple[str, ...]
+    pictures: tuple[Mention, ...]
+
+
+def crawl(
+    fetch: Callable[[str], str | None],
+    source: str,
+    board: str,
+    wanted: Wanted,
+    journal: Journal,
+    passed: Callable[[int], object] = lambda seconds: None,
+) -> Iterator[Article]:
+    """The articles wanted, the newest first, each once.
+
+    Parameters
+    ----------
+    fetch
+        Path -> HTML, or None if there is no such page; asked for each path at most once.
+    source
+        What comes before a path in an address.
+    journal
+        Of a crawl of the same board, with the same last day; or an empty one.
+    passed
+        Told the Unix time that the walk has come to, after each row.
+
+    Raises
+    ------
+    LockstepError
+        If there is no such board, or a page is not what it should be. A single article that is
+        none is left out with a line on stderr; not so if it is the rule.
+    """
+    pages = _Pages(fetch, source, journal)
+    seen: set[str] = set()
+    whole, odd = 0, 0
+    path = f"/bbs/{board}/index.html"
+    while True:
+        index = pages.read(path, parse_index)
+        if index is None:
+            journal.remove(path)
+            raise LockstepError(f"{source}{path}: no such page; is crawl.board: {board} right?")
+        for row in reversed(index.rows):
+            if row.id not in seen:
+                seen.add(row.id)
+                try:
+                    article = _article(pages, row, board) if wanted.has(row) else None
+                except NoArticle as error:
+                    article, odd = None, odd + 1
+                    if odd > whole and odd + whole >= _FEW:
+                        raise
+                    tqdm.write(f"left out: {error}", file=sys.stderr)
+                if article is not None:
+                    whole += 1
+                    yield article
+                passed(written_at(row.id))
+        if index.previous is None or _is_before(index, wanted.first_second):
+            return
+        path = f"/bbs/{board}/index{index.previous}.html"
+
+
+@dataclass(frozen=True)
+class _Pages:
+    """Pages out of the journal or, once, off the web."""
+
+    fetch: Callable[[str], str | None]
+    source: str
+    journal: Journal
+
+    def read(self, path: str, parse: Callable[[str, str], T]) -> T | None:
+        """What a page says; None if there is none."""
+        known = self.journal.get(path)
+        html = self.fetch(path) if known is None else known
+        if html is None or html == _GONE:
+            self.journal.put(path, _GONE)
+            return None
+        result = parse(html, self.source + path)
+        if known is None:  # Only now: a page that is not what it should be is not kept.
+            self.journal.put(path, html)
+        return result
+
+
+def _article(pages: _Pages, row: Row, board: str) -> Article | None:
+    """None for one that was deleted since the index was read."""
+    path = f"/bbs/{board}/{row.id}.html"
+    page = pages.read(path, parse_article)
+    if page is None:
+        return None
+    author = page.author or row.author
+    return Article(
+        id=row.id,
+        title=page.title or row.title,
+        author=author,
+        time=page.time or in_taipei(written_at(row.id)),
+        pushes=row.pushes,
+        url=pages.source + path,
+        albums=page.albums,
+        # Whoever asks to be taken out is looked for among these.
+        pictures=tuple(
+            replace(mention, author=author or None) if mention.place == BODY else mention
+            for mention in page.pictures
+        ),
+    )
+
+
+def _is_before(index: Index, second: int) -> bool:
+    """Whether all on the page was written before a Unix time, and so all on the older ones."""
+    times = [written_at(row.id) for row in index.rows]
+    return bool(times) and max(times) < second

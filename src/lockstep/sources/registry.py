@@ -1,0 +1,88 @@
+"""Where images come from, by the type of the source and by what is said of its images.
+
+A module of this registry has
+
+- `collect(params, out) -> Found`: fills a folder with images and what is said of them;
+- `read(folder) -> Collected`: what the data set is packed from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lockstep.config.schema import Params
+from lockstep.core.registry import Registry
+
+
+@dataclass(frozen=True)
+class Found:
+    """What collecting tells: its metrics, and the values that decided it."""
+
+    params: Mapping[str, Any]
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Collected:
+    """Images, whatever they are of, ready to be packed.
+
+    Parameters
+    ----------
+    images
+        N files.
+    groups
+        What each is a part of: a split has all of a group, or nothing of it.
+    conditions
+        (N, C) of zeros and ones; C is 0 where nothing is said of the images. Or (N, 1), the
+        numbers of prompts, of which 0 is the empty one.
+    mirrorable
+        Whether the conditions still hold of a mirrored image.
+    names
+        What the C columns are called, if they have names.
+    carried
+        Further files that are wanted beside the packed images.
+    """
+
+    images: Sequence[Path]
+    groups: Sequence[str]
+    conditions: NDArray[np.integer]
+    mirrorable: bool
+    names: Sequence[str] = ()
+    carried: Sequence[Path] = ()
+
+
+class Source(Protocol):
+    """A module of the registry."""
+
+    def collect(self, params: Params, out: Path) -> Found: ...
+
+    def read(self, folder: Path) -> Collected: ...
+
+
+def _kind_of(params: Params) -> Hashable:
+    return params.source.type, params.condition
+
+
+REGISTRY = Registry(
+    _kind_of,
+    {
+        ("rendered", "labels"): "lockstep.sources.rendered_labels",
+        ("rendered", "prompts"): "lockstep.sources.rendered_captions",
+        ("folder", "none"): "lockstep.sources.folder",
+        ("folder", "classes"): "lockstep.sources.class_folder",
+        ("folder", "labels"): "lockstep.sources.label_folder",
+        ("folder", "prompts"): "lockstep.sources.caption_folder",
+        ("ptt", "none"): "lockstep.sources.ptt_faces",
+    },
+)
+
+
+def source_of(params: Params) -> Source:
+    """The module for a workload's source."""
+    return cast(Source, REGISTRY.load(params))

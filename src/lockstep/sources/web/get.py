@@ -1,0 +1,108 @@
+"""One request, its answer within limits of size and time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import BinaryIO
+from urllib.parse import urljoin
+
+import requests
+import urllib3
+from urllib3.util.retry import Retry
+
+from lockstep.sources.web.deadline import deadline
+from lockstep.sources.web.failed import Failed
+
+# "Too many requests", and what servers say when they are at their limit.
+_AGAIN = frozenset({429, 500, 502, 503, 504, 520, 521, 522, 523, 524})
+_INVALID = (
+    requests.exceptions.InvalidURL,
+    requests.exceptions.MissingSchema,
+    urllib3.exceptions.LocationValueError,
+    UnicodeError,
+)
+_CHUNK = 64 * 1024
+_CONNECT_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The most that one answer may take: seconds from the request to the end, and bytes."""
+
+    seconds: float
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a server said; `location` is where it sends us, as a whole address."""
+
+    status: int
+    location: str | None
+    size: int
+
+
+def get(session: requests.Session, address: str, limits: Limits, sink: BinaryIO) -> Answer:
+    """Ask for `address` once, following no redirect; the body of a 200 goes to `sink`.
+
+    Raises
+    ------
+    Failed
+        No answer, a cut, slow or too large one, or one of the statuses that ask to come again.
+    """
+    with deadline(limits.seconds) as passed:
+        try:
+            answer = _get(session, address, limits, sink)
+        except requests.exceptions.InvalidSchema:
+            raise Failed("neither http nor https", transient=False) from None
+        except _INVALID:
+            raise Failed("not a valid address", transient=False) from None
+        except requests.exceptions.ContentDecodingError:
+            raise Failed("wrongly compressed", transient=False) from None
+        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+            if passed():
+                raise Failed("too slow", transient=True) from None
+            cut = isinstance(error, requests.exceptions.ChunkedEncodingError)
+            reason = "cut off" if cut else "no connection"
+            raise Failed(reason, transient=True) from None
+        if passed():  # To a reader the shut connection can look like the end.
+            raise Failed("too slow", transient=True)
+    return answer
+
+
+def _get(session: requests.Session, address: str, limits: Limits, sink: BinaryIO) -> Answer:
+    # The deadline comes before the socket's own timeout: one reason for one cause.
+    timeout = (min(_CONNECT_SECONDS, limits.seconds), limits.seconds + 5)
+    with session.get(address, stream=True, allow_redirects=False, timeout=timeout) as response:
+        if response.status_code in _AGAIN:
+            raise Failed(
+                f"HTTP {response.status_code}",
+                transient=True,
+                retry_after=_seconds(response.headers.get("Retry-After")),
+            )
+        size = 0
+        if response.status_code == 200:
+            for chunk in response.iter_content(_CHUNK):
+                size += len(chunk)
+                if size > limits.bytes:
+                    raise Failed(f"larger than {limits.bytes} bytes", transient=False)
+                sink.write(chunk)
+        return Answer(response.status_code, _location(session, address, response), size)
+
+
+def _location(session: requests.Session, address: str, response: requests.Response) -> str | None:
+    target = session.get_redirect_target(response)
+    try:
+        return target and urljoin(address, target)
+    except ValueError:
+        raise Failed("not a valid address", transient=False) from None
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    """Of a Retry-After header, which has seconds or a date; None for nonsense."""
+    if retry_after is None:
+        return None
+    try:
+        return Retry().parse_retry_after(retry_after)
+    except (urllib3.exceptions.InvalidHeader, ValueError, OverflowError):  # a year 99999 too
+        return None

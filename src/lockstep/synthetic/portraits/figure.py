@@ -1,0 +1,223 @@
+"""One person on a canvas: shoulders, neck, head and hair in the light."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lockstep.synthetic.portraits import features, head, wear
+from lockstep.synthetic.portraits.brush import curve
+from lockstep.synthetic.portraits.features import REACH_X, REACH_Y, darker, mixed
+from lockstep.synthetic.portraits.head import Array, Seen, Shell, view
+from lockstep.synthetic.portraits.light import Light, lit
+from lockstep.synthetic.portraits.people import Person, Pose
+from lockstep.synthetic.portraits.strands import flow, streaks
+from lockstep.synthetic.portraits.window import Window, tinted, to_bytes
+
+_LARGEST_MAP = 260.0  # pixels a unit, of the painted face
+
+
+def draw_person(
+    canvas: NDArray[np.uint8],
+    person: Person,
+    pose: Pose,
+    light: Light,
+    centre: tuple[float, float],
+    scale: float,
+    rng: np.random.Generator,
+) -> None:
+    """Draw onto `canvas` (H, W, 3), the middle of the eyes at `centre`.
+
+    `scale` is half the width of the head in pixels. Only the head is turned by `pose`; the body
+    faces the viewer. `rng` places hairs and freckles.
+    """
+
+    def window(top: float, bottom: float, reach: float = 1.45) -> Window:
+        return Window(canvas, centre, scale, pose, top, bottom, reach)
+
+    grain = streaks(rng)
+    locks = head.hair(person) if person.volume else None
+    if window(-2.3, 1.7).empty:
+        return
+    if locks is not None:
+        _back_hair(window(locks.top - 0.2, locks.bottom + 0.2), locks, person, grain)
+    _body(window(0, 1), person, light)
+    _ears(window(0, 1), person, light)
+    _face(window(-1.7, 1.7, 1.15), person, light, rng)
+    if locks is not None:
+        _front_hair(window(locks.top - 0.2, locks.bottom + 0.2), locks, person, light, grain)
+    if person.glasses:
+        wear.glasses(window(0, 1), person)
+    if person.hat:
+        wear.hat(window(-2.3, -0.3), person, light, grain)
+
+
+def _back_hair(window: Window, locks: Shell, person: Person, grain: Array) -> None:
+    """The hair behind neck and face: dark, since it is in their shade."""
+    if person.haircut == "bun":
+        _bun(window, person)
+    if window.empty:
+        return
+    seen = view(locks, window.across, window.down, Pose(window.pose.yaw * 0.6))
+    strand = flow(grain, seen.angle * 1.7, seen.y)
+    colour = tinted(0.46 + 0.06 * strand, person.hair)
+    ends = np.minimum(seen.inside, locks.bottom - 0.1 - seen.y + 0.05 * strand)
+    window.cover(window.full(to_bytes(colour)), ends)
+
+
+def _bun(window: Window, person: Person) -> None:
+    x, y = window.at(0, -1.62, -0.5)
+    brush = window.brush
+    brush.ellipse((x, y), (0.5, 0.42), darker(person.hair, 0.8))
+    brush.ellipse((x - 0.08, y - 0.1), (0.32, 0.22), person.hair)
+    for k in range(6):
+        coil = [(x - 0.42 + 0.1 * k, y + 0.2), (x, y - 0.36 + 0.1 * k), (x + 0.42, y + 0.1)]
+        brush.line(curve(coil), darker(person.hair, 0.6), 0.014)
+
+
+def _mirrored(right: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A closed outline from its right half, top to bottom."""
+    return np.concatenate([right, (right * [-1, 1])[::-1]])
+
+
+def _body(window: Window, person: Person, light: Light) -> None:
+    """Shoulders, collar and neck."""
+    body = window.brush
+    skin = darker(person.skin, 0.80 * (light.ambient + 0.65 * light.key))
+    cloth = darker(person.cloth, 0.94 * (light.ambient + 0.8 * light.key))
+    crease = darker(cloth, 0.7)
+    shoulder = [(0.0, 1.9), (0.62, 1.95), (1.35, 2.2), (2.0, 2.5), (2.35, 3.1), (2.5, 4.2)]
+    body.polygon(_mirrored(curve([*shoulder, (2.6, 9.0)], 40)), cloth)
+    far = -1 if light.direction[0] > 0 else 1
+    shade = np.array([(1.35, 2.2), *shoulder[3:], (2.6, 9), (1.8, 9), (1.75, 4.2), (1.65, 3.1)])
+    body.polygon(curve(shade, 40) * [far, 1], darker(cloth, 0.86))
+    for sign in (-1, 1):
+        body.line(curve([(sign * 1.55, 3.1), (sign * 1.48, 3.8), (sign * 1.5, 4.6)]), crease, 0.025)
+    low = {"v": 3.05, "scoop": 2.6, "shirt": 2.75}.get(person.collar)
+    if low is not None:
+        widest = 0.62 if person.collar == "scoop" else 0.35
+        gap = _mirrored(curve([(0.70, 1.9), (widest, (1.9 + low) / 2 + 0.15), (0.0, low)]))
+        body.polygon(gap, skin)
+        body.line(gap, crease, 0.03)
+    neck = curve([(0.66, 0.8), (0.56, 1.4), (0.58, 1.75), (0.85, 2.02), (0, 2.28)])
+    body.polygon(_mirrored(neck), skin)
+    # The chin's shadow follows the head.
+    x, _ = window.at(0, 1.2, 0.5)
+    cut = [(-0.60, 1.2), (-0.5 + 0.3 * x, 1.6), (0.3 * x, 1.78), (0.5 + 0.3 * x, 1.6), (0.60, 1.2)]
+    body.polygon(curve(cut), darker(skin, 0.7))
+    if person.collar == "shirt":
+        for sign in (-1, 1):
+            flap = np.array([(0.66, 1.78), (0.95, 2.1), (0.55, 2.75), (0.08, 2.45)]) * [sign, 1]
+            body.polygon(flap, mixed(cloth, (255, 255, 255), 0.25))
+            body.line(flap, crease, 0.02, closed=True)
+    elif person.collar == "crew":
+        rim = curve([(-0.86, 1.98), (-0.5, 2.24), (0, 2.36), (0.5, 2.24), (0.86, 1.98)])
+        body.line(rim, mixed(cloth, darker(person.accent, 0.8), 0.6), 0.11)
+
+
+def _ears(window: Window, person: Person, light: Light) -> None:
+    brush, pose = window.brush, window.pose
+    for sign in (-1, 1):
+        if sign * pose.yaw > 0.5:
+            continue  # behind the head
+        x, y = window.at(sign * 0.97, 0.2, -0.05)
+        brightness = light.ambient + light.key * (0.55 + 0.4 * sign * light.direction[0])
+        tone = darker(person.skin, brightness * 0.95)
+        turn = pose.roll + sign * 0.15
+        brush.ellipse((x, y), (0.13, 0.29), tone, turn)
+        brush.ellipse((x - sign * 0.02, y), (0.06, 0.19), darker(tone, 0.74), turn)
+        if person.earrings:
+            wear.earring(brush, window.at(sign * 1.02, 0.56, -0.05))
+
+
+def _face(window: Window, person: Person, light: Light, rng: np.random.Generator) -> None:
+    scale = min(max(window.scale * 1.15, 40.0), _LARGEST_MAP)
+    colours = features.paint(person, scale, rng)
+    if window.empty:
+        return
+    heights = features.relief(person)
+    flat = view(head.skull(person), window.across, window.down, window.pose)
+    seen = flat
+    if abs(window.pose.yaw) > 0.02 or abs(window.pose.pitch) > 0.02:
+        # What stands out moves with the turn: look where it would have come from.
+        for _ in range(2):
+            raised = _on_map(heights)(seen)
+            seen = view(head.skull(person), window.across, window.down, window.pose, raised)
+    seen = _with_relief(seen, heights, window.pose)
+    brightness = lit(seen, light, window.pose)
+    # The skin's sheen, on forehead, nose and cheeks.
+    half = np.array(light.direction) + np.array([0, 0, 1])  # towards lamp and viewer
+    half /= np.linalg.norm(half)
+    nx, ny, nz = seen.normal
+    towards = nx * float(half[0]) + ny * float(half[1]) + nz * float(half[2])
+    sheen = np.clip(towards, 0, 1) ** 24 * 20
+
+    x = window.full((seen.x + REACH_X) * np.float32(scale) - 0.5)
+    y = window.full((seen.y + REACH_Y) * np.float32(scale) - 0.5)
+    colour = cv2.remap(colours, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    white = (1.0, 1.0, 1.0)
+    colour = cv2.multiply(colour, window.full(tinted(brightness, white)), dtype=cv2.CV_8U)
+    colour = cv2.add(colour, window.full(to_bytes(tinted(sheen, white))))
+    window.cover(colour, flat.inside)
+
+
+def _on_map(table: Array) -> Callable[[Seen], Array]:
+    """Reads a small map of the front of the head where the surface is seen."""
+    side = table.shape[0]
+
+    def read(seen: Seen) -> Array:
+        x = (seen.x + REACH_X) * np.float32((side - 1) / (2 * REACH_X))
+        y = (seen.y + REACH_Y) * np.float32((side - 1) / (2 * REACH_Y))
+        return cv2.remap(table, x, y, cv2.INTER_LINEAR)
+
+    return read
+
+
+def _with_relief(seen: Seen, heights: Array, pose: Pose) -> Seen:
+    """The normals bent by the slopes of the relief."""
+    side = heights.shape[0]
+    slope_y, slope_x = np.gradient(heights)
+    gx = _on_map((slope_x * ((side - 1) / (2 * REACH_X))).astype(np.float32))(seen)
+    gy = _on_map((slope_y * ((side - 1) / (2 * REACH_Y))).astype(np.float32))(seen)
+    nx, ny, nz = seen.normal
+    nx = nx - gx * np.float32(math.cos(pose.yaw))
+    ny = ny - gy
+    nz = nz + gx * np.float32(math.sin(pose.yaw))
+    scale = 1 / np.sqrt(nx * nx + ny * ny + nz * nz)
+    return Seen(seen.inside, seen.angle, seen.x, seen.y, (nx * scale, ny * scale, nz * scale))
+
+
+def _front_hair(window: Window, locks: Shell, person: Person, light: Light, grain: Array) -> None:
+    """Hair over the head down to the hairline, and down the sides."""
+    if window.empty:
+        return
+    seen = view(locks, window.across, window.down, window.pose)
+    strand = flow(grain, seen.angle + 0.25 * (seen.y + 1) * np.sign(seen.angle), seen.y)
+    away = np.abs(seen.angle)
+    # The hairline swings up at the parting and down towards the temples.
+    apart = np.abs(seen.angle - np.float32(person.parting))
+    line = person.fringe + 0.16 * np.clip(apart - 0.1, 0, 1.2)
+    line = line - 0.22 * np.exp(-((apart / 0.14) ** 2)) + 0.07 * strand * np.exp(-(away**4))
+    above = line - seen.y
+    inner = person.sides + 0.02 * strand
+    if person.haircut in ("long", "bob"):
+        inner = inner + 0.10 * np.sin(seen.y * 1.7)
+    else:
+        inner = inner + np.clip(seen.y + 0.4, 0, 2) * 0.8
+    beside = (away - inner) * 0.9
+    ends = locks.bottom - 0.1 - seen.y + 0.06 * strand
+    distance = np.minimum(np.minimum(seen.inside, ends), np.maximum(above, beside))
+
+    _, ny, nz = seen.normal
+    tone = lit(seen, light, window.pose) * (0.95 + 0.14 * strand)
+    # A band of gloss where the hair turns towards the lamp.
+    gloss = np.exp(-(((ny + 0.45) / 0.16) ** 2)) * np.clip(nz, 0, 1)
+    gloss = gloss * np.clip(0.19 + 0.12 * strand, 0.02, 0.5)
+    red, green, blue = person.hair
+    shine = tinted(gloss, (red * 0.55 + 80, green * 0.55 + 80, blue * 0.55 + 80))
+    colour = to_bytes(tinted(tone, person.hair) + shine)
+    window.cover(window.full(colour), distance.astype(np.float32))

@@ -1,0 +1,101 @@
+"""The part of a canvas that a head may touch, with the head's coordinates of its pixels."""
+
+from __future__ import annotations
+
+import math
+from typing import TypeVar
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lockstep.synthetic.portraits.brush import Brush
+from lockstep.synthetic.portraits.head import Array, place
+from lockstep.synthetic.portraits.people import RGB, Pose
+
+Number = TypeVar("Number", np.float32, np.uint8)
+
+_PIVOT = 0.5  # the head leans about a point so far below the eyes
+_DETAIL = 35.0  # coarse pixels a unit
+
+
+class Window:
+    """Rows `top` to `bottom` and columns to `reach` on either side of a posed head.
+
+    They count from the middle of the eyes, in half widths of the head. Shapes and light are
+    computed on coarse pixels of `step` by `step`, then enlarged.
+    """
+
+    def __init__(
+        self,
+        canvas: NDArray[np.uint8],
+        centre: tuple[float, float],
+        scale: float,
+        pose: Pose,
+        top: float,
+        bottom: float,
+        reach: float,
+    ) -> None:
+        self.canvas, self.centre, self.scale, self.pose = canvas, centre, scale, pose
+        corners = [self.rolled(x, y) for x in (-reach, reach) for y in (top, bottom)]
+        xs = [centre[0] + x * scale for x, _ in corners]
+        ys = [centre[1] + y * scale for _, y in corners]
+        height, width = canvas.shape[:2]
+        left, right = max(0, math.floor(min(xs))), min(width, math.ceil(max(xs)))
+        up, low = max(0, math.floor(min(ys))), min(height, math.ceil(max(ys)))
+        self.pixels = canvas[up : max(up, low), left : max(left, right)]
+        self.step = step = min(max(round(scale / _DETAIL), 2), 4)
+        if self.empty:
+            return
+        rows, columns = -(-(low - up) // step), -(-(right - left) // step)
+        x = ((np.arange(columns) + 0.5) * step - 0.5 + left - centre[0])[None, :] / scale
+        y = ((np.arange(rows) + 0.5) * step - 0.5 + up - centre[1])[:, None] / scale - _PIVOT
+        cos, sin = math.cos(pose.roll), math.sin(pose.roll)
+        self.across: Array = (x * cos + y * sin).astype(np.float32)
+        self.down: Array = (y * cos - x * sin + _PIVOT).astype(np.float32)
+
+    @property
+    def empty(self) -> bool:
+        """Whether the head lies outside the canvas."""
+        return self.pixels.size == 0
+
+    @property
+    def brush(self) -> Brush:
+        """Draws on the canvas in half widths of the head, from the middle of the eyes."""
+        return Brush(self.canvas, self.scale, self.centre)
+
+    def full(self, coarse: NDArray[Number]) -> NDArray[Number]:
+        """Enlarge a coarse (h, w) or (h, w, 3) to the window's own pixels."""
+        height, width = self.pixels.shape[:2]
+        rows, columns = coarse.shape[:2]
+        size = (columns * self.step, rows * self.step)
+        return cv2.resize(coarse, size, interpolation=cv2.INTER_LINEAR)[:height, :width]
+
+    def cover(self, colour: NDArray[np.uint8], distance: Array) -> None:
+        """Lay `colour` (H, W, 3) over the pixels.
+
+        `distance`, coarse and in units, is positive inside the shape and 0 at its border.
+        """
+        share = self.full(distance * np.float32(self.scale) + np.float32(0.5))
+        np.clip(share, 0, 1, out=share)
+        cv2.blendLinear(colour, self.pixels.copy(), share, 1 - share, self.pixels)
+
+    def at(self, x: float, y: float, z: float) -> tuple[float, float]:
+        """Where a point of the head lies, in units from the centre."""
+        return self.rolled(*place((x, y, z), self.pose))
+
+    def rolled(self, across: float, down: float) -> tuple[float, float]:
+        """The head's picture coordinates, leaned as the head is."""
+        cos, sin = math.cos(self.pose.roll), math.sin(self.pose.roll)
+        down -= _PIVOT
+        return across * cos - down * sin, across * sin + down * cos + _PIVOT
+
+
+def tinted(tone: Array, colour: RGB) -> Array:
+    """(h, w) brightness times a colour -> (h, w, 3)."""
+    return cv2.merge([tone * np.float32(part) for part in colour])
+
+
+def to_bytes(colour: Array) -> NDArray[np.uint8]:
+    """Rounded and clipped to 0 to 255; three times as fast as NumPy's way."""
+    return cv2.multiply(colour, 1.0, dtype=cv2.CV_8U)

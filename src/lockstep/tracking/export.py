@@ -1,0 +1,109 @@
+"""Writes a trained generator as a folder that MLflow keeps, loads and serves."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import tempfile
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from mlflow import pyfunc
+from mlflow.models import Model, ModelSignature
+from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
+
+from lockstep.config.schema import Condition
+from lockstep.core.files import write_json
+from lockstep.core.provenance import FILE
+from lockstep.data.labels import read_objects
+from lockstep.models import generator
+from lockstep.sampling.conditions.names import FILE as NAMES
+
+logging.getLogger("mlflow.pyfunc").setLevel(logging.WARNING)
+
+# What `pyfunc.py` and all that it imports need. Named, not found out: that takes MLflow seconds.
+# Lockstep itself is on no index.
+_NEEDED = ("mlflow", "numpy", "pandas", "pillow", "pydantic", "pyyaml", "safetensors", "torch")
+
+# The column of a row that says what its image is to show.
+COLUMNS: dict[Condition, str] = {"classes": "class", "labels": "objects", "prompts": "prompt"}
+
+
+def write(out: Path, model: Path, settings: Mapping[str, Any], about: Model) -> None:
+    """Write the folder `out`, which does not exist yet.
+
+    Parameters
+    ----------
+    model
+        The generator's folder; of its weights only those are taken that the settings name.
+    settings
+        The values of `sample` that pictures are drawn with.
+    about
+        What MLflow knows of the model.
+    """
+    description = generator.describe(model)
+    weights = settings["weights"]
+    name = f"step_{weights}" if isinstance(weights, int) else weights
+    example: dict[str, list[Any]] = {"seed": [0]}
+    with tempfile.TemporaryDirectory() as staging:
+        folder = Path(staging) / "model"
+        folder.mkdir()
+        for file in ("model.json", FILE, f"{name}.safetensors"):
+            shutil.copyfile(model / file, folder / file)
+        generator.copy_tools(model, folder)
+        if (column := COLUMNS.get(description.condition)) is not None:
+            example = {column: [_example(description, folder)], **example}
+        # Of the processes that drew together nothing is left in the pictures.
+        write_json(folder / "sample.json", {**settings, "processes": 1})
+        pyfunc.save_model(
+            out,
+            python_model=str(Path(__file__).with_name("pyfunc.py")),
+            artifacts={"model": str(folder)},
+            signature=_signature(description, settings),
+            input_example=pd.DataFrame(example),
+            # What is installed from one index may have a suffix that another does not know.
+            pip_requirements=[
+                f"{name}=={version(name).partition('+')[0]}" for name in _needed(description)
+            ],
+            mlflow_model=about,
+        )
+
+
+def _example(description: generator.Description, folder: Path) -> str:
+    """What a row may ask for."""
+    if description.condition == "prompts":
+        return "a red cube"
+    names = list(read_objects(folder / NAMES))
+    return names[0] if description.condition == "classes" else ", ".join(names[:2])
+
+
+def _needed(description: generator.Description) -> tuple[str, ...]:
+    clip = isinstance(description.text, generator.FrozenConfig)
+    pretrained = description.params.get("autoencoder.kind") == "pretrained"
+    return (*_NEEDED, *(["transformers"] if clip else []), *(["diffusers"] if pretrained else []))
+
+
+def _signature(description: generator.Description, settings: Mapping[str, Any]) -> ModelSignature:
+    size, guided = description.size, description.is_conditional
+    columns: list[ColSpec | TensorSpec] = [
+        # MLflow takes no rows without a column.
+        ColSpec(DataType.long, "seed", required=not guided),
+        ColSpec(DataType.long, "number", required=False),
+    ]
+    changes = [ParamSpec("steps", DataType.long, settings["steps"])]
+    if guided:
+        columns = [ColSpec(DataType.string, COLUMNS[description.condition]), *columns]
+        scale = float(settings["guidance_scale"])
+        changes += [
+            ParamSpec("guidance_scale", DataType.double, scale),
+            ParamSpec("seed", DataType.long, 0),
+        ]
+    return ModelSignature(
+        inputs=Schema(columns),
+        outputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, size, size, 3))]),
+        params=ParamSchema(changes),
+    )

@@ -1,0 +1,78 @@
+"""The autoencoder that params.yaml asks for, and how much of a picture it keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lockstep.config.schema import Params
+from lockstep.core import device as hardware
+from lockstep.core import paths
+from lockstep.core.errors import LockstepError
+from lockstep.core.images import grid
+from lockstep.core.pixels import to_bytes, to_tensor
+from lockstep.data.dataset import Dataset
+from lockstep.models.autoencoder.interface import Autoencoder
+from lockstep.models.autoencoder.pixels import Pixels
+from lockstep.models.autoencoder.pretrained import fetch
+from lockstep.training import autoencoder
+from lockstep.training.autoencoder_quality import reconstruction_psnr
+
+_SHOWN, _MEASURED = 8, 512
+
+
+def make(
+    params: Params,
+    data: Dataset,
+    progress: Callable[[Iterable[Any], int], Iterable[Any]],
+) -> Autoencoder:
+    """None, one that is trained on the generator's training pictures, or a pretrained one.
+
+    Raises
+    ------
+    LockstepError
+        If there are too few pictures, the pretrained one cannot be had, or it does not fit them.
+    """
+    settings = params.autoencoder
+    match settings.kind:
+        case "pixels":
+            made: Autoencoder = Pixels()
+        case "kl":
+            precision = hardware.resolve_precision(settings.precision, "autoencoder.precision")
+            train = data.indices("train")
+            made = autoencoder.train(
+                data.pictures, train, settings.kl(), settings, precision, progress
+            )
+        case "pretrained":
+            assert settings.name is not None  # params.yaml was checked for it
+            made = hardware.place(
+                fetch(str(paths.folder_or_name(settings.name)), settings.subfolder, settings.sha256)
+            )
+    side, multiple = data.pictures.shape[1], made.reduction * params.model.size_multiple
+    if side % multiple:
+        raise LockstepError(
+            f"autoencoder: pictures of {side} pixels are no multiple of {multiple}, as its "
+            f"reduction ({made.reduction}) and the model's levels want; collect others"
+        )
+    return made
+
+
+def measure(
+    autoencoder: Autoencoder, data: Dataset
+) -> tuple[dict[str, float], NDArray[np.uint8] | None]:
+    """Its peak signal-to-noise ratio on held-out pictures in dB, `psnr`, and a sheet of some.
+
+    The sheet has pictures above and what they are decoded to below. There is neither of pixels,
+    which lose nothing. Without held-out pictures those of the training are taken.
+    """
+    if isinstance(autoencoder, Pixels):
+        return {}, None
+    held_out = data.indices("validation")
+    positions = (held_out if len(held_out) else data.indices("train"))[:_MEASURED]
+    shown = data.pictures[positions[:_SHOWN]]
+    again = autoencoder.decode(autoencoder.encode(to_tensor(shown).to(hardware.device())))
+    sheet = grid(np.concatenate([shown, to_bytes(again)]), per_row=len(shown))
+    return {"psnr": reconstruction_psnr(autoencoder, data.pictures, positions)}, sheet

@@ -1,0 +1,20 @@
+"""Bring a workload's images together, with what is said of them."""
+
+import this_tree  # noqa: F401
+from lockstep.config.schema import Params
+from lockstep.core import paths
+from lockstep.core.files import atomic_folder, write_json
+from lockstep.core.provenance import write_provenance
+from lockstep.sources.registry import source_of
+from lockstep.stage import run
+
+
+def main(params: Params) -> None:
+    with atomic_folder(paths.collected(params.workload)) as out:
+        found = source_of(params).collect(params, out)
+        write_provenance(out, found.params)
+    write_json(paths.metrics(params.workload, "collect"), dict(found.metrics))
+
+
+if __name__ == "__main__":
+    run(main)
