@@ -30,7 +30,7 @@ def _sampling(quick: bool) -> Iterator[Row]:
         rounds = 1 if quick else {"lab6": 2, "quick": 15}[shape]
         figures = sampling.measure(shape, precision, rounds)
         milliseconds = {side: 1000 * value for side, value in figures.items()}
-        yield Row(f"sampling, {shape}, {precision}", "ms a picture and step", milliseconds)
+        yield Row(f"sampling, {shape}, {precision}", "ms an image and step", milliseconds)
 
 
 def _race(quick: bool) -> Iterator[Row]:
@@ -42,7 +42,7 @@ def _race(quick: bool) -> Iterator[Row]:
 def _loader(quick: bool) -> Iterator[Row]:
     for size in (16, 128):
         rate = loader.measure(size, steps=20 if quick else 2000 // size)
-        yield Row(f"loader, batches of {size}", "pictures a second", {"lockstep": rate}, more=True)
+        yield Row(f"loader, batches of {size}", "images a second", {"lockstep": rate}, more=True)
 
 
 def _memory(quick: bool) -> Iterator[Row]:
@@ -56,7 +56,7 @@ def _evaluation(quick: bool) -> Iterator[Row]:
         for name, figure in evaluation.measure(count).items():
             memory_row = name == "peak memory"
             unit, value = ("GiB", figure / 2**30) if memory_row else ("s", figure)
-            yield Row(f"evaluation of {count} pictures, {name}", unit, {"lockstep": value})
+            yield Row(f"evaluation of {count} images, {name}", unit, {"lockstep": value})
 
 
 _PARTS: dict[str, Callable[[bool], Iterator[Row]]] = {

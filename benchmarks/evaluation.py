@@ -1,4 +1,4 @@
-"""Time and peak memory of evaluating many pictures, in a process of its own.
+"""Time and peak memory of evaluating many images, in a process of its own.
 
 `python -m benchmarks.evaluation COUNT` prints the seconds of each figure and the peak memory.
 """
@@ -27,7 +27,7 @@ from lockstep.evaluation import classifier, dlib_embedding, reference
 from lockstep.evaluation.frechet import frechet_distance
 from lockstep.evaluation.kernel import kernel_distance
 from lockstep.evaluation.neighbours import copies
-from lockstep.evaluation.rows import PictureFiles
+from lockstep.evaluation.rows import ImageFiles
 from lockstep.evaluation.spaces import Space, batch_by_batch
 from lockstep.evaluation.swd import sliced_wasserstein
 
@@ -36,7 +36,7 @@ _SLICED = 2048
 
 
 def measure(count: int) -> dict[str, float]:
-    """Seconds of each figure for `count` pictures of 64 x 64, and the peak memory in bytes."""
+    """Seconds of each figure for `count` images of 64 x 64, and the peak memory in bytes."""
     command = [sys.executable, "-m", "benchmarks.evaluation", str(count)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
@@ -47,7 +47,7 @@ def _measured(count: int, folder: Path) -> dict[str, float]:
     random = np.random.default_rng(0)
     for i in range(count):
         write_png(folder / f"{i}.png", random.integers(0, 256, (64, 64, 3), np.uint8))
-    drawn = PictureFiles(sorted(folder.iterdir()))
+    drawn = ImageFiles(sorted(folder.iterdir()))
     on_disk = np.lib.format.open_memmap(folder / "training.npy", "w+", np.uint8, (count, 64, 64, 3))
     for start in range(0, count, 256):
         part = on_disk[start : start + 256]

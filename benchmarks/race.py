@@ -15,7 +15,7 @@ from lockstep.core.pixels import to_tensor
 from lockstep.synthetic.raycaster import draw
 from lockstep.synthetic.scenes import sample_scene
 
-_SHAPE, _PICTURES, _EVERY = "quick", 256, 20
+_SHAPE, _IMAGES, _EVERY = "quick", 256, 20
 
 
 def measure(precision: hardware.Precision, steps: int) -> tuple[float, dict[str, float]]:
@@ -23,17 +23,17 @@ def measure(precision: hardware.Precision, steps: int) -> tuple[float, dict[str,
 
     The time of validation itself is not counted.
     """
-    pictures = _scenes()
-    held_out = [_batch(pictures[-64:], seed=10**6 + i) for i in range(4)]
+    images = _scenes()
+    held_out = [_batch(images[-64:], seed=10**6 + i) for i in range(4)]
     sides = contestants(_SHAPE, SIDES)
     trainers = {side: trainer(contestant, precision) for side, contestant in sides.items()}
     for side in sides:  # warmed up on a batch of its own
-        trainers[side](_batch(pictures[:BATCH], seed=10**7))
+        trainers[side](_batch(images[:BATCH], seed=10**7))
     curves: dict[str, list[tuple[float, float]]] = {side: [] for side in sides}
     clock = dict.fromkeys(curves, 0.0)
     for step in range(1, steps + 1):
-        chosen = np.random.default_rng([1, step]).choice(_PICTURES - 64, BATCH, replace=False)
-        batch = _batch(pictures[chosen], seed=step)
+        chosen = np.random.default_rng([1, step]).choice(_IMAGES - 64, BATCH, replace=False)
+        batch = _batch(images[chosen], seed=step)
         for side in sides:
             clock[side] += turns.once(partial(trainers[side], batch))
         if step % _EVERY == 0:
@@ -50,12 +50,12 @@ def measure(precision: hardware.Precision, steps: int) -> tuple[float, dict[str,
 
 
 def _scenes() -> torch.Tensor:
-    return to_tensor(draw([sample_scene(0, i, count=3) for i in range(_PICTURES)]))
+    return to_tensor(draw([sample_scene(0, i, count=3) for i in range(_IMAGES)]))
 
 
-def _batch(pictures: torch.Tensor, seed: int) -> Batch:
+def _batch(images: torch.Tensor, seed: int) -> Batch:
     device, random = hardware.device(), torch.Generator().manual_seed(seed)
-    noise = torch.randn(pictures.shape, generator=random)
-    t = torch.randint(1000, (len(pictures),), generator=random)
-    condition = torch.zeros(len(pictures), SHAPES[_SHAPE].embedding_dim)
-    return pictures.to(device), noise.to(device), t.to(device), condition.to(device)
+    noise = torch.randn(images.shape, generator=random)
+    t = torch.randint(1000, (len(images),), generator=random)
+    condition = torch.zeros(len(images), SHAPES[_SHAPE].embedding_dim)
+    return images.to(device), noise.to(device), t.to(device), condition.to(device)

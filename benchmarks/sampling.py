@@ -15,20 +15,20 @@ from benchmarks.models import SHAPES, SIZE, Contestant, contestants
 from lockstep.core import device as hardware
 from lockstep.diffusion import Denoiser, NoiseSchedule, ddim, timesteps
 
-PICTURES, STEPS = 16, 3
+IMAGES, STEPS = 16, 3
 
 
 def measure(shape: str, precision: hardware.Precision, rounds: int) -> dict[str, float]:
-    """Median seconds for a step of one picture, for each side.
+    """Median seconds for a step of one image, for each side.
 
     Raises
     ------
     AssertionError
-        If in fp32 the sides do not draw the same pictures.
+        If in fp32 the sides do not draw the same images.
     """
     random = torch.Generator().manual_seed(0)
-    noise = torch.randn(PICTURES, 3, SIZE, SIZE, generator=random).to(hardware.device())
-    condition = torch.randn(PICTURES, SHAPES[shape].embedding_dim, generator=random)
+    noise = torch.randn(IMAGES, 3, SIZE, SIZE, generator=random).to(hardware.device())
+    condition = torch.randn(IMAGES, SHAPES[shape].embedding_dim, generator=random)
     condition = condition.to(hardware.device())
     drawers: dict[str, Callable[[], Tensor]] = {}
     for side, contestant in contestants(shape).items():
@@ -41,7 +41,7 @@ def measure(shape: str, precision: hardware.Precision, rounds: int) -> dict[str,
         for other in others:
             torch.testing.assert_close(ours, other, atol=2e-3, rtol=0)
     taken = turns.seconds(drawers, rounds=rounds, warm_up=1)
-    return {side: value / (PICTURES * STEPS) for side, value in taken.items()}
+    return {side: value / (IMAGES * STEPS) for side, value in taken.items()}
 
 
 def _ours(

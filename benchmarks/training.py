@@ -31,7 +31,7 @@ def measure(shape: str, precision: hardware.Precision, rounds: int) -> dict[str,
 
 
 def a_batch(shape: str, seed: int = 0) -> Batch:
-    """x0, noise, t and condition of a batch of random pictures."""
+    """x0, noise, t and condition of a batch of random images."""
     device, random = hardware.device(), torch.Generator().manual_seed(seed)
     x0, noise = (torch.randn(BATCH, 3, SIZE, SIZE, generator=random) for _ in range(2))
     t = torch.randint(1000, (BATCH,), generator=random)

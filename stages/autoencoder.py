@@ -1,4 +1,4 @@
-"""What makes latents of pictures: trained here, one that is there already, or none."""
+"""What makes latents of images: trained here, one that is there already, or none."""
 
 import this_tree  # noqa: F401
 from lockstep.config.schema import Params

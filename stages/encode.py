@@ -1,4 +1,4 @@
-"""Pictures as latents and prompts as what the generator reads, each computed once."""
+"""Images as latents and prompts as what the generator reads, each computed once."""
 
 import this_tree  # noqa: F401
 from lockstep.config.schema import Params

@@ -1,4 +1,4 @@
-"""Draw the pictures that are evaluated, grids to look at, and denoising strips."""
+"""Draw the images that are evaluated, grids to look at, and denoising strips."""
 
 from collections import deque
 from contextlib import ExitStack
@@ -26,7 +26,7 @@ def main(params: Params) -> None:
     with distributed.together():
         trained = load(paths.model(params.workload), settings.weights)
         targets = condition_of(params).targets(params)
-    pictures = len(seeds) * sum(len(wanted.conditions) for wanted in targets.sets) + len(
+    images = len(seeds) * sum(len(wanted.conditions) for wanted in targets.sets) + len(
         targets.strips
     )
     workload = params.workload
@@ -34,9 +34,9 @@ def main(params: Params) -> None:
         writes = distributed.is_main()
         bar = stack.enter_context(
             tqdm(
-                total=settings.steps * pictures // distributed.size(),
+                total=settings.steps * images // distributed.size(),
                 desc=f"sample {params.workload}",
-                unit="picture step",
+                unit="image step",
                 mininterval=1,
                 disable=not writes,
             )

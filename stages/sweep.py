@@ -1,4 +1,4 @@
-"""Draw and score the pictures with one guidance scale after another, and one sampler."""
+"""Draw and score the images with one guidance scale after another, and one sampler."""
 
 import shutil
 from contextlib import ExitStack

@@ -41,7 +41,7 @@ def main(params: Params) -> None:
         labels=form.labels,
         text=form.text,
         pooled_text=form.pooled_text,
-        size=data.pictures.shape[1],
+        size=data.images.shape[1],
         reduction=data.reduction,
         schedule=schedule,
         prediction=params.diffusion.prediction,
@@ -66,9 +66,9 @@ def main(params: Params) -> None:
             remove_finished(scratch, but=checkpoints.folder)
 
         def show(step: int, model: generator.Generator) -> None:
-            pictures = preview.draw(model, description, params, data)
+            images = preview.draw(model, description, params, data)
             if live is not None:
-                live.show(step, pictures)
+                live.show(step, images)
 
         log = None if live is None else live.log
         trained = loop.train(params, data, precision, checkpoints, log, show)

@@ -1,4 +1,4 @@
-"""What the tests of collecting pictures have in common."""
+"""What the tests of collecting images have in common."""
 
 from __future__ import annotations
 

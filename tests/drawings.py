@@ -1,4 +1,4 @@
-"""Pictures simple enough to draw for a test by the hundred."""
+"""Images simple enough to draw for a test by the hundred."""
 
 from __future__ import annotations
 

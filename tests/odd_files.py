@@ -1,4 +1,4 @@
-"""Files as people keep them in folders: pictures of all sorts, and what is none."""
+"""Files as people keep them in folders: images of all sorts, and what is none."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from PIL import Image
 from lockstep.synthetic.heads import draw
 
 
-def encoded(picture: NDArray[np.uint8], format: str = "PNG", **options: Any) -> bytes:
+def encoded(image: NDArray[np.uint8], format: str = "PNG", **options: Any) -> bytes:
     file = io.BytesIO()
-    Image.fromarray(picture).save(file, format, **options)
+    Image.fromarray(image).save(file, format, **options)
     return file.getvalue()
 
 
 def head(number: int, side: int = 96) -> NDArray[np.uint8]:
-    """A picture unlike those of other numbers."""
+    """An image unlike those of other numbers."""
     return draw(7, number, side)
 
 
@@ -45,17 +45,17 @@ def by_pillow(formats: Sequence[str] = FORMATS) -> dict[str, bytes]:
             try:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")
-                    picture = Image.fromarray(head(number))
+                    image = Image.fromarray(head(number))
                     if mode == "I;16":
-                        picture = Image.fromarray(wide)
+                        image = Image.fromarray(wide)
                     elif mode == "I":
-                        picture = Image.fromarray(wide.astype(np.int32))
+                        image = Image.fromarray(wide.astype(np.int32))
                     elif mode == "PA":
-                        picture = picture.convert("P").convert("PA")
+                        image = image.convert("P").convert("PA")
                     else:
-                        picture = picture.convert(mode)
+                        image = image.convert(mode)
                     file = io.BytesIO()
-                    picture.save(file, format)
+                    image.save(file, format)
             except (OSError, ValueError, KeyError, AttributeError):
                 continue
             found[f"{format}-{mode.replace(';', '')}"] = file.getvalue()
@@ -89,7 +89,7 @@ def by_opencv() -> dict[str, bytes]:
 
 
 def others() -> dict[str, bytes]:
-    """What else is found in folders: turned, truncated, empty, no pictures, copies."""
+    """What else is found in folders: turned, truncated, empty, no images, copies."""
     turned = Image.Exif()
     turned[0x0112] = 6
     jpeg = encoded(head(2000), "JPEG", quality=95)
@@ -98,14 +98,14 @@ def others() -> dict[str, bytes]:
     frames[0].save(animation, "GIF", save_all=True, append_images=frames[1:])
     return {
         "turned.jpg": encoded(head(2003), "JPEG", exif=turned.tobytes(), quality=95),
-        "long name.of a.picture.jpeg.png": encoded(head(2004), "WEBP"),
+        "long name.of a.image.jpeg.png": encoded(head(2004), "WEBP"),
         "animation.gif": animation.getvalue(),
         "truncated.jpg": jpeg[: len(jpeg) // 2],
         "one pixel.png": encoded(head(2005, 1)),
         "strip.png": encoded(np.tile(head(2006), (1, 5, 1))),
         "blank.png": encoded(np.full((80, 80, 3), 200, np.uint8)),
         "empty.png": b"",
-        "Thumbs.db": b"\xd0\xcf\x11\xe0 not a picture",
+        "Thumbs.db": b"\xd0\xcf\x11\xe0 not an image",
         "page.jpg": b"<!doctype html><p>gone",
         "bomb.png": encoded(np.zeros((4000, 3000, 3), np.uint8)),
         "exact copy.jpg": jpeg,

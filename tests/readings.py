@@ -1,4 +1,4 @@
-"""A judge that has learnt nothing: what it is to say of a picture stands in the picture."""
+"""A judge that has learnt nothing: what it is to say of an image stands in the image."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from lockstep.evaluation.scene_evaluator import OBJECTS, Judged, SceneJudge
 
 
 class Reader(SceneJudge):
-    """Says `judged` number i of a picture whose first pixel is i, as `numbered` makes them."""
+    """Says `judged` number i of an image whose first pixel is i, as `numbered` makes them."""
 
     def __init__(self, judged: Judged) -> None:
         super().__init__()
         parts = (judged.present[..., None], judged.place, judged.large[..., None])
         self.said = torch.cat(parts, 2)
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        high, low = ((pictures[:, :2, 0, 0] + 1) * 127.5).round().long().T
+    def forward(self, images: Tensor) -> Tensor:
+        high, low = ((images[:, :2, 0, 0] + 1) * 127.5).round().long().T
         return self.said[256 * high + low]
 
 
 def numbered(*numbers: int) -> NDArray[np.uint8]:
-    """Pictures (N, 4, 4, 3) for a `Reader`."""
-    pictures = np.zeros((len(numbers), 4, 4, 3), np.uint8)
-    pictures[:, 0, 0, 0], pictures[:, 0, 0, 1] = np.divmod(numbers, 256)
-    return pictures
+    """Images (N, 4, 4, 3) for a `Reader`."""
+    images = np.zeros((len(numbers), 4, 4, 3), np.uint8)
+    images[:, 0, 0, 0], images[:, 0, 0, 1] = np.divmod(numbers, 256)
+    return images
 
 
 def anything(count: int, seed: int = 0) -> Judged:
-    """Random scores and places of `count` pictures."""
+    """Random scores and places of `count` images."""
     generator = torch.Generator().manual_seed(seed)
     present, large, x, y = torch.rand(4, count, OBJECTS, generator=generator)
     return Judged(present, torch.stack([x, y], 2), large)

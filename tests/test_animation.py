@@ -13,9 +13,9 @@ from lockstep.core.images import grid, write_animation
 from lockstep.synthetic import heads
 
 
-def way(count: int, pictures: int = 16, per_row: int = 4) -> NDArray[np.uint8]:
+def way(count: int, images: int = 16, per_row: int = 4) -> NDArray[np.uint8]:
     """Grids (count, H, W, 3) of drawn heads out of noise."""
-    clear = np.stack([heads.draw(0, number) for number in range(pictures)])
+    clear = np.stack([heads.draw(0, number) for number in range(images)])
     rng = np.random.default_rng(0)
     return np.stack(
         [
@@ -40,7 +40,7 @@ def read(path: Path) -> tuple[list[NDArray[np.uint8]], list[int], int]:
         return frames, lengths, gif.info["loop"]
 
 
-def test_it_goes_from_noise_to_the_pictures_and_stays_there(tmp_path: Path) -> None:
+def test_it_goes_from_noise_to_the_images_and_stays_there(tmp_path: Path) -> None:
     shown = way(19)
     path = tmp_path / "new" / "way.gif"
     write_animation(path, shown, seconds=2.7)
@@ -61,14 +61,14 @@ def test_it_goes_from_noise_to_the_pictures_and_stays_there(tmp_path: Path) -> N
     assert len(np.unique(frames[-1].reshape(-1, 3), axis=0)) > 200
 
 
-def test_the_same_pictures_give_the_same_bytes(tmp_path: Path) -> None:
+def test_the_same_images_give_the_same_bytes(tmp_path: Path) -> None:
     for name in ("one.gif", "two.gif"):
-        write_animation(tmp_path / name, way(3, pictures=2), seconds=1)
+        write_animation(tmp_path / name, way(3, images=2), seconds=1)
     assert (tmp_path / "one.gif").read_bytes() == (tmp_path / "two.gif").read_bytes()
 
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_few_frames(tmp_path: Path, count: int) -> None:
-    write_animation(tmp_path / "way.gif", way(2, pictures=1)[-count:], seconds=0.5)
+    write_animation(tmp_path / "way.gif", way(2, images=1)[-count:], seconds=0.5)
     with Image.open(tmp_path / "way.gif") as gif:
         assert gif.n_frames == count

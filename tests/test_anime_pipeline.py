@@ -43,12 +43,12 @@ def test_everything_is_there(anime: Project) -> None:
     names = [f"gen_{i:05d}.png" for i in range(20)]
     drawn = anime.root / "samples/anime"
     assert sorted(path.name for path in drawn.glob("*.png")) == names
-    with Image.open(drawn / names[-1]) as picture:
-        assert picture.size == (64, 64)
+    with Image.open(drawn / names[-1]) as image:
+        assert image.size == (64, 64)
     plots = anime.root / "plots/anime/sample"
     strips = {path.name for path in (plots / "strips").iterdir()}
     assert strips == {f"{number}.png" for number in range(1, 17)}
-    for name in ("pictures.png", "strip.png"):
+    for name in ("images.png", "strip.png"):
         assert (plots / name).stat().st_size > 0
     with Image.open(plots / "denoising.gif") as animation:
         assert animation.n_frames > 1
@@ -67,8 +67,8 @@ def test_everything_is_there(anime: Project) -> None:
 def test_the_set_is_what_was_merged(anime: Project) -> None:
     data = open_dataset(anime.root / "data/dataset/anime")
     kept = int(anime.figures("anime", "merge")["kept"])
-    assert len(list((anime.root / COLLECTED / "pictures").iterdir())) == kept
-    assert data.pictures.shape == (kept, 64, 64, 3)
+    assert len(list((anime.root / COLLECTED / "images").iterdir())) == kept
+    assert data.images.shape == (kept, 64, 64, 3)
     assert data.conditions.shape == (kept, 0)
     assert data.mirrorable
     assert all(len(data.indices(split)) for split in SPLITS)
@@ -91,15 +91,15 @@ def test_the_run_has_what_decided_it_and_what_came_out(anime: Project) -> None:
     assert training.data.params["autoencoder.kind"] == "kl"
     client = MlflowClient(f"sqlite:///{anime.root / 'mlflow.db'}")
     for run in (training, evaluation):
-        shown = {file.path for file in client.list_artifacts(run.info.run_id, "pictures")}
-        assert {"pictures/strips", "pictures/denoising.gif", "pictures/strip.png"} <= shown
+        shown = {file.path for file in client.list_artifacts(run.info.run_id, "images")}
+        assert {"images/strips", "images/denoising.gif", "images/strip.png"} <= shown
 
 
 def test_heads_can_be_drawn_from_the_command_line(anime: Project, tmp_path: Path) -> None:
     out = tmp_path / "x.png"
     anime.lockstep("sample", "anime", "--count", "4", "--out", str(out))
-    with Image.open(out) as picture:
-        assert picture.size == (4 * 66 - 2, 64)
+    with Image.open(out) as image:
+        assert image.size == (4 * 66 - 2, 64)
 
 
 def test_the_report_says_which_files_were_kept_and_why(anime: Project) -> None:
@@ -135,7 +135,7 @@ def test_what_is_excluded_is_gone_at_the_next_run(anime: Project) -> None:
 
 
 def files_of_ones_own() -> dict[str, bytes]:
-    """Pictures in the usual formats and every mode, what is none, and an archive."""
+    """Images in the usual formats and every mode, what is none, and an archive."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
         archive.writestr("inside.webp", encoded(head(3000), "WEBP"))
@@ -188,14 +188,14 @@ def test_a_folder_of_ones_own(anime: Project, tmp_path: Path) -> None:
     assert kept == list(range(1, len(kept) + 1))
     assert anime.figures("anime", "merge") == {"kept": len(kept), "found": len(rows)}
     data = open_dataset(anime.root / "data/dataset/anime")
-    pictures = sorted(
-        (anime.root / COLLECTED / "pictures").iterdir(), key=lambda path: int(path.stem)
+    images = sorted(
+        (anime.root / COLLECTED / "images").iterdir(), key=lambda path: int(path.stem)
     )
-    assert len(data.pictures) == len(pictures) == len(kept)
-    as_packed = {picture.tobytes() for picture in data.pictures}
+    assert len(data.images) == len(images) == len(kept)
+    as_packed = {image.tobytes() for image in data.images}
     as_merged = set()
-    for path in pictures:
-        with Image.open(path) as picture:
-            as_merged.add(np.asarray(picture).tobytes())
+    for path in images:
+        with Image.open(path) as image:
+            as_merged.add(np.asarray(image).tobytes())
     assert as_packed == as_merged
     back(anime)

@@ -51,14 +51,14 @@ def discs(count: int, size: int = 32) -> NDArray[np.uint8]:
 
 
 def trained(
-    pictures: NDArray[np.uint8],
+    images: NDArray[np.uint8],
     chosen: Settings | None = None,
     config: KLConfig = SMALL,
     log: list[dict[str, float]] | None = None,
 ) -> KLAutoencoder:
-    positions = np.arange(len(pictures))
+    positions = np.arange(len(images))
     return train(
-        pictures,
+        images,
         positions,
         config,
         chosen or Settings(),
@@ -78,90 +78,90 @@ def untrained(config: KLConfig = SMALL) -> KLAutoencoder:
 
 
 def test_it_begins_as_the_best_linear_autoencoder_of_patches() -> None:
-    pictures = to_tensor(discs(12))
+    images = to_tensor(discs(12))
     model = KLAutoencoder(SMALL)
-    begin_linear(model, pictures)
-    patches = F.pixel_unshuffle(pictures, 4).movedim(1, 3).reshape(-1, 48)
+    begin_linear(model, images)
+    patches = F.pixel_unshuffle(images, 4).movedim(1, 3).reshape(-1, 48)
     # Eckart & Young 1936: nothing of rank 4 is nearer than the four largest singular values.
     u, singular, v = torch.linalg.svd(patches - patches.mean(0), full_matrices=False)
     expected = patches.mean(0) + u[:, :4] * singular[:4] @ v[:4]
     with torch.no_grad():
-        means = model.posterior(pictures).mean
+        means = model.posterior(images).mean
         found = F.pixel_unshuffle(model.reconstruct(means), 4).movedim(1, 3).reshape(-1, 48)
     np.testing.assert_allclose(found, expected, atol=1e-4)
     torch.testing.assert_close(means.std((0, 2, 3)), torch.ones(4), atol=1e-3, rtol=0)
 
 
-def test_pictures_of_one_colour_begin_without_dividing_by_nothing() -> None:
+def test_images_of_one_colour_begin_without_dividing_by_nothing() -> None:
     model = KLAutoencoder(SMALL)
-    pictures = torch.full((2, 3, 16, 16), 0.25)
-    begin_linear(model, pictures)
-    torch.testing.assert_close(model.decode(model.encode(pictures)), pictures)
+    images = torch.full((2, 3, 16, 16), 0.25)
+    begin_linear(model, images)
+    torch.testing.assert_close(model.decode(model.encode(images)), images)
 
 
-def test_it_learns_to_keep_pictures() -> None:
-    pictures, rows = discs(48), []
+def test_it_learns_to_keep_images() -> None:
+    images, rows = discs(48), []
     begun, unseen = KLAutoencoder(SMALL), np.arange(32, 48)
-    begin_linear(begun, to_tensor(pictures[:32]))
-    model = trained(pictures[:32], Settings(steps=100), log=rows)
+    begin_linear(begun, to_tensor(images[:32]))
+    model = trained(images[:32], Settings(steps=100), log=rows)
     assert [row["step"] for row in rows] == [50, 100]
     assert rows[-1]["loss"] < 0.8 * rows[0]["loss"]
-    before, after = (reconstruction_psnr(one, pictures, unseen) for one in (begun, model))
-    assert before > 5 + reconstruction_psnr(untrained(), pictures, unseen)
+    before, after = (reconstruction_psnr(one, images, unseen) for one in (begun, model))
+    assert before > 5 + reconstruction_psnr(untrained(), images, unseen)
     assert after > 1.5 + before
 
 
 def test_latents_have_mean_0_and_variance_1() -> None:
-    pictures = discs(40)
-    latents = trained(pictures).encode(to_tensor(pictures))
+    images = discs(40)
+    latents = trained(images).encode(to_tensor(images))
     torch.testing.assert_close(latents.mean((0, 2, 3)), torch.zeros(4), atol=1e-4, rtol=0)
     torch.testing.assert_close(latents.std((0, 2, 3)), torch.ones(4), atol=1e-4, rtol=0)
 
 
 def test_a_training_repeats_to_the_bit_and_leaves_the_random_numbers_alone() -> None:
-    pictures = discs(16)
+    images = discs(16)
     torch.manual_seed(3)
     before = torch.random.get_rng_state()
-    one = trained(pictures).state_dict()
+    one = trained(images).state_dict()
     assert torch.equal(torch.random.get_rng_state(), before)
     torch.manual_seed(4)
-    assert same_bytes(one, trained(pictures).state_dict())
-    assert not same_bytes(one, trained(pictures, Settings(seed=1)).state_dict())
+    assert same_bytes(one, trained(images).state_dict())
+    assert not same_bytes(one, trained(images, Settings(seed=1)).state_dict())
 
 
-def test_only_the_pictures_at_the_positions_are_learnt_from() -> None:
-    pictures, others = discs(24), discs(24)
+def test_only_the_images_at_the_positions_are_learnt_from() -> None:
+    images, others = discs(24), discs(24)
     others[1::2] = 0
     even = np.arange(0, 24, 2)
     models = [
         train(each, even, SMALL, Settings(steps=2), "fp32", lambda items, total: items)
-        for each in (pictures, others)
+        for each in (images, others)
     ]
     assert same_bytes(*(model.state_dict() for model in models))
 
 
 def test_bf16_trains_fp32_weights() -> None:
-    pictures, positions = discs(16), np.arange(16)
+    images, positions = discs(16), np.arange(16)
     models = [
-        train(pictures, positions, SMALL, Settings(), precision, lambda items, total: items)
+        train(images, positions, SMALL, Settings(), precision, lambda items, total: items)
         for precision in ("fp32", "bf16")
     ]
     assert {value.dtype for value in models[1].state_dict().values()} == {torch.float32}
     assert not same_bytes(*(model.state_dict() for model in models))
-    psnrs = [reconstruction_psnr(model, pictures, positions) for model in models]
+    psnrs = [reconstruction_psnr(model, images, positions) for model in models]
     assert psnrs[1] == pytest.approx(psnrs[0], abs=0.5)
 
 
-def test_the_divergence_weighs_against_the_sum_over_a_picture() -> None:
-    pictures = discs(8)
+def test_the_divergence_weighs_against_the_sum_over_a_image() -> None:
+    images = discs(8)
     first = {}
     for weight in (0.0, 2.0):
         rows: list[dict[str, float]] = []
-        trained(pictures, Settings(steps=1, kl_weight=weight), log=rows)
+        trained(images, Settings(steps=1, kl_weight=weight), log=rows)
         first[weight] = rows[0]
     assert first[0.0]["kl"] == first[2.0]["kl"] > 0
     added = first[2.0]["loss"] - first[0.0]["loss"]
-    assert added == pytest.approx(2 * first[0.0]["kl"] / pictures[0].size, rel=1e-4)
+    assert added == pytest.approx(2 * first[0.0]["kl"] / images[0].size, rel=1e-4)
 
 
 def test_the_divergence_is_that_of_torch() -> None:
@@ -181,32 +181,32 @@ def test_samples_have_the_posteriors_mean_and_deviation() -> None:
 
 
 def test_the_loss_weighs_absolute_and_squared_errors() -> None:
-    pictures = torch.rand(2, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    images = torch.rand(2, 3, 4, 4, generator=torch.Generator().manual_seed(0))
     error = torch.tensor([0.1, -0.3]).view(2, 1, 1, 1)
-    found = reconstruction_loss(pictures, pictures + error)
+    found = reconstruction_loss(images, images + error)
     assert found.item() == pytest.approx(0.2 + 5 * (0.01 + 0.09) / 2, rel=1e-4)
-    assert reconstruction_loss(pictures, pictures) == 0
+    assert reconstruction_loss(images, images) == 0
 
 
 def test_signal_to_noise_is_scikit_images() -> None:
     rng = np.random.default_rng(0)
-    pictures, others = rng.uniform(-1, 1, (2, 3, 3, 10, 12))
+    images, others = rng.uniform(-1, 1, (2, 3, 3, 10, 12))
     theirs = [
-        peak_signal_noise_ratio(a, b, data_range=2) for a, b in zip(pictures, others, strict=True)
+        peak_signal_noise_ratio(a, b, data_range=2) for a, b in zip(images, others, strict=True)
     ]
-    ours = psnr(torch.from_numpy(pictures), torch.from_numpy(others))
+    ours = psnr(torch.from_numpy(images), torch.from_numpy(others))
     assert ours.tolist() == pytest.approx(theirs, rel=1e-9)
     # Nothing is lost: a large number, which a file of figures can have.
     nothing = torch.zeros(1, 3, 4, 4)
     assert psnr(nothing, nothing).item() == pytest.approx(106.02, abs=0.01)
 
 
-def test_the_psnr_of_a_set_is_the_mean_over_its_pictures_in_any_batches() -> None:
-    pictures, model = discs(10), untrained()
-    whole = to_tensor(pictures[2:])
+def test_the_psnr_of_a_set_is_the_mean_over_its_images_in_any_batches() -> None:
+    images, model = discs(10), untrained()
+    whole = to_tensor(images[2:])
     expected = psnr(whole, model.decode(model.encode(whole))).mean().item()
     for batch_size in (3, 8, 100):
-        found = reconstruction_psnr(model, pictures, np.arange(2, 10), batch_size)
+        found = reconstruction_psnr(model, images, np.arange(2, 10), batch_size)
         assert found == pytest.approx(expected, abs=1e-4)
 
 
@@ -232,23 +232,23 @@ def test_shapes(
     )
     model = untrained(config=config)
     assert (model.channels, model.reduction) == (channels, patch * 2 ** (levels - 1))
-    pictures = torch.rand(batch, 3, height * model.reduction, width * model.reduction) * 2 - 1
-    latents = model.encode(pictures)
+    images = torch.rand(batch, 3, height * model.reduction, width * model.reduction) * 2 - 1
+    latents = model.encode(images)
     assert latents.shape == (batch, channels, height, width)
     decoded = model.decode(100 * latents)
-    assert decoded.shape == pictures.shape
+    assert decoded.shape == images.shape
     assert decoded.min() >= -1 and decoded.max() <= 1
     assert not latents.requires_grad and not decoded.requires_grad
 
 
 def test_decoding_undoes_the_normalisation_of_encoding() -> None:
-    model, pictures = untrained(), to_tensor(discs(3))
+    model, images = untrained(), to_tensor(discs(3))
     model.mean.copy_(torch.tensor([1.0, -2.0, 0.5, 0.0]))
     model.deviation.copy_(torch.tensor([0.1, 5.0, 1.0, 2.0]))
     with torch.no_grad():
-        mean = model.posterior(pictures).mean
+        mean = model.posterior(images).mean
         expected = model.reconstruct(mean).clamp(-1, 1)
-    latents = model.encode(pictures)
+    latents = model.encode(images)
     torch.testing.assert_close(latents[:, 1], (mean[:, 1] + 2) / 5)
     torch.testing.assert_close(model.decode(latents), expected, atol=1e-5, rtol=1e-5)
 
@@ -272,14 +272,14 @@ def test_impossible_networks_are_refused(changes: dict, message: str) -> None:
         replace(SMALL, **changes)
 
 
-def test_pictures_that_cannot_be_reduced_are_refused() -> None:
-    with pytest.raises(ValueError, match="pictures are 32 x 30 pixels: give multiples of 4"):
+def test_images_that_cannot_be_reduced_are_refused() -> None:
+    with pytest.raises(ValueError, match="images are 32 x 30 pixels: give multiples of 4"):
         untrained().encode(torch.zeros(1, 3, 32, 30))
-    with pytest.raises(LockstepError, match=r"pictures of 30 x 30 pixels .* set autoencoder.patch"):
+    with pytest.raises(LockstepError, match=r"images of 30 x 30 pixels .* set autoencoder.patch"):
         trained(discs(8, size=30))
 
 
-def test_too_few_pictures_for_a_batch_are_refused() -> None:
+def test_too_few_images_for_a_batch_are_refused() -> None:
     with pytest.raises(LockstepError, match=r"autoencoder.batch_size: 8 is more than the 5 pict"):
         trained(discs(5))
 
@@ -291,10 +291,10 @@ def test_a_training_that_goes_wrong_says_where() -> None:
 
 def test_pixels_are_their_own_latents() -> None:
     none = Pixels()
-    pictures = torch.linspace(-1.5, 1.5, 2 * 3 * 4 * 4).view(2, 3, 4, 4)
+    images = torch.linspace(-1.5, 1.5, 2 * 3 * 4 * 4).view(2, 3, 4, 4)
     assert (none.channels, none.reduction) == (3, 1)
-    assert torch.equal(none.encode(pictures), pictures)
-    assert torch.equal(none.decode(pictures), pictures.clamp(-1, 1))
+    assert torch.equal(none.encode(images), images)
+    assert torch.equal(none.decode(images), images.clamp(-1, 1))
 
 
 def every_byte() -> NDArray[np.uint8]:
@@ -306,35 +306,35 @@ def every_byte() -> NDArray[np.uint8]:
 
 
 def test_pixels_come_back_to_the_byte() -> None:
-    pictures = every_byte()
-    assert len(np.unique(pictures)) == 256
-    latents = np.concatenate(list(encode_all(Pixels(), pictures, 4)))
+    images = every_byte()
+    assert len(np.unique(images)) == 256
+    latents = np.concatenate(list(encode_all(Pixels(), images, 4)))
     assert latents.dtype == np.float16
     decoded = Pixels().decode(torch.from_numpy(latents).float())
-    assert np.array_equal(to_bytes(decoded), pictures)
+    assert np.array_equal(to_bytes(decoded), images)
 
 
 def test_whole_sets_are_coded_in_order_from_the_disk(tmp_path: Path) -> None:
-    np.save(tmp_path / "pictures.npy", discs(7))
-    pictures = np.load(tmp_path / "pictures.npy", mmap_mode="r")
+    np.save(tmp_path / "images.npy", discs(7))
+    images = np.load(tmp_path / "images.npy", mmap_mode="r")
     model = untrained()
-    batches = list(encode_all(model, pictures, 3))
+    batches = list(encode_all(model, images, 3))
     assert [batch.shape for batch in batches] == [(3, 4, 8, 8), (3, 4, 8, 8), (1, 4, 8, 8)]
     np.save(tmp_path / "latents.npy", np.concatenate(batches))
     latents = np.load(tmp_path / "latents.npy", mmap_mode="r")
-    expected = model.encode(to_tensor(np.array(pictures)))
+    expected = model.encode(to_tensor(np.array(images)))
     np.testing.assert_allclose(latents, expected, atol=1e-3, rtol=1e-3)
     decoded = to_bytes(model.decode(torch.from_numpy(latents.astype(np.float32))))
-    assert decoded.shape == pictures.shape and decoded.dtype == np.uint8
+    assert decoded.shape == images.shape and decoded.dtype == np.uint8
     direct = (model.decode(expected) + 1) * 127.5
     assert np.abs(decoded - direct.permute(0, 2, 3, 1).numpy()).max() < 2
-    assert list(encode_all(model, pictures[:0])) == []
+    assert list(encode_all(model, images[:0])) == []
 
 
 class _Counting(Pixels):
-    def encode(self, pictures: Tensor) -> Tensor:
-        asked.append(len(pictures))
-        return pictures
+    def encode(self, images: Tensor) -> Tensor:
+        asked.append(len(images))
+        return images
 
 
 asked: list[int] = []
@@ -349,15 +349,15 @@ def test_no_batch_is_coded_before_it_is_wanted() -> None:
 
 
 def test_what_is_saved_comes_back(tmp_path: Path) -> None:
-    pictures = discs(8)
-    model = trained(pictures)
+    images = discs(8)
+    model = trained(images)
     autoencoder.save(model, tmp_path)
     assert read_json(tmp_path / "autoencoder.json")["kind"] == "kl"
     loaded = autoencoder.load(tmp_path)
     assert isinstance(loaded, KLAutoencoder) and loaded.config == SMALL and not loaded.training
     assert not any(parameter.requires_grad for parameter in loaded.parameters())
     assert same_bytes(model.state_dict(), loaded.state_dict())
-    batch = to_tensor(pictures)
+    batch = to_tensor(images)
     assert torch.equal(loaded.encode(batch), model.encode(batch))
     latents = model.encode(batch)
     assert torch.equal(loaded.decode(latents), model.decode(latents))

@@ -17,7 +17,7 @@ from lockstep.models import autoencoder
 from lockstep.models.autoencoder import KLAutoencoder, KLConfig
 from lockstep.models.autoencoder.pretrained import Origin, Pretrained, fetch
 
-PICTURES = torch.rand(2, 3, 16, 24, generator=torch.Generator().manual_seed(0)) * 2 - 1
+IMAGES = torch.rand(2, 3, 16, 24, generator=torch.Generator().manual_seed(0)) * 2 - 1
 LATENTS = torch.randn(2, 4, 8, 12, generator=torch.Generator().manual_seed(1))
 
 
@@ -51,19 +51,19 @@ def folder(saved: Path, tmp_path: Path) -> Path:
 @torch.no_grad()
 def theirs(model: AutoencoderKL, shift: float = 0.0) -> tuple[torch.Tensor, torch.Tensor]:
     scale = model.config.scaling_factor
-    encoded = (model.encode(PICTURES).latent_dist.mode() - shift) * scale
+    encoded = (model.encode(IMAGES).latent_dist.mode() - shift) * scale
     return encoded, model.decode(LATENTS / scale + shift).sample.clamp(-1, 1)
 
 
 def ours(model: autoencoder.Autoencoder) -> tuple[torch.Tensor, torch.Tensor]:
-    return model.encode(PICTURES), model.decode(LATENTS)
+    return model.encode(IMAGES), model.decode(LATENTS)
 
 
 def test_it_computes_what_the_library_does(saved: Path) -> None:
     model = fetch(str(saved), "vae")
     assert (model.channels, model.reduction) == (4, 2)
     torch.testing.assert_close(ours(model), theirs(library_model()), atol=1e-6, rtol=1e-6)
-    assert model.encode(PICTURES).shape == LATENTS.shape
+    assert model.encode(IMAGES).shape == LATENTS.shape
     assert not any(parameter.requires_grad for parameter in model.parameters())
 
 
@@ -80,7 +80,7 @@ def test_so_do_means_and_deviations_of_its_channels(tmp_path: Path) -> None:
     library = library_model(latents_mean=mean, latents_std=deviation, scaling_factor=0.5)
     library.save_pretrained(tmp_path)
     with torch.no_grad():
-        mode = library.encode(PICTURES).latent_dist.mode()
+        mode = library.encode(IMAGES).latent_dist.mode()
     encoded, _ = ours(fetch(str(tmp_path)))
     torch.testing.assert_close(encoded[:, 1], (mode[:, 1] - 2.0) * 0.5 / 4.0)
     torch.testing.assert_close(encoded[:, 3], mode[:, 3] * 0.5 / 2.0)

@@ -1,4 +1,4 @@
-"""Which pictures, noise and levels a step sees, however it is cut up."""
+"""Which images, noise and levels a step sees, however it is cut up."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tiny import tiny_dataset, tiny_params
 
 
 @given(st.integers(0, 99), st.integers(1, 9), st.integers(1, 30))
-def test_every_epoch_has_every_picture_once(seed, batch_size, count) -> None:
+def test_every_epoch_has_every_image_once(seed, batch_size, count) -> None:
     steps = math.ceil(3 * count / batch_size)
     row = np.concatenate([batch_positions(seed, s, batch_size, count) for s in range(steps)])
     for epoch in range(3):
@@ -78,7 +78,7 @@ def test_drawing_ahead_changes_nothing(tmp_path: Path) -> None:
         assert torch.equal(joined(parts)["noise"], joined(drawn(params, data, step))["noise"])
 
 
-def test_conditions_are_dropped_picture_by_picture(tmp_path: Path) -> None:
+def test_conditions_are_dropped_image_by_image(tmp_path: Path) -> None:
     data, params = tiny_dataset(tmp_path, 200), tiny_params(batch_size=100, condition_dropout=0.3)
     conditions = torch.cat([drawn(params, data, step)[0].condition for step in range(20)])
     dropped = (conditions.sum(1) == 0).float().mean().item()
@@ -122,7 +122,7 @@ def test_validation_is_always_the_same_and_shared_out(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"batch_size": 33}, r"train.batch_size: 33 is more than the 32 pictures there are"),
+        ({"batch_size": 33}, r"train.batch_size: 33 is more than the 32 images there are"),
         ({"batch_size": 4, "accumulation": 5}, r"train.batch_size: 4 does not give each of 5"),
         ({"flip": True}, r"train.flip: the conditions of iclevr speak of left and right"),
     ],
@@ -133,10 +133,10 @@ def test_what_does_not_fit_the_data_is_refused(tmp_path: Path, changes, message:
         batches.check(tiny_params(**changes), data)
 
 
-def test_fewer_held_out_pictures_than_processes_are_refused(
+def test_fewer_held_out_images_than_processes_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = tiny_dataset(tmp_path, 10)
     as_process(monkeypatch, 0, 3)
-    with pytest.raises(LockstepError, match=r"dataset.validation: leaves 2 pictures to 3 proc"):
+    with pytest.raises(LockstepError, match=r"dataset.validation: leaves 2 images to 3 proc"):
         batches.check(tiny_params(), data)

@@ -7,7 +7,7 @@ import pytest
 from drawings import drawing
 from lockstep.sources.ptt.article import parse_article
 from lockstep.sources.ptt.index import parse_index
-from lockstep.sources.ptt.links import Picture, classify
+from lockstep.sources.ptt.links import Image, classify
 from lockstep.sources.ptt.names import article_id, in_taipei
 from lockstep.synthetic.board import hosting, markup
 from lockstep.synthetic.board.site import BOARD, SOURCE, Answer, Site
@@ -29,8 +29,8 @@ def page(path: str) -> str:
 
 def test_a_seed_decides_everything() -> None:
     again, other = Site(300, 0, drawing), Site(300, 1, drawing)
-    assert again.posts == SITE.posts and again.pictures == SITE.pictures
-    assert other.posts != SITE.posts and other.pictures != SITE.pictures
+    assert again.posts == SITE.posts and again.images == SITE.images
+    assert other.posts != SITE.posts and other.images != SITE.images
     target = f"/bbs/{BOARD}/index.html"
     assert again.answer(hosting.PAGES, target, COOKIE) == SITE.answer(hosting.PAGES, target, COOKIE)
 
@@ -73,8 +73,8 @@ def test_all_that_is_odd_on_a_board_is_on_this_one() -> None:
     html = "".join(page(post.id) for post in SITE.posts if post.kind != "deleted")
     for mark in ("warning-box", "__cf_email__", "richcontent", "/gallery/", '.jpg)"', '.jpg]"'):
         assert mark in html
-    assert {picture.form for picture in SITE.pictures} == {None, *hosting.FORMS}
-    assert {picture.fault for picture in SITE.pictures} == {None, *hosting.FAULTS}
+    assert {image.form for image in SITE.images} == {None, *hosting.FORMS}
+    assert {image.fault for image in SITE.images} == {None, *hosting.FAULTS}
 
 
 def test_without_the_cookie_there_is_a_question() -> None:
@@ -83,22 +83,22 @@ def test_without_the_cookie_there_is_a_question() -> None:
     assert b"over18-notice" in SITE.answer(hosting.PAGES, "/ask/over18?from=x", {}).body
 
 
-def test_every_picture_is_named_and_every_name_leads_to_it() -> None:
+def test_every_image_is_named_and_every_name_leads_to_it() -> None:
     named = set()
     for post in SITE.posts:
         if post.kind == "deleted":
             continue
         address = f"{SOURCE}/bbs/{BOARD}/{post.id}.html"
         assert article_id(address) == post.id
-        named |= {mention.address for mention in parse_article(page(post.id), address).pictures}
-    assert named == {picture.address for picture in SITE.pictures}
-    for hosted in SITE.pictures[:300]:
-        assert classify(hosted.address) == Picture(hosted.address)
+        named |= {mention.address for mention in parse_article(page(post.id), address).images}
+    assert named == {image.address for image in SITE.images}
+    for hosted in SITE.images[:300]:
+        assert classify(hosted.address) == Image(hosted.address)
         assert SITE.hosted(hosted.address) == hosted
 
 
-def test_the_drawn_pictures_are_numbered_without_a_gap() -> None:
-    shown = {picture.shows for picture in SITE.pictures if picture.fault is None}
+def test_the_drawn_images_are_numbered_without_a_gap() -> None:
+    shown = {image.shows for image in SITE.images if image.fault is None}
     assert shown == set(range(len(shown))) and 600 < len(shown) < 750
 
 
@@ -116,6 +116,6 @@ def test_the_drawn_pictures_are_numbered_without_a_gap() -> None:
     ],
 )
 def test_each_fault(fault: str, status: int, start: bytes) -> None:
-    address = next(picture.address for picture in SITE.pictures if picture.fault == fault)
+    address = next(image.address for image in SITE.images if image.fault == fault)
     answer = get(address)
     assert answer.status == status and answer.body.startswith(start)

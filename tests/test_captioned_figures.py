@@ -1,4 +1,4 @@
-"""The judge of captions and what it says of drawn pictures: small made-up pictures and judges."""
+"""The judge of captions and what it says of drawn images: small made-up images and judges."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def wanted(encoder: str = "scratch", sha256: str | None = None) -> Params:
 
 
 def packed(known: bool = True, side: int = 16) -> Dataset:
-    """Eight pictures to train on, 16 and 4 for the judge; every fourth has a second prompt."""
+    """Eight images to train on, 16 and 4 for the judge; every fourth has a second prompt."""
     rng = np.random.default_rng(0)
     files = {f"{i:02d}.png": [f"a {NAMES[i % 3]}", "it"][: 1 + (i % 4 == 0)] for i in range(28)}
     split = np.repeat(np.array([TRAIN, JUDGE, HELD_OUT], np.uint8), (8, 16, 4))
@@ -100,11 +100,11 @@ def packed(known: bool = True, side: int = 16) -> Dataset:
 
 
 def draw(of_seeds: list[NDArray[np.uint8]]) -> None:
-    """Pictures as the stage `sample` leaves them."""
+    """Images as the stage `sample` leaves them."""
     for number, (seed, drawn) in enumerate(zip(SEEDS, of_seeds, strict=True)):
-        for name, picture in zip(PROMPTS, drawn, strict=True):
+        for name, image in zip(PROMPTS, drawn, strict=True):
             folder = paths.drawn(paths.samples(W), number, seed)
-            images.write_png(folder / captions.drawn(name), picture)
+            images.write_png(folder / captions.drawn(name), image)
 
 
 def table(path: Path) -> list[dict[str, str]]:
@@ -136,8 +136,8 @@ def test_the_judge_learns_what_the_rows_of_its_split_show(
 
     (scenes,) = given
     rows = data.indices("judge_train")
-    assert np.array_equal(scenes.pictures[:], data.pictures[rows])
-    # Pictures 8 to 23, of which every fourth is there for each of its two prompts.
+    assert np.array_equal(scenes.images[:], data.images[rows])
+    # Images 8 to 23, of which every fourth is there for each of its two prompts.
     numbers = [i for i in range(8, 24) for _ in range(1 + (i % 4 == 0))]
     assert [row.nonzero()[0].tolist() for row in scenes.shown.present] == [
         [number_of(NAMES[i % 3])] for i in numbers
@@ -147,7 +147,7 @@ def test_the_judge_learns_what_the_rows_of_its_split_show(
 
     space = spaces.own(wanted(), data)
     assert (space.name, space.frechet) == ("classifier", "fd_classifier")
-    judge, some = scene_evaluator.load(paths.judge(W)), np.array(data.pictures[:5])
+    judge, some = scene_evaluator.load(paths.judge(W)), np.array(data.images[:5])
     with torch.inference_mode():
         expected = judge.features(to_tensor(some)).numpy()
     (features,) = space.features(some)
@@ -183,7 +183,7 @@ def test_figures_and_tables_by_hand(home: Path, monkeypatch: pytest.MonkeyPatch)
 
     stated = list(STATED.values())
     each = [Judged(*(part[i : i + 4] for part in judged)) for i in (0, 4, 8)]
-    of_seeds = [scene_figures.of_pictures(one, stated) for one in each]
+    of_seeds = [scene_figures.of_images(one, stated) for one in each]
     assert of_seeds[0]["object_accuracy"] == of_seeds[0]["binding_accuracy"] == 1
     assert of_seeds[0]["relation_accuracy"] == of_seeds[1]["object_accuracy"] == 0
     assert "clip_score" not in found
@@ -233,7 +233,7 @@ def test_somebodys_own_prompts_have_no_figures_without_a_clip(home: Path) -> Non
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_a_whole_clip_scores_the_pictures(
+def test_a_whole_clip_scores_the_images(
     home: Path, monkeypatch: pytest.MonkeyPatch, known: bool
 ) -> None:
     tiny_clip.save(home / "clip")
@@ -270,7 +270,7 @@ def test_a_text_half_alone_scores_nothing(home: Path) -> None:
     assert captioned_figures.figures(settings, home) == {}
 
 
-def test_distances_take_the_pictures_of_all_seeds(home: Path) -> None:
+def test_distances_take_the_images_of_all_seeds(home: Path) -> None:
     data = packed()
     make_judge(wanted())
     settings = wanted()
@@ -279,7 +279,7 @@ def test_distances_take_the_pictures_of_all_seeds(home: Path) -> None:
     for name, seen in reference.of_space(settings, data, spaces.own(settings, data)).items():
         reference.save(folder / f"{name}.npz", seen)
     drawn = np.random.default_rng(1).integers(0, 255, (12, 16, 16, 3)).astype(np.uint8)
-    drawn[6] = data.pictures[data.indices("train")[2]]
+    drawn[6] = data.images[data.indices("train")[2]]
     draw([drawn[:4], drawn[4:8], drawn[8:]])
     found = distances.figures(settings, home)
     assert found["n_generated"] == 12

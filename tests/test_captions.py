@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from lockstep.sources.captioned import with_captions
 from PIL import Image
 
 from collecting import silent
@@ -27,7 +28,6 @@ from lockstep.data.annotations import (
 )
 from lockstep.data.captions import distinct_prompts, shown_by_rows
 from lockstep.data.clevr import object_id
-from lockstep.sources.captioned import with_captions
 from lockstep.sources.captions.folder import import_folder
 from lockstep.sources.captions.rendered import render
 from lockstep.sources.folders.read import Looking
@@ -72,7 +72,7 @@ def test_test_in_all_its_forms(tmp_path: Path, content: Any, expected: dict[str,
     assert list(found.items()) == list(expected.items())
 
 
-def test_several_prompts_of_a_picture_and_several_pictures_of_a_prompt(tmp_path: Path) -> None:
+def test_several_prompts_of_a_image_and_several_images_of_a_prompt(tmp_path: Path) -> None:
     rows = [("a.png", "x"), ("b.png", "x"), ("a.png", "w")]
     listed = [{"file_name": name, "text_prompt": prompt} for name, prompt in rows]
     found = captions.read_train(file_with(tmp_path, listed))
@@ -165,7 +165,7 @@ def test_wrong_files_are_named(tmp_path: Path, read: Any, content: Any, message:
 
 
 def folder_with(tmp_path: Path, inner: str = ".") -> Path:
-    """Three pictures: a wide one with white, red, blue thirds, a see-through one, a grey one."""
+    """Three images: a wide one with white, red, blue thirds, a see-through one, a grey one."""
     folder = tmp_path / "source"
     (folder / inner).mkdir(parents=True)
     thirds = np.repeat([[[255] * 3, [255, 0, 0], [0, 0, 255]]], 30, 1).repeat(30, 0)
@@ -177,7 +177,7 @@ def folder_with(tmp_path: Path, inner: str = ".") -> Path:
     return folder
 
 
-@pytest.mark.parametrize("inner", [".", "images", "some pictures"])
+@pytest.mark.parametrize("inner", [".", "images", "some images"])
 def test_a_folder_comes_in(tmp_path: Path, inner: str) -> None:
     source = folder_with(tmp_path, inner)
     (source / "other").mkdir()
@@ -191,13 +191,13 @@ def test_a_folder_comes_in(tmp_path: Path, inner: str) -> None:
             assert (image.size, image.mode) == ((16, 16), "RGB")
             assert (np.asarray(image) == colour).all()
     found = with_captions(out)
-    assert [path.name for path in found.pictures] == [
+    assert [path.name for path in found.images] == [
         "clear.png",
         "grey.png",
         "wide.png",
         "wide.png",
     ]
-    assert all(path.is_file() for path in found.pictures)
+    assert all(path.is_file() for path in found.images)
     assert found.groups == ["clear", "grey", "wide", "wide"]
     assert distinct_prompts(out) == ["", "a", "b", "c"]
     assert found.conditions.tolist() == [[1], [3], [1], [2]]
@@ -208,7 +208,7 @@ def test_a_folder_comes_in(tmp_path: Path, inner: str) -> None:
     assert with_captions(out).mirrorable
 
 
-def test_all_missing_and_broken_pictures_are_listed(tmp_path: Path) -> None:
+def test_all_missing_and_broken_images_are_listed(tmp_path: Path) -> None:
     source = folder_with(tmp_path)
     (source / "clear.png").unlink()
     (source / "grey.webp").write_bytes(b"<html>")
@@ -216,11 +216,11 @@ def test_all_missing_and_broken_pictures_are_listed(tmp_path: Path) -> None:
     with pytest.raises(LockstepError) as caught:
         import_folder(source, tmp_path / "out", LOOKING, 1, silent)
     message = str(caught.value)
-    assert "2 pictures of train_info.json are missing or broken" in message
+    assert "2 images of train_info.json are missing or broken" in message
     assert "clear.png (missing), grey.webp (an HTML page); mend them" in message
     (source / "wide.bmp").unlink()
     (source / "grey.webp").unlink()
-    with pytest.raises(LockstepError, match=r"source: none of the pictures of train_info.json"):
+    with pytest.raises(LockstepError, match=r"source: none of the images of train_info.json"):
         import_folder(source, tmp_path / "out", LOOKING, 1, silent)
     for name in ("one", "two"):
         (source / name).mkdir()
@@ -264,17 +264,17 @@ def test_the_number_of_processes_does_not_matter(rendered: Path, tmp_path: Path)
 
 def test_drawn_captions_are_read_as_rows(rendered: Path) -> None:
     found, distinct = with_captions(rendered), distinct_prompts(rendered)
-    assert len(found.pictures) == len(set(found.groups)) == COUNT
-    assert sorted(found.pictures) == sorted((rendered / "images").iterdir())
+    assert len(found.images) == len(set(found.groups)) == COUNT
+    assert sorted(found.images) == sorted((rendered / "images").iterdir())
     prompts = captions.read_train(rendered / captions.TRAIN)
-    for path, (number,) in zip(found.pictures, found.conditions, strict=True):
+    for path, (number,) in zip(found.images, found.conditions, strict=True):
         assert [distinct[number]] == prompts[path.name]
     assert found.conditions.min() == 1
     assert not found.mirrorable
     assert [path.name for path in found.carried] == [captions.TRAIN, captions.TEST, ANNOTATIONS]
     known, shown = truth_in(rendered).train, shown_by_rows(rendered)
     assert shown is not None
-    for path, present in zip(found.pictures, shown.present, strict=True):
+    for path, present in zip(found.images, shown.present, strict=True):
         ids = {number_of(one.name) for one in known[path.name]}
         assert set(np.flatnonzero(present)) == ids
     counts = shown.present.sum(1)
@@ -297,7 +297,7 @@ def test_objects_are_where_the_truth_says(rendered: Path) -> None:
     assert checked > 3
 
 
-def test_new_combinations_occur_in_no_picture(rendered: Path) -> None:
+def test_new_combinations_occur_in_no_image(rendered: Path) -> None:
     found = truth_in(rendered)
     shown = {
         frozenset(pair)
@@ -337,8 +337,8 @@ def test_what_is_asked_for(rendered: Path) -> None:
             assert not kinds
 
 
-def test_too_few_pictures_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(LockstepError, match=r"caption.count: the pictures show .* raise it"):
+def test_too_few_images_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(LockstepError, match=r"caption.count: the images show .* raise it"):
         render(tmp_path, count=20, seed=0, size=8, supersample=1, processes=1, progress=silent)
 
 
@@ -347,7 +347,7 @@ def test_a_truth_of_other_captions_is_refused(rendered: Path, tmp_path: Path) ->
         (tmp_path / name).write_bytes((rendered / name).read_bytes())
     found = truth_in(rendered)
     write_annotations(tmp_path, found)
-    shown = shown_by_rows(tmp_path)  # beside packed arrays there are no pictures
+    shown = shown_by_rows(tmp_path)  # beside packed arrays there are no images
     assert shown is not None
     first = found.train["scene_000000.png"][0]
     colour, shape = first.name.split()

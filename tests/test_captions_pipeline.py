@@ -53,8 +53,8 @@ def test_everything_is_there(captions: Project) -> None:
     assert len(asked) == 64
     drawn = captions.root / "samples/captions/images"
     assert {path.name for path in drawn.iterdir()} == {f"{name}.png" for name in asked}
-    with Image.open(drawn / "new_relation_11.png") as picture:
-        assert picture.size == (64, 64)
+    with Image.open(drawn / "new_relation_11.png") as image:
+        assert image.size == (64, 64)
     plots = captions.root / "plots/captions/sample"
     strips = {path.name for path in (plots / "strips").iterdir()}
     assert strips == {f"{number}.png" for number in range(1, 17)}
@@ -63,7 +63,7 @@ def test_everything_is_there(captions: Project) -> None:
     with Image.open(plots / "denoising.gif") as animation:
         assert animation.n_frames > 1
     with Image.open(captions.root / "autoencoders/captions/reconstructions.png") as sheet:
-        assert sheet.height == 2 * 66 - 2  # pictures, and below them what they are decoded to
+        assert sheet.height == 2 * 66 - 2  # images, and below them what they are decoded to
 
     assert 0 < captions.figures("captions", "autoencoder")["psnr"] < 60
     assert 0 <= captions.figures("captions", "judge")["judge_accuracy"] <= 1
@@ -81,7 +81,7 @@ def test_everything_is_there(captions: Project) -> None:
 def test_what_is_encoded_is_the_set(captions: Project) -> None:
     data = packed(captions)
     data.verify()
-    assert data.pictures.shape == (120, 64, 64, 3)
+    assert data.images.shape == (120, 64, 64, 3)
     assert data.latents is not None
     assert data.latents.shape == (120, 4, 16, 16)
     assert data.rows is not None
@@ -122,8 +122,8 @@ def test_the_run_has_what_decided_it_and_what_came_out(captions: Project) -> Non
             assert name in found
     client = MlflowClient(f"sqlite:///{captions.root / 'mlflow.db'}")
     for run in (training, evaluation):
-        shown = {file.path for file in client.list_artifacts(run.info.run_id, "pictures")}
-        assert {"pictures/strips", "pictures/denoising.gif", "pictures/test.png"} <= shown
+        shown = {file.path for file in client.list_artifacts(run.info.run_id, "images")}
+        assert {"images/strips", "images/denoising.gif", "images/test.png"} <= shown
 
 
 def test_the_report_has_prompts_and_figures(captions: Project) -> None:
@@ -150,7 +150,7 @@ def test_a_sweep_is_drawn_scored_and_recorded(captions: Project) -> None:
     assert best.items() <= sweep.data.metrics.items()
     assert len(points) == 3  # two guidance scales, and one sampler with one number of steps
     for point in points:
-        wanted = {*ACCURACIES[:3], "fd_classifier", "seconds_per_picture"}
+        wanted = {*ACCURACIES[:3], "fd_classifier", "seconds_per_image"}
         assert point.data.metrics.keys() == wanted
     back(captions)
 
@@ -158,9 +158,9 @@ def test_a_sweep_is_drawn_scored_and_recorded(captions: Project) -> None:
 def drawn(project: Project, out: Path, seed: int) -> bytes:
     settings = ("--count", "4", "--steps", "3", "--guidance", "2", "--seed", str(seed))
     project.lockstep("sample", "captions", PROMPT, *settings, "--out", str(out))
-    with Image.open(out) as picture:
-        assert picture.size == GRID
-        return picture.tobytes()
+    with Image.open(out) as image:
+        assert image.size == GRID
+        return image.tobytes()
 
 
 def test_a_sentence_is_drawn_from_the_command_line(captions: Project, tmp_path: Path) -> None:
@@ -198,8 +198,8 @@ def test_any_prompt_is_drawn_and_said_what_is_not_read(
         cli.main()
     assert caught.value.code == 0
     assert capsys.readouterr().err == warning
-    with Image.open(out) as picture:
-        assert picture.size == GRID
+    with Image.open(out) as image:
+        assert image.size == GRID
 
 
 def test_another_guidance_scale_draws_again_and_trains_nothing(captions: Project) -> None:
@@ -226,7 +226,7 @@ def test_another_width_of_the_text_encoder_trains_again(captions: Project) -> No
 
 
 def write_own(folder: Path, *, listed: bool) -> None:
-    """Plain pictures of several sizes and formats, each with the name of its colour."""
+    """Plain images of several sizes and formats, each with the name of its colour."""
     (folder / "photos").mkdir(parents=True)
     rng = np.random.default_rng(0)
     prompts = {}
@@ -253,9 +253,9 @@ def test_a_folder_of_ones_own(captions: Project, tmp_path: Path) -> None:
     assert made[:3] == ["check", "caption", "dataset@captions"]
     assert "sample@captions" in made
     assert made[-1] == TARGET
-    pictures = captions.root / "samples/captions/images"
-    assert {path.name for path in pictures.iterdir()} == {"0.png", "1.png", "2.png"}
-    # Nobody knows what these pictures show: no accuracy, and eyes that learnt of them alone.
+    images = captions.root / "samples/captions/images"
+    assert {path.name for path in images.iterdir()} == {"0.png", "1.png", "2.png"}
+    # Nobody knows what these images show: no accuracy, and eyes that learnt of them alone.
     assert "rotation_accuracy" in captions.figures("captions", "judge")
     scored = captions.figures("captions", "evaluate")
     assert scored["fd_rotation"] >= 0

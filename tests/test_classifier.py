@@ -32,11 +32,11 @@ def test_it_is_the_official_network(tmp_path: Path) -> None:
     checkpoint = tmp_path / "checkpoint.pth"
     torch.save({"model": theirs.state_dict()}, checkpoint)
     ours = classifier.official(checkpoint, 24)
-    pictures = torch.rand(4, 3, 64, 64) * 2 - 1
+    images = torch.rand(4, 3, 64, 64) * 2 - 1
     with torch.inference_mode():
-        assert torch.equal(ours(pictures), theirs(pictures))
-        assert ours.features(pictures).shape == (4, 512)
-    assert torch.equal(classifier.scores(ours, pictures), theirs(pictures))
+        assert torch.equal(ours(images), theirs(images))
+        assert ours.features(images).shape == (4, 512)
+    assert torch.equal(classifier.scores(ours, images), theirs(images))
 
 
 class _Trap:
@@ -71,21 +71,21 @@ def test_what_is_saved_comes_back(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = Classifier(24).eval()
     classifier.save(model, tmp_path)
-    pictures = torch.rand(2, 3, 64, 64)
+    images = torch.rand(2, 3, 64, 64)
     loaded = classifier.load(tmp_path, 24)
-    found, expected = classifier.scores(loaded, pictures), classifier.scores(model, pictures)
+    found, expected = classifier.scores(loaded, images), classifier.scores(model, images)
     assert torch.allclose(found, expected, atol=1e-6)  # another memory format, other roundings
 
 
 def test_it_learns_colours_and_repeats_to_the_bit(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     colour = rng.integers(0, 3, 240)
-    pictures = rng.integers(0, 80, (240, 32, 32, 3)).astype(np.uint8)
-    pictures[np.arange(240), 8:24, 8:24, colour] += 150
+    images = rng.integers(0, 80, (240, 32, 32, 3)).astype(np.uint8)
+    images[np.arange(240), 8:24, 8:24, colour] += 150
     split = np.where(np.arange(240) < 200, 2, 3).astype(np.uint8)
     split[:8] = 0
     dataset.pack(
-        tmp_path, iter(pictures), np.eye(3, dtype=np.uint8)[colour], split, {}, mirrorable=False
+        tmp_path, iter(images), np.eye(3, dtype=np.uint8)[colour], split, {}, mirrorable=False
     )
     data = dataset.open_dataset(tmp_path)
     committed = load_params("iclevr", ROOT / "params.yaml").judge
@@ -102,12 +102,12 @@ def test_it_learns_colours_and_repeats_to_the_bit(tmp_path: Path) -> None:
         assert torch.equal(one, other)
 
 
-def test_too_few_pictures_for_a_batch_are_refused(tmp_path: Path) -> None:
-    pictures = np.zeros((3, 32, 32, 3), np.uint8)
+def test_too_few_images_for_a_batch_are_refused(tmp_path: Path) -> None:
+    images = np.zeros((3, 32, 32, 3), np.uint8)
     split = np.array([0, 2, 2], np.uint8)
-    dataset.pack(tmp_path, iter(pictures), np.eye(3, dtype=np.uint8), split, {}, mirrorable=False)
+    dataset.pack(tmp_path, iter(images), np.eye(3, dtype=np.uint8), split, {}, mirrorable=False)
     settings = load_params("iclevr", ROOT / "params.yaml").judge
-    with pytest.raises(LockstepError, match=r"dataset.judge: leaves 2 pictures"):
+    with pytest.raises(LockstepError, match=r"dataset.judge: leaves 2 images"):
         examples = labelled(dataset.open_dataset(tmp_path), "judge_train")
         classifier_training.train(examples, settings, "fp32", lambda items, total: items)
 

@@ -33,9 +33,9 @@ def labelled(folder: Path, objects: dict[str, int]) -> Path:
     return folder
 
 
-def test_pictures_with_labels(tmp_path: Path) -> None:
+def test_images_with_labels(tmp_path: Path) -> None:
     found = collected.with_labels(labelled(tmp_path / "x", OBJECTS))
-    assert [path.name for path in found.pictures] == ["a_3_0.png", "b_0_0.png", "b_0_1.png"]
+    assert [path.name for path in found.images] == ["a_3_0.png", "b_0_0.png", "b_0_1.png"]
     assert found.groups == ["a_3", "b_0", "b_0"]
     assert found.conditions.tolist() == [[0, 0, 1], [1, 0, 0], [1, 1, 0]]
     assert found.mirrorable
@@ -51,20 +51,20 @@ def test_faces(tmp_path: Path) -> None:
     for name in ("b_0", "a_10", "a_2"):
         (tmp_path / f"crops/{name}.png").touch()
     found = collected.faces(tmp_path)
-    assert [path.stem for path in found.pictures] == ["a_10", "a_2", "b_0"]
+    assert [path.stem for path in found.images] == ["a_10", "a_2", "b_0"]
     assert found.groups == ["a", "a", "b"]
     assert found.conditions.shape == (3, 0)
     assert found.mirrorable
 
 
-def test_merged_pictures(tmp_path: Path) -> None:
-    with pytest.raises(LockstepError, match=r"pictures: no pictures; `dvc repro merge`"):
+def test_merged_images(tmp_path: Path) -> None:
+    with pytest.raises(LockstepError, match=r"images: no images; `dvc repro merge`"):
         collected.merged(tmp_path)
-    (tmp_path / "pictures").mkdir()
+    (tmp_path / "images").mkdir()
     for name in (10, 2, 1):
-        (tmp_path / f"pictures/{name}.png").touch()
+        (tmp_path / f"images/{name}.png").touch()
     found = collected.merged(tmp_path)
-    assert [path.stem for path in found.pictures] == ["1", "2", "10"]
+    assert [path.stem for path in found.images] == ["1", "2", "10"]
     assert found.groups == ["1", "2", "10"]
     assert found.conditions.shape == (3, 0)
     assert found.mirrorable
@@ -83,7 +83,7 @@ def test_what_labels_ask_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert asked.exactly
 
 
-def test_without_labels_pictures_are_counted_and_written_as_they_come(tmp_path: Path) -> None:
+def test_without_labels_images_are_counted_and_written_as_they_come(tmp_path: Path) -> None:
     found = load_params("faces", ROOT / "params.yaml")
     asked = targets.of_nothing(found)
     (wanted,) = asked.sets
@@ -98,7 +98,7 @@ def test_without_labels_pictures_are_counted_and_written_as_they_come(tmp_path: 
 def test_the_split_keeps_its_conditions_empty(tmp_path: Path) -> None:
     from lockstep.data import dataset
 
-    pictures = np.zeros((5, 8, 8, 3), np.uint8)
+    images = np.zeros((5, 8, 8, 3), np.uint8)
     conditions = np.zeros((5, 0), np.uint8)
-    dataset.pack(tmp_path, iter(pictures), conditions, np.zeros(5, np.uint8), {}, mirrorable=True)
+    dataset.pack(tmp_path, iter(images), conditions, np.zeros(5, np.uint8), {}, mirrorable=True)
     assert dataset.open_dataset(tmp_path).conditions.shape == (5, 0)

@@ -11,16 +11,16 @@ from lockstep.core.errors import LockstepError
 from lockstep.data import dataset
 
 RNG = np.random.default_rng(0)
-PICTURES = RNG.integers(0, 256, (9, 8, 8, 3), np.uint8)
+IMAGES = RNG.integers(0, 256, (9, 8, 8, 3), np.uint8)
 CONDITIONS = RNG.integers(0, 2, (9, 24), np.uint8)
 SPLIT = np.array([0, 0, 0, 1, 1, 2, 2, 2, 3], np.uint8)
 
 
 def test_what_goes_in_comes_out_mapped(tmp_path: Path) -> None:
-    summary = dataset.pack(tmp_path, iter(PICTURES), CONDITIONS, SPLIT, {}, mirrorable=False)
+    summary = dataset.pack(tmp_path, iter(IMAGES), CONDITIONS, SPLIT, {}, mirrorable=False)
     found = dataset.open_dataset(tmp_path)
-    assert isinstance(found.pictures, np.memmap)
-    assert np.array_equal(found.pictures, PICTURES)
+    assert isinstance(found.images, np.memmap)
+    assert np.array_equal(found.images, IMAGES)
     assert np.array_equal(found.conditions, CONDITIONS)
     assert list(found.indices("judge_train")) == [5, 6, 7]
     assert summary["train"] == 3
@@ -28,8 +28,8 @@ def test_what_goes_in_comes_out_mapped(tmp_path: Path) -> None:
 
 
 def test_the_digest_sees_one_pixel(tmp_path: Path) -> None:
-    first = dataset.pack(tmp_path, iter(PICTURES), CONDITIONS, SPLIT, {}, mirrorable=False)
-    other = PICTURES.copy()
+    first = dataset.pack(tmp_path, iter(IMAGES), CONDITIONS, SPLIT, {}, mirrorable=False)
+    other = IMAGES.copy()
     other[4, 3, 2, 1] ^= 1
     assert (
         dataset.pack(tmp_path, iter(other), CONDITIONS, SPLIT, {}, mirrorable=False)["digest"]
@@ -37,26 +37,26 @@ def test_the_digest_sees_one_pixel(tmp_path: Path) -> None:
     )
 
 
-def test_pictures_of_two_sizes_are_refused(tmp_path: Path) -> None:
-    mixed = [PICTURES[0], np.zeros((4, 4, 3), np.uint8)]
-    with pytest.raises(LockstepError, match="pictures of"):
+def test_images_of_two_sizes_are_refused(tmp_path: Path) -> None:
+    mixed = [IMAGES[0], np.zeros((4, 4, 3), np.uint8)]
+    with pytest.raises(LockstepError, match="images of"):
         dataset.pack(tmp_path, iter(mixed), CONDITIONS[:2], SPLIT[:2], {}, mirrorable=False)
 
 
 def test_nothing_to_train_on_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(LockstepError, match="no picture is left to train on"):
+    with pytest.raises(LockstepError, match="no image is left to train on"):
         dataset.pack(
-            tmp_path, iter(PICTURES), CONDITIONS, np.full(9, 1, np.uint8), {}, mirrorable=False
+            tmp_path, iter(IMAGES), CONDITIONS, np.full(9, 1, np.uint8), {}, mirrorable=False
         )
 
 
-def test_no_pictures_at_all_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(LockstepError, match="dataset: no pictures were collected; collect some"):
+def test_no_images_at_all_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(LockstepError, match="dataset: no images were collected; collect some"):
         dataset.pack(tmp_path, iter([]), CONDITIONS[:0], SPLIT[:0], {}, mirrorable=True)
 
 
 def test_other_arrays_than_were_packed_are_refused(tmp_path: Path) -> None:
-    dataset.pack(tmp_path, iter(PICTURES), CONDITIONS, SPLIT, {}, mirrorable=True)
+    dataset.pack(tmp_path, iter(IMAGES), CONDITIONS, SPLIT, {}, mirrorable=True)
     dataset.open_dataset(tmp_path).verify()
     np.save(tmp_path / "conditions.npy", 1 - CONDITIONS)
     with pytest.raises(LockstepError, match="its arrays are not those that were packed"):
@@ -65,7 +65,7 @@ def test_other_arrays_than_were_packed_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("how", ["in place", "replaced"])
 def test_a_folder_that_is_written_to_is_noticed(tmp_path: Path, how: str) -> None:
-    dataset.pack(tmp_path, iter(PICTURES), CONDITIONS, SPLIT, {}, mirrorable=True)
+    dataset.pack(tmp_path, iter(IMAGES), CONDITIONS, SPLIT, {}, mirrorable=True)
     found = dataset.open_dataset(tmp_path)
     assert found.mirrorable
     found.check_unchanged()
@@ -82,7 +82,7 @@ def test_a_folder_that_is_written_to_is_noticed(tmp_path: Path, how: str) -> Non
 
 
 def test_a_damaged_folder_is_refused(tmp_path: Path) -> None:
-    dataset.pack(tmp_path, iter(PICTURES), CONDITIONS, SPLIT, {}, mirrorable=False)
+    dataset.pack(tmp_path, iter(IMAGES), CONDITIONS, SPLIT, {}, mirrorable=False)
     (tmp_path / "split.npy").unlink()
     with pytest.raises(LockstepError, match="not a whole data set"):
         dataset.open_dataset(tmp_path)

@@ -12,14 +12,14 @@ KINDS = ("linear", "scaled_linear", "squaredcos_cap_v2")
 PREDICTIONS = ("epsilon", "v", "x0")
 
 
-def pictures(dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+def images(dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     x0, noise = torch.randn(2, 2, 3, 4, 4, generator=torch.Generator().manual_seed(0), dtype=dtype)
     return x0, noise
 
 
 def truth(schedule: NoiseSchedule, prediction: str, t: int, dtype: torch.dtype) -> Estimate:
     """The estimate of a network that knows the answer, at level t."""
-    x0, noise = pictures(dtype)
+    x0, noise = images(dtype)
     level = torch.tensor(t)
     says = {"epsilon": noise, "v": schedule.velocity(x0, noise, level), "x0": x0}[prediction]
     denoiser = Denoiser(lambda x, t: says, schedule, prediction)
@@ -30,7 +30,7 @@ def truth(schedule: NoiseSchedule, prediction: str, t: int, dtype: torch.dtype) 
 @pytest.mark.parametrize("prediction", PREDICTIONS)
 def test_both_halves_of_the_truth(prediction: str, kind: str) -> None:
     schedule = NoiseSchedule(kind, 1000)
-    x0, noise = pictures(torch.float64)
+    x0, noise = images(torch.float64)
     for t in (0, 1, 500, 998, 999):
         estimate = truth(schedule, prediction, t, torch.float64)
         # float64 rounding (2e-16) over the smallest divisor there is, 5e-5
@@ -41,7 +41,7 @@ def test_both_halves_of_the_truth(prediction: str, kind: str) -> None:
 @pytest.mark.parametrize("prediction", ["v", "x0"])
 def test_the_last_cosine_level_costs_no_digits_in_float32(prediction: str) -> None:
     schedule = NoiseSchedule("squaredcos_cap_v2", 1000)
-    x0, noise = pictures(torch.float32)
+    x0, noise = images(torch.float32)
     estimate = truth(schedule, prediction, 999, torch.float32)
     assert estimate.x0.dtype == torch.float32
     # A detour through epsilon would divide a rounding of 1e-7 by 5e-5.
@@ -52,20 +52,20 @@ def test_the_last_cosine_level_costs_no_digits_in_float32(prediction: str) -> No
 @pytest.mark.parametrize("prediction", ["v", "epsilon"])
 def test_the_first_level_costs_no_digits_in_float32(prediction: str) -> None:
     schedule = NoiseSchedule("squaredcos_cap_v2", 1000)
-    x0, noise = pictures(torch.float32)
+    x0, noise = images(torch.float32)
     estimate = truth(schedule, prediction, 0, torch.float32)
     torch.testing.assert_close(estimate.x0, x0, rtol=0, atol=1e-6)
     torch.testing.assert_close(estimate.epsilon, noise, rtol=0, atol=1e-6)
 
 
-def test_the_network_sees_one_int64_level_per_picture_and_may_answer_in_bfloat16() -> None:
+def test_the_network_sees_one_int64_level_per_image_and_may_answer_in_bfloat16() -> None:
     seen: list[Tensor] = []
 
     def network(x: Tensor, t: Tensor) -> Tensor:
         seen.append(t)
         return x.bfloat16()
 
-    x = pictures(torch.float32)[0]
+    x = images(torch.float32)[0]
     estimate = Denoiser(network, NoiseSchedule("linear", 100), "v")(x, 42)
     assert seen[0].dtype == torch.int64 and seen[0].tolist() == [42, 42]
     assert estimate.x0.dtype == estimate.epsilon.dtype == torch.float32

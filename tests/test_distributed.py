@@ -173,7 +173,7 @@ def test_what_all_processes_meet_is_said_once(root: Path) -> None:
     _, said = child.communicate(timeout=60)
     assert child.returncode == 1
     assert [line for line in said.splitlines() if line] == [
-        "error: train.batch_size: 33 is more than the 32 pictures there are to train on; lower it, "
+        "error: train.batch_size: 33 is more than the 32 images there are to train on; lower it, "
         "or collect more"
     ]
 

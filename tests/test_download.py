@@ -1,4 +1,4 @@
-"""Pictures fetched and judged: each address ends in a picture or in a reason."""
+"""Images fetched and judged: each address ends in an image or in a reason."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from drawings import drawing
 from lockstep.core.errors import LockstepError
 from lockstep.sources.download import download as downloading
 from lockstep.sources.download.by_host import by_host
-from lockstep.sources.download.decode import NoPicture, check, decode
+from lockstep.sources.download.decode import NoImage, check, decode
 from lockstep.sources.download.fetch import fetch
 from lockstep.sources.listing import read_lines, write_list
 from lockstep.sources.web import session as web
@@ -41,12 +41,12 @@ FORMS = ("as drawn", *hosting.FORMS)
 
 def sketch() -> Image.Image:
     """No two corners alike, so that no turn or flip goes unseen."""
-    picture = np.zeros((48, 80, 3), np.uint8)
-    picture[:24, :40] = (220, 40, 40)
-    picture[:24, 40:] = (40, 200, 60)
-    picture[24:, :40] = (60, 60, 220)
-    picture[24:, 40:] = (230, 210, 60)
-    return Image.fromarray(picture)
+    image = np.zeros((48, 80, 3), np.uint8)
+    image[:24, :40] = (220, 40, 40)
+    image[:24, 40:] = (40, 200, 60)
+    image[24:, :40] = (60, 60, 220)
+    image[24:, 40:] = (230, 210, 60)
+    return Image.fromarray(image)
 
 
 def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
@@ -59,17 +59,17 @@ def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_each_form_becomes_the_same_picture(form: str, tmp_path: Path) -> None:
+def test_each_form_becomes_the_same_image(form: str, tmp_path: Path) -> None:
     data = encoded(sketch())
     if form != "as drawn":
         data, _ = forms.recoded(data, form)
     (tmp_path / "x").write_bytes(data)
-    kind, picture = check(tmp_path / "x", MOST), decode(tmp_path / "x", MOST)
-    assert (kind.width, kind.height) == picture.size == (80, 48) and picture.mode == "RGB"
+    kind, image = check(tmp_path / "x", MOST), decode(tmp_path / "x", MOST)
+    assert (kind.width, kind.height) == image.size == (80, 48) and image.mode == "RGB"
     expected = sketch().convert("L").convert("RGB") if form == "grey16" else sketch()
     for x in (20, 60):
         for y in (12, 36):
-            found, wanted = picture.getpixel((x, y)), expected.getpixel((x, y))
+            found, wanted = image.getpixel((x, y)), expected.getpixel((x, y))
             assert np.abs(np.subtract(found, wanted)).max() < 24, (x, y)
 
 
@@ -90,9 +90,9 @@ def test_every_orientation_is_brought_upright(orientation: int, tmp_path: Path) 
     exif = Image.Exif()
     exif[0x0112] = orientation
     (tmp_path / "x").write_bytes(encoded(stored, exif=exif))
-    kind, picture = check(tmp_path / "x", MOST), decode(tmp_path / "x", MOST)
-    assert (kind.width, kind.height) == picture.size
-    assert np.array_equal(np.asarray(picture), np.asarray(sketch()))
+    kind, image = check(tmp_path / "x", MOST), decode(tmp_path / "x", MOST)
+    assert (kind.width, kind.height) == image.size
+    assert np.array_equal(np.asarray(image), np.asarray(sketch()))
 
 
 def test_what_is_transparent_is_white(tmp_path: Path) -> None:
@@ -114,36 +114,36 @@ def test_16_bits_keep_their_brightness(tmp_path: Path) -> None:
         (b"", "empty"),
         (b"  \n<!DOCTYPE html><p>log in", "an HTML page"),
         (b"<HTML><body>", "an HTML page"),
-        (b"no picture at all", "no picture of a known format"),
-        (bytes(1000), "no picture of a known format"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "no picture of a known format"),
+        (b"no image at all", "no image of a known format"),
+        (bytes(1000), "no image of a known format"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "no image of a known format"),
         (forms.bomb(), "more pixels than download.max_pixels"),
         (forms.bomb(1_001), "more pixels than download.max_pixels"),
         (forms.bomb(20), "truncated or damaged"),
     ],
 )
-def test_what_is_no_picture_has_a_reason(data: bytes, reason: str, tmp_path: Path) -> None:
+def test_what_is_no_image_has_a_reason(data: bytes, reason: str, tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(data)
     for judge in (check, decode):
-        with pytest.raises(NoPicture, match=f"^{reason}$"):
+        with pytest.raises(NoImage, match=f"^{reason}$"):
             judge(tmp_path / "x", MOST)
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_half_a_picture_is_none(form: str, tmp_path: Path) -> None:
+def test_half_a_image_is_none(form: str, tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
     data = encoded(Image.fromarray(noise))
     if form != "as drawn":
         data, _ = forms.recoded(data, form)
     # An animation's first frame is all that is wanted of it.
     (tmp_path / "x").write_bytes(data[: len(data) // (8 if form == "animated" else 2)])
-    with pytest.raises(NoPicture):
+    with pytest.raises(NoImage):
         check(tmp_path / "x", MOST)
 
 
 @settings(max_examples=60)
 @given(data=st.binary(max_size=200), form=st.sampled_from(FORMS), place=st.floats(0, 1))
-def test_damage_ends_in_a_picture_or_a_reason(
+def test_damage_ends_in_a_image_or_a_reason(
     data: bytes, form: str, place: float, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     whole = FILES[form]
@@ -152,7 +152,7 @@ def test_damage_ends_in_a_picture_or_a_reason(
     path.write_bytes(whole[:at] + data + whole[at + len(data) :])
     try:
         assert decode(path, MOST).mode == "RGB"
-    except NoPicture as reason:
+    except NoImage as reason:
         assert str(reason)
 
 
@@ -178,11 +178,11 @@ def always(answer: Answer) -> Callable[[str, str, dict[str, str]], Answer]:
     return lambda host, target, cookies: answer
 
 
-def test_a_picture_that_comes_at_the_third_try(tmp_path: Path) -> None:
-    picture = drawing(1).data
+def test_a_image_that_comes_at_the_third_try(tmp_path: Path) -> None:
+    image = drawing(1).data
     troubles = [Trouble(status=429, headers={"Retry-After": "0"}), Trouble(keep=0.5), None]
-    with serve(always(Answer(200, picture)), lambda *r: troubles[r[2] - 1]) as served:
-        assert fetched(served.port, "https://a.example/x.jpg", tmp_path) == picture
+    with serve(always(Answer(200, image)), lambda *r: troubles[r[2] - 1]) as served:
+        assert fetched(served.port, "https://a.example/x.jpg", tmp_path) == image
         assert len(served.log) == 3
 
 
@@ -335,7 +335,7 @@ def listed(folder: Path, addresses: list[str]) -> Path:
 
 
 def test_every_address_is_in_one_of_the_files_in_their_order(site: Site, tmp_path: Path) -> None:
-    addresses = [picture.address for picture in site.pictures]
+    addresses = [image.address for image in site.images]
     with serve(site.answer) as served:
         killed.run_download(served.port, tmp_path, listed(tmp_path, addresses))
     out = tmp_path / "downloaded"
@@ -350,13 +350,13 @@ def test_every_address_is_in_one_of_the_files_in_their_order(site: Site, tmp_pat
         "page": "an HTML page",
         "empty": "empty",
         "cut": "truncated or damaged",
-        "noise": "no picture of a known format",
+        "noise": "no image of a known format",
         "loop": "too many redirects",
         "bomb": "more pixels than download.max_pixels",
     }
-    assert dict(failed) == {p.address: reasons[p.fault] for p in site.pictures if p.fault}
+    assert dict(failed) == {p.address: reasons[p.fault] for p in site.images if p.fault}
     assert {line["file"] for line in manifest} == {
-        f"pictures/{file.name}" for file in (out / "pictures").iterdir()
+        f"images/{file.name}" for file in (out / "images").iterdir()
     }
     shown: dict[int, set[str]] = {}
     for line in manifest:
@@ -371,7 +371,7 @@ def test_every_address_is_in_one_of_the_files_in_their_order(site: Site, tmp_pat
 
 
 def flaky(served_again: list[bool]) -> Callable[[str, str, int], Trouble | None]:
-    """Half of the pictures are not to be had until `served_again` has something in it."""
+    """Half of the images are not to be had until `served_again` has something in it."""
 
     def trouble(host: str, target: str, number: int) -> Trouble | None:
         bad = "none" not in target and sum(target.encode()) % 2 == 0 and not served_again
@@ -447,7 +447,7 @@ def test_a_mended_fetcher_asks_again_for_what_it_did_not_get(
 
 
 def test_an_empty_list_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(LockstepError, match="names no picture"):
+    with pytest.raises(LockstepError, match="names no image"):
         killed.run_download(1, tmp_path, listed(tmp_path, []))
 
 

@@ -92,7 +92,7 @@ def test_the_fingerprint_of_a_training_covers_the_code_it_depends_on() -> None:
 
 def test_the_identity_of_a_sweep_covers_the_code_that_decides_a_row() -> None:
     # What writes and shows rows, and spaces of features that no sweep looks into.
-    apart = ("charts.py", "collect", "fetch.py", "pictures.py", "records.py", "workers.py")
+    apart = ("charts.py", "collect", "fetch.py", "images.py", "records.py", "workers.py")
     missing = [
         name
         for file in used(SRC / "lockstep/evaluation/sweep.py")

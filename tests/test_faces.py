@@ -1,4 +1,4 @@
-"""Faces found, judged and cut out: of drawn pictures with a known truth, and of a photograph."""
+"""Faces found, judged and cut out: of drawn images with a known truth, and of a photograph."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ from lockstep.sources.faces.exclude import Exclusions
 from lockstep.sources.faces.measure import Measures
 from lockstep.sources.faces.score import precision_and_recall
 from lockstep.sources.resume_cache import journal
-from lockstep.synthetic.portraits import Face, draw, kind_of, picture, truth
+from lockstep.synthetic.portraits import Face, draw, image, kind_of, truth
 
 LOOKING = Looking(detector="hog", megapixels=1.0, size=64, max_pixels=10**8)
 RULES_HERE = Rules(
@@ -65,11 +65,11 @@ DRAWN = range(160)
 def add(folder: Path, data: bytes, address: str, article: str = "M.1.A.1") -> str:
     """Put a file into a download folder; gives its hash."""
     sha256 = hashlib.sha256(data).hexdigest()
-    (folder / "pictures").mkdir(parents=True, exist_ok=True)
-    (folder / f"pictures/{sha256}.jpg").write_bytes(data)
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    (folder / f"images/{sha256}.jpg").write_bytes(data)
     row = {
         "address": address,
-        "file": f"pictures/{sha256}.jpg",
+        "file": f"images/{sha256}.jpg",
         "sha256": sha256,
         "size": len(data),
         "named_by": [{"article": article, "place": "body", "author": "someone"}],
@@ -87,7 +87,7 @@ class Download:
 
 def download(folder: Path, indices: Iterable[int]) -> Download:
     known = {
-        add(folder, picture(index).data, f"https://pictures.example/{index}.jpg"): truth(0, index)
+        add(folder, image(index).data, f"https://images.example/{index}.jpg"): truth(0, index)
         for index in indices
     }
     return Download(folder, known)
@@ -108,9 +108,9 @@ def run(
 
 
 def part_of(downloaded: Path, folder: Path, choose: Callable[[list[str]], list[str]]) -> Path:
-    """The same pictures with some of the manifest's lines."""
+    """The same images with some of the manifest's lines."""
     folder.mkdir()
-    (folder / "pictures").symlink_to(downloaded / "pictures")
+    (folder / "images").symlink_to(downloaded / "images")
     lines = choose((downloaded / "manifest.jsonl").read_text().splitlines())
     (folder / "manifest.jsonl").write_text("\n".join(lines) + "\n")
     return folder
@@ -126,7 +126,7 @@ class Judged:
 
 @pytest.fixture(scope="module")
 def judged(tmp_path_factory: pytest.TempPathFactory) -> Judged:
-    """The drawn pictures and what came of them. Shared: do not change it."""
+    """The drawn images and what came of them. Shared: do not change it."""
     root = tmp_path_factory.mktemp("judged")
     downloaded = download(root / "downloaded", DRAWN)
     found = run(downloaded.folder, root / "out", root / "journal.db")
@@ -148,10 +148,10 @@ def test_every_face_has_its_row_and_every_kept_one_its_crop(judged: Judged) -> N
     with (judged.out / "decisions.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == len(judged.found.faces)
-    kept = {f"{row['picture']}_{row['face']}.png" for row in rows if row["decision"] == KEPT}
+    kept = {f"{row['image']}_{row['face']}.png" for row in rows if row["decision"] == KEPT}
     assert {path.name for path in (judged.out / "crops").iterdir()} == kept
     assert len(kept) == judged.found.kept
-    assert all(row["address"].startswith("https://pictures.example/") for row in rows)
+    assert all(row["address"].startswith("https://images.example/") for row in rows)
     for name in kept:
         with Image.open(judged.out / "crops" / name) as crop:
             assert crop.size == (64, 64)
@@ -266,18 +266,18 @@ def of_kind(kind: str, count: int = 1) -> list[int]:
 
 def test_an_empty_result_is_an_error(tmp_path: Path) -> None:
     downloaded = download(tmp_path / "downloaded", of_kind("nobody", 2) + of_kind("blurred"))
-    with pytest.raises(LockstepError, match=r"no face is kept of \d+ in 3 pictures .*crop\.") as e:
+    with pytest.raises(LockstepError, match=r"no face is kept of \d+ in 3 images .*crop\.") as e:
         run(downloaded.folder, tmp_path / "out", tmp_path / "journal.db")
     assert "\n" not in str(e.value)
     empty = tmp_path / "empty"
     empty.mkdir()
     (empty / "manifest.jsonl").touch()
-    with pytest.raises(LockstepError, match="lists no picture"):
+    with pytest.raises(LockstepError, match="lists no image"):
         run(empty, tmp_path / "out2", tmp_path / "journal2.db")
 
 
 def test_a_file_damaged_since_is_named(tmp_path: Path) -> None:
-    sha256 = add(tmp_path / "downloaded", picture(2).data[:5000], "https://pictures.example/2.jpg")
+    sha256 = add(tmp_path / "downloaded", image(2).data[:5000], "https://images.example/2.jpg")
     with pytest.raises(LockstepError, match=f"{sha256}.jpg: truncated .*dvc checkout"):
         run(tmp_path / "downloaded", tmp_path / "out", tmp_path / "journal.db")
 
@@ -369,7 +369,7 @@ def test_a_photograph_is_kept_and_well_cropped(astronaut: NDArray[np.uint8]) -> 
 
 
 @pytest.mark.parametrize("scale", [0.8, 1.6, 4.0])
-def test_the_size_of_a_picture_changes_little(astronaut: NDArray[np.uint8], scale: float) -> None:
+def test_the_size_of_a_image_changes_little(astronaut: NDArray[np.uint8], scale: float) -> None:
     before = highest(astronaut)
     resized = cv2.resize(astronaut, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
     after = highest(resized)
@@ -382,8 +382,8 @@ def test_the_size_of_a_picture_changes_little(astronaut: NDArray[np.uint8], scal
 
 
 def test_a_photograph_made_worse_is_rejected(astronaut: NDArray[np.uint8]) -> None:
-    def reason(picture: NDArray[np.uint8]) -> str | None:
-        return broken_rule(highest(np.ascontiguousarray(picture)).measures, RULES_HERE)
+    def reason(image: NDArray[np.uint8]) -> str | None:
+        return broken_rule(highest(np.ascontiguousarray(image)).measures, RULES_HERE)
 
     turned = cv2.getRotationMatrix2D((223, 120), 12, 1)
     assert reason(cv2.warpAffine(astronaut, turned, (512, 512))) == "tilted"
@@ -599,13 +599,13 @@ def test_a_bad_exclusion_is_named(tmp_path: Path) -> None:
 def test_an_entry_that_takes_nothing_out_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    add(tmp_path, picture(of_kind("portrait")[0]).data, "https://pictures.example/1.jpg")
+    add(tmp_path, image(of_kind("portrait")[0]).data, "https://images.example/1.jpg")
     mentioned = Exclusions(frozenset({"nobody", "M.1.A.2", "someone"}))
     with pytest.raises(LockstepError, match="no face is kept"):
         run(tmp_path, tmp_path / "out", tmp_path / "journal.db", exclusions=mentioned)
     said = [line for line in capsys.readouterr().err.splitlines() if "exclude.txt" in line]
     assert said == [
-        f"exclude.txt: {name!r} matches nothing among the downloaded pictures"
+        f"exclude.txt: {name!r} matches nothing among the downloaded images"
         for name in ("M.1.A.2", "nobody")
     ]
 
@@ -643,11 +643,11 @@ def test_processes_give_the_same_embedding(monkeypatch: pytest.MonkeyPatch) -> N
     from lockstep.evaluation import dlib_embedding
 
     monkeypatch.setattr(dlib_embedding, "_PART", 3)
-    pictures = np.random.default_rng(0).integers(0, 256, (12, 64, 64, 3), np.uint8)
-    batches = [pictures[:7], pictures[7:7], pictures[7:]]
+    images = np.random.default_rng(0).integers(0, 256, (12, 64, 64, 3), np.uint8)
+    batches = [images[:7], images[7:7], images[7:]]
     found = list(dlib_embedding.by_processes(iter(batches), 2))
     assert [len(rows) for rows in found] == [7, 0, 5]
-    assert np.array_equal(np.concatenate(found), dlib_embedding.embeddings(pictures))
+    assert np.array_equal(np.concatenate(found), dlib_embedding.embeddings(images))
     assert list(dlib_embedding.by_processes([], 2)) == []
 
 

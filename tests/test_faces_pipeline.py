@@ -25,9 +25,9 @@ def test_everything_is_there(faces: Project) -> None:
     names = [f"gen_{i:05d}.png" for i in range(20)]
     drawn = faces.root / "samples/faces"
     assert sorted(path.name for path in drawn.glob("*.png")) == names
-    with Image.open(drawn / names[-1]) as picture:
-        assert picture.size == (64, 64)
-    for name in ("pictures.png", "strip.png"):
+    with Image.open(drawn / names[-1]) as image:
+        assert image.size == (64, 64)
+    for name in ("images.png", "strip.png"):
         assert (faces.root / "plots/faces/sample" / name).stat().st_size > 0
     assert (faces.root / "models/faces/ema.safetensors").exists()
 
@@ -40,18 +40,18 @@ def test_everything_is_there(faces: Project) -> None:
     assert scored["swd"] > 0
 
 
-def test_the_faces_of_a_picture_stay_together(faces: Project) -> None:
+def test_the_faces_of_a_image_stay_together(faces: Project) -> None:
     data = open_dataset(faces.root / "data/dataset/faces")
     crops = sorted((faces.root / "data/collected/faces/crops").iterdir())
-    assert len(data.pictures) == len(crops)
+    assert len(data.images) == len(crops)
     assert data.conditions.shape == (len(crops), 0)
     assert data.mirrorable
-    pictures = [path.stem.rpartition("_")[0] for path in crops]
-    of_split = [{pictures[i] for i in data.indices(split)} for split in SPLITS]
-    assert sum(map(len, of_split)) == len(set(pictures))
+    images = [path.stem.rpartition("_")[0] for path in crops]
+    of_split = [{images[i] for i in data.indices(split)} for split in SPLITS]
+    assert sum(map(len, of_split)) == len(set(images))
     assert of_split[0] and of_split[1]
     with Image.open(crops[7]) as crop:
-        assert np.array_equal(data.pictures[7], np.asarray(crop))
+        assert np.array_equal(data.images[7], np.asarray(crop))
 
 
 def test_again_nothing_runs(faces: Project) -> None:
@@ -74,8 +74,8 @@ def test_the_run_has_what_decided_it_and_what_came_out(faces: Project) -> None:
 def test_faces_can_be_drawn_from_the_command_line(faces: Project, tmp_path: Path) -> None:
     out = tmp_path / "faces.png"
     faces.lockstep("sample", "faces", "--count", "16", "--out", str(out))
-    with Image.open(out) as picture:
-        assert picture.size == (8 * 66 - 2, 2 * 66 - 2)
+    with Image.open(out) as image:
+        assert image.size == (8 * 66 - 2, 2 * 66 - 2)
     done = faces.lockstep("sample", "faces", "red cube", check=False)
     assert done.returncode == 1
     assert done.stderr == "error: faces takes no objects; leave 'red cube' out\n"
@@ -84,12 +84,12 @@ def test_faces_can_be_drawn_from_the_command_line(faces: Project, tmp_path: Path
 def test_what_is_excluded_is_gone_at_the_next_run(faces: Project) -> None:
     table = faces.root / "data/collected/faces/decisions.csv"
     with table.open(newline="") as file:
-        picture = next(row["picture"] for row in csv.DictReader(file) if row["decision"] == "kept")
+        image = next(row["image"] for row in csv.DictReader(file) if row["decision"] == "kept")
     before = faces.figures("faces", "crop")["kept"]
-    faces.exclude(picture)
+    faces.exclude(image)
     done = faces.dvc("repro", "dataset@faces")
     assert ran(done.stdout) == ["crop", "dataset@faces"]
     assert faces.figures("faces", "crop")["kept"] < before
-    assert not list((faces.root / "data/collected/faces/crops").glob(f"{picture}*"))
+    assert not list((faces.root / "data/collected/faces/crops").glob(f"{image}*"))
     faces.run("git", "checkout", ".")
     assert ran(faces.dvc("repro", "dataset@faces").stdout) == []  # back out of the cache

@@ -70,7 +70,7 @@ def test_one_dimension() -> None:
 
 def test_what_has_no_distance_is_refused() -> None:
     rows = RNG.standard_normal((10, 4))
-    with pytest.raises(LockstepError, match="2 pictures or more in each set, not 1"):
+    with pytest.raises(LockstepError, match="2 images or more in each set, not 1"):
         frechet_distance(rows, rows[:1])
     broken = rows.copy()
     broken[3, 2] = np.nan
@@ -98,7 +98,7 @@ def test_batches_do_not_matter(sizes: list[int], offset: float) -> None:
     found = moments(*np.split(rows, np.cumsum(sizes)[:-1]))
     assert found.count == len(rows)
     if len(rows) < 2:
-        with pytest.raises(LockstepError, match="2 pictures or more"):
+        with pytest.raises(LockstepError, match="2 images or more"):
             found.normal()
         return
     normal = found.normal()

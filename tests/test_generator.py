@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from lockstep.config.schema import Sample
 from lockstep.core.device import device, place
 from lockstep.core.errors import LockstepError
-from lockstep.diffusion import PictureNoise
+from lockstep.diffusion import ImageNoise
 from lockstep.models import generator
 from lockstep.models.generator import Description, Generator
 from lockstep.sampling.sample import (
@@ -104,7 +104,7 @@ def test_damage_is_said(saved) -> None:
 @pytest.mark.parametrize(
     "changes", [{}, {"sampler": "ddpm"}, {"sampler": "dpmpp_2m"}, {"eta": 1.0}], ids=str
 )
-def test_a_picture_does_not_depend_on_its_batch(saved, changes) -> None:
+def test_a_image_does_not_depend_on_its_batch(saved, changes) -> None:
     trained = Trained(*saved[1:])
     labels = torch.eye(3).repeat(2, 1)
     together = sample(trained, settings(batch_size=6, **changes), labels, seed=1)
@@ -124,14 +124,14 @@ def test_guidance_acts(saved) -> None:
     assert not torch.allclose(one, four, atol=1e-4)
 
 
-def test_the_strip_goes_from_noise_to_the_picture(saved) -> None:
+def test_the_strip_goes_from_noise_to_the_image(saved) -> None:
     trained = Trained(*saved[1:])
     labels = torch.eye(3)[:1]
     (strip,) = denoising_strips(trained, settings(steps=8, strip=5), labels, seed=0)
     assert strip.shape == (5, 3, 16, 16)
     final = sample(trained, settings(steps=8), labels, seed=0)
     assert torch.equal(strip[-1:], final)
-    noise = PictureNoise(0, [0], (3, 16, 16), device())()
+    noise = ImageNoise(0, [0], (3, 16, 16), device())()
     assert torch.equal(strip[:1], noise.cpu().clamp(-1, 1))
 
 
@@ -151,7 +151,7 @@ def test_more_states_than_there_are_is_all_of_them(saved) -> None:
 
 
 @pytest.mark.parametrize("batch_size", [2, 3])
-def test_several_strips_are_those_of_the_pictures(saved, batch_size: int) -> None:
+def test_several_strips_are_those_of_the_images(saved, batch_size: int) -> None:
     trained = Trained(*saved[1:])
     labels, some = torch.eye(3), settings(strip=3, batch_size=batch_size)
     strips = denoising_strips(trained, some, labels, seed=0)
@@ -172,7 +172,7 @@ def test_the_frames_have_the_strips_moments(steps: int, strip: int) -> None:
         assert 10 < len(shown) < 20
 
 
-def test_batch_by_batch_the_pictures_are_the_same(saved) -> None:
+def test_batch_by_batch_the_images_are_the_same(saved) -> None:
     trained = Trained(*saved[1:])
     labels = torch.eye(3).repeat(3, 1)[:8]
     found = list(sample_by_batches(trained, settings(), labels, seed=1))
@@ -188,6 +188,6 @@ def test_a_model_without_labels_draws_too(saved) -> None:
     trained = Trained(place(unconditional.build()).eval(), unconditional)
     assert not any(name.startswith("embedding") for name in trained.model.state_dict())
     labels = torch.zeros(4, 0)
-    pictures = sample(trained, settings(guidance_scale=4.0), labels, seed=0)
-    assert pictures.shape == (4, 3, 16, 16)
-    assert not torch.allclose(pictures[0], pictures[1], atol=1e-2)
+    images = sample(trained, settings(guidance_scale=4.0), labels, seed=0)
+    assert images.shape == (4, 3, 16, 16)
+    assert not torch.allclose(images[0], images[1], atol=1e-2)

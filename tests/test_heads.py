@@ -24,10 +24,10 @@ from lockstep.synthetic.heads.archives import BROKEN, COPY, HEAD, MIXED, NEAR, R
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 2**40), st.integers(0, 2**40), st.integers(1, 300))
 def test_any_head_can_be_drawn_at_any_size(seed: int, number: int, size: int) -> None:
-    picture = draw(seed, number, size)
-    assert picture.shape == (size, size, 3)
-    assert picture.dtype == np.uint8
-    assert (picture == draw(seed, number, size)).all()
+    image = draw(seed, number, size)
+    assert image.shape == (size, size, 3)
+    assert image.dtype == np.uint8
+    assert (image == draw(seed, number, size)).all()
 
 
 def test_it_is_the_same_head_at_any_size() -> None:
@@ -38,8 +38,8 @@ def test_it_is_the_same_head_at_any_size() -> None:
 
 
 def test_heads_differ() -> None:
-    pictures = [draw(0, number).astype(int) for number in range(12)] + [draw(1, 0).astype(int)]
-    assert all(np.abs(a - b).mean() > 15 for a, b in combinations(pictures, 2))
+    images = [draw(0, number).astype(int) for number in range(12)] + [draw(1, 0).astype(int)]
+    assert all(np.abs(a - b).mean() > 15 for a, b in combinations(images, 2))
 
 
 @pytest.mark.parametrize("arguments", [(-1, 0, 64), (0, -1, 64), (0, 0, 0)])

@@ -25,10 +25,10 @@ OBJECTS = {
 }
 
 
-def folder_with(tmp_path: Path, pictures: str = "images", **files: object) -> Path:
-    """An i-CLEVR folder of three 320x240 pictures; `files` replace label files."""
+def folder_with(tmp_path: Path, images: str = "images", **files: object) -> Path:
+    """An i-CLEVR folder of three 320x240 images; `files` replace label files."""
     folder = tmp_path / "source"
-    (folder / pictures).mkdir(parents=True)
+    (folder / images).mkdir(parents=True)
     content: dict[str, object] = {
         "objects": OBJECTS,
         "train": {
@@ -44,13 +44,13 @@ def folder_with(tmp_path: Path, pictures: str = "images", **files: object) -> Pa
     rng = np.random.default_rng(0)
     for name in content["train"]:  # type: ignore[attr-defined]
         pixels = rng.integers(0, 256, (240, 320, 3), np.uint8)
-        Image.fromarray(pixels).save(folder / pictures / name)
+        Image.fromarray(pixels).save(folder / images / name)
     return folder
 
 
-@pytest.mark.parametrize("pictures", ["images", "iclevr", "."])
-def test_an_official_folder_comes_in(tmp_path: Path, pictures: str) -> None:
-    source = folder_with(tmp_path, pictures)
+@pytest.mark.parametrize("images", ["images", "iclevr", "."])
+def test_an_official_folder_comes_in(tmp_path: Path, images: str) -> None:
+    source = folder_with(tmp_path, images)
     out = tmp_path / "out"
     out.mkdir()
     iclevr.import_folder(source, out, 64, silent)
@@ -59,15 +59,15 @@ def test_an_official_folder_comes_in(tmp_path: Path, pictures: str) -> None:
     for name in labels.train:
         with (
             Image.open(out / "images" / name) as image,
-            Image.open(source / pictures / name) as original,
+            Image.open(source / images / name) as original,
         ):
             assert image.size == (64, 64)
-            # Straight to the square: the whole picture, not a crop of it.
+            # Straight to the square: the whole image, not a crop of it.
             expected = original.resize((64, 64), Image.Resampling.BILINEAR)
             assert np.array_equal(np.asarray(image), np.asarray(expected))
 
 
-def test_all_missing_and_broken_pictures_are_listed(tmp_path: Path) -> None:
+def test_all_missing_and_broken_images_are_listed(tmp_path: Path) -> None:
     source = folder_with(tmp_path)
     (source / "images/CLEVR_train_000001_1.png").unlink()
     whole = (source / "images/CLEVR_train_000002_0.png").read_bytes()
@@ -76,7 +76,7 @@ def test_all_missing_and_broken_pictures_are_listed(tmp_path: Path) -> None:
     with pytest.raises(LockstepError) as caught:
         iclevr.import_folder(source, tmp_path / "out", 64, silent)
     message = str(caught.value)
-    assert "2 pictures missing or broken" in message
+    assert "2 images missing or broken" in message
     assert "CLEVR_train_000001_1.png, CLEVR_train_000002_0.png" in message
     assert "\n" not in message
 
@@ -106,12 +106,12 @@ def test_wrong_labels_are_named(tmp_path: Path, files: dict, message: str) -> No
     assert "\n" not in str(caught.value)
 
 
-def test_a_missing_label_file_and_a_folder_without_pictures(tmp_path: Path) -> None:
+def test_a_missing_label_file_and_a_folder_without_images(tmp_path: Path) -> None:
     source = folder_with(tmp_path)
     for path in (source / "images").iterdir():
         path.unlink()
     (tmp_path / "out").mkdir()
-    with pytest.raises(LockstepError, match=r"none of train.json's pictures"):
+    with pytest.raises(LockstepError, match=r"none of train.json's images"):
         iclevr.import_folder(source, tmp_path / "out", 64, silent)
     (source / "test.json").unlink()
     with pytest.raises(LockstepError, match=r"test.json: missing"):
@@ -165,7 +165,7 @@ def test_test_sets_occur_and_new_test_sets_never_do(rendered: Path) -> None:
     for names in labels.test:
         assert frozenset(names) in shown
     for names in labels.new_test:
-        assert not any(set(names) <= picture for picture in shown)
+        assert not any(set(names) <= image for image in shown)
     for one, other in combinations(labels.test, 2):
         assert set(one) != set(other)
 

@@ -67,11 +67,11 @@ def published(stand_in: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_features_are_those_of_clean_fid(published: Path, tmp_path: Path) -> None:
-    pictures = np.random.default_rng(0).integers(0, 256, (7, 64, 64, 3)).astype(np.uint8)
-    for i, picture in enumerate(pictures):
-        write_png(tmp_path / "pictures" / f"{i}.png", picture)
+    images = np.random.default_rng(0).integers(0, 256, (7, 64, 64, 3)).astype(np.uint8)
+    for i, image in enumerate(images):
+        write_png(tmp_path / "images" / f"{i}.png", image)
     expected = clean.get_folder_features(
-        str(tmp_path / "pictures"),
+        str(tmp_path / "images"),
         model=InceptionV3W(str(published.parent), download=False),
         num_workers=0,
         device=torch.device("cpu"),
@@ -81,11 +81,11 @@ def test_features_are_those_of_clean_fid(published: Path, tmp_path: Path) -> Non
     params = asking(inception=str(published), inception_sha256=hashing.sha256(published))
     space = spaces.inception_space(params)
     assert (space.name, space.frechet) == ("inception", "fid")
-    found = list(dataclasses.replace(space, batch=3).features(pictures))
+    found = list(dataclasses.replace(space, batch=3).features(images))
     assert [rows.shape for rows in found] == [(3, 2048), (3, 2048), (1, 2048)]
     assert np.concatenate(found) == pytest.approx(expected, abs=1e-4)
     # A process whose share of a batch is empty.
-    (nothing,) = space.embed([pictures[:0]])
+    (nothing,) = space.embed([images[:0]])
     assert nothing.shape == (0, 2048)
 
 
@@ -130,6 +130,6 @@ def test_it_stands_beside_the_workloads_own(
     both = spaces.of_workload(asking(inception=str(published), inception_sha256=digest), data)
     assert [space.frechet for space in both] == ["fd_classifier", "fid"]
     (own,) = spaces.of_workload(tiny_params(), data)
-    (features,) = own.features(np.array(data.pictures[:5]))
+    (features,) = own.features(np.array(data.images[:5]))
     assert features.shape == (5, 512)
-    assert list(own.features(data.pictures[:0])) == []
+    assert list(own.features(data.images[:0])) == []

@@ -44,6 +44,6 @@ def test_parts_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
     assert kernel_distance(ours, theirs) == pytest.approx(whole)
 
 
-def test_one_picture_is_refused() -> None:
-    with pytest.raises(LockstepError, match="2 pictures or more in each set, not 1"):
+def test_one_image_is_refused() -> None:
+    with pytest.raises(LockstepError, match="2 images or more in each set, not 1"):
         kernel_distance(np.zeros((1, 4)), np.zeros((9, 4)))

@@ -34,5 +34,5 @@ def test_a_row_for_each_number_of_objects() -> None:
         ("test", 2, 2, 0.75, 0.5, 0.0),
         ("new", 1, 1, 1.0, 0.0, 1.0),
     ]
-    hits = sum(row["accuracy"] * row["pictures"] * row["objects"] for row in rows[:2])
+    hits = sum(row["accuracy"] * row["images"] * row["objects"] for row in rows[:2])
     assert hits == sum(row["drawn"] for row in by_object(SCORED, ["a", "b", "c"])[:3])

@@ -18,7 +18,7 @@ def target(prediction: str) -> Tensor:
 
 
 @pytest.mark.parametrize("prediction", PREDICTIONS)
-def test_it_is_the_mean_square_error_of_each_picture(prediction: str) -> None:
+def test_it_is_the_mean_square_error_of_each_image(prediction: str) -> None:
     error = torch.tensor([0.0, 1.0, 2.0, 3.0]).reshape(4, 1, 1, 1)
     loss = diffusion_loss(
         lambda x, t: target(prediction) + error, SCHEDULE, X0, NOISE, T, prediction
@@ -27,7 +27,7 @@ def test_it_is_the_mean_square_error_of_each_picture(prediction: str) -> None:
     torch.testing.assert_close(loss, torch.tensor([0.0, 1.0, 4.0, 9.0]), rtol=1e-5, atol=1e-9)
 
 
-def test_the_network_is_shown_the_noised_picture_and_its_level() -> None:
+def test_the_network_is_shown_the_noised_image_and_its_level() -> None:
     seen: list[Tensor] = []
 
     def network(x: Tensor, t: Tensor) -> Tensor:

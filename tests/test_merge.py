@@ -1,4 +1,4 @@
-"""Pictures of any kind merged into one set: every file ends in it, or has its reason."""
+"""Images of any kind merged into one set: every file ends in it, or has its reason."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def merged(tmp_path_factory: pytest.TempPathFactory) -> Done:
     return Done(sources, root / "out", root / "journal.db", found)
 
 
-def test_the_right_pictures_are_kept(merged: Done) -> None:
+def test_the_right_images_are_kept(merged: Done) -> None:
     score = HEADS.precision_and_recall(merged.found)
     known = files(HEADS.count, HEADS.seed)
     clothes = sum(file.what == "clothes" for file in known)
@@ -136,22 +136,22 @@ def test_a_person_takes_out_what_no_rule_finds(merged: Done, tmp_path: Path) -> 
     assert not (tmp_path / "out/sheets/excluded.png").exists()
 
 
-def test_every_file_has_its_row_and_every_kept_one_its_picture(merged: Done) -> None:
+def test_every_file_has_its_row_and_every_kept_one_its_image(merged: Done) -> None:
     rows = table(merged.out)
     assert {row["decision"] for row in rows} == {
         KEPT, BROKEN, SMALL, ASPECT, BLANK, COPY, DUPLICATE,
     }  # fmt: skip
     kept = [int(row["number"]) for row in rows if row["decision"] == KEPT]
     assert kept == list(range(1, merged.found.kept + 1))
-    assert {path.name for path in (merged.out / "pictures").iterdir()} == {
+    assert {path.name for path in (merged.out / "images").iterdir()} == {
         f"{number}.png" for number in kept
     }
     sizes = {}
     for row in rows:
         if row["decision"] == KEPT:
             sizes[row["number"]] = int(row["width"])
-            with Image.open(merged.out / f"pictures/{row['number']}.png") as picture:
-                assert (picture.size, picture.mode) == ((64, 64), "RGB")
+            with Image.open(merged.out / f"images/{row['number']}.png") as image:
+                assert (image.size, image.mode) == ((64, 64), "RGB")
     for row in rows:
         if row["decision"] in (COPY, DUPLICATE):
             assert int(row["width"]) <= sizes[row["number"]], "the largest is kept"
@@ -241,7 +241,7 @@ def test_killed_and_run_again_it_gives_the_same(merged: Done, tmp_path: Path) ->
     assert contents(tmp_path / "out") == contents(merged.out)
 
 
-# --- pictures of all sorts -----------------------------------------------------------------
+# --- images of all sorts -----------------------------------------------------------------
 
 
 def test_every_file_of_a_folder_ends_in_the_set_or_has_a_reason(tmp_path: Path) -> None:
@@ -270,7 +270,7 @@ def test_every_file_of_a_folder_ends_in_the_set_or_has_a_reason(tmp_path: Path) 
         "near copy.webp": KEPT,
         "turned.jpg": KEPT,
         "animation.gif": KEPT,
-        "long name.of a.picture.jpeg.png": KEPT,
+        "long name.of a.image.jpeg.png": KEPT,
     }
     assert {name: became[name] for name in expected} == expected
     copies = ("exact copy.jpg", "exact copy again.jpg")
@@ -284,10 +284,10 @@ def test_every_file_of_a_folder_ends_in_the_set_or_has_a_reason(tmp_path: Path) 
             assert what == KEPT or ("-I" in name and what == BLANK), name
     unreadable = {rows[name]["why"] for name, what in became.items() if what == BROKEN}
     assert unreadable == {
-        "empty", "an HTML page", "no picture of a known format", "truncated or damaged",
+        "empty", "an HTML page", "no image of a known format", "truncated or damaged",
         "more pixels than download.max_pixels",
     }  # fmt: skip
-    assert found.kept == len(list((tmp_path / "out/pictures").iterdir()))
+    assert found.kept == len(list((tmp_path / "out/images").iterdir()))
 
 
 def close(png: bytes, drawn: NDArray[np.uint8]) -> float:
@@ -296,7 +296,7 @@ def close(png: bytes, drawn: NDArray[np.uint8]) -> float:
     return float(np.abs(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB).astype(int) - small).mean())
 
 
-def test_pictures_come_upright_square_and_in_their_colours() -> None:
+def test_images_come_upright_square_and_in_their_colours() -> None:
     drawn = head(1, 150)
     turned = Image.Exif()
     turned[0x0112] = 6
@@ -361,7 +361,7 @@ def test_archives_and_folders_are_one_set(tmp_path: Path) -> None:
 
 def test_an_empty_result_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
-    with pytest.raises(LockstepError, match=r"no picture is kept of 0 files \(the sources are e"):
+    with pytest.raises(LockstepError, match=r"no image is kept of 0 files \(the sources are e"):
         run([Source("in", tmp_path / "in")], tmp_path / "out", tmp_path / "j.db")
     (tmp_path / "in/a.png").write_bytes(encoded(head(1, 20)))
     with pytest.raises(LockstepError, match=r"of 1 files \(small 1\); .* merge\.\*") as error:
@@ -381,7 +381,7 @@ def whats(*rows: Row) -> list[tuple[str, int | None]]:
     return [(decision.what, decision.number) for decision in decide(rows, RULES)]
 
 
-def test_one_of_each_picture_is_kept_the_largest() -> None:
+def test_one_of_each_image_is_kept_the_largest() -> None:
     rows = [row("a", looks=100), row("b", 200, looks=101), row("c", looks=200)]
     assert whats(*rows) == [(DUPLICATE, 1), (KEPT, 1), (KEPT, 2)]
     assert whats(row("a"), row("b")) == [(KEPT, 1), (DUPLICATE, 1)]
@@ -389,7 +389,7 @@ def test_one_of_each_picture_is_kept_the_largest() -> None:
     assert whats(*same) == [(DUPLICATE, 1), (KEPT, 1), (COPY, 1)]
 
 
-def test_a_copy_does_not_take_the_place_of_an_excluded_picture() -> None:
+def test_a_copy_does_not_take_the_place_of_an_excluded_image() -> None:
     rows = [row("a", data="x"), row("b", data="x", out=True), row("c", 300, 1), row("d", looks=200)]
     assert whats(*rows) == [(EXCLUDED, None)] * 3 + [(KEPT, 1)]
     again = [row("a", out=True), row("b", data="y", looks=1), row("c", data="y", looks=1)]
@@ -495,18 +495,18 @@ def test_the_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "data/collected/anime"
     figures = json.loads((tmp_path / "metrics/anime/merge.json").read_text())
     assert figures.keys() == {"kept", "found", "precision", "recall"}
-    assert figures["kept"] == len(list((out / "pictures").iterdir()))
+    assert figures["kept"] == len(list((out / "images").iterdir()))
     written = json.loads((out / "collected.json").read_text())
     assert written["merge.sources"] == ["drawn"]
     assert written["merge.sources_sha256"] == [None]
 
     # Of what was merged, again, from outside.
-    outside = dataclasses.replace(settings, sources=("data/collected/anime/pictures",))
+    outside = dataclasses.replace(settings, sources=("data/collected/anime/images",))
     stage.main(dataclasses.replace(committed, workload="other", merge=outside))
     again = json.loads((tmp_path / "metrics/other/merge.json").read_text())
     assert again == {"kept": figures["kept"], "found": figures["kept"]}
     written = json.loads((tmp_path / "data/collected/other/collected.json").read_text())
-    assert written["merge.sources_sha256"] == [hashing.sha256(out / "pictures")]
+    assert written["merge.sources_sha256"] == [hashing.sha256(out / "images")]
 
 
 def test_the_number_of_hashes_is_checked() -> None:

@@ -38,7 +38,7 @@ def test_copies_are_found_and_others_are_not() -> None:
     assert np.array_equal(training[found.nearest[60:]], stolen)
 
 
-def test_a_copy_is_one_also_where_training_pictures_are_there_twice() -> None:
+def test_a_copy_is_one_also_where_training_images_are_there_twice() -> None:
     training = np.repeat(RNG.standard_normal((50, 8)), 2, axis=0)
     found = copies(np.concatenate([training[:10], training[:30] + 1e-3]), training)
     assert found.threshold == 0
@@ -52,7 +52,7 @@ def test_mirrored_copies() -> None:
     found = copies(stolen, training, mirrored=True)
     assert found.share == 1
     assert found.nearest.tolist() == list(range(7, 17))
-    # The same rule for the training set itself: with each picture mirrored in it, 0 is usual.
+    # The same rule for the training set itself: with each image mirrored in it, 0 is usual.
     both = np.concatenate([training, training[:, :, ::-1]])
     assert copies(stolen, both).threshold > 0
     assert copies(stolen, both, mirrored=True).threshold == 0

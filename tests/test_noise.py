@@ -1,9 +1,9 @@
-"""Noise per picture: the same in every batch, and no two pictures alike."""
+"""Noise per image: the same in every batch, and no two images alike."""
 
 import pytest
 import torch
 
-from lockstep.diffusion import PictureNoise
+from lockstep.diffusion import ImageNoise
 from lockstep.diffusion.noise import stream_seed
 
 SHAPE = (3, 5, 4)
@@ -11,11 +11,11 @@ SHAPE = (3, 5, 4)
 
 def draw(indices: list[int], calls: int = 3, seed: int = 0) -> torch.Tensor:
     """(calls, B, C, H, W)"""
-    noise = PictureNoise(seed, indices, SHAPE)
+    noise = ImageNoise(seed, indices, SHAPE)
     return torch.stack([noise() for _ in range(calls)])
 
 
-def test_a_picture_is_the_same_bytes_in_any_batch() -> None:
+def test_a_image_is_the_same_bytes_in_any_batch() -> None:
     together = draw([0, 1, 2, 3, 4, 5, 6])
     alone = torch.cat([draw([i]) for i in range(7)], dim=1)
     shuffled = draw([6, 2, 0])
@@ -23,11 +23,11 @@ def test_a_picture_is_the_same_bytes_in_any_batch() -> None:
     assert torch.equal(shuffled, together[:, [6, 2, 0]])
 
 
-def test_calls_pictures_and_seeds_differ() -> None:
+def test_calls_images_and_seeds_differ() -> None:
     noise = draw([0, 1, 2**32 - 1]).flatten(0, 1)
-    assert len({picture.numpy().tobytes() for picture in noise}) == 9
+    assert len({image.numpy().tobytes() for image in noise}) == 9
     assert not torch.equal(draw([0], seed=0), draw([0], seed=1))
-    # seed + index would make these two the same picture
+    # seed + index would make these two the same image
     assert not torch.equal(draw([1], seed=0), draw([0], seed=1))
 
 
@@ -38,26 +38,26 @@ def test_seeds_beyond_32_bits_count() -> None:
     assert not torch.equal(draw([0], seed=5), draw([0], seed=5 + 2**32))
 
 
-def test_no_two_pictures_of_a_run_share_a_stream() -> None:
+def test_no_two_images_of_a_run_share_a_stream() -> None:
     # among 200,000 hashes of 32 bits about five pairs would be alike
     assert len({stream_seed(7, index) for index in range(200_000)}) == 200_000
 
 
 def test_it_is_standard_normal() -> None:
-    noise = PictureNoise(3, range(64), (1, 32, 32))()
+    noise = ImageNoise(3, range(64), (1, 32, 32))()
     assert noise.shape == (64, 1, 32, 32) and noise.dtype == torch.float32
     assert abs(float(noise.mean())) < 0.02 and abs(float(noise.std()) - 1) < 0.02
-    # pictures are not correlated with their neighbours
-    pictures = noise.flatten(1)
-    assert abs(float((pictures[1:] * pictures[:-1]).mean())) < 0.02
+    # images are not correlated with their neighbours
+    images = noise.flatten(1)
+    assert abs(float((images[1:] * images[:-1]).mean())) < 0.02
 
 
 def test_dtype_and_the_empty_batch() -> None:
-    assert PictureNoise(0, [0], SHAPE, dtype=torch.float64)().dtype == torch.float64
-    assert PictureNoise(0, [], SHAPE)().shape == (0, *SHAPE)
+    assert ImageNoise(0, [0], SHAPE, dtype=torch.float64)().dtype == torch.float64
+    assert ImageNoise(0, [], SHAPE)().shape == (0, *SHAPE)
 
 
 @pytest.mark.parametrize("index", [-1, 2**32])
 def test_refuses_an_index_out_of_range(index: int) -> None:
     with pytest.raises(ValueError, match=f"indices: {index} is out of range; use 0 to 4294967295"):
-        PictureNoise(0, [index], SHAPE)
+        ImageNoise(0, [index], SHAPE)

@@ -172,11 +172,11 @@ def test_snapshots_every_so_many_epochs() -> None:
     found = by_epochs.with_steps(100).train
     assert (found.steps, found.snapshots) == (38, (19, 38))
     assert found.snapshot_every_epochs is None
-    # Which steps these are is known with the pictures only: any may be asked for.
+    # Which steps these are is known with the images only: any may be asked for.
     parse_params(changed(**every, sample__weights=19), "iclevr")
 
 
-def test_faces_need_no_pictures_for_their_judge_and_no_scenes() -> None:
+def test_faces_need_no_images_for_their_judge_and_no_scenes() -> None:
     found = load_params("faces", COMMITTED)
     assert found.dataset.judge == 0.0
     assert parse_params(changed(scenes__size=63), "faces").scenes.size == 63
@@ -232,14 +232,14 @@ def test_epochs_become_steps_and_are_then_the_same_training() -> None:
     found = parse_params(
         changed(train__steps=None, train__epochs=3, train__warmup_steps=2), "iclevr"
     ).with_steps(101)
-    assert found.train.steps == 19  # 303 pictures in batches of 16, the last one not full
+    assert found.train.steps == 19  # 303 images in batches of 16, the last one not full
     same = parse_params(changed(train__steps=19, train__warmup_steps=2), "iclevr")
     assert found == same.with_steps(5)
 
 
-def test_too_few_steps_are_seen_once_the_pictures_are_counted() -> None:
+def test_too_few_steps_are_seen_once_the_images_are_counted() -> None:
     found = parse_params(changed(train__steps=None, train__epochs=1), "iclevr")
-    with pytest.raises(LockstepError, match=r"1 epochs of 32 pictures: train.warmup_steps: 100 is"):
+    with pytest.raises(LockstepError, match=r"1 epochs of 32 images: train.warmup_steps: 100 is"):
         found.with_steps(32)
 
 

@@ -53,7 +53,7 @@ def test_new_combinations_and_the_judges_scenes_are_kept_from_the_generator(
     trained = data.conditions[data.indices("train")]
     for names in read_prompts(folder / "new_test.json", objects):
         ids = [objects[name] for name in names]
-        assert not trained[:, ids].all(1).any(), f"{names} occurs in a training picture"
+        assert not trained[:, ids].all(1).any(), f"{names} occurs in a training image"
 
     labels = read_labels(finished.root / "data/collected/iclevr")
     scenes = [scene_of(name) for name in sorted(labels.train)]
@@ -110,7 +110,7 @@ def test_another_learning_rate_runs_training_and_what_follows(
     assert len(points) == 3  # two guidance scales, and one sampler with one number of steps
     for point in points:
         assert point.data.tags["mlflow.parentRunId"] == sweep.info.run_id
-        assert {"fd_classifier", "seconds_per_picture"} <= point.data.metrics.keys()
+        assert {"fd_classifier", "seconds_per_image"} <= point.data.metrics.keys()
     for name in ("guidance", "steps"):
         assert (project.root / f"plots/iclevr/sweep/{name}.png").stat().st_size > 0
     difference = json.loads(project.dvc("metrics", "diff", "--json").stdout)

@@ -14,12 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from lockstep.synthetic.portraits import KINDS, Face, draw, kind_of, picture, truth
+from lockstep.synthetic.portraits import KINDS, Face, draw, image, kind_of, truth
 from lockstep.synthetic.portraits.plans import plan
 
 
 def of_kind(kind: str, count: int = 1) -> list[int]:
-    """The first pictures of a kind."""
+    """The first images of a kind."""
     return [index for index in range(1000) if kind_of(0, index) == kind][:count]
 
 
@@ -27,7 +27,7 @@ def digest(index: int) -> bytes:
     return draw(5, index).pixels.tobytes()
 
 
-def test_a_picture_depends_on_seed_and_index_alone() -> None:
+def test_a_image_depends_on_seed_and_index_alone() -> None:
     indices = [0, 1, 2, *of_kind("copy")]
     here = [digest(index) for index in indices]
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
@@ -39,12 +39,12 @@ def test_a_picture_depends_on_seed_and_index_alone() -> None:
 def test_a_file_holds_the_drawing() -> None:
     types = Counter()
     for index in range(24):
-        file = picture(index)
-        assert file == picture(index)
+        file = image(index)
+        assert file == image(index)
         types[file.content_type] += 1
-        with Image.open(io.BytesIO(file.data)) as image:
-            assert Image.MIME[image.format or ""] == file.content_type
-            found = np.asarray(image.convert("RGB"), np.float64)
+        with Image.open(io.BytesIO(file.data)) as opened:
+            assert Image.MIME[opened.format or ""] == file.content_type
+            found = np.asarray(opened.convert("RGB"), np.float64)
         drawn = draw(0, index).pixels
         assert found.shape == drawn.shape
         light = found.mean(2) - drawn.mean(2)
@@ -96,7 +96,7 @@ def test_the_kind_says_what_is_wrong(kind: str, why: str) -> None:
         assert face.why == why
 
 
-def test_crowds_and_empty_pictures() -> None:
+def test_crowds_and_empty_images() -> None:
     assert all(len(truth(0, index)) >= 2 for index in of_kind("crowd", 20))
     assert all(truth(0, index) == () for index in of_kind("nobody", 5))
     assert {face.why for index in of_kind("crowd", 20) for face in truth(0, index)} == {

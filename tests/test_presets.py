@@ -83,9 +83,9 @@ def test_a_preset_in_another_form_is_named(tmp_path: Path, written: str, said: s
 
 
 def test_a_value_that_a_shell_would_split_is_refused() -> None:
-    sources = {"captions.source": "/data/my pictures"}
+    sources = {"captions.source": "/data/my images"}
     preset = presets.Preset("mine", "", ["evaluate@captions"], sources)
-    with pytest.raises(LockstepError, match=r"captions\.source: '/data/my pictures' has spaces"):
+    with pytest.raises(LockstepError, match=r"captions\.source: '/data/my images' has spaces"):
         preset.arguments()
     listed = presets.Preset("mine", "", [], {"anime.merge.sources": ["a.zip", "b"]})
     assert listed.arguments() == ["-S", "++anime.merge.sources=[a.zip,b]"]
@@ -118,7 +118,7 @@ def pretrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def shortened(found: Params, pretrained: Path) -> Params:
-    """All of it but the length, the sizes of batches and pictures, and a precision for a GPU.
+    """All of it but the length, the sizes of batches and images, and a precision for a GPU.
 
     Pretrained networks are those in a folder, and what hw6 trains is a quarter as wide.
     """
@@ -148,12 +148,12 @@ def shortened(found: Params, pretrained: Path) -> Params:
     )
 
 
-def some_pictures(wanted: Params, root: Path) -> Dataset:
-    """Six pictures of noise with any labels or prompts, packed and encoded."""
+def some_images(wanted: Params, root: Path) -> Dataset:
+    """Six images of noise with any labels or prompts, packed and encoded."""
     # The smallest that the network takes: latents of 8 x 8 at least.
     side = 64 if wanted.reads_text else max(16, wanted.size_multiple())
     rng = np.random.default_rng(0)
-    pictures = rng.integers(0, 256, (6, side, side, 3)).astype(np.uint8)
+    images = rng.integers(0, 256, (6, side, side, 3)).astype(np.uint8)
     conditions = rng.integers(0, 2, (6, LABELS.get(wanted.workload, 0))).astype(np.uint8)
     split = np.array([0, 0, 0, 0, 1, 1], np.uint8)
     folder, out = root / "data", root / "encoded"
@@ -163,7 +163,7 @@ def some_pictures(wanted: Params, root: Path) -> Dataset:
         prompts = [PROMPT, "a blue sphere"] * 3
         conditions = np.array([[2], [1]] * 3, np.uint32)  # in alphabetical order
         captions.write(folder, {f"{i}.png": [said] for i, said in enumerate(prompts)}, {})
-    dataset.pack(folder, iter(pictures), conditions, split, {}, mirrorable=True)
+    dataset.pack(folder, iter(images), conditions, split, {}, mirrorable=True)
     data = dataset.open_dataset(folder)
     made = autoencoder_making.make(wanted, data, lambda items, _: items)
     autoencoder.save(made, out)
@@ -180,13 +180,13 @@ def test_its_first_steps_run(name: str, workload: str, pretrained: Path, tmp_pat
     found = parse_params(preset.over(read_yaml(COMMITTED)), workload)
     assert found.train.batch_size >= found.train.accumulation
     wanted = shortened(found, pretrained)
-    data = some_pictures(wanted, tmp_path)
+    data = some_images(wanted, tmp_path)
     precision = wanted.train.precision
     assert precision in ("fp32", "bf16")
     trained = loop.train(wanted, data, precision, Checkpoints(tmp_path / "scratch"))
     assert len(trained.history.validation) == 1
     form = generator.form(wanted, data)
-    side = data.pictures.shape[1]
+    side = data.images.shape[1]
     description = Description(
         unet=form.unet,
         labels=form.labels,

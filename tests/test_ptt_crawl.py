@@ -279,11 +279,11 @@ def test_robots_txt_may_ask_for_more_time_or_be_missing() -> None:
 # --- outputs
 
 
-def test_the_files_say_what_was_found_each_picture_once(tmp_path: Path, pages: Journal) -> None:
+def test_the_files_say_what_was_found_each_image_once(tmp_path: Path, pages: Journal) -> None:
     articles = walk(ALL, pages)
     assert output.write(tmp_path, articles) == (
         len(articles),
-        len({mention.address for article in articles for mention in article.pictures}),
+        len({mention.address for article in articles for mention in article.images}),
     )
     lines = list(read_lines(tmp_path / output.ARTICLES))
     assert list(lines[0]) == ["id", "title", "author", "time", "pushes", "url", "albums"]
@@ -295,7 +295,7 @@ def test_the_files_say_what_was_found_each_picture_once(tmp_path: Path, pages: J
         for image in images
         for by in image["named_by"]
     ]
-    mentions = [(m.address, a.id, m.place) for a in articles for m in a.pictures]
+    mentions = [(m.address, a.id, m.place) for a in articles for m in a.images]
     assert sorted(named) == sorted(mentions)
     assert any(len(image["named_by"]) > 1 for image in images)
     assert [image["address"] for image in images] == list(dict.fromkeys(m[0] for m in mentions))

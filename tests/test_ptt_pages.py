@@ -12,7 +12,7 @@ from lockstep.core.errors import LockstepError
 from lockstep.sources.ptt.article import Mention, parse_article
 from lockstep.sources.ptt.emails import reveal
 from lockstep.sources.ptt.index import parse_index, parse_pushes
-from lockstep.sources.ptt.links import Album, Picture, classify, links, trim
+from lockstep.sources.ptt.links import Album, Image, classify, links, trim
 from lockstep.sources.ptt.names import article_id, day_begins, in_taipei, written_at
 from lockstep.synthetic.board import markup
 
@@ -119,19 +119,19 @@ def test_each_way_of_showing_pushes(text: str, pushes: int) -> None:
         ("https://a.example/(p.webp)", "https://a.example/(p.webp)"),
     ],
 )
-def test_ways_of_writing_a_picture(href: str, address: str) -> None:
+def test_ways_of_writing_a_image(href: str, address: str) -> None:
     found = classify(href)
     if address.endswith(")"):
-        assert found is None  # The bracket belongs to a name that is no picture's.
+        assert found is None  # The bracket belongs to a name that is no image's.
     else:
-        assert found == Picture(address)
+        assert found == Image(address)
 
 
 @pytest.mark.parametrize(
     "href",
     ["https://imgur.com/a/aB3dE", "https://imgur.com/gallery/aB3dE/", "http://m.imgur.com/a/aB3dE"],
 )
-def test_albums_are_told_from_pictures(href: str) -> None:
+def test_albums_are_told_from_images(href: str) -> None:
     assert isinstance(classify(href), Album)
 
 
@@ -155,7 +155,7 @@ def test_albums_are_told_from_pictures(href: str) -> None:
         "",
     ],
 )
-def test_what_is_no_picture(href: str) -> None:
+def test_what_is_no_image(href: str) -> None:
     assert classify(href) is None
 
 
@@ -173,10 +173,10 @@ def test_what_is_typed_behind_a_link_does_not_matter(name: str, sign: str, count
 
 
 @given(NAMES, st.sampled_from(["", "m.", "www.", "i."]), st.sampled_from(["", ".jpg", ".JPG"]))
-def test_one_picture_has_one_address(name: str, sub: str, ending: str) -> None:
+def test_one_image_has_one_address(name: str, sub: str, ending: str) -> None:
     for scheme in ("http", "https"):
         found = classify(f"{scheme}://{sub}imgur.com/{name}{ending}")
-        assert found == Picture(f"https://i.imgur.com/{name}.jpg")
+        assert found == Image(f"https://i.imgur.com/{name}.jpg")
         assert classify(found.address) == found
 
 
@@ -290,7 +290,7 @@ def push(user: str, content: str) -> str:
     )
 
 
-def picture(name: str) -> str:
+def image(name: str) -> str:
     return f'<a href="https://i.imgur.com/{name}.jpg">x</a>'
 
 
@@ -315,26 +315,26 @@ def test_missing_meta_lines_leave_the_shared_title() -> None:
     assert parse_article(article(meta(時間="yesterday")), AT).time is None
 
 
-def test_pictures_are_links_of_the_body_and_of_pushes_and_never_thumbnails() -> None:
+def test_images_are_links_of_the_body_and_of_pushes_and_never_thumbnails() -> None:
     page = parse_article(
         article(
             meta(作者="me (x)")
-            + picture("body1")
+            + image("body1")
             + '<div class="richcontent"><img src="https://cache.ptt.cc/c/x.jpg?e=1&s=2">'
-            + f"{picture('preview')}</div>"
+            + f"{image('preview')}</div>"
             + '<img src="https://a.example/shown.jpg">'
             + push("you", "no link")
-            + push("her", picture("push2"))
-            + f'<div class="richcontent">{picture("push2preview")}</div>'
+            + push("her", image("push2"))
+            + f'<div class="richcontent">{image("push2preview")}</div>'
             + '<div class="push center warning-box">'
-            + picture("warning")
+            + image("warning")
             + "</div>"
             + push("him", '<a href="https://i.imgur.com/push3.jpg)">x</a>')
             + '<a href="//i.imgur.com/body2.jpg">x</a><a href="https://imgur.com/a/abcde">x</a>'
         ),
         AT,
     )
-    assert page.pictures == (
+    assert page.images == (
         Mention("https://i.imgur.com/body1.jpg", "body", "me"),
         Mention("https://i.imgur.com/body2.jpg", "body", "me"),
         Mention("https://i.imgur.com/push2.jpg", "push 2", "her"),

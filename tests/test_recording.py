@@ -178,8 +178,8 @@ def test_the_registered_model_draws_what_lockstep_sample_draws(store: MlflowClie
     assert not np.array_equal(later, given)
     # A seed makes a row independent of its neighbours.
     seeded = model.predict([{"objects": text, "seed": 7} for text in asked[::-1]])
-    for picture, own in zip(seeded, labels[::-1], strict=True):
-        assert np.array_equal(picture, drawn("iclevr", [own], seed=7)[0])
+    for image, own in zip(seeded, labels[::-1], strict=True):
+        assert np.array_equal(image, drawn("iclevr", [own], seed=7)[0])
     changed = model.predict(pd.DataFrame({"objects": asked}), params={"guidance_scale": 5.0})
     assert not np.array_equal(changed, given)
 
@@ -282,7 +282,7 @@ def test_a_training_has_its_data_set_once(store: MlflowClient) -> None:
     assert len(found.dataset.digest) >= 12
     assert digest.startswith(found.dataset.digest)
     profile = json.loads(found.dataset.profile)
-    assert (profile["pictures"], profile["train"], profile["validation"]) == (6, 5, 1)
+    assert (profile["images"], profile["train"], profile["validation"]) == (6, 5, 1)
     assert profile["sha256"] == digest
     assert json.loads(found.dataset.source) == {"uri": "data/dataset/iclevr", "dvc_md5": "ab.dir"}
     assert [(tag.key, tag.value) for tag in found.tags] == [("mlflow.data.context", "training")]
@@ -297,23 +297,23 @@ def test_another_data_set_than_the_models_is_not_its_input(store: MlflowClient) 
     assert not run.inputs.dataset_inputs
 
 
-def test_pictures_and_figures_of_an_evaluation_arrive(store: MlflowClient) -> None:
+def test_images_and_figures_of_an_evaluation_arrive(store: MlflowClient) -> None:
     finished("iclevr", labels=3)
     record("iclevr")
     (training,), (evaluation,) = runs(store, "training"), runs(store, "evaluation")
     for run in (training, evaluation):
-        files = {item.path for item in store.list_artifacts(run.info.run_id, "pictures")}
+        files = {item.path for item in store.list_artifacts(run.info.run_id, "images")}
         assert files == {
-            "pictures/test.png",
-            "pictures/copies.png",
-            "pictures/denoising.gif",
-            "pictures/strips",
+            "images/test.png",
+            "images/copies.png",
+            "images/denoising.gif",
+            "images/strips",
         }
-        strips = {item.path for item in store.list_artifacts(run.info.run_id, "pictures/strips")}
-        assert strips == {"pictures/strips/1.png", "pictures/strips/2.png"}
-        found = store.download_artifacts(run.info.run_id, "pictures/strips/2.png")
+        strips = {item.path for item in store.list_artifacts(run.info.run_id, "images/strips")}
+        assert strips == {"images/strips/1.png", "images/strips/2.png"}
+        found = store.download_artifacts(run.info.run_id, "images/strips/2.png")
         assert (read_rgb(Path(found)) == 2).all()
-        with Image.open(store.download_artifacts(run.info.run_id, "pictures/denoising.gif")) as gif:
+        with Image.open(store.download_artifacts(run.info.run_id, "images/denoising.gif")) as gif:
             assert gif.n_frames == 3
         assert run.data.metrics["swd"] == 12.5
     (version,) = store.search_model_versions("name = 'lockstep-iclevr'")
@@ -333,10 +333,10 @@ def test_a_sweep_is_a_run_with_a_child_for_each_setting(store: MlflowClient) -> 
     assert sweep.info.run_name == "sweep: guidance 1 to 2.5; ddpm in 5 to 5 steps"
     assert sweep.data.tags["mlflow.parentRunId"] == training.info.run_id
     assert sweep.data.metrics == {"best_guidance_scale": 2.5}
-    (chart,) = store.list_artifacts(sweep.info.run_id, "pictures")
-    assert chart.path == "pictures/guidance.png"
+    (chart,) = store.list_artifacts(sweep.info.run_id, "images")
+    assert chart.path == "images/guidance.png"
     points = {run.info.run_name: run for run in runs(store, "sweep point")}
-    assert {name: run.data.metrics["seconds_per_picture"] for name, run in points.items()} == {
+    assert {name: run.data.metrics["seconds_per_image"] for name, run in points.items()} == {
         "guidance 1": 0.1,
         "guidance 2.5": 0.2,
         "ddpm, 5 steps": 0.3,
@@ -444,7 +444,7 @@ def test_track_writes_all_that_it_can(
     assert "faces: nothing to record" in capsys.readouterr().out
 
 
-def test_track_takes_no_figures_of_other_pictures_than_those_here(store: MlflowClient) -> None:
+def test_track_takes_no_figures_of_other_images_than_those_here(store: MlflowClient) -> None:
     finished("faces", labels=0)
     drawn, read = ({"path": "samples/faces", "md5": md5} for md5 in ("new", "old"))
     stages = {"sample@faces": {"outs": [drawn]}, "evaluate@faces": {"deps": [read]}}
@@ -502,7 +502,7 @@ def test_sweeps_of_two_models_do_not_mix(store: MlflowClient) -> None:
     assert sorted(run.data.metrics["accuracy_test"] for run in points) == [0.25, 0.75]
 
 
-def test_another_models_pictures_are_refused(store: MlflowClient) -> None:
+def test_another_models_images_are_refused(store: MlflowClient) -> None:
     swept(finished("iclevr", labels=3))
     finished("faces", labels=0)
     for path in (

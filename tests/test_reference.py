@@ -81,39 +81,39 @@ def naming(path: str, sha256: str | None = None, count: int | None = None) -> Pa
     return dataclasses.replace(params, evaluate=evaluate)
 
 
-def test_the_pictures_trained_on(data: Dataset) -> None:
+def test_the_images_trained_on(data: Dataset) -> None:
     indices = data.indices("train")
-    everything = reference.pictures(naming("train"), data)
-    assert np.array_equal(everything[:], data.pictures[indices])
-    some = reference.pictures(naming("train", count=5), data)
+    everything = reference.images(naming("train"), data)
+    assert np.array_equal(everything[:], data.images[indices])
+    some = reference.images(naming("train", count=5), data)
     assert len(some) == 5
-    assert np.array_equal(some[1:3], data.pictures[indices[1:3]])
-    assert np.array_equal(some[4], data.pictures[indices[4]])
+    assert np.array_equal(some[1:3], data.images[indices[1:3]])
+    assert np.array_equal(some[4], data.images[indices[4]])
 
 
-def test_a_folder_of_any_pictures(data: Dataset, tmp_path: Path) -> None:
+def test_a_folder_of_any_images(data: Dataset, tmp_path: Path) -> None:
     folder = tmp_path / "others"
     small = RNG.integers(0, 256, (16, 16, 3)).astype(np.uint8)
     write_png(folder / "b" / "small.png", small)
     cv2.imwrite(str(folder / "a.jpg"), np.full((40, 60, 3), 200, np.uint8))
-    (folder / "notes.txt").write_text("no picture")
+    (folder / "notes.txt").write_text("no image")
     params = naming(str(folder), hashing.sha256(folder))
-    found = reference.pictures(params, data)
+    found = reference.images(params, data)
     assert found[:].shape == (2, 16, 16, 3)
     assert np.abs(found[0].astype(int) - 200).max() < 4
     assert np.array_equal(found[1], small)
     for name in ("c", "d"):
         write_png(folder / f"{name}.png", small)
-    some = reference.pictures(naming(str(folder), hashing.sha256(folder), 2), data)
+    some = reference.images(naming(str(folder), hashing.sha256(folder), 2), data)
     assert np.array_equal(some[:], np.stack([found[0], small]))  # not the first two: spread
 
     write_png(folder / "e.png", small)
     with pytest.raises(LockstepError, match=r"lockstep add evaluate\.reference"):
-        reference.pictures(params, data)
+        reference.images(params, data)
     empty = tmp_path / "empty"
     empty.mkdir()
-    with pytest.raises(LockstepError, match=r"empty: evaluate.reference: no pictures in it"):
-        reference.pictures(naming(str(empty), hashing.sha256(empty)), data)
+    with pytest.raises(LockstepError, match=r"empty: evaluate.reference: no images in it"):
+        reference.images(naming(str(empty), hashing.sha256(empty)), data)
 
 
 def one_of(size: int) -> Space:
@@ -129,8 +129,8 @@ def one_of(size: int) -> Space:
 
 
 def test_what_a_space_is_compared_with(data: Dataset, tmp_path: Path) -> None:
-    training = data.pictures[data.indices("train")].mean((1, 2), dtype=np.float64)
-    held_out = data.pictures[data.indices("validation")].mean((1, 2), dtype=np.float64)
+    training = data.images[data.indices("train")].mean((1, 2), dtype=np.float64)
+    held_out = data.images[data.indices("validation")].mean((1, 2), dtype=np.float64)
 
     (seen,) = reference.of_space(naming("train"), data, one_of(3)).items()
     assert seen[0] == "colour"
@@ -147,7 +147,7 @@ def test_what_a_space_is_compared_with(data: Dataset, tmp_path: Path) -> None:
     found = reference.of_space(params, data, one_of(3))
     assert found["colour"].normal.mean.tolist() == [1, 1, 1]
     assert len(found["colour_training"].features) == len(training)
-    # With Inception there, its statistics they are; the own space gets the training pictures.
+    # With Inception there, its statistics they are; the own space gets the training images.
     fid = dataclasses.replace(params, evaluate=dataclasses.replace(params.evaluate, fid=True))
     (only,) = reference.of_space(fid, data, one_of(3)).values()
     assert only.features == pytest.approx(training, rel=1e-5)
@@ -161,4 +161,4 @@ def test_what_a_space_is_compared_with(data: Dataset, tmp_path: Path) -> None:
 def test_nothing_held_out_is_no_reference(tmp_path: Path) -> None:
     data = tiny_dataset(tmp_path / "few", count=6)
     with pytest.raises(LockstepError, match=r"raise dataset\.validation"):
-        reference.pictures(naming("validation"), data)
+        reference.images(naming("validation"), data)

@@ -74,7 +74,7 @@ def commit(subject: str = "First") -> str:
 def outputs(workload: str = "iclevr", odd: str = "red cube") -> None:
     """Everything that stages would have left; `odd` is the name of an object."""
     summary = {
-        "pictures": 1200,
+        "images": 1200,
         "train": 900,
         "validation": 300,
         "judge_train": 0,
@@ -150,13 +150,13 @@ def test_everything_is_on_the_page(project: Path) -> None:
     assert "ab" * 32 in text(html.select_one("#data"))
     assert [text(b) for b in html.select("#training figcaption b")] == ["Loss", "Learning rate"]
     assert all(path["d"].startswith("M") for path in html.select("path.curve"))
-    assert [text(c) for c in html.select("#pictures figcaption")] == [
+    assert [text(c) for c in html.select("#images figcaption")] == [
         "Drawn for test.json, in its order",
         "From noise to clear",
-        "Drawn pictures above, their nearest training pictures below",
+        "Drawn images above, their nearest training images below",
     ]
-    assert [text(item) for item in html.select("#pictures li")] == ["red cube", "b, c"]
-    assert "copies 0.0:" in text(html.select_one("#pictures"))
+    assert [text(item) for item in html.select("#images li")] == ["red cube", "b, c"]
+    assert "copies 0.0:" in text(html.select_one("#images"))
     scores = [[text(td) for td in row.select("td")] for row in html.select("#scores tbody tr")]
     assert scores == [
         ["1", "0.250"],
@@ -453,7 +453,7 @@ def test_faces_say_what_was_found_and_fetched(project: Path) -> None:
         folder.mkdir(parents=True)
     listing.write_lines(crawled / ptt.ARTICLES, [{}] * 1200)
     listing.write_list(crawled / names.IMAGES, [{"address": "a"}] * 5)
-    lead = "1,200 articles, 5 pictures named in them."
+    lead = "1,200 articles, 5 images named in them."
     assert lead in text(written("faces").select_one("#data"))  # without a download
     listing.write_lines(downloaded / names.MANIFEST, [{}] * 2)
     reasons = ("HTTP 404", "above max_pixels", "HTTP 404")
@@ -478,7 +478,7 @@ def test_captions_say_what_was_asked_for_and_which_prompts_fail(project: Path) -
     write_json(paths.metrics("captions", "autoencoder"), {"psnr": 31.5})
     write_json(paths.metrics("captions", "evaluate"), {**METRICS, "clip_score": 25.0})
     html = written("captions")
-    listed = [text(item) for item in html.select("#pictures li")]
+    listed = [text(item) for item in html.select("#images li")]
     assert listed == list(asked.values())[:64]  # as many as the grid has
     assert [text(title) for title in html.select("#scores h3")] == [
         "By kind of prompt",
@@ -569,7 +569,7 @@ def test_everything_is_escaped(project: Path) -> None:
     html = written()
     assert not html.select("script, [onclick], #metrics img")
     assert "<script>alert(1)</script> & more" in text(html.select_one(".commit"))
-    assert text(html.select_one("#pictures li")) == '<b onclick="x">&'
+    assert text(html.select_one("#images li")) == '<b onclick="x">&'
     assert '<b onclick="x">&' in text(html.select_one("#scores"))
     assert row_of(html, "<img src=x>")[1] == "1.0"
 
@@ -590,8 +590,8 @@ def test_the_same_inputs_give_the_same_bytes(project: Path) -> None:
 def test_damaged_files_are_named(project: Path) -> None:
     outputs()
     grid = Path("plots/iclevr/sample/test.png")
-    grid.write_bytes(b"no picture")
-    with pytest.raises(LockstepError, match=f"^{re.escape(str(grid))}: not a readable picture"):
+    grid.write_bytes(b"no image")
+    with pytest.raises(LockstepError, match=f"^{re.escape(str(grid))}: not a readable image"):
         written()
     grid.unlink()
     paths.metrics("iclevr", "train").write_text("{")
@@ -602,8 +602,8 @@ def test_damaged_files_are_named(project: Path) -> None:
 @pytest.mark.parametrize(
     ("path", "content", "said"),
     [
-        ("data/dataset/iclevr/dataset.json", "{}", "KeyError: 'pictures'"),
-        ("data/dataset/iclevr/dataset.json", '{"pictures": 0, "train": 1}', "KeyError: 'params'"),
+        ("data/dataset/iclevr/dataset.json", "{}", "KeyError: 'images'"),
+        ("data/dataset/iclevr/dataset.json", '{"images": 0, "train": 1}', "KeyError: 'params'"),
         ("data/dataset/iclevr/dataset.json", "[]", "TypeError: "),
         ("data/dataset/iclevr/test.json", "3", "TypeError: "),
         ("judges/iclevr/judge.json", "[1]", "AttributeError: "),
@@ -689,7 +689,7 @@ def test_a_single_point_can_be_drawn(y: float) -> None:
     assert 0 < across < curves.WIDTH and 0 < down < curves.HEIGHT
 
 
-def test_axes_have_round_numbers_within_the_picture() -> None:
+def test_axes_have_round_numbers_within_the_image() -> None:
     points = [(float(step), 10.0 / step) for step in range(7, 2101, 7)]
     chart = curves.draw("Loss", "step", {"a": points}, falls_far=True)
     assert chart is not None

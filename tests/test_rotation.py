@@ -1,4 +1,4 @@
-"""An evaluator that learns which way up pictures are, and the distance in its features."""
+"""An evaluator that learns which way up images are, and the distance in its features."""
 
 from __future__ import annotations
 
@@ -22,38 +22,38 @@ JUDGE, HELD_OUT = 2, 3
 
 
 def lit_from_above(count: int) -> NDArray[np.uint8]:
-    """32x32 pictures of noise, brighter towards the top."""
+    """32x32 images of noise, brighter towards the top."""
     rng = np.random.default_rng(0)
     light = np.linspace(140, 0, 32).astype(np.uint8)[None, :, None, None]
     return rng.integers(0, 100, (count, 32, 32, 3)).astype(np.uint8) + light
 
 
-def packed(folder: Path, pictures: NDArray[np.uint8]) -> Dataset:
-    count = len(pictures)
+def packed(folder: Path, images: NDArray[np.uint8]) -> Dataset:
+    count = len(images)
     split = np.where(np.arange(count) < count * 3 // 4, JUDGE, HELD_OUT).astype(np.uint8)
     split[:2] = 0
     folder.mkdir(parents=True)
     empty = np.zeros((count, 0), np.uint8)
-    dataset.pack(folder, iter(pictures), empty, split, {}, mirrorable=True)
+    dataset.pack(folder, iter(images), empty, split, {}, mirrorable=True)
     return dataset.open_dataset(folder)
 
 
-def test_every_picture_stands_there_four_times(tmp_path: Path) -> None:
-    pictures = lit_from_above(8)
-    examples = rotation.rotated(packed(tmp_path / "data", pictures), "judge_train")
+def test_every_image_stands_there_four_times(tmp_path: Path) -> None:
+    images = lit_from_above(8)
+    examples = rotation.rotated(packed(tmp_path / "data", images), "judge_train")
     positions = [2, 3, 4, 5]
     assert examples.labels.shape == (16, 4)
     assert (examples.labels.argmax(1) == np.tile(np.arange(4), 4)).all()
     assert (examples.labels.sum(1) == 1).all()
-    found = examples.pictures(np.arange(16))
-    for number, picture in enumerate(found):
-        expected = np.rot90(pictures[positions[number // 4]], number % 4)
-        assert (picture == expected).all()
+    found = examples.images(np.arange(16))
+    for number, image in enumerate(found):
+        expected = np.rot90(images[positions[number // 4]], number % 4)
+        assert (image == expected).all()
     some = np.array([9, 2])
-    assert (examples.pictures(some) == found[some]).all()
+    assert (examples.images(some) == found[some]).all()
 
 
-def test_it_learns_which_way_up_and_its_features_tell_pictures_apart(
+def test_it_learns_which_way_up_and_its_features_tell_images_apart(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -66,20 +66,20 @@ def test_it_learns_which_way_up_and_its_features_tell_pictures_apart(
     assert figures["rotation_accuracy"] > 0.9  # chance is 0.25
 
     model = classifier.load(paths.judge("anime"), rotation.ROTATIONS)
-    upside_down = torch.from_numpy(np.rot90(data.pictures[-4:], 2, axes=(1, 2)).copy())
+    upside_down = torch.from_numpy(np.rot90(data.images[-4:], 2, axes=(1, 2)).copy())
     seen = classifier.scores(model, upside_down.permute(0, 3, 1, 2) / 127.5 - 1)
     assert (seen.argmax(1) == 2).all()
 
     space = spaces.own(wanted, data)
     assert (space.name, space.frechet) == ("rotation", "fd_rotation")
 
-    def seen_as(pictures: NDArray[np.uint8]) -> Normal:
+    def seen_as(images: NDArray[np.uint8]) -> Normal:
         moments = Moments()
-        for features in space.features(pictures):
+        for features in space.features(images):
             moments.add(features)
         return moments.normal()
 
-    half, other, turned = data.pictures[:40], data.pictures[40:], data.pictures[40:][:, ::-1]
+    half, other, turned = data.images[:40], data.images[40:], data.images[40:][:, ::-1]
     near = frechet_distance(seen_as(half), seen_as(other))
     far = frechet_distance(seen_as(half), seen_as(turned))
     assert far > 3 * near

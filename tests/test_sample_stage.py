@@ -94,7 +94,7 @@ def last_frame(path: Path) -> tuple[np.ndarray, int]:
 
 
 @pytest.mark.parametrize(("steps", "strip", "frames"), [(3, 10, 4), (8, 3, 9)])
-def test_pictures_without_a_condition(work: Path, steps: int, strip: int, frames: int) -> None:
+def test_images_without_a_condition(work: Path, steps: int, strip: int, frames: int) -> None:
     settings = prepare("faces", steps=steps, strip=strip)
     shown = run(settings)
     expected = strips(settings, 16)
@@ -104,7 +104,7 @@ def test_pictures_without_a_condition(work: Path, steps: int, strip: int, frames
     for number, one in enumerate(expected, 1):
         row = read_rgb(shown / "strips" / f"{number}.png")
         assert np.array_equal(row, grid(one, per_row=len(one)))
-        # The same noise as the picture's own.
+        # The same noise as the image's own.
         own = read_rgb(paths.samples("faces") / f"gen_{number - 1:05d}.png").astype(int)
         assert np.abs(own - one[-1]).max() <= 1
     stacked = grid(np.concatenate(expected), per_row=len(expected[0]))
@@ -118,7 +118,7 @@ def test_pictures_without_a_condition(work: Path, steps: int, strip: int, frames
     assert apart < 0.5 * np.abs(noise.astype(int) - clear).mean()
 
 
-def test_pictures_of_objects_have_one_strip(work: Path) -> None:
+def test_images_of_objects_have_one_strip(work: Path) -> None:
     settings = prepare("iclevr", steps=4, strip=3)
     shown = run(settings)
     (expected,) = strips(settings, 1)
@@ -164,7 +164,7 @@ def command(work: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     return call
 
 
-def test_the_command_takes_no_place_where_no_picture_can_be(command) -> None:
+def test_the_command_takes_no_place_where_no_image_can_be(command) -> None:
     prepare("faces", steps=2)
     shutil.rmtree(paths.model("faces"))  # nothing is loaded, let alone drawn, before
     Path("d.png").mkdir()
@@ -181,13 +181,13 @@ def test_the_command_takes_no_place_where_no_picture_can_be(command) -> None:
     assert Path("f").read_text() == "mine"
 
 
-def test_a_picture_that_is_there_stays_whole(command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_image_that_is_there_stays_whole(command, monkeypatch: pytest.MonkeyPatch) -> None:
     prepare("faces", steps=2)
     assert command("sample", "faces", "--count", "2", "--out", "new/x.png") == (0, "")
     before = Path("new/x.png").read_bytes()
     assert read_rgb(Path("new/x.png")).size > 0
 
-    def full(path: Path, picture: np.ndarray) -> None:
+    def full(path: Path, image: np.ndarray) -> None:
         path.write_bytes(b"half")
         raise OSError(errno.ENOSPC, "No space left on device", str(path))
 

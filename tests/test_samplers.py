@@ -24,8 +24,8 @@ from torch import Tensor
 
 from lockstep.diffusion import (
     Denoiser,
+    ImageNoise,
     NoiseSchedule,
-    PictureNoise,
     StepInfo,
     ddim,
     ddpm,
@@ -86,7 +86,7 @@ def noise(dtype: torch.dtype = torch.float64) -> Callable[[], Tensor]:
 
 
 def ours(sampler: Callable, *arguments: object, **options: object) -> TRAJECTORY:
-    """x at each level visited, and the picture at the end."""
+    """x at each level visited, and the image at the end."""
     xs: TRAJECTORY = []
     end = sampler(*arguments, callback=lambda step: xs.append(step.x), **options)
     return [*xs, end]
@@ -200,7 +200,7 @@ def their_ddpm(
     """diffusers' steps; the last one's without noise.
 
     diffusers adds noise to the last step too unless its level is 0, and `fixed_large` then leaves
-    visible noise on the picture. Ho et al.'s algorithm 2 does not: the step that ends at x0 has
+    visible noise on the image. Ho et al.'s algorithm 2 does not: the step that ends at x0 has
     z = 0. `mean_only` is of variance fixed_small, which vanishes there (1e-20).
     """
     generator, xs = torch.Generator().manual_seed(2), [x]
@@ -313,7 +313,7 @@ def test_in_float32_all_three_agree_with_diffusers_as_it_is() -> None:
 
 
 def knows(x0: Tensor, schedule: NoiseSchedule, prediction: str) -> Denoiser:
-    """The denoiser of a data set of one picture."""
+    """The denoiser of a data set of one image."""
 
     def says(x: Tensor, t: Tensor) -> Tensor:
         alpha_bar = schedule.alphas_bar[t].reshape(-1, 1, 1, 1)
@@ -327,7 +327,7 @@ def knows(x0: Tensor, schedule: NoiseSchedule, prediction: str) -> Denoiser:
 
 @pytest.mark.parametrize("prediction", PREDICTIONS)
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_denoiser_that_knows_the_picture_ends_in_it(kind: str, prediction: str) -> None:
+def test_a_denoiser_that_knows_the_image_ends_in_it(kind: str, prediction: str) -> None:
     schedule = NoiseSchedule(kind, 1000)
     x0 = torch.rand(SHAPE, generator=torch.Generator().manual_seed(3), dtype=torch.float64) * 2 - 1
     denoise = knows(x0, schedule, prediction)
@@ -366,8 +366,8 @@ def gaussian(schedule: NoiseSchedule, deviation: float) -> Denoiser:
 def variance_of(sampler: Callable, schedule: NoiseSchedule, levels: list[int], **options) -> float:
     """The exact variance of what a sampler draws with a linear denoiser.
 
-    Each source of noise, x_T and the draws of the steps, is one picture of the batch and 1 in
-    that picture only: the pictures at the end are the sources' factors, and squared they add up.
+    Each source of noise, x_T and the draws of the steps, is one image of the batch and 1 in
+    that image only: the images at the end are the sources' factors, and squared they add up.
     """
     sources = torch.eye(len(levels) + 1, dtype=torch.float64).reshape(-1, len(levels) + 1, 1, 1, 1)
     following: Iterator[Tensor] = iter(sources[1:])
@@ -404,7 +404,7 @@ def test_ddim_with_noise_draws_gaussian_data_with_its_variance(eta: float) -> No
 
 
 def test_each_ddpm_variance_is_exact_for_the_data_it_is_the_bound_of() -> None:
-    """Ho et al. 2020, section 3.2: fixed_large for x0 ~ N(0, I), fixed_small for one picture."""
+    """Ho et al. 2020, section 3.2: fixed_large for x0 ~ N(0, I), fixed_small for one image."""
     schedule = NoiseSchedule("linear", 1000)
     for levels in (timesteps(1000, 7), timesteps(1000, 33, "linspace")):
         unit = gaussian(schedule, 1.0)
@@ -414,7 +414,7 @@ def test_each_ddpm_variance_is_exact_for_the_data_it_is_the_bound_of() -> None:
         small = variance_of(ddpm, schedule, levels, denoise=unit, variance="fixed_small")
         assert small < drawn
 
-    # One picture, 0: fixed_small keeps the variance at each level what the forward process has.
+    # One image, 0: fixed_small keeps the variance at each level what the forward process has.
     levels = timesteps(1000, 7)
     seen: list[float] = []
     variance_of(
@@ -490,12 +490,12 @@ def test_rederiving_changes_nothing_where_nothing_is_clipped() -> None:
 # --- the rest of the contract -------------------------------------------------------------------
 
 
-def test_a_picture_does_not_depend_on_its_batch() -> None:
+def test_a_image_does_not_depend_on_its_batch() -> None:
     schedule, levels = NoiseSchedule("linear", 100), timesteps(100, 10)
     denoise = Denoiser(network, schedule, "v")
 
     def draw(indices: list[int]) -> Tensor:
-        fresh = PictureNoise(5, indices, SHAPE[1:])
+        fresh = ImageNoise(5, indices, SHAPE[1:])
         return ddpm(denoise, fresh(), schedule, levels, noise=fresh, clip=1.0)
 
     together = draw([0, 1, 2, 3, 4])
@@ -538,7 +538,7 @@ def test_noise_is_drawn_only_where_it_is_added() -> None:
 def test_everything_stays_on_the_device_of_x() -> None:
     """On `meta`, tensors without numbers: to mix in a tensor left on the CPU is an error."""
     schedule = NoiseSchedule("squaredcos_cap_v2", 100)
-    fresh = PictureNoise(0, range(2), SHAPE[1:], device="meta")
+    fresh = ImageNoise(0, range(2), SHAPE[1:], device="meta")
     denoise = Denoiser(network, schedule, "v")
     for sampler, options in [(ddpm, {"noise": fresh}), (ddim, {}), (dpmpp_2m, {})]:
         end = sampler(denoise, fresh(), schedule, [50, 20, 3], clip=1.0, **options)
@@ -567,7 +567,7 @@ def test_no_gradients_and_the_start_is_left_alone() -> None:
         (ddpm, [5, 9], {"noise": noise()}, "timesteps: [5, 9] do not strictly decrease"),
         (ddim, [5], {"eta": 1.5}, "eta: 1.5 is out of range; use 0 (DDIM) to 1 (DDPM)"),
         (ddim, [5], {"eta": 0.5}, "noise: None, but eta 0.5 adds noise; pass a noise function"),
-        (ddim, [5], {"clip": 0.0}, "clip: 0.0 is not positive; use 1.0 for pictures in [-1, 1]"),
+        (ddim, [5], {"clip": 0.0}, "clip: 0.0 is not positive; use 1.0 for images in [-1, 1]"),
         (ddim, [5], {"final_alpha_bar": "zero"}, "final_alpha_bar: 'zero' is not known; use one"),
         (
             *(ddpm, [5], {"noise": noise(), "variance": "learned"}),

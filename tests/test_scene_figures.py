@@ -26,7 +26,7 @@ from lockstep.evaluation.scene_figures import (
     figures,
     object_accuracy,
     object_chance,
-    of_pictures,
+    of_images,
     relation_accuracy,
     relation_accuracy_found,
     relation_chance,
@@ -45,7 +45,7 @@ def says(*names: str, relation: Relation | None = None) -> Stated:
 
 
 def sees(*rows: dict[str, float]) -> Judged:
-    """Scores by name, a mapping for each picture; 0.01 for all others."""
+    """Scores by name, a mapping for each image; 0.01 for all others."""
     judged = Judged(
         torch.full((len(rows), OBJECTS), 0.01),
         torch.full((len(rows), OBJECTS, 2), 0.5),
@@ -164,7 +164,7 @@ def test_relations_by_hand(kind, opposite, first, second) -> None:
         return [says("red cube", "blue sphere", relation=relation)] * 2
 
     for relation in (Relation(kind, 0, 1), Relation(opposite, 1, 0)):
-        # The second picture has only one of them.
+        # The second image has only one of them.
         assert relation_accuracy(judged, both(relation)) == 0.5
         assert relation_accuracy_found(judged, both(relation)) == 1
         assert relation_chance(judged, both(relation)) == 0.25
@@ -183,15 +183,15 @@ def test_sizes_by_hand() -> None:
     judged.large[0, number_of("red cube")] = 0.3  # right
     judged.large[0, number_of("blue sphere")] = 0.9  # not spoken of
     judged.large[1, number_of("red cube")] = 0.2  # wrong
-    # The gray cube of the second picture is not found, so its size does not count.
+    # The gray cube of the second image is not found, so its size does not count.
     assert size_accuracy(judged, stated) == 0.5
     assert size_accuracy(judged, [says("red cube"), says("red cube")]) is None
 
 
 @given(st.lists(scenes(), min_size=1, max_size=6))
-def test_pictures_that_show_what_was_said(rows) -> None:
+def test_images_that_show_what_was_said(rows) -> None:
     stated = [one for _, one in rows]
-    values = of_pictures(of_scenes([items for items, _ in rows]), stated)
+    values = of_images(of_scenes([items for items, _ in rows]), stated)
     assert values.pop("false_objects") == 0
     assert values.pop("object_accuracy_chance") == object_chance(stated)
     assert values.pop("relation_accuracy_chance", 0.5) == 0.5
@@ -200,7 +200,7 @@ def test_pictures_that_show_what_was_said(rows) -> None:
 
 
 @given(st.lists(scenes(), min_size=1, max_size=6))
-def test_pictures_with_their_opposite(rows) -> None:
+def test_images_with_their_opposite(rows) -> None:
     """Colours exchanged, seen from behind in a mirror, the large ones small."""
     rows = [(items, one) for items, one in rows if binding_accuracy(anything(1), [one]) is not None]
     if not rows:
@@ -208,13 +208,13 @@ def test_pictures_with_their_opposite(rows) -> None:
     stated = [one for _, one in rows]
     exchanged = of_scenes([items for items, _ in rows])
     other = sees(*({m.name: 0.9 for m in swapped(one).objects} for one in stated))
-    found = of_pictures(exchanged._replace(present=other.present), stated)
+    found = of_images(exchanged._replace(present=other.present), stated)
     assert found["object_accuracy"] == found["binding_accuracy"] == 0
     assert found["relation_accuracy"] == found["relation_accuracy_chance"] == 0
     assert found["false_objects"] == 2
     assert not {"relation_accuracy_found", "size_accuracy"} & found.keys()
     turned = exchanged._replace(place=1 - exchanged.place, large=1 - exchanged.large)
-    found = of_pictures(turned, stated)
+    found = of_images(turned, stated)
     assert found["relation_accuracy"] == found["relation_accuracy_found"] == 0
     assert found["size_accuracy"] == 0
 
@@ -222,7 +222,7 @@ def test_pictures_with_their_opposite(rows) -> None:
 def test_a_judge_that_sees_nothing_gets_what_chance_gives() -> None:
     pair = says("small red cube", "blue sphere", relation=Relation("left of", 0, 1))
     stated = [pair, says("large gray cylinder")] * 1500
-    found = of_pictures(anything(3000), stated)
+    found = of_images(anything(3000), stated)
     assert found["object_accuracy"] == pytest.approx(found["object_accuracy_chance"], abs=0.02)
     assert found["binding_accuracy"] == pytest.approx(0.5, abs=0.05)
     assert found["relation_accuracy"] == pytest.approx(found["relation_accuracy_chance"], abs=0.01)
@@ -230,7 +230,7 @@ def test_a_judge_that_sees_nothing_gets_what_chance_gives() -> None:
     # All objects found, but standing anyhow.
     sure = sees({"red cube": 1, "blue sphere": 1}, {"gray cylinder": 1})
     placed = anything(3000)._replace(present=sure.present.repeat(1500, 1))
-    found = of_pictures(placed, stated)
+    found = of_images(placed, stated)
     assert found["relation_accuracy_chance"] == 0.5
     assert found["relation_accuracy"] == pytest.approx(0.5, abs=0.05)
     assert found["size_accuracy"] == pytest.approx(0.5, abs=0.05)
@@ -239,7 +239,7 @@ def test_a_judge_that_sees_nothing_gets_what_chance_gives() -> None:
 def test_means_over_seeds() -> None:
     stated = [says("red cube", "blue sphere"), says("small red cube")]
     seeds = [anything(2, seed) for seed in range(3)]
-    each = [of_pictures(judged, stated) for judged in seeds]
+    each = [of_images(judged, stated) for judged in seeds]
     found = figures(seeds, stated)
     assert "relation_accuracy" not in found  # no sentence speaks of one
     for name in ("object_accuracy", "binding_accuracy", "false_objects"):

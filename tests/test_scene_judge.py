@@ -9,7 +9,6 @@ import torch
 from torchvision.models import resnet18
 
 from lockstep.config.load import load_params
-from lockstep.config.schema import Evaluator
 from lockstep.core.errors import LockstepError
 from lockstep.data.annotations import Seen, as_arrays
 from lockstep.evaluation import scene_evaluator, scene_evaluator_training
@@ -27,18 +26,18 @@ def settings(**changed: float) -> Judge:
 
 
 def squares(count: int, seed: int) -> Scenes:
-    """32x32 pictures of a square, red or blue: anywhere, large or small."""
+    """32x32 images of a square, red or blue: anywhere, large or small."""
     rng = np.random.default_rng(seed)
-    pictures = rng.integers(90, 130, (count, 32, 32, 3)).astype(np.uint8)
+    images = rng.integers(90, 130, (count, 32, 32, 3)).astype(np.uint8)
     rows = []
-    for picture in pictures:
+    for image in images:
         colour = str(rng.choice(list(COLOURS)))
         half = int(rng.choice([3, 7]))
         x, y = rng.integers(half, 32 - half, 2).tolist()
-        picture[y - half : y + half, x - half : x + half] = COLOURS[colour]
+        image[y - half : y + half, x - half : x + half] = COLOURS[colour]
         size = "large" if half == 7 else "small"
         rows.append([Seen(f"{colour} cube", size, x / 32, y / 32)])
-    return Scenes(pictures, as_arrays(rows))
+    return Scenes(images, as_arrays(rows))
 
 
 def train(scenes: Scenes, settings: Judge) -> SceneJudge:
@@ -56,19 +55,19 @@ def test_its_features_are_what_resnet18_gives_its_last_layer() -> None:
     theirs = resnet18(weights=None).eval()
     state = {f"fc.{name}": value for name, value in theirs.fc.state_dict().items()}
     theirs.load_state_dict({**model.trunk.state_dict(), **state})
-    pictures = torch.rand(2, 3, 64, 64) * 2 - 1
+    images = torch.rand(2, 3, 64, 64) * 2 - 1
     with torch.inference_mode():
-        features = model.features(pictures)
+        features = model.features(images)
         assert features.shape == (2, 512)
-        torch.testing.assert_close(theirs.fc(features), theirs(pictures))
-        said = model(pictures)
-        torch.testing.assert_close(said, torch.sigmoid(model.logits(pictures)))
+        torch.testing.assert_close(theirs.fc(features), theirs(images))
+        said = model(images)
+        torch.testing.assert_close(said, torch.sigmoid(model.logits(images)))
     judged = parts(said)
     assert [part.shape for part in judged] == [(2, 24), (2, 24, 2), (2, 24)]
     assert torch.equal(judged.place[:, 3, 1], said[:, 3, 2])
 
 
-def test_many_pictures_are_judged_in_their_order() -> None:
+def test_many_images_are_judged_in_their_order() -> None:
     judged = anything(300)
     order = np.random.default_rng(0).permutation(300)
     seen = look(Reader(judged), numbered(*order.tolist()))
@@ -80,8 +79,8 @@ def test_what_is_saved_comes_back(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = SceneJudge().eval()
     scene_evaluator.save(model, tmp_path)
-    pictures = torch.rand(2, 3, 64, 64)
-    found, expected = scores(scene_evaluator.load(tmp_path), pictures), scores(model, pictures)
+    images = torch.rand(2, 3, 64, 64)
+    found, expected = scores(scene_evaluator.load(tmp_path), images), scores(model, images)
     assert torch.allclose(found, expected, atol=1e-6)  # another memory format, other roundings
     (tmp_path / "scene_judge.safetensors").write_bytes(b"garbage")
     with pytest.raises(LockstepError, match=r"scene_judge\.safetensors: damaged"):
@@ -93,7 +92,7 @@ def test_it_learns_what_is_there_and_where_and_how_large() -> None:
     held_out = squares(100, seed=1)
     found = scene_evaluator_training.held_out(model, held_out)
     assert list(found) == ["judge_accuracy", "judge_place_error", "judge_size_accuracy"]
-    # Whoever knows nothing of a picture says one of two colours and sizes, and its middle.
+    # Whoever knows nothing of an image says one of two colours and sizes, and its middle.
     there = held_out.shown.place[held_out.shown.present.astype(bool)]
     blind = float(np.linalg.norm(there - 0.5, axis=1).mean())
     assert found["judge_accuracy"] > 0.9
@@ -106,7 +105,7 @@ def test_it_repeats_to_the_bit_and_never_reads_the_place_or_size_of_what_is_not_
     absent = scenes.shown.present == 0
     place, large = scenes.shown.place.copy(), scenes.shown.large.copy()
     place[absent], large[absent] = 0.9, 1
-    other = Scenes(scenes.pictures, scenes.shown._replace(place=place, large=large))
+    other = Scenes(scenes.images, scenes.shown._replace(place=place, large=large))
     short = settings(epochs=2, batch_size=8)
     model = train(scenes, short)
     assert same(model, train(scenes, short))
@@ -132,6 +131,6 @@ def test_held_out_figures_by_hand() -> None:
     assert scene_evaluator_training.held_out(Reader(judged), none) == {}
 
 
-def test_too_few_pictures_for_a_batch_are_refused() -> None:
-    with pytest.raises(LockstepError, match=r"dataset.judge: leaves 3 pictures"):
+def test_too_few_images_for_a_batch_are_refused() -> None:
+    with pytest.raises(LockstepError, match=r"dataset.judge: leaves 3 images"):
         train(squares(3, seed=0), settings(batch_size=4))

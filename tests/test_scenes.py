@@ -1,4 +1,4 @@
-"""Scenes obey their rules, and their pictures are a function of the scene alone."""
+"""Scenes obey their rules, and their images are a function of the scene alone."""
 
 from __future__ import annotations
 
@@ -186,7 +186,7 @@ def test_bad_sampling_arguments(arguments: dict[str, object], message: str) -> N
     assert "\n" not in str(caught.value)
 
 
-def test_bad_items_prefixes_and_picture_sizes() -> None:
+def test_bad_items_prefixes_and_image_sizes() -> None:
     with pytest.raises(ValueError, match="'huge'"):
         Item("cube", "red", "huge", 0.0, 0.0, 0.0)
     with pytest.raises(ValueError, match="scale 0"):
@@ -218,23 +218,23 @@ def test_bytes_do_not_depend_on_batch_or_processes() -> None:
         assert other.tobytes() == whole.tobytes()
 
 
-def test_no_scenes_make_no_pictures() -> None:
+def test_no_scenes_make_no_images() -> None:
     assert draw([]).shape == (0, 64, 64, 3)
 
 
 @pytest.mark.parametrize("supersample", [1, 3])
-def test_supersampling_keeps_the_picture(supersample: int) -> None:
+def test_supersampling_keeps_the_image(supersample: int) -> None:
     usual = draw(SCENES[:4]).astype(int)
     other = draw(SCENES[:4], supersample=supersample).astype(int)
     assert 0 < np.abs(usual - other).mean() < 4
 
 
-def test_a_prefix_changes_the_picture_only_around_the_new_item() -> None:
+def test_a_prefix_changes_the_image_only_around_the_new_item() -> None:
     far_pixels = 0
     for scene in SCENES[:15]:
-        pictures = draw([scene.prefix(k) for k in range(4)]).astype(int)
+        images = draw([scene.prefix(k) for k in range(4)]).astype(int)
         for k, (item, place) in enumerate(zip(scene.items, places(scene), strict=True)):
-            changed = np.abs(pictures[k + 1] - pictures[k]).max(axis=2) > 0
+            changed = np.abs(images[k + 1] - images[k]).max(axis=2) > 0
             new = owners(scene.prefix(k + 1)) == k
             # Floor within some five radii may darken; nothing farther may change at all.
             rows, columns = (np.indices((64, 64)) + 0.5) / 64
@@ -243,7 +243,7 @@ def test_a_prefix_changes_the_picture_only_around_the_new_item() -> None:
             far_pixels += far.sum()
             assert not (changed & far).any()
             assert changed[new].mean() > 0.95
-    assert far_pixels > 64 * 64, "the radius covers nearly every picture: this tests nothing"
+    assert far_pixels > 64 * 64, "the radius covers nearly every image: this tests nothing"
 
 
 @pytest.mark.parametrize("scenes", [SCENES, MIXED])
@@ -314,10 +314,10 @@ def test_colours_stay_near_their_nominal_values(shape: str, colour: str) -> None
 
 def test_shapes_differ_in_outline_or_shading() -> None:
     for scene in SCENES[:8]:
-        pictures = draw([with_first(scene, shape=shape) for shape in SHAPES]).astype(int)
+        images = draw([with_first(scene, shape=shape) for shape in SHAPES]).astype(int)
         area = (owners(scene.prefix(1)) == 0).sum()
         for i in range(3):
-            difference = np.abs(pictures[i] - pictures[i - 1]).max(axis=2) > 24
+            difference = np.abs(images[i] - images[i - 1]).max(axis=2) > 24
             assert difference.sum() > 0.15 * area
 
 

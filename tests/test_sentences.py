@@ -39,9 +39,9 @@ from lockstep.synthetic.sentences import (
 NOUN = rf"a (?:(large|small) )?((?:{'|'.join(COLOURS)}) (?:{'|'.join(SHAPES)}))"
 SIDE = r"(?:to the )?(left of|right of|in front of|behind)"
 # Every form that a sentence may have, and which of its two nouns is spoken of.
-ALONE = [f"{NOUN}", f"there is {NOUN}", f"a picture of {NOUN}", f"{NOUN} and nothing else"]
+ALONE = [f"{NOUN}", f"there is {NOUN}", f"an image of {NOUN}", f"{NOUN} and nothing else"]
 ALONE += [f"one object: {NOUN}"]
-PAIR = [f"(?:|both |two objects: |a picture of ){NOUN} and {NOUN}", f"{NOUN} together with {NOUN}"]
+PAIR = [f"(?:|both |two objects: |an image of ){NOUN} and {NOUN}", f"{NOUN} together with {NOUN}"]
 FORWARDS = f"(?:|there is |two objects: ){NOUN} (?:stands )?{SIDE} {NOUN}"
 BACKWARDS = [f"{SIDE} {NOUN} there is {NOUN}", f"{NOUN}, and {SIDE} it {NOUN}"]
 

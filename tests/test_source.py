@@ -57,12 +57,12 @@ def test_the_real_board_is_asked_at_public_addresses_only() -> None:
             get(web.session, f"{web.address}/", Limits(5.0, 1000), io.BytesIO())
 
 
-def test_the_replica_serves_pages_and_drawn_pictures() -> None:
+def test_the_replica_serves_pages_and_drawn_images() -> None:
     with source.opened(REPLICA) as web:
         assert web.is_replica
         client = Client(web.session, web.address, delay=0.0, patience=web.patience(5))
         assert "r-list-container" in (client.page(f"/bbs/{BOARD}/index.html") or "")
-        good = next(p for p in site_of(REPLICA).pictures if p.fault is None and p.form is None)
+        good = next(p for p in site_of(REPLICA).images if p.fault is None and p.form is None)
         sink = io.BytesIO()
         for _ in range(3):  # The first may be turned away.
             try:

@@ -124,15 +124,15 @@ def test_without_accuracies_the_best_is_the_nearest() -> None:
     assert sweep.best(rows) == {"best_guidance_scale": 2.0, "best_fd_x": 2}
 
 
-def test_charts_are_pictures_and_always_the_same() -> None:
+def test_charts_are_images_and_always_the_same() -> None:
     for chart in (
         lambda: sweep.guidance_chart(ROWS),
         lambda: sweep.guidance_chart(SENTENCES),
         lambda: sweep.guidance_chart(FAR),
         lambda: sweep.steps_chart(sweep.by_steps(ROWS, sweep.mean_accuracy), "accuracy"),
     ):
-        with Image.open(io.BytesIO(chart())) as picture:
-            assert picture.size == (640, 400)
+        with Image.open(io.BytesIO(chart())) as image:
+            assert image.size == (640, 400)
         assert chart() == chart()
 
 
@@ -181,7 +181,7 @@ def test_settings_are_measured_once(outputs: Description, tmp_path: Path) -> Non
         "fd_classifier",
         "n_generated",
     ]
-    assert row["n_generated"] == 2 * 3  # pictures of each seed
+    assert row["n_generated"] == 2 * 3  # images of each seed
     assert 0 <= row["accuracy_test"] <= 1
     whole, seconds = sweep.measure(params, trained, settings, kept)
     assert whole[0] == row
@@ -249,10 +249,10 @@ def prompted(*, known: bool) -> tuple[Params, Trained]:
     )
     for folder in (paths.dataset, paths.judge, paths.reference, paths.model):
         folder(W).mkdir(parents=True)
-    pictures = np.random.default_rng(0).integers(0, 256, (8, 16, 16, 3)).astype(np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (8, 16, 16, 3)).astype(np.uint8)
     captions.write(paths.dataset(W), {f"{i}.png": ["a cube"] for i in range(8)}, PROMPTS)
     numbers, split = np.ones((8, 1), np.uint8), np.zeros(8, np.uint8)
-    dataset.pack(paths.dataset(W), iter(pictures), numbers, split, {}, mirrorable=False)
+    dataset.pack(paths.dataset(W), iter(images), numbers, split, {}, mirrorable=False)
     torch.manual_seed(0)
     if known:
         write_annotations(paths.dataset(W), Truth({}, dict(reversed(STATED.items()))))
@@ -300,7 +300,7 @@ def test_sentences_are_scored_by_what_they_state(home: Path) -> None:
     for seed in settings.evaluate.seeds[:2]:
         drawn = to_bytes(sample(trained, whole[1][1], asked, seed=seed))
         said = scene_evaluator.look(judge, drawn)
-        figures.append(scene_figures.of_pictures(said, [STATED[name] for name in PROMPTS]))
+        figures.append(scene_figures.of_images(said, [STATED[name] for name in PROMPTS]))
     for name in ("object_accuracy", "binding_accuracy", "relation_accuracy"):
         assert rows[1][name] == pytest.approx(fmean(one[name] for one in figures))
 

@@ -43,7 +43,7 @@ TEXT = st.text() | st.lists(
     ("prompt", "words"),
     [
         ("A Red CUBE, left of the sphere's side.", "a red cube left of the sphere s side"),
-        ("two-tone 64x64\tpictures\n(3.5)", "two tone 64x64 pictures 3 5"),
+        ("two-tone 64x64\timages\n(3.5)", "two tone 64x64 images 3 5"),
         ("ＲＥＤ ﬁre Straße Ⅷ", "red fire strasse viii"),
         ("café cafe\u0301 ΐδη", "café café ΐδη"),
         ("一個紅色的cube。", "一 個 紅 色 的 cube"),

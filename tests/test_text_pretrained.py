@@ -38,7 +38,7 @@ def copy(whole: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def pictures() -> np.ndarray:
+def images() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (5, 24, 32, 3), np.uint8)
 
 
@@ -233,7 +233,7 @@ def test_a_missing_package_is_said(whole: Path, monkeypatch: pytest.MonkeyPatch)
         clip_score.load(whole)
 
 
-def test_the_score_is_a_hundred_times_the_cosine(whole: Path, pictures: np.ndarray) -> None:
+def test_the_score_is_a_hundred_times_the_cosine(whole: Path, images: np.ndarray) -> None:
     import transformers as library
 
     prompts = [*PROMPTS, "cyan"]
@@ -241,22 +241,22 @@ def test_the_score_is_a_hundred_times_the_cosine(whole: Path, pictures: np.ndarr
     tokens = library.CLIPTokenizer.from_pretrained(whole)(
         prompts, padding=True, truncation=True, max_length=LENGTH, return_tensors="pt"
     )
-    pixels = library.CLIPImageProcessor.from_pretrained(whole)(list(pictures), return_tensors="pt")
+    pixels = library.CLIPImageProcessor.from_pretrained(whole)(list(images), return_tensors="pt")
     with torch.no_grad():
         answer = model(**tokens, **pixels)
         logits = answer.logits_per_image.diagonal() / model.logit_scale.exp()
     expected = 100 * logits.clamp(min=0)
     assert 0 < (expected > 0).sum() < 5  # both sides of the bend
-    found = clip_score.load(whole).scores(pictures, prompts, batch_size=2)
+    found = clip_score.load(whole).scores(images, prompts, batch_size=2)
     assert found.each == pytest.approx(expected.numpy(), abs=1e-3)
     assert found.mean == pytest.approx(found.each.mean())
     assert found.each.shape == (5,)
 
 
-def test_a_score_wants_a_prompt_for_each_picture(whole: Path, pictures: np.ndarray) -> None:
+def test_a_score_wants_a_prompt_for_each_image(whole: Path, images: np.ndarray) -> None:
     clip = clip_score.load(whole)
-    for some, prompts in ((pictures, ["red"]), (pictures[:0], [])):
-        with pytest.raises(LockstepError, match="give a prompt for each picture, and one picture"):
+    for some, prompts in ((images, ["red"]), (images[:0], [])):
+        with pytest.raises(LockstepError, match="give a prompt for each image, and one image"):
             clip.scores(some, prompts)
 
 

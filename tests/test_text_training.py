@@ -1,4 +1,4 @@
-"""Latents and prompts instead of pixels and labels, from the packed arrays to a picture."""
+"""Latents and prompts instead of pixels and labels, from the packed arrays to an image."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from lockstep.training.state import State, begin
 from tiny import ROOT, same_bytes, tiny_params, weights_of
 
 KINDS = ("words", "contexts")
-PROMPTS = captions.distinct(["a dark picture", "a bright picture"])
+PROMPTS = captions.distinct(["a dark image", "a bright image"])
 TOKENIZER = tokenizer.build(PROMPTS, length=5)
 MEANS = np.array([0.0, 1.0, -1.0], np.float32)  # of "", bright, dark
 DRAWN = KLConfig(channels=(8, 8), norm_groups=4)  # 32 pixels are 8 latents
@@ -53,16 +53,16 @@ def latents_of(numbers: np.ndarray) -> np.ndarray:
 
 
 def text_dataset(root: Path, kind: str, count: int = 40) -> Dataset:
-    """The word `bright` or `dark` decides the mean of a picture's latents."""
+    """The word `bright` or `dark` decides the mean of an image's latents."""
     rng = np.random.default_rng(0)
     numbers = rng.integers(1, 3, count)
-    pictures = rng.integers(0, 256, (count, 32, 32, 3)).astype(np.uint8)
+    images = rng.integers(0, 256, (count, 32, 32, 3)).astype(np.uint8)
     split = np.zeros(count, np.uint8)
     split[: count // 5] = 1
     for name in ("data", "encoded"):
         (root / name).mkdir(parents=True)
     conditions = numbers[:, None].astype(np.uint32)
-    dataset.pack(root / "data", iter(pictures), conditions, split, {}, mirrorable=True)
+    dataset.pack(root / "data", iter(images), conditions, split, {}, mirrorable=True)
     data = dataset.open_dataset(root / "data")
     parts = np.array_split(latents_of(numbers), 3)
     np.save(root / "encoded/rows.npy", rows_of(kind))
@@ -123,7 +123,7 @@ def test_the_latents_and_rows_come_out_mapped(data: Dataset, kind: str) -> None:
     assert found.dtype == np.float32
     assert np.array_equal(found, rows_of(kind)[numbers].astype(np.float32))
     without = dataset.open_dataset(data.folder)
-    assert without.seen is without.pictures
+    assert without.seen is without.images
     assert without.digest != data.digest
 
 
@@ -271,7 +271,7 @@ def test_latents_that_change_meanwhile_end_it(tmp_path: Path, words: Dataset) ->
 
 
 def test_labels_with_latents_will_do(tmp_path: Path) -> None:
-    """The two are independent: an autoencoder for labelled pictures, prompts for pixels."""
+    """The two are independent: an autoencoder for labelled images, prompts for pixels."""
     data = text_dataset(tmp_path, "words")
     labelled = dataclasses.replace(data, rows=None, conditions=data.conditions % 2)
     form = generator.form(text_params(), labelled)
@@ -392,7 +392,7 @@ def test_the_empty_prompt_is_pooled_too(folder: Path, kind: str) -> None:
         assert gradient.isfinite().all() and gradient.any()
 
 
-def test_it_draws_pictures(folder: Path, kind: str) -> None:
+def test_it_draws_images(folder: Path, kind: str) -> None:
     trained, settings = load(folder, "ema"), text_params().sample
     wanted = conditions(kind)[[1, 2, 0, 1, 2]]
     together = sample(trained, dataclasses.replace(settings, batch_size=5), wanted, seed=3)
@@ -427,7 +427,7 @@ def test_guidance_goes_from_nothing_through_the_condition(folder: Path, kind: st
     assert not torch.allclose(drawn(5.0, said), drawn(1.0, said), atol=1e-4)
 
 
-def test_strips_and_previews_are_pictures_too(folder: Path, data: Dataset, kind: str) -> None:
+def test_strips_and_previews_are_images_too(folder: Path, data: Dataset, kind: str) -> None:
     trained, settings = load(folder, "ema"), text_params()
     strips = denoising_strips(trained, settings.sample, conditions(kind), seed=0)
     assert strips.shape == (3, 3, 3, 32, 32)
@@ -471,7 +471,7 @@ def test_any_prompt_is_read_and_drawn(words_folder: Path) -> None:
 
 def test_words_that_are_always_cut_off_are_unknown(tmp_path: Path) -> None:
     """The training never sees them: there is no embedding of them either."""
-    prompts_ = ["a dark picture", "a bright picture of a zebra"]
+    prompts_ = ["a dark image", "a bright image of a zebra"]
     short = tokenizer.build(prompts_, length=3)
     rows = short.encode(["zebra zebra zebra", *prompts_])
     assert rows[0].tolist() == [UNKNOWN] * 3
@@ -517,11 +517,11 @@ def project(tmp_path: Path, words: Dataset, monkeypatch: pytest.MonkeyPatch) -> 
     return tmp_path
 
 
-def test_a_picture_is_asked_for_by_a_sentence(
+def test_a_image_is_asked_for_by_a_sentence(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     drawn = {}
-    for name, asked in (("a", ["a bright zebra"]), ("b", ["a dark picture"]), ("c", [])):
+    for name, asked in (("a", ["a bright zebra"]), ("b", ["a dark image"]), ("c", [])):
         command = ["lockstep", "sample", "captions", *asked, "--count", "3", "--steps", "2"]
         monkeypatch.setattr(sys, "argv", [*command, "--weights", "ema", "--out", f"{name}.png"])
         with pytest.raises(SystemExit) as caught:
@@ -535,16 +535,16 @@ def test_a_picture_is_asked_for_by_a_sentence(
     assert not np.array_equal(drawn["b"], drawn["c"])
 
 
-def test_the_pictures_of_test_json_are_called_by_their_ids(project: Path) -> None:
+def test_the_images_of_test_json_are_called_by_their_ids(project: Path) -> None:
     folder = paths.dataset("captions")
     folder.mkdir(parents=True)
-    captions.write(folder, {}, {"one": "a bright picture", "2": "a dark zebra"})
+    captions.write(folder, {}, {"one": "a bright image", "2": "a dark zebra"})
     asked = reading.of_captions(load_params("captions", ROOT / "params.yaml"))
     (wanted,) = asked.sets
     assert wanted.files == ["images/one.png", "images/2.png"]
     assert torch.equal(
         wanted.conditions,
-        reading.rows(paths.model("captions"), ["a bright picture", "a dark zebra"]),
+        reading.rows(paths.model("captions"), ["a bright image", "a dark zebra"]),
     )
     assert torch.equal(asked.strips, wanted.conditions)
     drawn = sample(
@@ -563,7 +563,7 @@ def test_the_served_model_takes_prompts(words_folder: Path, tmp_path: Path) -> N
 
     from lockstep.tracking import export
 
-    settings, asked = text_params().sample, ["a bright picture", "zebra", ""]
+    settings, asked = text_params().sample, ["a bright image", "zebra", ""]
     export.write(
         tmp_path / "served", words_folder, dataclasses.asdict(settings), tmp_path / "none", Model()
     )
@@ -607,7 +607,7 @@ def test_what_does_not_fit_is_one_line(section: str, changes: dict, message: str
     assert "\n" not in str(caught.value)
 
 
-def test_labelled_pictures_may_be_latents_but_not_mirrored() -> None:
+def test_labelled_images_may_be_latents_but_not_mirrored() -> None:
     document = read_yaml(ROOT / "params.yaml")
     document["anime"]["autoencoder"] = {"kind": "kl"}
     document["anime"]["train"] = {**document["anime"]["train"], "flip": True}
@@ -615,7 +615,7 @@ def test_labelled_pictures_may_be_latents_but_not_mirrored() -> None:
         parse_params(document, "anime")
 
 
-def test_pictures_without_an_autoencoder_have_no_tools(tmp_path: Path) -> None:
+def test_images_without_an_autoencoder_have_no_tools(tmp_path: Path) -> None:
     (tmp_path / "from").mkdir()
     (tmp_path / "to").mkdir()
     save_weights({"x": torch.zeros(1)}, tmp_path / "from/latents.safetensors")

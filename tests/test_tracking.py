@@ -93,8 +93,8 @@ def test_records_are_written_once(store: MlflowClient, tmp_path: Path) -> None:
     assert len(store.get_metric_history(run.info.run_id, "loss")) == 1
     assert len(store.get_metric_history(evaluation.info.run_id, "accuracy_test")) == 2
     for info in (run.info, evaluation.info):
-        (artifact,) = store.list_artifacts(info.run_id, "pictures")
-        assert artifact.path == "pictures/test.png"
+        (artifact,) = store.list_artifacts(info.run_id, "images")
+        assert artifact.path == "images/test.png"
 
 
 def test_a_finished_run_keeps_its_end(store: MlflowClient) -> None:
@@ -138,7 +138,7 @@ def test_grids_stand_beside_each_other_by_step(store: MlflowClient) -> None:
 
 
 @pytest.mark.parametrize("method", ["log_artifacts", "log_image"])
-def test_pictures_that_did_not_arrive_are_written_when_they_are_drawn_again(
+def test_images_that_did_not_arrive_are_written_when_they_are_drawn_again(
     store: MlflowClient,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

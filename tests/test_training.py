@@ -200,7 +200,7 @@ def test_it_begins_from_given_weights(tmp_path: Path, data: Dataset) -> None:
 
 
 def test_grids_are_drawn_each_epoch_and_change_nothing(tmp_path: Path, data: Dataset) -> None:
-    params = tiny_params(steps=20, batch_size=5)  # 32 pictures: an epoch is 6.4 steps
+    params = tiny_params(steps=20, batch_size=5)  # 32 images: an epoch is 6.4 steps
     params = dataclasses.replace(params, model=dataclasses.replace(params.model, dropout=0.2))
     seen = []
 
@@ -313,7 +313,7 @@ def test_a_loss_that_is_not_finite_names_the_step(
 def test_data_that_changes_meanwhile_ends_it(tmp_path: Path, data: Dataset) -> None:
     def change(step: int, row: dict[str, float]) -> None:
         if step == 6:
-            with (data.folder / "pictures.npy").open("r+b") as file:
+            with (data.folder / "images.npy").open("r+b") as file:
                 file.seek(2000)
                 file.write(b"changed")
 

@@ -19,16 +19,16 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def tiny_dataset(folder: Path, count: int = 40) -> Dataset:
-    """16x16 pictures of one of three colours, the colour being the condition."""
+    """16x16 images of one of three colours, the colour being the condition."""
     rng = np.random.default_rng(0)
     colour = rng.integers(0, 3, count)
-    pictures = rng.integers(0, 60, (count, 16, 16, 3)).astype(np.uint8)
-    pictures[np.arange(count), :, :, colour] += 180
+    images = rng.integers(0, 60, (count, 16, 16, 3)).astype(np.uint8)
+    images[np.arange(count), :, :, colour] += 180
     conditions = np.eye(3, dtype=np.uint8)[colour]
     split = np.zeros(count, np.uint8)
     split[: count // 5] = 1
     folder.mkdir(parents=True, exist_ok=True)
-    dataset.pack(folder, iter(pictures), conditions, split, {}, mirrorable=True)
+    dataset.pack(folder, iter(images), conditions, split, {}, mirrorable=True)
     return dataset.open_dataset(folder)
 
 

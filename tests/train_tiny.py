@@ -60,7 +60,7 @@ def description(params: Params, data: Dataset) -> Description:
     return Description(
         unet=params.model.unet(),
         labels=data.conditions.shape[1],
-        size=data.pictures.shape[1],
+        size=data.images.shape[1],
         schedule=params.diffusion.noise_schedule(),
         prediction=params.diffusion.prediction,
         precision="fp32",

@@ -82,7 +82,7 @@ def _check_source(params: Params, where: str) -> None:
 
 
 def _check_sizes(params: Params, where: str) -> None:
-    """Whether pictures become latents, and latents can be halved as often as the model wants."""
+    """Whether images become latents, and latents can be halved as often as the model wants."""
     autoencoder, reduction = params.autoencoder, 1
     if autoencoder.kind == "pretrained" and autoencoder.name is None:
         raise LockstepError(
@@ -129,7 +129,7 @@ def _check_training(params: Params, where: str) -> None:
     if train.batch_size < train.accumulation * train.processes:
         raise LockstepError(
             f"{where}: train.batch_size: {train.batch_size} is less than train.accumulation x "
-            f"train.processes ({train.accumulation} x {train.processes}), a picture each; raise it"
+            f"train.processes ({train.accumulation} x {train.processes}), an image each; raise it"
         )
     if train.init_from is None and train.init_from_sha256 is not None:
         raise LockstepError(

@@ -214,7 +214,7 @@ class KLConfig:
 
     @property
     def reduction(self) -> int:
-        """How much smaller than the pictures the latents are, in height and in width."""
+        """How much smaller than the images the latents are, in height and in width."""
         return self.patch * 2 ** (len(self.channels) - 1)
 
     def __post_init__(self) -> None:

@@ -37,7 +37,7 @@ def _sync(path: Path) -> None:
 
 def _sync_all(paths: list[Path]) -> None:
     if len(paths) > 64:
-        os.sync()  # one call for all; an fsync for each of 10,000 pictures takes minutes
+        os.sync()  # one call for all; an fsync for each of 10,000 images takes minutes
     else:
         for path in paths:
             _sync(path)

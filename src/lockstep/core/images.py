@@ -1,4 +1,4 @@
-"""Picture files, and many pictures as one."""
+"""Image files, and many images as one."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from lockstep.core.errors import LockstepError
 
 _ENLARGED = 2
 _LAST_SECONDS = 2.0
-# 19 frames of 16 pictures of 64x64 stay below 2 MB.
+# 19 frames of 16 images of 64x64 stay below 2 MB.
 _BYTES_PER_PIXEL = 0.37
 _MOST_COLOURS, _FEWEST_COLOURS = 256, 8
 
 
-def grid(pictures: NDArray[np.uint8], per_row: int, gap: int = 2) -> NDArray[np.uint8]:
-    """(N, H, W, 3) -> one picture, `per_row` a row, white lines of `gap` pixels between."""
-    count, height, width, _ = pictures.shape
+def grid(images: NDArray[np.uint8], per_row: int, gap: int = 2) -> NDArray[np.uint8]:
+    """(N, H, W, 3) -> one image, `per_row` a row, white lines of `gap` pixels between."""
+    count, height, width, _ = images.shape
     rows = -(-count // per_row)
     shape = (rows * (height + gap) - gap, min(count, per_row) * (width + gap) - gap, 3)
     sheet = np.full(shape, 255, np.uint8)
-    for i, picture in enumerate(pictures):
+    for i, image in enumerate(images):
         top, left = (i // per_row) * (height + gap), (i % per_row) * (width + gap)
-        sheet[top : top + height, left : left + width] = picture
+        sheet[top : top + height, left : left + width] = image
     return sheet
 
 
-def write_png(path: Path, picture: NDArray[np.uint8]) -> None:
+def write_png(path: Path, image: NDArray[np.uint8]) -> None:
     """(H, W, 3) bytes as a PNG; the folder is made if need be."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(picture).save(path)
+    Image.fromarray(image).save(path)
 
 
 def write_animation(path: Path, frames: NDArray[np.uint8], seconds: float) -> None:
@@ -80,22 +80,22 @@ def _in_colours(frame: NDArray[np.uint8], colours: int) -> Image.Image:
 
 
 def _bytes(image: Image.Image) -> int:
-    """The size of the file that has this picture alone."""
+    """The size of the file that has this image alone."""
     file = BytesIO()
     image.save(file, "GIF", optimize=False)
     return file.tell()
 
 
-def read_pictures(paths: Sequence[Path]) -> NDArray[np.uint8]:
+def read_images(paths: Sequence[Path]) -> NDArray[np.uint8]:
     """(N, H, W, 3) bytes from files of one size. Raises `LockstepError` naming a bad file."""
-    pictures = [read_rgb(path) for path in paths]
-    for path, picture in zip(paths, pictures, strict=True):
-        if picture.shape != pictures[0].shape:
+    images = [read_rgb(path) for path in paths]
+    for path, image in zip(paths, images, strict=True):
+        if image.shape != images[0].shape:
             raise LockstepError(
-                f"{path}: {picture.shape[1]}x{picture.shape[0]} pixels, while {paths[0]} has "
-                f"{pictures[0].shape[1]}x{pictures[0].shape[0]}; they must agree"
+                f"{path}: {image.shape[1]}x{image.shape[0]} pixels, while {paths[0]} has "
+                f"{images[0].shape[1]}x{images[0].shape[0]}; they must agree"
             )
-    return np.stack(pictures)
+    return np.stack(images)
 
 
 def read_rgb(path: Path, size: int | None = None) -> NDArray[np.uint8]:
@@ -104,7 +104,7 @@ def read_rgb(path: Path, size: int | None = None) -> NDArray[np.uint8]:
     Raises
     ------
     LockstepError
-        If the file is missing, truncated or no picture.
+        If the file is missing, truncated or no image.
     """
     try:
         with Image.open(path) as image:
@@ -113,4 +113,4 @@ def read_rgb(path: Path, size: int | None = None) -> NDArray[np.uint8]:
                 rgb = rgb.resize((size, size), Image.Resampling.BILINEAR)
             return np.asarray(rgb)
     except (OSError, SyntaxError, ValueError) as error:
-        raise LockstepError(f"{path}: not a readable picture ({error})") from None
+        raise LockstepError(f"{path}: not a readable image ({error})") from None

@@ -38,12 +38,12 @@ def scratch() -> Path:
 
 
 def crawled(workload: str) -> Path:
-    """What articles say, and the addresses of the pictures that they name."""
+    """What articles say, and the addresses of the images that they name."""
     return Path("data/crawled") / workload
 
 
 def downloaded(workload: str) -> Path:
-    """Pictures as they came, and the manifest."""
+    """Images as they came, and the manifest."""
     return Path("data/downloaded") / workload
 
 
@@ -58,12 +58,12 @@ def dataset(workload: str) -> Path:
 
 
 def autoencoder(workload: str) -> Path:
-    """What makes latents of pictures."""
+    """What makes latents of images."""
     return Path("autoencoders") / workload
 
 
 def encoded(workload: str) -> Path:
-    """The packed pictures and prompts as a generator sees them, and what made that of them."""
+    """The packed images and prompts as a generator sees them, and what made that of them."""
     return Path("data/encoded") / workload
 
 

@@ -64,7 +64,7 @@ def each(
                 yield item, future.result()
     except BrokenProcessPool:
         raise LockstepError(
-            "a process that works on pictures died, perhaps for lack of memory; run again"
+            "a process that works on images died, perhaps for lack of memory; run again"
         ) from None
     finally:
         workers.shutdown(cancel_futures=True)

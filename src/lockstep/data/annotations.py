@@ -1,6 +1,6 @@
-"""`annotations.json`: what pictures really show, and what sentences really say, where that is known.
+"""`annotations.json`: what images really show, and what sentences really say, where that is known.
 
-It stands beside drawn captions only: `train` has the objects of each picture with their places,
+It stands beside drawn captions only: `train` has the objects of each image with their places,
 `test` has for each id what its prompt states. Nothing that trains a generator reads it; a judge
 learns from the one and scores by the other.
 """
@@ -29,7 +29,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Name = Annotated[str, Field(pattern=rf"^({'|'.join(COLOURS)}) ({'|'.join(SHAPES)})$")]
 Index = Annotated[int, Field(ge=0)]
 
-# Along which axis of the picture (0: to the right, 1: downwards), and in which direction.
+# Along which axis of the image (0: to the right, 1: downwards), and in which direction.
 _SIDES: dict[Side, tuple[int, int]] = {
     "left of": (0, -1),
     "right of": (0, 1),
@@ -43,7 +43,7 @@ _STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 @dataclass(frozen=True, config=_STRICT)
 class Seen:
-    """An object of a picture.
+    """An object of an image.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ class Stated:
 
 @dataclass(frozen=True, config=_STRICT)
 class Truth:
-    """File names with what the pictures show, ids with what the prompts state."""
+    """File names with what the images show, ids with what the prompts state."""
 
     train: dict[str, tuple[Seen, ...]]
     test: dict[str, Stated]
@@ -115,7 +115,7 @@ class Truth:
 
 
 class Arrays(NamedTuple):
-    """What N pictures show, a column for each `lockstep.synthetic.scenes.object_id`.
+    """What N images show, a column for each `lockstep.synthetic.scenes.object_id`.
 
     Parameters
     ----------
@@ -133,7 +133,7 @@ class Arrays(NamedTuple):
 
 
 def as_arrays(rows: Sequence[Iterable[Seen]]) -> Arrays:
-    """What pictures show, such as some of `Truth.train`'s values, as arrays in their order."""
+    """What images show, such as some of `Truth.train`'s values, as arrays in their order."""
     shape = (len(rows), len(SHAPES) * len(COLOURS))
     arrays = Arrays(
         present=np.zeros(shape, np.uint8),
@@ -156,9 +156,9 @@ def number_of(name: str) -> int:
 
 
 def lead(kind: Side, first: tuple[float, float], second: tuple[float, float]) -> float:
-    """How far `first` is on the side `kind` of `second`, as a fraction of the picture's side.
+    """How far `first` is on the side `kind` of `second`, as a fraction of the image's side.
 
-    Both are (x, y) from the left and from the top. In front means lower in the picture: all
+    Both are (x, y) from the left and from the top. In front means lower in the image: all
     objects stand on one floor. Negative where the opposite holds.
     """
     axis, direction = _SIDES[kind]

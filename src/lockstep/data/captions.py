@@ -1,7 +1,7 @@
-"""Caption files: which sentences go with a picture, and which pictures are asked for.
+"""Caption files: which sentences go with an image, and which images are asked for.
 
-`train_info.json` gives pictures with their prompts, as a list of rows or as a mapping; `test.json`
-gives prompts with the ids by which the pictures drawn for them are named:
+`train_info.json` gives images with their prompts, as a list of rows or as a mapping; `test.json`
+gives prompts with the ids by which the images drawn for them are named:
 
     [{"file_name": "a.png", "text_prompt": "a red cube"}, ...]
     {"a.png": {"text_prompt": "a red cube"}, ...}  or  {"a.png": "a red cube", ...}
@@ -10,9 +10,9 @@ gives prompts with the ids by which the pictures drawn for them are named:
     [{"id": "x", "text_prompt": "a red cube"}, ...]
     {"x": {"text_prompt": "a red cube"}, ...}      or  {"x": "a red cube", ...}
 
-A picture of `train_info.json` may have several prompts: in several rows, or as a list in the
+An image of `train_info.json` may have several prompts: in several rows, or as a list in the
 place of one. A row of `test.json` may have `file_name` instead of `id`. An id counts without the
-ending of a picture.
+ending of an image.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from lockstep.data.labels import some
 TRAIN = "train_info.json"
 TEST = "test.json"
 IMAGES = "images"
-"""The folder of the pictures, `<bare name>.png` each."""
+"""The folder of the images, `<bare name>.png` each."""
 
 _PROMPT = "text_prompt"
 _ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
@@ -89,17 +89,17 @@ def read_test(path: Path) -> dict[str, str]:
 
 def write(folder: Path, train: Mapping[str, list[str]], test: Mapping[str, str]) -> None:
     """Write both files, `train_info.json` as a mapping and `test.json` as rows with ids."""
-    pictures = {
+    images = {
         name: {_PROMPT: prompts[0] if len(prompts) == 1 else prompts}
         for name, prompts in train.items()
     }
     asked = [{"id": name, _PROMPT: prompt} for name, prompt in test.items()]
-    for file, value in ((TRAIN, pictures), (TEST, asked)):
+    for file, value in ((TRAIN, images), (TEST, asked)):
         (folder / file).write_text(json.dumps(value, ensure_ascii=False) + "\n", "utf-8")
 
 
 def bare(name: str) -> str:
-    """A file name or an id without the ending of a picture."""
+    """A file name or an id without the ending of an image."""
     stem, dot, ending = name.rpartition(".")
     return stem if stem and f"{dot}{ending}".lower() in _ENDINGS else name
 
@@ -110,7 +110,7 @@ def image_of(name: str) -> str:
 
 
 def pairs(train: Mapping[str, Iterable[str]]) -> list[tuple[str, str]]:
-    """(file name, prompt) in the order of a packed data set: a picture once for each prompt."""
+    """(file name, prompt) in the order of a packed data set: an image once for each prompt."""
     return [(name, prompt) for name in sorted(train) for prompt in train[name]]
 
 
@@ -152,7 +152,7 @@ def _read(path: Path) -> Any:
         return json.loads(path.read_text("utf-8-sig"), object_pairs_hook=_once)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         raise LockstepError(
-            f"{path}: missing; a folder of captions has {TRAIN}, {TEST} and pictures"
+            f"{path}: missing; a folder of captions has {TRAIN}, {TEST} and images"
         ) from None
     except _Twice as error:
         raise LockstepError(
@@ -177,7 +177,7 @@ def _once(items: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _name(where: str, field: str, name: Any) -> str:
     if name is None:
-        raise LockstepError(f"{where}: has no {field}; name the picture")
+        raise LockstepError(f"{where}: has no {field}; name the image")
     if not isinstance(name, str):
         raise LockstepError(f"{where}: {field}: must be text, not {name!r}")
     # Printable: no zero bytes or line ends in a file's name, no halves of a character.
@@ -201,7 +201,7 @@ def _prompt(where: str, prompt: Any) -> str:
 
 
 def distinct_prompts(folder: Path) -> list[str]:
-    """The prompts of the training pictures, each once, the empty one first.
+    """The prompts of the training images, each once, the empty one first.
 
     Raises
     ------
@@ -213,7 +213,7 @@ def distinct_prompts(folder: Path) -> list[str]:
 
 
 def shown_by_rows(folder: Path) -> Arrays | None:
-    """What the picture of each row shows, also of the files that were carried; None if unknown.
+    """What the image of each row shows, also of the files that were carried; None if unknown.
 
     Raises
     ------

@@ -1,9 +1,9 @@
-"""Packed pictures with their conditions and splits: memory-mapped, so that size costs no memory.
+"""Packed images with their conditions and splits: memory-mapped, so that size costs no memory.
 
-A packed folder has `pictures.npy` (N, H, W, 3) uint8, `conditions.npy` (N, C) of zeros and ones,
+A packed folder has `images.npy` (N, H, W, 3) uint8, `conditions.npy` (N, C) of zeros and ones,
 or (N, 1) numbers of prompts, 0 being the empty one; `split.npy` (N,) uint8 (an index into `SPLITS`)
 and `dataset.json` (counts, the SHA-256 of the arrays, whether the conditions still hold of a
-mirrored picture, the parameters that decided them).
+mirrored image, the parameters that decided them).
 
 Its encoded folder has `encoded.json` and, where the generator sees neither pixels nor labels, what
 it sees instead: `latents.npy` (N, c, h, w) float16, and `rows.npy`, what each prompt is to the
@@ -28,20 +28,20 @@ from lockstep.core.paths import TOOLS
 from lockstep.core.provenance import read_provenance, write_provenance
 
 SPLITS = ("train", "validation", "evaluator_train", "evaluator_validation")
-_ARRAYS = ("pictures", "conditions", "split")
+_ARRAYS = ("images", "conditions", "split")
 _ENCODED = ("latents.npy", "rows.npy", *TOOLS)
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """An open packed folder. `pictures` stays on disk; index it to read.
+    """An open packed folder. `images` stays on disk; index it to read.
 
-    `mirrorable` says whether the conditions still hold of a mirrored picture. `latents` and `rows`
+    `mirrorable` says whether the conditions still hold of a mirrored image. `latents` and `rows`
     are there only where the folder was opened with its encoded one and that has them.
     """
 
     folder: Path
-    pictures: NDArray[np.uint8]
+    images: NDArray[np.uint8]
     conditions: NDArray[np.integer]
     split: NDArray[np.uint8]
     digest: str
@@ -55,13 +55,13 @@ class Dataset:
 
     @property
     def seen(self) -> NDArray[np.generic]:
-        """What the generator sees: pictures as bytes (N, H, W, 3), or latents (N, c, h, w)."""
-        return self.pictures if self.latents is None else self.latents
+        """What the generator sees: images as bytes (N, H, W, 3), or latents (N, c, h, w)."""
+        return self.images if self.latents is None else self.latents
 
     @property
     def reduction(self) -> int:
-        """How much smaller than pictures that is, in height and width."""
-        return 1 if self.latents is None else self.pictures.shape[1] // self.latents.shape[2]
+        """How much smaller than images that is, in height and width."""
+        return 1 if self.latents is None else self.images.shape[1] // self.latents.shape[2]
 
     def conditions_of(self, positions: NDArray[np.int64]) -> NDArray[np.generic]:
         """What is said of some images, as the generator reads it.
@@ -72,7 +72,7 @@ class Dataset:
         return found if self.rows is None else self.rows[found[:, 0]]
 
     def indices(self, split: str) -> NDArray[np.int64]:
-        """Positions of a split's pictures, in ascending order."""
+        """Positions of a split's images, in ascending order."""
         return np.flatnonzero(self.split == SPLITS.index(split))
 
     def verify(self) -> None:
@@ -115,7 +115,7 @@ def split_of_groups(
 
 def pack(
     out: Path,
-    pictures: Iterable[NDArray[np.uint8]],
+    images: Iterable[NDArray[np.uint8]],
     conditions: NDArray[np.integer],
     split: NDArray[np.uint8],
     params: dict[str, Any],
@@ -123,36 +123,36 @@ def pack(
     mirrorable: bool,
     names: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Write a packed folder from a stream of (H, W, 3) pictures; gives `dataset.json`.
+    """Write a packed folder from a stream of (H, W, 3) images; gives `dataset.json`.
 
     `params` are the values that decided the data, and `mirrorable` says whether the conditions
-    still hold of a mirrored picture; both are kept in `dataset.json`.
+    still hold of a mirrored image; both are kept in `dataset.json`.
 
     Raises
     ------
     LockstepError
-        If the pictures differ in size, or none is left to train on.
+        If the images differ in size, or none is left to train on.
     """
     count = len(conditions)
-    stream = iter(pictures)
+    stream = iter(images)
     if (first := next(stream, None)) is None:
-        raise LockstepError("dataset: no pictures were collected; collect some")
+        raise LockstepError("dataset: no images were collected; collect some")
     packed = np.lib.format.open_memmap(
-        out / "pictures.npy", mode="w+", dtype=np.uint8, shape=(count, *first.shape)
+        out / "images.npy", mode="w+", dtype=np.uint8, shape=(count, *first.shape)
     )
-    for slot, picture in zip(packed, chain([first], stream), strict=True):
-        if picture.shape != first.shape:
-            raise LockstepError(f"dataset: pictures of {picture.shape} and {first.shape} pixels")
-        slot[:] = picture
+    for slot, image in zip(packed, chain([first], stream), strict=True):
+        if image.shape != first.shape:
+            raise LockstepError(f"dataset: images of {image.shape} and {first.shape} pixels")
+        slot[:] = image
     packed.flush()
     np.save(out / "conditions.npy", conditions)
     np.save(out / "split.npy", split)
 
     counts = {name: int((split == code).sum()) for code, name in enumerate(SPLITS)}
     if counts["train"] == 0:
-        raise LockstepError("dataset: no picture is left to train on; collect more")
+        raise LockstepError("dataset: no image is left to train on; collect more")
     summary = {
-        "pictures": count,
+        "images": count,
         **counts,
         "digest": _digest(out),
         "mirrorable": mirrorable,
@@ -176,7 +176,7 @@ def write_encoded(
     Parameters
     ----------
     latents
-        Batches (B, c, h, w) of all its pictures, in order.
+        Batches (B, c, h, w) of all its images, in order.
     params
         The values that decided them.
     """
@@ -187,7 +187,7 @@ def write_encoded(
                 out / "latents.npy",
                 mode="w+",
                 dtype=np.float16,
-                shape=(len(data.pictures), *batch.shape[1:]),
+                shape=(len(data.images), *batch.shape[1:]),
             )
         packed[start : start + len(batch)] = batch
         start += len(batch)

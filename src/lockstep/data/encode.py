@@ -25,18 +25,18 @@ def latents(
     data: Dataset,
     progress: Callable[[Iterable[Any], int], Iterable[Any]],
 ) -> Iterable[NDArray[np.float16]] | None:
-    """Batches of all pictures' latents, in order; None where pixels are what is diffused."""
+    """Batches of all images' latents, in order; None where pixels are what is diffused."""
     if isinstance(autoencoder, Pixels):
         return None
-    batches = -(-len(data.pictures) // _BATCH)
-    return progress(encode_all(autoencoder, data.pictures, _BATCH), batches)
+    batches = -(-len(data.images) // _BATCH)
+    return progress(encode_all(autoencoder, data.images, _BATCH), batches)
 
 
 def write_rows(params: Params, data: Dataset, out: Path) -> None:
     """Write what each distinct prompt is to the generator, the empty one first, as `rows.npy`.
 
     Word ids (P, L), and the tokeniser beside them; or a frozen encoder's contexts (P, L, D) as
-    float16. The words are those of the pictures that the generator is trained on.
+    float16. The words are those of the images that the generator is trained on.
 
     Raises
     ------

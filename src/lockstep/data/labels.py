@@ -1,8 +1,8 @@
-"""i-CLEVR's label files: which objects there are, which a picture shows, which are asked for.
+"""i-CLEVR's label files: which objects there are, which an image shows, which are asked for.
 
 `objects.json` maps object names to ids, `train.json` file names to object names; `test.json` and
 `new_test.json` are lists of object-name lists. A file name ends in `_<k>.png`, where k counts the
-objects added to a scene so far: pictures of one scene share the name up to there.
+objects added to a scene so far: images of one scene share the name up to there.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def write_labels(folder: Path, name: str, value: Any) -> None:
 
 
 def scene_of(file_name: str) -> str:
-    """The scene that a picture belongs to: its file name up to the last underscore."""
+    """The scene that an image belongs to: its file name up to the last underscore."""
     return file_name.rpartition("_")[0] or file_name
 
 
@@ -55,7 +55,7 @@ def multi_hot(names: Iterable[Sequence[str]], objects: dict[str, int]) -> NDArra
 
 
 def speaks_of_sides(objects: Iterable[str]) -> bool:
-    """Whether a label is about left or right, so that it is wrong of a mirrored picture."""
+    """Whether a label is about left or right, so that it is wrong of a mirrored image."""
     return any(word in ("left", "right") for name in objects for word in name.lower().split())
 
 

@@ -17,10 +17,10 @@ from lockstep.models.autoencoder.interface import Autoencoder
 
 
 def encode_all(
-    autoencoder: Autoencoder, pictures: NDArray[np.uint8], batch_size: int = 64
+    autoencoder: Autoencoder, images: NDArray[np.uint8], batch_size: int = 64
 ) -> Iterator[NDArray[np.float16]]:
     """(N, H, W, 3) bytes, memory-mapped or not -> batches (B, C, h, w), in order."""
-    for start in range(0, len(pictures), batch_size):
+    for start in range(0, len(images), batch_size):
         # A copy: of a mapped file, which may not be written to, torch wants to make no tensor.
-        batch = to_tensor(np.array(pictures[start : start + batch_size])).to(hardware.device())
+        batch = to_tensor(np.array(images[start : start + batch_size])).to(hardware.device())
         yield autoencoder.encode(batch).cpu().numpy().astype(np.float16)

@@ -5,8 +5,8 @@ these are the caller's. A sample is
 
     schedule = NoiseSchedule("squaredcos_cap_v2", 1000)
     denoise = Denoiser(network, schedule, "v")
-    noise = PictureNoise(seed=0, indices=range(16), shape=(3, 32, 32))
-    pictures = ddim(denoise, noise(), schedule, timesteps(1000, 50))
+    noise = ImageNoise(seed=0, indices=range(16), shape=(3, 32, 32))
+    images = ddim(denoise, noise(), schedule, timesteps(1000, 50))
 """
 
 from lockstep.diffusion.denoiser import (
@@ -19,7 +19,7 @@ from lockstep.diffusion.denoiser import (
     ScheduledDenoise,
 )
 from lockstep.diffusion.loss import diffusion_loss, min_snr_weights
-from lockstep.diffusion.noise import PictureNoise
+from lockstep.diffusion.noise import ImageNoise
 from lockstep.diffusion.samplers import (
     Callback,
     FinalAlphaBar,
@@ -43,7 +43,7 @@ __all__ = [
     "Network",
     "Noise",
     "NoiseSchedule",
-    "PictureNoise",
+    "ImageNoise",
     "Prediction",
     "ScheduleKind",
     "ScheduledDenoise",

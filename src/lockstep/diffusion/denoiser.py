@@ -1,6 +1,6 @@
-"""What a network says of a noisy picture, whatever it was trained to predict.
+"""What a network says of a noisy image, whatever it was trained to predict.
 
-A denoiser maps (x_t, t) to an `Estimate` of the clean picture and of the noise in it. Samplers
+A denoiser maps (x_t, t) to an `Estimate` of the clean image and of the noise in it. Samplers
 see nothing else, so the prediction kind and guidance are settled here and nowhere else.
 """
 
@@ -28,7 +28,7 @@ class Estimate(NamedTuple):
 
 
 class Denoise(Protocol):
-    """A denoiser: the noisy picture (B, C, H, W) and its level, an int in [0, T)."""
+    """A denoiser: the noisy image (B, C, H, W) and its level, an int in [0, T)."""
 
     def __call__(self, x: Tensor, t: int, /) -> Estimate: ...
 

@@ -19,9 +19,9 @@ def diffusion_loss(
     prediction: Prediction,
     min_snr_gamma: float | None = None,
 ) -> Tensor:
-    """Mean squared error of the network's prediction, one number for each picture.
+    """Mean squared error of the network's prediction, one number for each image.
 
-    x0 and noise (B, C, H, W), t (B,) int64 in [0, T). With `min_snr_gamma` each picture is
+    x0 and noise (B, C, H, W), t (B,) int64 in [0, T). With `min_snr_gamma` each image is
     weighted by `min_snr_weights`. Returns (B,) float32, whatever dtype the network answers in.
     """
     one_of("prediction", prediction, get_args(Prediction))

@@ -1,4 +1,4 @@
-"""Noise that belongs to a picture, not to its place in a batch."""
+"""Noise that belongs to an image, not to its place in a batch."""
 
 import hashlib
 from collections.abc import Sequence
@@ -9,10 +9,10 @@ from torch import Tensor
 _WORD = 0xFFFF_FFFF
 
 
-class PictureNoise:
-    """A stream of standard normal noise with one random stream per picture.
+class ImageNoise:
+    """A stream of standard normal noise with one random stream per image.
 
-    Each call returns the next (B, *shape) noise of the pictures `indices` (length B). Picture i
+    Each call returns the next (B, *shape) noise of the images `indices` (length B). Image i
     of a seed gets the same noise in any batch, in any order and on any device: it is drawn on the
     CPU by a generator of its own, then moved. The first call is usually x_T, the next ones the
     fresh noise of each step.
@@ -21,8 +21,8 @@ class PictureNoise:
     two ways of computing a normal differ in the last bits.
 
     seed      any int, the run's. Distinct seeds give unrelated streams.
-    indices   the pictures, ints in [0, 2**32); no two of them share a stream.
-    shape     of one picture, (C, H, W).
+    indices   the images, ints in [0, 2**32); no two of them share a stream.
+    shape     of one image, (C, H, W).
     dtype     drawn in this dtype: float64 noise is other noise, not float32 noise with more digits.
 
     Raises ValueError for an index out of range.
@@ -53,10 +53,10 @@ class PictureNoise:
 
 
 def stream_seed(seed: int, index: int) -> int:
-    """The 32-bit generator seed of a picture; for one `seed` distinct indices differ.
+    """The 32-bit generator seed of an image; for one `seed` distinct indices differ.
 
     torch's CPU generator uses only the low 32 bits of its seed. A hash of (seed, index) cut to
-    that would give two of 50,000 pictures the same noise in one run out of four (the birthday
+    that would give two of 50,000 images the same noise in one run out of four (the birthday
     bound), so the index goes through a keyed permutation of 32-bit words instead.
     """
     seed, index = int(seed), int(index)  # numpy's ints would overflow below

@@ -1,9 +1,9 @@
-"""Samplers: pure functions from noise to pictures over a denoiser.
+"""Samplers: pure functions from noise to images over a denoiser.
 
 They share these arguments:
 
 denoise           (x_t, t) -> Estimate; guidance, if any, is inside it.
-x                 (B, C, H, W), the picture at level timesteps[0]: for the whole way N(0, I).
+x                 (B, C, H, W), the image at level timesteps[0]: for the whole way N(0, I).
 schedule          the levels' alphas_bar.
 timesteps         strictly decreasing levels in [0, T), see `spacing.timesteps`. Step i goes from
                   timesteps[i] to timesteps[i + 1] and the last step to the clean end, so any
@@ -13,7 +13,7 @@ noise             () -> fresh standard normal noise of x's shape and device, cal
                   step that adds noise, in order. Its generators are the caller's.
 callback          called with a `StepInfo` in each step, before x moves on.
 
-Each returns the picture after the last step. Coefficients are computed in float64 and applied to
+Each returns the image after the last step. Coefficients are computed in float64 and applied to
 x in its own dtype. No gradients are recorded. ValueError, one line, for an argument out of range.
 
 Written ab for alphas_bar[t] of the step's own level and ab' for that of the level it goes to.
@@ -101,7 +101,7 @@ def ddim(
     """Song et al. 2021 (arXiv 2010.02502), eq. 12.
 
     eta                0 is deterministic and needs no `noise`; 1 is `ddpm` with `fixed_small`.
-    final_alpha_bar    the clean end: `one`, a picture without noise, or `first`, alphas_bar[0],
+    final_alpha_bar    the clean end: `one`, an image without noise, or `first`, alphas_bar[0],
                        which leaves the noise of level 0 (diffusers' set_alpha_to_one=False).
     rederive_epsilon   whether, after clipping x0, epsilon is taken anew from x_t and the clipped
                        x0 (diffusers' use_clipped_model_output, there off). On by default:
@@ -205,7 +205,7 @@ def _clipped(x0: Tensor, clip: float | None) -> Tensor:
     if clip is None:
         return x0
     if not clip > 0:
-        raise ValueError(f"clip: {clip} is not positive; use 1.0 for pictures in [-1, 1], or None")
+        raise ValueError(f"clip: {clip} is not positive; use 1.0 for images in [-1, 1], or None")
     return x0.clamp(-clip, clip)
 
 

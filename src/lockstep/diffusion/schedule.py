@@ -1,11 +1,11 @@
-"""Noise schedules: how much of a picture is left at each of T discrete noise levels.
+"""Noise schedules: how much of an image is left at each of T discrete noise levels.
 
-Notation of Ho et al. 2020 (arXiv 2006.11239): a picture x0 becomes, at level t in [0, T),
+Notation of Ho et al. 2020 (arXiv 2006.11239): an image x0 becomes, at level t in [0, T),
 
     x_t = sqrt(alphas_bar[t]) x0 + sqrt(1 - alphas_bar[t]) noise,    noise ~ N(0, I),
 
 with alphas_bar[t] the product of 1 - betas[s] over s <= t. Level 0 is the cleanest and still
-carries a little noise; the clean picture itself has no index. All tables are float64 on the CPU:
+carries a little noise; the clean image itself has no index. All tables are float64 on the CPU:
 at the cosine schedule's last level alphas_bar is 2e-9, and float32 betas have it wrong by 1e-5
 of itself.
 """
@@ -34,7 +34,7 @@ class NoiseSchedule:
     beta_end     the cosine does not use them.
 
     Raises ValueError for a field out of its range, and for a schedule that leaves float64: no
-    noise at all at the first level, or nothing at all of the picture at the last.
+    noise at all at the first level, or nothing at all of the image at the last.
     """
 
     kind: ScheduleKind
@@ -62,7 +62,7 @@ class NoiseSchedule:
             )
         if self.alphas_bar[-1] == 0:
             raise ValueError(
-                f"timesteps: {self.timesteps} of these betas leave nothing of the picture "
+                f"timesteps: {self.timesteps} of these betas leave nothing of the image "
                 "in float64; use fewer timesteps or smaller betas"
             )
 
@@ -78,7 +78,7 @@ class NoiseSchedule:
 
     @cached_property
     def alphas_bar(self) -> Tensor:
-        """(T,) float64, strictly decreasing in (0, 1): the share of the picture's variance left."""
+        """(T,) float64, strictly decreasing in (0, 1): the share of the image's variance left."""
         return torch.cumprod(1 - self.betas, dim=0)
 
     def add_noise(self, x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:

@@ -27,7 +27,7 @@ def timesteps(
                quite noise, though a sampler is given noise there.
     linspace   from T - 1 to 0, both included. A single step is then level 0 (as in diffusers),
                which removes next to nothing: use trailing for it.
-    start      drop the levels above it, 0 <= start < T: to begin from a picture that carries
+    start      drop the levels above it, 0 <= start < T: to begin from an image that carries
                that much noise already.
 
     Raises ValueError for steps outside [1, T], for start outside [0, T), and where no level is

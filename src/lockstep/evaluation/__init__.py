@@ -1,1 +1,1 @@
-"""Measuring generated pictures."""
+"""Measuring generated images."""

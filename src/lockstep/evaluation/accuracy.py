@@ -1,4 +1,4 @@
-"""How well pictures show the objects they were asked to: figures from an evaluator's scores."""
+"""How well images show the objects they were asked to: figures from an evaluator's scores."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def found(scores: Tensor, labels: Tensor) -> Tensor:
-    """(N, L) which of a picture's k labels are among its k highest scores.
+    """(N, L) which of an image's k labels are among its k highest scores.
 
     `scores` (N, L) floats, `labels` (N, L) of zeros and ones.
     """
@@ -18,17 +18,17 @@ def found(scores: Tensor, labels: Tensor) -> Tensor:
 
 
 def top_k_accuracy(scores: Tensor, labels: Tensor) -> float:
-    """The official accuracy: sum of hits / sum of labels over all pictures (a micro average)."""
+    """The official accuracy: sum of hits / sum of labels over all images (a micro average)."""
     return int(found(scores, labels).sum()) / int(labels.sum())
 
 
 def exact_match(scores: Tensor, labels: Tensor, threshold: float = 0.5) -> float:
-    """The share of pictures where the objects above `threshold` are exactly those asked for."""
+    """The share of images where the objects above `threshold` are exactly those asked for."""
     return ((scores > threshold) == labels.bool()).all(1).double().mean().item()
 
 
 def false_objects(scores: Tensor, labels: Tensor, threshold: float = 0.5) -> float:
-    """Objects above `threshold` that were not asked for, per picture.
+    """Objects above `threshold` that were not asked for, per image.
 
     The official accuracy never punishes these.
     """

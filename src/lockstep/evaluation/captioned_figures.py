@@ -1,4 +1,4 @@
-"""How well the drawn pictures show what their prompts say, all together and prompt by prompt."""
+"""How well the drawn images show what their prompts say, all together and prompt by prompt."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lockstep.data import captions
 from lockstep.data.annotations import Stated, read_annotations
 from lockstep.evaluation import clip_score, scene_evaluator, scene_figures
 from lockstep.evaluation.clip_score import Clip
-from lockstep.evaluation.rows import PictureFiles, Rows
+from lockstep.evaluation.rows import ImageFiles, Rows
 from lockstep.evaluation.scene_evaluator import Judged
 from lockstep.models.text import SCRATCH, clip_files
 from lockstep.sampling.samples import seeds_of
@@ -39,7 +39,7 @@ def figures(params: Params, out: Path) -> dict[str, float]:
     Raises
     ------
     LockstepError
-        If judge, pictures, caption files or CLIP are missing or do not fit each other.
+        If judge, images, caption files or CLIP are missing or do not fit each other.
     """
     folder = paths.dataset(params.workload)
     with distributed.together():
@@ -51,7 +51,7 @@ def figures(params: Params, out: Path) -> dict[str, float]:
     drawn = []
     for number, seed in enumerate(seeds_of(paths.samples(params.workload))):
         there = paths.of_seed(paths.samples(params.workload), number, seed)
-        drawn.append(PictureFiles([there / captions.image_of(name) for name in asked]))
+        drawn.append(ImageFiles([there / captions.image_of(name) for name in asked]))
     prompts: list[Row] = [{"id": name, "prompt": prompt} for name, prompt in asked.items()]
     places = by_kind(asked)
     kinds: list[Row] = [{"kind": kind, "prompts": len(some)} for kind, some in places.items()]
@@ -59,13 +59,13 @@ def figures(params: Params, out: Path) -> dict[str, float]:
     rows += zip(kinds, places.values(), strict=True)
     found: dict[str, float] = {}
     if judge is not None:
-        each = [scene_evaluator.look(judge, pictures) for pictures in drawn]
+        each = [scene_evaluator.look(judge, images) for images in drawn]
         found |= scene_figures.figures(each, stated)
         for row, some in rows:
             row |= shares(each, stated, some)
     if clip is not None:
         said = list(asked.values())
-        scores = torch.stack([_clip_scores(clip, pictures, said) for pictures in drawn])
+        scores = torch.stack([_clip_scores(clip, images, said) for images in drawn])
         found["clip_score"] = scores.mean().item()
         for row, some in rows:
             row["clip_score"] = scores[:, some].mean().item()
@@ -91,12 +91,12 @@ def shares(each: Sequence[Judged], stated: Sequence[Stated], some: Sequence[int]
     """What the judge says of some prompts, over all seeds; empty where they ask for no such thing.
 
     `objects` are those found of those asked for, `binding` and `relation` the accuracies of
-    `scene_figures`, and `false_objects` those that nobody asked for, per picture.
+    `scene_figures`, and `false_objects` those that nobody asked for, per image.
     """
     own = Judged(
         *(torch.cat([part[list(some)] for part in parts]) for parts in zip(*each, strict=True))
     )
-    here = scene_figures.of_pictures(own, [stated[i] for i in some] * len(each))
+    here = scene_figures.of_images(own, [stated[i] for i in some] * len(each))
     return {
         "objects": here["object_accuracy"],
         "binding": here.get("binding_accuracy", ""),
@@ -106,18 +106,18 @@ def shares(each: Sequence[Judged], stated: Sequence[Stated], some: Sequence[int]
 
 
 def _clip(params: Params) -> Clip | None:
-    """The CLIP that reads the prompts, if it has a half for pictures too."""
+    """The CLIP that reads the prompts, if it has a half for images too."""
     if params.text.encoder == SCRATCH:
         return None
     source = clip_files.given(params.text.encoder, params.text.encoder_sha256)
     return clip_score.load(source) if clip_files.kind(source) == "clip" else None
 
 
-def _clip_scores(clip: Clip, pictures: Rows, prompts: Sequence[str]) -> Tensor:
+def _clip_scores(clip: Clip, images: Rows, prompts: Sequence[str]) -> Tensor:
     """(N,) of (N, H, W, 3) bytes; several processes share them, and each gets all scores."""
     each = []
-    for start in range(0, len(pictures), _BATCH):
-        batch, said = pictures[start : start + _BATCH], prompts[start : start + _BATCH]
+    for start in range(0, len(images), _BATCH):
+        batch, said = images[start : start + _BATCH], prompts[start : start + _BATCH]
         own = distributed.share(len(batch))
         scores = clip.scores(batch[own], said[own]).each if said[own] else np.empty(0)
         each.append(distributed.gather(torch.from_numpy(scores), len(batch)))

@@ -1,4 +1,4 @@
-"""The multi-label evaluator of i-CLEVR: a ResNet-18 that says which objects a picture shows.
+"""The multi-label evaluator of i-CLEVR: a ResNet-18 that says which objects an image shows.
 
 Its form is the official one (torchvision's ResNet-18, `fc` = Linear(512, labels) and a sigmoid;
 input (B, 3, 64, 64) in [-1, 1]), so that the official weights load.
@@ -27,19 +27,19 @@ class Classifier(nn.Module):
         self.resnet = resnet18(weights=None)
         self.resnet.fc = nn.Sequential(nn.Linear(512, labels), nn.Sigmoid())
 
-    def features(self, pictures: Tensor) -> Tensor:
+    def features(self, images: Tensor) -> Tensor:
         """(B, 512): what the last layer sees."""
         net = self.resnet
-        x = net.maxpool(net.relu(net.bn1(net.conv1(pictures))))
+        x = net.maxpool(net.relu(net.bn1(net.conv1(images))))
         x = net.layer4(net.layer3(net.layer2(net.layer1(x))))
         return net.avgpool(x).flatten(1)
 
-    def logits(self, pictures: Tensor) -> Tensor:
+    def logits(self, images: Tensor) -> Tensor:
         """(B, labels): the scores before the sigmoid."""
-        return self.resnet.fc[0](self.features(pictures))
+        return self.resnet.fc[0](self.features(images))
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        return torch.sigmoid(self.logits(pictures))
+    def forward(self, images: Tensor) -> Tensor:
+        return torch.sigmoid(self.logits(images))
 
 
 def official(checkpoint: Path, labels: int) -> Classifier:
@@ -84,12 +84,12 @@ def load(folder: Path, labels: int) -> Classifier:
 
 
 @torch.inference_mode()
-def scores(model: nn.Module, pictures: Tensor) -> Tensor:
+def scores(model: nn.Module, images: Tensor) -> Tensor:
     """(N, 3, H, W) in [-1, 1] -> (N, ...) scores in [0, 1], in fp32, in batches of 256.
 
-    Several processes share the pictures, and each gets all scores.
+    Several processes share the images, and each gets all scores.
     """
     device = next(model.parameters()).device
-    own = pictures[distributed.share(len(pictures))]
+    own = images[distributed.share(len(images))]
     each = [model(batch.to(device)).float().cpu() for batch in own.split(256)]
-    return distributed.gather(torch.cat(each), len(pictures))
+    return distributed.gather(torch.cat(each), len(images))

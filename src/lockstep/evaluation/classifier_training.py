@@ -1,4 +1,4 @@
-"""Training an evaluator, and measuring it on pictures it has not seen."""
+"""Training an evaluator, and measuring it on images it has not seen."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def train(
     precision: hardware.Precision,
     progress: Callable[[Iterable[Any], int], Iterable[Any]],
 ) -> Classifier:
-    """An evaluator from pictures that no generator sees.
+    """An evaluator from images that no generator sees.
 
     A binary cross-entropy for each label.
 
     Raises
     ------
     LockstepError
-        If there are fewer pictures than a batch has.
+        If there are fewer images than a batch has.
     """
     count, labels = examples.labels.shape
     device = hardware.device()
@@ -49,13 +49,13 @@ def train(
         return model
 
     def loss(model: Classifier, chosen: NDArray[np.int64]) -> Tensor:
-        pictures = to_tensor(examples.pictures(chosen)).to(device)
+        images = to_tensor(examples.images(chosen)).to(device)
         target = torch.from_numpy(examples.labels[chosen]).float().to(device)
         # Through logits: a sigmoid in bf16 is exactly 1 far too early.
-        return F.binary_cross_entropy_with_logits(model.logits(pictures).float(), target)
+        return F.binary_cross_entropy_with_logits(model.logits(images).float(), target)
 
-    pictures = count // examples.views
-    return fit(build, loss, pictures, settings, precision, progress, examples.views)
+    images = count // examples.views
+    return fit(build, loss, images, settings, precision, progress, examples.views)
 
 
 def accuracy(model: Classifier, examples: Examples) -> float | None:
@@ -64,5 +64,5 @@ def accuracy(model: Classifier, examples: Examples) -> float | None:
     if count == 0:
         return None
     batches = np.array_split(np.arange(count), -(-count // _AT_ONCE))
-    found = [scores(model, to_tensor(examples.pictures(chosen))) for chosen in batches]
+    found = [scores(model, to_tensor(examples.images(chosen))) for chosen in batches]
     return top_k_accuracy(torch.cat(found), torch.from_numpy(examples.labels))

@@ -1,4 +1,4 @@
-"""How well pictures fit their prompts, by a CLIP that has both halves.
+"""How well images fit their prompts, by a CLIP that has both halves.
 
 Hessel et al., "CLIPScore: A Reference-free Evaluation Metric for Image Captioning", EMNLP 2021
 (arXiv:2104.08718). The convention is torchmetrics': 100 max(cos, 0), and the prompt as it stands.
@@ -24,7 +24,7 @@ from lockstep.models.text.pretrained import token_ids
 
 @dataclass(frozen=True)
 class ClipScores:
-    """The score of each picture, (N,) in [0, 100], and their mean."""
+    """The score of each image, (N,) in [0, 100], and their mean."""
 
     each: NDArray[np.float64]
     mean: float
@@ -40,40 +40,40 @@ class Clip:
 
     @torch.inference_mode()
     def scores(
-        self, pictures: NDArray[np.uint8], prompts: Sequence[str], batch_size: int = 64
+        self, images: NDArray[np.uint8], prompts: Sequence[str], batch_size: int = 64
     ) -> ClipScores:
         """(N, H, W, 3) bytes and the prompt of each -> their scores.
 
         Raises
         ------
         LockstepError
-            If there is no picture, or not a prompt for each.
+            If there is no image, or not a prompt for each.
         """
-        if len(pictures) != len(prompts) or not len(pictures):
+        if len(images) != len(prompts) or not len(images):
             raise LockstepError(
-                f"CLIP scores of {len(pictures)} pictures and {len(prompts)} prompts: give a "
-                "prompt for each picture, and one picture or more"
+                f"CLIP scores of {len(images)} images and {len(prompts)} prompts: give a "
+                "prompt for each image, and one image or more"
             )
         each = np.concatenate(
             [
-                self._scores(pictures[i : i + batch_size], prompts[i : i + batch_size])
-                for i in range(0, len(pictures), batch_size)
+                self._scores(images[i : i + batch_size], prompts[i : i + batch_size])
+                for i in range(0, len(images), batch_size)
             ]
         )
         return ClipScores(each, float(each.mean()))
 
-    def _scores(self, pictures: NDArray[np.uint8], prompts: Sequence[str]) -> NDArray[np.float64]:
+    def _scores(self, images: NDArray[np.uint8], prompts: Sequence[str]) -> NDArray[np.float64]:
         device = self.model.device
         pixels = self.processor(
-            images=list(pictures), input_data_format="channels_last", return_tensors="pt"
+            images=list(images), input_data_format="channels_last", return_tensors="pt"
         ).pixel_values
         ids = token_ids(
             self.tokenizer, prompts, self.model.config.text_config.max_position_embeddings
         )
         # A token sees none behind it, and a prompt's embedding is its end's: padding needs no mask.
-        of_pictures = self.model.get_image_features(pixels.to(device)).pooler_output
+        of_images = self.model.get_image_features(pixels.to(device)).pooler_output
         of_prompts = self.model.get_text_features(ids.to(device)).pooler_output
-        cosines = F.cosine_similarity(of_pictures.double(), of_prompts.double())
+        cosines = F.cosine_similarity(of_images.double(), of_prompts.double())
         return 100 * cosines.clamp(min=0).cpu().numpy()
 
 

@@ -1,4 +1,4 @@
-"""How far the drawn pictures are from those that the generator is to be like, and how near."""
+"""How far the drawn images are from those that the generator is to be like, and how near."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from lockstep.evaluation import reference
 from lockstep.evaluation.frechet import frechet_distance
 from lockstep.evaluation.kernel import kernel_distance
 from lockstep.evaluation.neighbours import Copies, copies
-from lockstep.evaluation.rows import PictureFiles, Rows, SplitPictures
+from lockstep.evaluation.rows import ImageFiles, Rows, SplitImages
 from lockstep.evaluation.swd import sliced_wasserstein
 from lockstep.evaluation.workload_spaces import spaces_of
 
-# Pictures of each set that a kernel distance and the sliced Wasserstein distance look at: all pairs
+# Images of each set that a kernel distance and the sliced Wasserstein distance look at: all pairs
 # of the one take a minute, the other takes half a gigabyte.
 _PAIRED, _SLICED = 10_000, 2048
 _SHOWN = 8
@@ -29,19 +29,19 @@ _SHOWN = 8
 def figures(params: Params, shown: Path) -> dict[str, float]:
     """Fréchet, kernel and sliced Wasserstein distances, and the shares of copies.
 
-    The pictures of all seeds are one set. In `shown`, `copies.png` has the drawn pictures that are
+    The images of all seeds are one set. In `shown`, `copies.png` has the drawn images that are
     nearest to one of the training, above it. All processes take part; the first one writes, and
     only it gets the figures.
 
     Raises
     ------
     LockstepError
-        If networks, pictures or the reference are missing or do not fit each other.
+        If networks, images or the reference are missing or do not fit each other.
     """
     folder = paths.reference(params.workload)
     with distributed.together():
         data = open_dataset(paths.dataset(params.workload))
-        drawn, others = _drawn(params), reference.pictures(params, data)
+        drawn, others = _drawn(params), reference.images(params, data)
         networks = spaces_of(params, data)
         known = {path.stem: reference.load(path) for path in sorted(folder.glob("*.npz"))}
         if missing := [space.name for space in networks if space.name not in known]:
@@ -62,7 +62,7 @@ def figures(params: Params, shown: Path) -> dict[str, float]:
         found[f"copies_{space.name}"] = copies(ours.features, training.features).share
     if not distributed.is_main():
         return {}
-    trained_on = SplitPictures(data, "train")
+    trained_on = SplitImages(data, "train")
     near = copies(drawn, trained_on, mirrored=data.mirrorable)
     write_png(shown / "copies.png", _side_by_side(drawn, trained_on, near))
     count = min(len(drawn), len(others), _SLICED)
@@ -80,14 +80,12 @@ def _drawn(params: Params) -> Rows:
     # By number, not by name: 10 comes after 9.
     files = sorted(folder.rglob("*.png"), key=lambda path: (path.parent, len(path.name), path.name))
     if not files:
-        raise LockstepError(
-            f"{folder}: no pictures; `dvc repro sample@{params.workload}` draws some"
-        )
-    return PictureFiles(files[: params.evaluate.count])
+        raise LockstepError(f"{folder}: no images; `dvc repro sample@{params.workload}` draws some")
+    return ImageFiles(files[: params.evaluate.count])
 
 
 def _side_by_side(drawn: Rows, training: Rows, near: Copies) -> NDArray[np.uint8]:
-    """The drawn pictures that are nearest to one of the training, from left to right, above it."""
+    """The drawn images that are nearest to one of the training, from left to right, above it."""
     nearest = near.distances.argsort(kind="stable")[:_SHOWN]
     pairs = [drawn[int(i)] for i in nearest] + [training[int(near.nearest[i])] for i in nearest]
     return grid(np.stack(pairs), per_row=len(nearest))

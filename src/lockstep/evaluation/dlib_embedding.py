@@ -1,8 +1,8 @@
 """dlib's face embedding as a feature space: 128 numbers that tell one person from another.
 
 King, "High Quality Face Recognition with Deep Metric Learning", 2017. The network takes faces
-cut out by their landmarks; our pictures are aligned already, so that the same cut is a fixed
-part of them, and a generated picture without clear landmarks gets its features as well.
+cut out by their landmarks; our images are aligned already, so that the same cut is a fixed
+part of them, and a generated image without clear landmarks gets its features as well.
 """
 
 from __future__ import annotations
@@ -50,10 +50,10 @@ def _starts(count: int) -> range:
     return range(0, max(count, 1), _PART)
 
 
-def embeddings(pictures: NDArray[np.uint8]) -> NDArray[np.float64]:
+def embeddings(images: NDArray[np.uint8]) -> NDArray[np.float64]:
     """(N, S, S, 3) aligned faces of any side -> (N, 128); two of one person are within about 0.6.
 
-    It runs on the CPU at some 13 pictures a second and core.
+    It runs on the CPU at some 13 images a second and core.
 
     Raises
     ------
@@ -61,25 +61,25 @@ def embeddings(pictures: NDArray[np.uint8]) -> NDArray[np.float64]:
         If face_recognition cannot be used.
     """
     encoder = engine.models().face_encoder
-    chips = _chips(pictures)
-    found = np.empty((len(pictures), DIMENSIONS), np.float64)
-    for start in range(0, len(pictures), _PART):
-        batch = [next(chips) for _ in pictures[start : start + _PART]]
+    chips = _chips(images)
+    found = np.empty((len(images), DIMENSIONS), np.float64)
+    for start in range(0, len(images), _PART):
+        batch = [next(chips) for _ in images[start : start + _PART]]
         found[start : start + _PART] = np.array(encoder.compute_face_descriptor(batch))
     return found
 
 
-def _chips(pictures: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
-    """The part of each picture that dlib would have cut out, (150, 150, 3)."""
-    for picture in pictures:
-        side = picture.shape[0]
+def _chips(images: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
+    """The part of each image that dlib would have cut out, (150, 150, 3)."""
+    for image in images:
+        side = image.shape[0]
         scale = _CHIP_EYE_DISTANCE * _CHIP / (EYE_DISTANCE * side)
-        # The middle of a pixel is half a pixel from its border, in both pictures.
+        # The middle of a pixel is half a pixel from its border, in both images.
         left = _CHIP_EYES_X * _CHIP - 0.5 * side * scale + 0.5 * (scale - 1)
         top = _CHIP_EYE_LINE * _CHIP - EYE_LINE * side * scale + 0.5 * (scale - 1)
         matrix = np.array([[scale, 0, left], [0, scale, top]])
         yield cv2.warpAffine(
-            picture,
+            image,
             matrix,
             (_CHIP, _CHIP),
             flags=cv2.INTER_CUBIC if scale > 1 else cv2.INTER_LINEAR,

@@ -13,24 +13,24 @@ from lockstep.data.dataset import Dataset
 
 @dataclass(frozen=True)
 class Examples:
-    """Pictures, and what is to be said of them.
+    """Images, and what is to be said of them.
 
     Parameters
     ----------
     labels
         (N, L) of zeros and ones.
-    pictures
+    images
         Some of 0 .. N-1 -> (B, H, W, 3) bytes.
     views
-        How many of the N show one and the same picture, in different ways.
+        How many of the N show one and the same image, in different ways.
     """
 
     labels: NDArray[np.integer]
-    pictures: Callable[[NDArray[np.int64]], NDArray[np.uint8]]
+    images: Callable[[NDArray[np.int64]], NDArray[np.uint8]]
     views: int = 1
 
 
 def of_split(data: Dataset, split: str) -> Examples:
-    """The pictures of a split with their conditions."""
+    """The images of a split with their conditions."""
     positions = data.indices(split)
-    return Examples(data.conditions[positions], lambda chosen: data.pictures[positions[chosen]])
+    return Examples(data.conditions[positions], lambda chosen: data.images[positions[chosen]])

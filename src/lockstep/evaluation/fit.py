@@ -1,4 +1,4 @@
-"""How a judge learns, whatever it is to say of a picture."""
+"""How a judge learns, whatever it is to say of an image."""
 
 from __future__ import annotations
 
@@ -21,34 +21,34 @@ M = TypeVar("M", bound=nn.Module)
 def fit(
     build: Callable[[], M],
     loss: Callable[[M, NDArray[np.int64]], Tensor],
-    pictures: int,
+    images: int,
     settings: Evaluator,
     precision: hardware.Precision,
     progress: Callable[[Iterable[Any], int], Iterable[Any]],
     views: int = 1,
 ) -> M:
-    """A judge from some pictures; AdamW, warm-up and half a cosine.
+    """A judge from some images; AdamW, warm-up and half a cosine.
 
     Parameters
     ----------
     build
         Gives the untrained network; what is random in it comes from the settings' seed.
     loss
-        The network and some of 0 .. pictures * views - 1 -> a scalar. It runs under autocast: what
+        The network and some of 0 .. images * views - 1 -> a scalar. It runs under autocast: what
         is delicate has to be made fp32 in it.
 
     views
-        Of each picture, such as it and its mirror image: an epoch has all of them.
+        Of each image, such as it and its mirror image: an epoch has all of them.
 
     Raises
     ------
     LockstepError
-        If there are fewer pictures than a batch has.
+        If there are fewer images than a batch has.
     """
-    count = pictures * views
-    if pictures < settings.batch_size:
+    count = images * views
+    if images < settings.batch_size:
         raise LockstepError(
-            f"dataset.evaluator: leaves {pictures} pictures to train the evaluator on, fewer "
+            f"dataset.evaluator: leaves {images} images to train the evaluator on, fewer "
             f"than evaluator.batch_size ({settings.batch_size}); raise it"
         )
     with torch.random.fork_rng():
@@ -58,7 +58,7 @@ def fit(
     optimizer = torch.optim.AdamW(
         model.parameters(), settings.lr, weight_decay=settings.weight_decay, fused=True
     )
-    # Whole batches only: the batch norms of a short last one would see too few pictures.
+    # Whole batches only: the batch norms of a short last one would see too few images.
     per_epoch = count // settings.batch_size
     steps = settings.epochs * per_epoch
     random = np.random.default_rng(settings.seed)

@@ -40,7 +40,7 @@ class Moments:
             return
         exact = np.asarray(features, np.float64)
         if not np.isfinite(exact).all():
-            raise LockstepError("a Fréchet distance wants finite features; some picture gave NaN")
+            raise LockstepError("a Fréchet distance wants finite features; some image gave NaN")
         mean = exact.mean(0)
         scatter = (exact - mean).T @ (exact - mean)
         if self.count == 0:
@@ -56,7 +56,7 @@ class Moments:
         """Raises `LockstepError` if there were fewer than 2 features."""
         if self.count < 2:
             raise LockstepError(
-                f"a Fréchet distance wants 2 pictures or more in each set, not {self.count}; draw "
+                f"a Fréchet distance wants 2 images or more in each set, not {self.count}; draw "
                 "or collect more"
             )
         return Normal(self._mean, self._scatter / (self.count - 1))

@@ -67,7 +67,7 @@ def load(path: Path) -> nn.Module:
     return model.to(hardware.device()).eval()
 
 
-def resized(pictures: NDArray[np.uint8]) -> Tensor:
+def resized(images: NDArray[np.uint8]) -> Tensor:
     """(B, H, W, 3) bytes -> (B, 3, 299, 299) in 0 ... 255, not rounded to bytes in between."""
     resize = build_resizer("clean")
-    return torch.from_numpy(np.stack([resize(one) for one in pictures])).permute(0, 3, 1, 2)
+    return torch.from_numpy(np.stack([resize(one) for one in images])).permute(0, 3, 1, 2)

@@ -27,7 +27,7 @@ def kernel_distance(features: NDArray[np.floating], others: NDArray[np.floating]
     n, m = len(features), len(others)
     if min(n, m) < 2:
         raise LockstepError(
-            f"a kernel distance wants 2 pictures or more in each set, not {min(n, m)}; draw or "
+            f"a kernel distance wants 2 images or more in each set, not {min(n, m)}; draw or "
             "collect more"
         )
     x, y = np.asarray(features, np.float64), np.asarray(others, np.float64)

@@ -1,4 +1,4 @@
-"""How well the drawn pictures show what was asked for, as the workload's classifier sees it."""
+"""How well the drawn images show what was asked for, as the workload's classifier sees it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor
 from lockstep.config.schema import Params
 from lockstep.core import distributed, paths
 from lockstep.core.files import Cell, write_csv
-from lockstep.core.images import read_pictures
+from lockstep.core.images import read_images
 from lockstep.core.pixels import to_tensor
 from lockstep.core.weights import read_tensors
 from lockstep.data.dataset import open_dataset
@@ -25,7 +25,7 @@ from lockstep.sampling.samples import seeds_of
 
 @dataclass(frozen=True)
 class Scored:
-    """A set of pictures of all seeds: what was asked for (N, L) and the scores (N, L)."""
+    """A set of images of all seeds: what was asked for (N, L) and the scores (N, L)."""
 
     name: str
     labels: Tensor
@@ -36,12 +36,12 @@ def figures(params: Params, out: Path) -> dict[str, float]:
     """The means over the seeds; of the accuracies their standard deviation (`_sd`), if several.
 
     In `out`, `objects.csv` and `sizes.csv` say the same for each object and for each number of
-    objects in a picture, over all seeds. All processes take part; the first one writes.
+    objects in an image, over all seeds. All processes take part; the first one writes.
 
     Raises
     ------
     LockstepError
-        If judge, pictures or label files are missing or do not fit each other.
+        If judge, images or label files are missing or do not fit each other.
     """
     with distributed.together():
         asked = condition_of(params).targets(params).sets
@@ -58,7 +58,7 @@ def figures(params: Params, out: Path) -> dict[str, float]:
             name, labels = wanted.name, wanted.conditions.values.to(torch.uint8)
             scores = classifier.scores(judge, tensors[name])
             files = [drawn / file for file in wanted.files]
-            from_files = classifier.scores(judge, to_tensor(read_pictures(files)))
+            from_files = classifier.scores(judge, to_tensor(read_images(files)))
             found[f"accuracy_{name}"].append(accuracy.top_k_accuracy(scores, labels))
             found[f"accuracy_png_{name}"].append(accuracy.top_k_accuracy(from_files, labels))
             found[f"exact_match_{name}"].append(accuracy.exact_match(scores, labels))
@@ -79,9 +79,9 @@ def figures(params: Params, out: Path) -> dict[str, float]:
 def by_object(scored: Sequence[Scored], objects: Sequence[str]) -> list[dict[str, Cell]]:
     """A row for each set and object.
 
-    `asked` and `drawn` are the pictures that were to show it and those of them whose highest k
+    `asked` and `drawn` are the images that were to show it and those of them whose highest k
     scores have it, `accuracy` is their quotient (empty where it was never asked for), `uncalled`
-    counts pictures that show it (above one half) and were not to.
+    counts images that show it (above one half) and were not to.
     """
     rows: list[dict[str, Cell]] = []
     for name, labels, scores in _united(scored):
@@ -103,7 +103,7 @@ def by_object(scored: Sequence[Scored], objects: Sequence[str]) -> list[dict[str
 
 
 def by_size(scored: Sequence[Scored]) -> list[dict[str, Cell]]:
-    """A row for each set and number of objects asked for: how many pictures, and the figures."""
+    """A row for each set and number of objects asked for: how many images, and the figures."""
     rows: list[dict[str, Cell]] = []
     for name, labels, scores in _united(scored):
         sizes = labels.sum(1)
@@ -113,7 +113,7 @@ def by_size(scored: Sequence[Scored]) -> list[dict[str, Cell]]:
                 {
                     "set": name,
                     "objects": size,
-                    "pictures": int(some.sum()),
+                    "images": int(some.sum()),
                     "accuracy": accuracy.top_k_accuracy(scores[some], labels[some]),
                     "exact_match": accuracy.exact_match(scores[some], labels[some]),
                     "false_objects": accuracy.false_objects(scores[some], labels[some]),

@@ -1,4 +1,4 @@
-"""Copies: drawn pictures that lie nearer to a training picture than training pictures do."""
+"""Copies: drawn images that lie nearer to a training image than training images do."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ _ASKED = 2000
 
 @dataclass(frozen=True)
 class Copies:
-    """How near drawn pictures come to those trained on.
+    """How near drawn images come to those trained on.
 
     Parameters
     ----------
     share
-        Of the drawn pictures, those nearer to a training picture than `threshold`, or equal to one.
+        Of the drawn images, those nearer to a training image than `threshold`, or equal to one.
     threshold
-        What 1 in 100 training pictures is nearer than to another one.
+        What 1 in 100 training images is nearer than to another one.
     distances
-        (N,) of each drawn picture to the nearest training picture: Euclidean.
+        (N,) of each drawn image to the nearest training image: Euclidean.
     nearest
         (N,) which one that is.
     """
@@ -37,19 +37,19 @@ class Copies:
 
 
 def copies(drawn: Rows, training: Rows, *, mirrored: bool = False) -> Copies:
-    """Compare (N, ...) with (M, ...): pictures or features, read in parts.
+    """Compare (N, ...) with (M, ...): images or features, read in parts.
 
-    With `mirrored`, pictures (N, H, W, C) are compared as they are and mirrored: the nearer counts.
-    The training set's own distances are those of 2,000 of its pictures, evenly spread, or of all.
+    With `mirrored`, images (N, H, W, C) are compared as they are and mirrored: the nearer counts.
+    The training set's own distances are those of 2,000 of its images, evenly spread, or of all.
 
     Raises
     ------
     LockstepError
-        If there is no drawn picture, or fewer than 2 training pictures.
+        If there is no drawn image, or fewer than 2 training images.
     """
     if len(drawn) == 0 or len(training) < 2:
         raise LockstepError(
-            f"copies: wants drawn pictures and 2 of the training; there are {len(drawn)} and "
+            f"copies: wants drawn images and 2 of the training; there are {len(drawn)} and "
             f"{len(training)}"
         )
     # Small numbers lose fewer digits in the products below; distances stay the same.
@@ -60,7 +60,7 @@ def copies(drawn: Rows, training: Rows, *, mirrored: bool = False) -> Copies:
     _, apart = _nearest(own, training, middle, mirrored, itself=asked)
     nearest, distances = _nearest(drawn, training, middle, mirrored)
     threshold = float(np.quantile(apart, 0.01))
-    # Where training pictures are there twice, the threshold is 0: a copy is one all the same.
+    # Where training images are there twice, the threshold is 0: a copy is one all the same.
     share = float(((distances < threshold) | (distances == 0)).mean())
     return Copies(share, threshold, distances, nearest)
 

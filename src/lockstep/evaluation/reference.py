@@ -1,4 +1,4 @@
-"""What generated pictures are compared with, as a network sees it: made once, kept as a file."""
+"""What generated images are compared with, as a network sees it: made once, kept as a file."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from lockstep.core import hashing
 from lockstep.core.errors import LockstepError
 from lockstep.data.dataset import Dataset
 from lockstep.evaluation.frechet import Moments, Normal
-from lockstep.evaluation.rows import PictureFiles, Rows, SplitPictures
+from lockstep.evaluation.rows import ImageFiles, Rows, SplitImages
 from lockstep.evaluation.spaces import Space
 
 # Features that are kept, beside the moments of all: for kernel distances and copies.
 KEPT = 100_000
-_PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+_IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 
 
 @dataclass(frozen=True)
 class Statistics:
-    """A set of pictures as a network sees it.
+    """A set of images as a network sees it.
 
     Parameters
     ----------
     normal
         Mean and covariance of all their features.
     features
-        (N, D) float32 of the first 100,000 pictures; empty where only the moments are known.
+        (N, D) float32 of the first 100,000 images; empty where only the moments are known.
     count
-        Pictures; 0 where it is not known.
+        Images; 0 where it is not known.
     """
 
     normal: Normal
@@ -102,18 +102,18 @@ def decided(params: Params) -> dict[str, Any]:
 
 
 def check(params: Params, data: Dataset) -> None:
-    """Raises `LockstepError` if `of_space` could not have its pictures or statistics."""
-    pictures(params, data)
+    """Raises `LockstepError` if `of_space` could not have its images or statistics."""
+    images(params, data)
     if _is_statistics(params):
         load(_given(params))
 
 
 def of_space(params: Params, data: Dataset, space: Space) -> dict[str, Statistics]:
-    """What drawn pictures are compared with in a feature space, by the name of its file.
+    """What drawn images are compared with in a feature space, by the name of its file.
 
     The file `<space>` has the reference, and `<space>_training`, if that is something else, the
-    pictures trained on: what copies are copies of. A file of statistics belongs to Inception if
-    `evaluate.fid` is true, else to the workload's own space, and the other one gets the pictures
+    images trained on: what copies are copies of. A file of statistics belongs to Inception if
+    `evaluate.fid` is true, else to the workload's own space, and the other one gets the images
     trained on. All processes take part.
 
     Raises
@@ -121,12 +121,12 @@ def of_space(params: Params, data: Dataset, space: Space) -> dict[str, Statistic
     LockstepError
         If what `evaluate.reference` names is missing, changed, empty or of another space.
     """
-    training = SplitPictures(data, "train", params.evaluate.reference_count)
+    training = SplitImages(data, "train", params.evaluate.reference_count)
     if params.evaluate.reference == "train":
         return {space.name: statistics_of(space.features(training))}
     seen = {f"{space.name}_training": statistics_of(space.features(training))}
     if not _is_statistics(params):
-        seen[space.name] = statistics_of(space.features(pictures(params, data)))
+        seen[space.name] = statistics_of(space.features(images(params, data)))
     elif params.evaluate.fid == (space.frechet == "fid"):
         seen[space.name] = load(_given(params))
     else:
@@ -134,11 +134,11 @@ def of_space(params: Params, data: Dataset, space: Space) -> dict[str, Statistic
     return seen
 
 
-def pictures(params: Params, data: Dataset) -> Rows:
-    """The pictures that drawn ones are compared with: at most `evaluate.reference_count`.
+def images(params: Params, data: Dataset) -> Rows:
+    """The images that drawn ones are compared with: at most `evaluate.reference_count`.
 
     Those trained on, also where `evaluate.reference` is a file of statistics; or the validation
-    pictures; or those of a folder, resized to the size of the data set's, evenly spread over it.
+    images; or those of a folder, resized to the size of the data set's, evenly spread over it.
 
     Raises
     ------
@@ -147,22 +147,22 @@ def pictures(params: Params, data: Dataset) -> Rows:
     """
     count, name = params.evaluate.reference_count, params.evaluate.reference
     if name == "validation":
-        held_out = SplitPictures(data, "validation", count)
+        held_out = SplitImages(data, "validation", count)
         if len(held_out) < 2:
             raise LockstepError(
-                "evaluate.reference: validation: fewer than 2 pictures are held out; raise "
+                "evaluate.reference: validation: fewer than 2 images are held out; raise "
                 "dataset.validation"
             )
         return held_out
     if name == "train" or _is_statistics(params):
-        return SplitPictures(data, "train", count)
+        return SplitImages(data, "train", count)
     folder = _given(params)
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _PICTURES)
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _IMAGES)
     if not found:
-        raise LockstepError(f"{folder}: evaluate.reference: no pictures in it; name another folder")
+        raise LockstepError(f"{folder}: evaluate.reference: no images in it; name another folder")
     some = min(len(found), count or len(found))
     files = [found[i * len(found) // some] for i in range(some)]
-    return PictureFiles(files, size=data.pictures.shape[1])
+    return ImageFiles(files, size=data.images.shape[1])
 
 
 def _is_statistics(params: Params) -> bool:

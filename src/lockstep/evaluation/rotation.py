@@ -1,6 +1,6 @@
-"""What an evaluator learns where nothing is said of the pictures: which way up they are.
+"""What an evaluator learns where nothing is said of the images: which way up they are.
 
-To tell the four rotations of a picture from each other, a network has to know what it shows
+To tell the four rotations of an image from each other, a network has to know what it shows
 (Gidaris et al. 2018, "Unsupervised Representation Learning by Predicting Image Rotations",
 arXiv:1803.07728).
 """
@@ -17,17 +17,17 @@ ROTATIONS = 4
 
 
 def rotated(data: Dataset, split: str) -> Examples:
-    """Each picture of a split four times: as it is, and turned by one, two and three quarters.
+    """Each image of a split four times: as it is, and turned by one, two and three quarters.
 
-    Example `4 i + k` is picture i turned by k quarters counter-clockwise; its label is k, one-hot.
+    Example `4 i + k` is image i turned by k quarters counter-clockwise; its label is k, one-hot.
     """
     positions = data.indices(split)
     labels = np.tile(np.eye(ROTATIONS, dtype=np.uint8), (len(positions), 1))
 
-    def pictures(chosen: NDArray[np.int64]) -> NDArray[np.uint8]:
-        upright = data.pictures[positions[chosen // ROTATIONS]]
+    def images(chosen: NDArray[np.int64]) -> NDArray[np.uint8]:
+        upright = data.images[positions[chosen // ROTATIONS]]
         quarters = chosen % ROTATIONS
-        turned = (np.rot90(picture, k) for picture, k in zip(upright, quarters, strict=True))
+        turned = (np.rot90(image, k) for image, k in zip(upright, quarters, strict=True))
         return np.stack(list(turned))
 
-    return Examples(labels, pictures, views=ROTATIONS)
+    return Examples(labels, images, views=ROTATIONS)

@@ -1,4 +1,4 @@
-"""Many pictures as if they were one array, of which a part at a time is read."""
+"""Many images as if they were one array, of which a part at a time is read."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from lockstep.core.images import read_pictures, read_rgb
+from lockstep.core.images import read_images, read_rgb
 from lockstep.data.dataset import Dataset
 
 
@@ -20,7 +20,7 @@ class Rows(Protocol):
     def __getitem__(self, index: Any, /) -> NDArray[Any]: ...
 
 
-class PictureFiles:
+class ImageFiles:
     """(N, H, W, 3) bytes from files of one size, or resized to `size` x `size` if given.
 
     Reading raises `LockstepError` naming a bad file.
@@ -37,19 +37,19 @@ class PictureFiles:
         if not isinstance(index, slice):
             return read_rgb(self._paths[index], self._size)
         if self._size is None:
-            return read_pictures(self._paths[index])
+            return read_images(self._paths[index])
         return np.stack([read_rgb(path, self._size) for path in self._paths[index]])
 
 
-class SplitPictures:
+class SplitImages:
     """(N, H, W, 3) bytes of a data set's split, in its order; at most `count` if given."""
 
     def __init__(self, data: Dataset, split: str, count: int | None = None) -> None:
-        self._pictures = data.pictures
+        self._images = data.images
         self._indices = data.indices(split)[:count]
 
     def __len__(self) -> int:
         return len(self._indices)
 
     def __getitem__(self, index: Any) -> NDArray[np.uint8]:
-        return np.asarray(self._pictures[self._indices[index]])
+        return np.asarray(self._images[self._indices[index]])

@@ -1,4 +1,4 @@
-"""The judge of pictures with a sentence: which objects a picture shows, where, and how large.
+"""The judge of images with a sentence: which objects an image shows, where, and how large.
 
 An object is one of i-CLEVR's 24, by its `lockstep.synthetic.scenes.object_id`.
 """
@@ -27,10 +27,10 @@ SCENES, ROTATIONS = "scenes", "rotations"
 
 
 class Judged(NamedTuple):
-    """What a judge says of each object in N pictures; place and size mean something if it is there.
+    """What a judge says of each object in N images; place and size mean something if it is there.
 
     `present` (N, 24) and `large` (N, 24) are scores in [0, 1]; `place` (N, 24, 2) is the object's
-    centre in [0, 1], from the left and from the top, in sides of the picture.
+    centre in [0, 1], from the left and from the top, in sides of the image.
     """
 
     present: Tensor
@@ -50,16 +50,16 @@ class SceneJudge(nn.Module):
         self.trunk.fc = nn.Identity()
         self.head = nn.Linear(512, OBJECTS * _SAYS)
 
-    def features(self, pictures: Tensor) -> Tensor:
+    def features(self, images: Tensor) -> Tensor:
         """(B, 512): what the last layer sees."""
-        return self.trunk(pictures)
+        return self.trunk(images)
 
-    def logits(self, pictures: Tensor) -> Tensor:
+    def logits(self, images: Tensor) -> Tensor:
         """(B, 24, 4): what is said, before the sigmoid."""
-        return self.head(self.features(pictures)).unflatten(1, (OBJECTS, _SAYS))
+        return self.head(self.features(images)).unflatten(1, (OBJECTS, _SAYS))
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        return torch.sigmoid(self.logits(pictures))
+    def forward(self, images: Tensor) -> Tensor:
+        return torch.sigmoid(self.logits(images))
 
 
 def parts(said: Tensor) -> Judged:
@@ -67,12 +67,12 @@ def parts(said: Tensor) -> Judged:
     return Judged(said[..., 0], said[..., 1:3], said[..., 3])
 
 
-def look(model: SceneJudge, pictures: Rows) -> Judged:
+def look(model: SceneJudge, images: Rows) -> Judged:
     """What the judge says of (N, H, W, 3) bytes, which are read 256 at a time.
 
-    Several processes share the pictures, and each gets all that is said.
+    Several processes share the images, and each gets all that is said.
     """
-    batches = (pictures[start : start + 256] for start in range(0, len(pictures), 256))
+    batches = (images[start : start + 256] for start in range(0, len(images), 256))
     said = [classifier.scores(model, to_tensor(batch)) for batch in batches]
     return parts(torch.cat(said))
 

@@ -22,7 +22,7 @@ from lockstep.evaluation.rows import Rows
 from lockstep.evaluation.scene_evaluator import SceneJudge, look, parts
 
 # Scale of the distribution of an object's place about where it is judged to be, in sides of the
-# picture: it says how much being a tenth of a side off counts.
+# image: it says how much being a tenth of a side off counts.
 _PLACE_SCALE = 0.1
 # Which objects there are comes first: weighted as the likelihood asks, shapes are learnt last.
 _REST = 0.3
@@ -30,17 +30,17 @@ _REST = 0.3
 
 @dataclass(frozen=True)
 class Scenes:
-    """Pictures of scenes, and what they show.
+    """Images of scenes, and what they show.
 
     Parameters
     ----------
-    pictures
-        (N, H, W, 3) bytes; an array of positions gives some, as of `SplitPictures`.
+    images
+        (N, H, W, 3) bytes; an array of positions gives some, as of `SplitImages`.
     shown
-        Of each picture; `place` and `large` count where `present` is 1.
+        Of each image; `place` and `large` count where `present` is 1.
     """
 
-    pictures: Rows
+    images: Rows
     shown: Arrays
 
 
@@ -52,14 +52,14 @@ def train(
 ) -> SceneJudge:
     """A judge from scenes that no generator sees, and from their mirror images.
 
-    The loss is the negative log-likelihood of what a picture shows: each object is there or not,
+    The loss is the negative log-likelihood of what an image shows: each object is there or not,
     and those that are there are large or not (Bernoulli), and stand where they do (Laplace, so
     that the distance counts and not its square).
 
     Raises
     ------
     LockstepError
-        If there are fewer pictures than a batch has.
+        If there are fewer images than a batch has.
     """
     device = hardware.device()
 
@@ -72,37 +72,37 @@ def train(
         return model
 
     def loss(model: SceneJudge, chosen: NDArray[np.int64]) -> Tensor:
-        # Number 2 i is picture i, 2 i + 1 its mirror image.
+        # Number 2 i is image i, 2 i + 1 its mirror image.
         number, mirrored = np.divmod(chosen, 2)
-        seen, places = np.array(scenes.pictures[number]), scenes.shown.place[number]
+        seen, places = np.array(scenes.images[number]), scenes.shown.place[number]
         turned = mirrored.astype(bool)
         seen[turned] = seen[turned, :, ::-1]
         places[turned, :, 0] = 1 - places[turned, :, 0]
-        pictures, place = to_tensor(seen).to(device), torch.from_numpy(places).to(device)
+        images, place = to_tensor(seen).to(device), torch.from_numpy(places).to(device)
         present, large = (
             torch.from_numpy(part[number]).float().to(device)
             for part in (scenes.shown.present, scenes.shown.large)
         )
         # Through logits: a sigmoid in bf16 is exactly 1 far too early.
-        said = parts(model.logits(pictures).float())
+        said = parts(model.logits(images).float())
         there = F.binary_cross_entropy_with_logits(said.present, present, reduction="none")
         size = F.binary_cross_entropy_with_logits(said.large, large, reduction="none")
         off = (torch.sigmoid(said.place) - place).abs().sum(2) / _PLACE_SCALE
         return (there + _REST * present * (size + off)).sum() / len(chosen)
 
-    return fit(build, loss, len(scenes.pictures), settings, precision, progress, views=2)
+    return fit(build, loss, len(scenes.images), settings, precision, progress, views=2)
 
 
 def held_out(model: SceneJudge, scenes: Scenes) -> dict[str, float]:
     """How well the judge sees scenes that it has not learnt from; nothing if there are none.
 
     `judge_accuracy` is the micro top-k accuracy of the objects. Of the objects that are there,
-    `judge_place_error` is the mean distance from where they are, in sides of the picture, and
+    `judge_place_error` is the mean distance from where they are, in sides of the image, and
     `judge_size_accuracy` the share whose size is right.
     """
-    if len(scenes.pictures) == 0:
+    if len(scenes.images) == 0:
         return {}
-    judged = look(model, scenes.pictures)
+    judged = look(model, scenes.images)
     present, place, large = map(torch.from_numpy, scenes.shown)
     there = present.bool()
     off = torch.linalg.vector_norm(judged.place - place, dim=2)[there]

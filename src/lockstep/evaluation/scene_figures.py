@@ -1,4 +1,4 @@
-"""How well pictures show what sentences say: figures from what the judge of scenes says.
+"""How well images show what sentences say: figures from what the judge of scenes says.
 
 A figure is None where no prompt has anything for it to count. Chance is what a judge gets whose
 scores and places say nothing.
@@ -32,13 +32,13 @@ def figures(each: Iterable[Judged], stated: Sequence[Stated]) -> dict[str, float
     Parameters
     ----------
     each
-        What the judge says of the N pictures of each seed.
+        What the judge says of the N images of each seed.
     stated
         What each of the N is to show.
     """
     found: dict[str, list[float]] = defaultdict(list)
     for judged in each:
-        for name, value in of_pictures(judged, stated).items():
+        for name, value in of_images(judged, stated).items():
             found[name].append(value)
     means = {name: fmean(values) for name, values in found.items()}
     for name in _SPREAD:
@@ -47,8 +47,8 @@ def figures(each: Iterable[Judged], stated: Sequence[Stated]) -> dict[str, float
     return means
 
 
-def of_pictures(judged: Judged, stated: Sequence[Stated]) -> dict[str, float]:
-    """The figures of one set of pictures; those without anything to count are left out."""
+def of_images(judged: Judged, stated: Sequence[Stated]) -> dict[str, float]:
+    """The figures of one set of images; those without anything to count are left out."""
     values = {
         "object_accuracy": object_accuracy(judged, stated),
         "object_accuracy_chance": object_chance(stated),
@@ -71,7 +71,7 @@ def named(stated: Sequence[Stated]) -> Tensor:
 
 
 def object_accuracy(judged: Judged, stated: Sequence[Stated]) -> float:
-    """Of a picture's k named objects those among its k highest scores: a micro average."""
+    """Of an image's k named objects those among its k highest scores: a micro average."""
     return accuracy.top_k_accuracy(judged.present, named(stated))
 
 
@@ -91,8 +91,8 @@ def binding_accuracy(judged: Judged, stated: Sequence[Stated]) -> float | None:
 
         p_A p_B (1 - p_A') (1 - p_B')  >  p_A' p_B' (1 - p_A) (1 - p_B)
 
-    which is a greater sum of logits. A picture that shows neither pairing is decided by what is
-    left of the scores, for it says nothing of the colours: half of such pictures count. One named
+    which is a greater sum of logits. An image that shows neither pairing is decided by what is
+    left of the scores, for it says nothing of the colours: half of such images count. One named
     object alone is evidence for its pairing; exactly equal evidence counts one half. Chance is
     1/2.
     """
@@ -121,7 +121,7 @@ def relation_accuracy(judged: Judged, stated: Sequence[Stated]) -> float | None:
     """The share of prompts with a relation whose two objects are found, and stand as was said.
 
     Found is what `object_accuracy` counts: among the k highest scores. Nearer is lower in the
-    picture.
+    image.
     """
     found, stands = _relations(judged, stated)
     return _share(found & stands)
@@ -170,9 +170,9 @@ def size_accuracy(judged: Judged, stated: Sequence[Stated]) -> float | None:
 
 
 def false_objects(judged: Judged, stated: Sequence[Stated]) -> float:
-    """Objects scored above one half that the sentence does not name, per picture.
+    """Objects scored above one half that the sentence does not name, per image.
 
-    It speaks of mistakes only where sentences name all that a picture is to show.
+    It speaks of mistakes only where sentences name all that an image is to show.
     """
     return accuracy.false_objects(judged.present, named(stated))
 

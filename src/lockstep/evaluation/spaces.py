@@ -1,4 +1,4 @@
-"""The feature spaces in which sets of pictures are compared."""
+"""The feature spaces in which sets of images are compared."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from lockstep.core.pixels import to_tensor
 from lockstep.evaluation import inception
 from lockstep.evaluation.rows import Rows
 
-# Batches of pictures (N, H, W, 3) -> their features (N, D), one after the other.
+# Batches of images (N, H, W, 3) -> their features (N, D), one after the other.
 Embed: TypeAlias = Callable[[Iterable[NDArray[np.uint8]]], Iterator[NDArray[np.floating]]]
 
 
 @dataclass(frozen=True)
 class Space:
-    """A network whose features say how alike pictures are.
+    """A network whose features say how alike images are.
 
     Parameters
     ----------
@@ -32,9 +32,9 @@ class Space:
     frechet
         The name of the Fréchet distance in it.
     embed
-        Pictures to features.
+        Images to features.
     batch
-        Pictures at a time.
+        Images at a time.
     """
 
     name: str
@@ -42,16 +42,16 @@ class Space:
     embed: Embed
     batch: int = 256
 
-    def features(self, pictures: Rows) -> Iterator[NDArray[np.floating]]:
+    def features(self, images: Rows) -> Iterator[NDArray[np.floating]]:
         """The features of (N, H, W, 3) bytes, batch by batch.
 
         Several processes share each batch, and each gets all features.
         """
-        starts = range(0, len(pictures), self.batch)
-        batches = (pictures[start : start + self.batch] for start in starts)
+        starts = range(0, len(images), self.batch)
+        batches = (images[start : start + self.batch] for start in starts)
         own = (batch[distributed.share(len(batch))] for batch in batches)
         for start, rows in zip(starts, self.embed(own), strict=True):
-            count = min(self.batch, len(pictures) - start)
+            count = min(self.batch, len(images) - start)
             yield distributed.gather(torch.from_numpy(rows), count).numpy()
 
 
@@ -71,7 +71,7 @@ def inception_space(params: Params) -> Space:
     def features(batch: NDArray[np.uint8]) -> torch.Tensor:
         return model(inception.resized(batch).to(hardware.device()))
 
-    # Its first layers take 5 MB a picture.
+    # Its first layers take 5 MB an image.
     return Space("inception", "fid", batch_by_batch(features, 2048), batch=32)
 
 

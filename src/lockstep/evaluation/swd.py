@@ -1,4 +1,4 @@
-"""The sliced Wasserstein distance over Laplacian pyramids: how far two sets of pictures are apart.
+"""The sliced Wasserstein distance over Laplacian pyramids: how far two sets of images are apart.
 
 Karras et al., "Progressive Growing of GANs", ICLR 2018 (arXiv:1710.10196), section 5: at each
 scale, small patches of both sets are compared along random directions. It needs no trained
@@ -18,39 +18,39 @@ from lockstep.core.errors import LockstepError
 # As in the paper and its code.
 _COARSEST = 16  # pixels
 _PATCH = 7
-_PATCHES = 128  # a picture
+_PATCHES = 128  # an image
 _ROUNDS, _DIRECTIONS = 4, 128
 
 
 def sliced_wasserstein(
-    pictures: NDArray[np.uint8], others: NDArray[np.uint8], *, seed: int = 0
+    images: NDArray[np.uint8], others: NDArray[np.uint8], *, seed: int = 0
 ) -> float:
     """The distance of (N, H, W, 3) and as many others: mean over the scales, times 1000.
 
-    Some 250 KB of memory are needed for each picture of 64 x 64.
+    Some 250 KB of memory are needed for each image of 64 x 64.
 
     Raises
     ------
     LockstepError
-        If the sets differ in number or size, or there is no picture or one too small for a patch.
+        If the sets differ in number or size, or there is no image or one too small for a patch.
     """
-    if pictures.shape != others.shape or len(pictures) == 0 or min(pictures.shape[1:3]) < _PATCH:
+    if images.shape != others.shape or len(images) == 0 or min(images.shape[1:3]) < _PATCH:
         raise LockstepError(
-            "swd: wants two sets of as many pictures of one size, at least "
-            f"{_PATCH} pixels; there are {pictures.shape} and {others.shape}"
+            "swd: wants two sets of as many images of one size, at least "
+            f"{_PATCH} pixels; there are {images.shape} and {others.shape}"
         )
     random = np.random.default_rng(seed)
-    scales = zip(_laplacian_pyramid(pictures), _laplacian_pyramid(others), strict=True)
+    scales = zip(_laplacian_pyramid(images), _laplacian_pyramid(others), strict=True)
     return 1000 * float(np.mean([_at_one_scale(a, b, random) for a, b in scales]))
 
 
-def _laplacian_pyramid(pictures: NDArray[np.uint8]) -> Iterator[NDArray[np.float32]]:
+def _laplacian_pyramid(images: NDArray[np.uint8]) -> Iterator[NDArray[np.float32]]:
     """From fine to coarse, what is lost from one scale to the next; last, what is left."""
-    level = pictures.astype(np.float32)
+    level = images.astype(np.float32)
     while min(level.shape[1:3]) >= 2 * _COARSEST:
         size = (level.shape[2], level.shape[1])
-        smaller = np.stack([cv2.pyrDown(picture) for picture in level])
-        yield level - np.stack([cv2.pyrUp(picture, dstsize=size) for picture in smaller])
+        smaller = np.stack([cv2.pyrDown(image) for image in level])
+        yield level - np.stack([cv2.pyrUp(image, dstsize=size) for image in smaller])
         level = smaller
     yield level
 

@@ -1,4 +1,4 @@
-"""The same pictures drawn with one setting after another: what each setting buys."""
+"""The same images drawn with one setting after another: what each setting buys."""
 
 from __future__ import annotations
 
@@ -108,13 +108,13 @@ def measure(
     settings: Iterable[tuple[str, Sample]],
     kept: Path,
 ) -> tuple[list[Row], list[float]]:
-    """A row for each setting, and the seconds that its drawing took, a picture.
+    """A row for each setting, and the seconds that its drawing took, an image.
 
     What was measured is put into the folder `kept`, and what is there is not measured again.
 
     The rows have the name, `guidance_scale` and `steps` of the setting, the accuracies (means over
     the first `sweep.seeds` of `sample.seeds`; none where it is not known what is asked for), the
-    Fréchet distance of all the pictures, and their number. All processes take part, and each gets
+    Fréchet distance of all the images, and their number. All processes take part, and each gets
     the rows.
 
     Raises
@@ -131,7 +131,7 @@ def measure(
 
     def measured(setting: Sample) -> Row:
         found: dict[str, list[float]] = defaultdict(list)
-        pictures = []
+        images = []
         passed = 0.0
         for seed in seeds(params):
             for wanted in asked:
@@ -140,8 +140,8 @@ def measure(
                 passed += time.perf_counter() - began
                 for name, value in score(wanted, drawn).items():
                     found[name].append(value)
-                pictures.append(to_bytes(drawn))
-        ours = reference.statistics_of(space.features(np.concatenate(pictures)))
+                images.append(to_bytes(drawn))
+        ours = reference.statistics_of(space.features(np.concatenate(images)))
         return {
             "guidance_scale": setting.guidance_scale,
             "steps": setting.steps,
@@ -187,7 +187,7 @@ def by_steps(rows: Sequence[Row], figure: Callable[[Row], float]) -> list[Row]:
 
 
 def accuracies(columns: Mapping[str, _T]) -> dict[str, _T]:
-    """Those of a row or a table; empty where nobody knows what pictures should show."""
+    """Those of a row or a table; empty where nobody knows what images should show."""
     return {name: value for name, value in columns.items() if "accuracy" in name}
 
 
@@ -214,7 +214,7 @@ def guidance_chart(rows: Sequence[Row]) -> bytes:
     scales, far = columns["guidance_scale"], distances(columns)
     if not (shown := accuracies(columns)):
         return charts.lines(scales, far, x_label="guidance scale", y_label="Fréchet distance")
-    # The axis says what they are: four whole names have no room above the picture.
+    # The axis says what they are: four whole names have no room above the image.
     named = {name.removesuffix("_accuracy"): values for name, values in shown.items()}
     return charts.lines(
         scales,

@@ -24,7 +24,7 @@ def noise_schedule(settings: Diffusion) -> NoiseSchedule:
 
 
 def form(params: Params, data: Dataset) -> Form:
-    """What params.yaml asks for, made for these pictures or latents, and labels or prompts.
+    """What params.yaml asks for, made for these images or latents, and labels or prompts.
 
     Raises `ValueError` if there is no such network.
     """

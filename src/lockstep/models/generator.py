@@ -129,7 +129,7 @@ class Description:
     unet: UNetConfig | CrossAttentionUNetConfig
     condition: Condition
     labels: int
-    size: int  # of the pictures, in pixels
+    size: int  # of the images, in pixels
     schedule: NoiseSchedule
     prediction: Literal["epsilon", "v", "x0"]
     precision: Literal["fp32", "bf16", "fp16"]
@@ -137,11 +137,11 @@ class Description:
     params: dict[str, Any]  # the effective values that made it, by dotted name
     text: ScratchConfig | FrozenConfig | None = None
     pooled_text: bool = False
-    reduction: int = 1  # of the latents: how much smaller than pictures they are
+    reduction: int = 1  # of the latents: how much smaller than images they are
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Of what the network sees and draws: pictures, or latents of them."""
+        """Of what the network sees and draws: images, or latents of them."""
         side = self.size // self.reduction
         return self.unet.in_channels, side, side
 

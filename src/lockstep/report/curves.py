@@ -33,7 +33,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Chart:
-    """Everything in pixels of a picture of `WIDTH` x `HEIGHT`."""
+    """Everything in pixels of an image of `WIDTH` x `HEIGHT`."""
 
     title: str
     x_label: str

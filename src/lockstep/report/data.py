@@ -1,4 +1,4 @@
-"""Of what the data set consists, and what became of pictures and faces on the way to it."""
+"""Of what the data set consists, and what became of images and faces on the way to it."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ _DECISIONS = {
         "tilted": "the eyes' line is steeper than source.max_slope",
         "turned": "the nose is not between the eyes (source.nose)",
         "eyes": "the eyes are too near or too far apart (source.eye_ratio)",
-        "cut": "too much lies outside the picture (source.max_outside)",
+        "cut": "too much lies outside the image (source.max_outside)",
         "blurred": "less sharp than source.min_sharpness",
         "duplicate": "another copy of a face that was kept",
         "excluded": "asked for in exclude.txt",
     },
     "folder": {
         "refused": "a link, a bomb, a name that leads out of its archive, or too large",
-        "broken": "no picture, or not to its end",
+        "broken": "no image, or not to its end",
         "small": "a side shorter than source.min_side",
         "aspect": "longer or higher than source.max_aspect allows",
         "blank": "less contrast than source.min_contrast",
         "copy": "the same bytes as a file that was kept",
-        "duplicate": "looks like a picture that was kept",
+        "duplicate": "looks like an image that was kept",
         "excluded": "asked for in exclude.txt",
     },
 }
@@ -62,7 +62,7 @@ class Count:
 class Data:
     """Of what the data set consists, and what decided it."""
 
-    pictures: int
+    images: int
     splits: tuple[Count, ...]
     digest: str
     settings: tuple[Setting, ...]
@@ -70,7 +70,7 @@ class Data:
 
 @dataclass(frozen=True)
 class Fetched:
-    """What a crawl found, and what became of the pictures; 0 or empty where that is missing."""
+    """What a crawl found, and what became of the images; 0 or empty where that is missing."""
 
     articles: int
     named: int
@@ -92,7 +92,7 @@ def data(workload: str) -> Data | None:
         return None
     record = read_json(path)
     with damage_named(path):
-        total = record["pictures"]
+        total = record["images"]
         splits = (
             Count(name.replace("_", " "), meaning, record[name], record[name] / total)
             for name, meaning in _SPLITS.items()

@@ -39,7 +39,7 @@ _TARGETS = {
     "fetched": "download@{}",
     "kept": "collect@{}",
     "curves": "train@{}",
-    "pictures": "sample@{}",
+    "images": "sample@{}",
     "copies": "evaluate@{}",
     "sweep": "sweep@{}",
 }
@@ -51,7 +51,7 @@ _CAPTIONS = {
     "denoising": "From noise to clear, moving",
 }
 _FORMATS = (".png", ".gif")
-_COPIES = "Drawn pictures above, their nearest training pictures below"
+_COPIES = "Drawn images above, their nearest training images below"
 _SCORES = {
     "sizes": "By number of objects",
     "objects": "By object",
@@ -69,8 +69,8 @@ Row = dict[str, Cell]
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A picture file as a data URI, and its size in pixels."""
+class Shown:
+    """An image file as a data URI, and its size in pixels."""
 
     name: str
     caption: str
@@ -119,8 +119,8 @@ class Report:
     fetched: Fetched | None
     kept: Kept | None
     curves: tuple[Chart, ...]
-    pictures: tuple[Picture, ...]
-    copies: Picture | None
+    images: tuple[Shown, ...]
+    copies: Shown | None
     copy_figures: tuple[Figure, ...]
     scores: tuple[Table, ...]
     sweep: Sweep | None
@@ -157,8 +157,8 @@ def gather(workload: str, out: Path) -> Report:
         "fetched": data.fetched(workload),
         "kept": data.kept(params, found),
         "curves": _curves(paths.plots(workload, "train")),
-        "pictures": _pictures(params),
-        "copies": _picture(copies, _COPIES) if copies.exists() else None,
+        "images": _images(params),
+        "copies": _image(copies, _COPIES) if copies.exists() else None,
         "scores": _scores(paths.tables(workload, "evaluate")),
         "sweep": _sweep(params, found),
     }
@@ -225,12 +225,12 @@ def _curves(folder: Path) -> tuple[Chart, ...]:
     return tuple(chart for chart in charts if chart)
 
 
-def _pictures(params: Params) -> tuple[Picture, ...]:
+def _images(params: Params) -> tuple[Shown, ...]:
     workload = params.workload
     shown = [*paths.plots(workload, "sample").glob("*.*"), *paths.strips(workload).glob("*.gif")]
     files = {path.stem: path for path in sorted(shown) if path.suffix in _FORMATS}
     return tuple(
-        _picture(
+        _image(
             files[name],
             _CAPTIONS.get(name, name),
             _asked(params, name),
@@ -240,7 +240,7 @@ def _pictures(params: Params) -> tuple[Picture, ...]:
 
 
 def _asked(params: Params, name: str) -> tuple[str, ...]:
-    """What was asked for in a grid, a line a picture, where a file lists it."""
+    """What was asked for in a grid, a line an image, where a file lists it."""
     path = paths.dataset(params.workload) / f"{name}.json"
     if not path.exists():
         return ()
@@ -251,19 +251,19 @@ def _asked(params: Params, name: str) -> tuple[str, ...]:
         return tuple(", ".join(one) if isinstance(one, list) else str(one) for one in listed)
 
 
-def _picture(path: Path, caption: str, asked: tuple[str, ...] = ()) -> Picture:
+def _image(path: Path, caption: str, asked: tuple[str, ...] = ()) -> Shown:
     content = path.read_bytes()
     try:
         with Image.open(BytesIO(content)) as image:
             width, height = image.size
     except (OSError, SyntaxError, ValueError) as error:
-        raise LockstepError(f"{path}: not a readable picture ({error})") from None
+        raise LockstepError(f"{path}: not a readable image ({error})") from None
     uri = f"data:image/{path.suffix[1:]};base64,{base64.b64encode(content).decode('ascii')}"
-    return Picture(path.stem, caption, uri, width, height, asked)
+    return Shown(path.stem, caption, uri, width, height, asked)
 
 
 def _scores(folder: Path) -> tuple[Table, ...]:
-    """By what was asked for, a table for each set of pictures where there are several."""
+    """By what was asked for, a table for each set of images where there are several."""
     found = []
     for name, title in _SCORES.items():
         by_set = defaultdict(list)

@@ -1,4 +1,4 @@
-"""Pictures by a model that is still being trained, to look at while it is."""
+"""Images by a model that is still being trained, to look at while it is."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from lockstep.models.conditions import Conditions
 from lockstep.models.generator import Description, Generator
 from lockstep.sampling.sample import PIXELS, Trained, denoising_strips
 
-_PICTURES, _PER_ROW = 16, 8
+_IMAGES, _PER_ROW = 16, 8
 
 
 @dataclass(frozen=True)
 class Preview:
-    """Some pictures as bytes.
+    """Some images as bytes.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ class Preview:
 
 
 def draw(model: Generator, description: Description, params: Params, data: Dataset) -> Preview:
-    """16 pictures for the conditions of the first held-out pictures, or of the first ones.
+    """16 images for the conditions of the first held-out images, or of the first ones.
 
     Always the same conditions and noise, so that the grids of a training can be compared. All
     processes take part.
@@ -48,12 +48,12 @@ def draw(model: Generator, description: Description, params: Params, data: Datas
     positions = data.indices("validation")
     positions = positions if len(positions) else data.indices("train")
     # As many rounds for each process: a network in parts is computed by all of them together.
-    count = -(-_PICTURES // distributed.size()) * distributed.size()
+    count = -(-_IMAGES // distributed.size()) * distributed.size()
     conditions = Conditions.of(
         torch.from_numpy(data.conditions_of(np.resize(positions[:count], count)))
     )
     trained = Trained(model, description, _autoencoder(data.encoded))
-    drawn = denoising_strips(trained, params.sample, conditions, seed=0)[:_PICTURES]
+    drawn = denoising_strips(trained, params.sample, conditions, seed=0)[:_IMAGES]
     return Preview(
         grid=grid(to_bytes(drawn[:, -1]), per_row=_PER_ROW),
         strips=tuple(grid(to_bytes(strip), per_row=len(strip)) for strip in drawn),

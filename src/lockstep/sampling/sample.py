@@ -1,4 +1,4 @@
-"""Drawing pictures from a trained model."""
+"""Drawing images from a trained model."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lockstep.diffusion import (
     Denoise,
     Denoiser,
     Guidance,
-    PictureNoise,
+    ImageNoise,
     StepInfo,
     ddim,
     ddpm,
@@ -42,7 +42,7 @@ class Trained:
     Parameters
     ----------
     autoencoder
-        What makes pictures of that which the generator draws.
+        What makes images of that which the generator draws.
     """
 
     model: Generator
@@ -77,10 +77,10 @@ def sample(
     callback: Callback | None = None,
     progress: Callable[[int], object] = lambda count: None,
 ) -> Tensor:
-    """One picture for each of N `conditions` -> (N, 3, size, size) in [-1, 1].
+    """One image for each of N `conditions` -> (N, 3, size, size) in [-1, 1].
 
-    Picture i gets the noise of (seed, indices[i]), by default (seed, i), whatever the batch size.
-    `callback` sees each step of each batch; `progress` is told the pictures done with a step.
+    Image i gets the noise of (seed, indices[i]), by default (seed, i), whatever the batch size.
+    `callback` sees each step of each batch; `progress` is told the images done with a step.
     """
     device, description = hardware.device(), trained.description
     numbers = list(range(len(conditions))) if indices is None else list(indices)
@@ -95,7 +95,7 @@ def sample(
                 callback(info)
 
         denoise = _denoiser(trained, settings, condition)
-        noise = PictureNoise(seed, numbers[start:stop], description.shape, device)
+        noise = ImageNoise(seed, numbers[start:stop], description.shape, device)
         drawn = _run(denoise, description, settings, noise, on_step).float()
         batches.append(trained.autoencoder.decode(drawn).cpu())
     return torch.cat(batches).contiguous()
@@ -110,9 +110,9 @@ def sample_together(
     first: int = 0,
     progress: Callable[[int], object] = lambda count: None,
 ) -> Tensor:
-    """`sample` of the pictures `first` and up, of which each process draws its share.
+    """`sample` of the images `first` and up, of which each process draws its share.
 
-    All of them get all pictures.
+    All of them get all images.
     """
     own = distributed.share(len(conditions))
     indices = range(first, first + len(conditions))[own]
@@ -123,7 +123,7 @@ def sample_together(
 
 
 def moments(steps: int, count: int) -> list[int]:
-    """`count` numbers of states from 0, the noise, to `steps`, the picture, evenly spread.
+    """`count` numbers of states from 0, the noise, to `steps`, the image, evenly spread.
 
     With fewer states than that, it is all of them.
     """
@@ -150,9 +150,9 @@ def denoising_strips(
     at: Sequence[int] | None = None,
     progress: Callable[[int], object] = lambda count: None,
 ) -> Tensor:
-    """Pictures on their way from noise to clear -> (R, M, 3, size, size) in [-1, 1].
+    """Images on their way from noise to clear -> (R, M, 3, size, size) in [-1, 1].
 
-    Each of R `conditions` gives a strip, that of the picture which `sample_together` draws
+    Each of R `conditions` gives a strip, that of the image which `sample_together` draws
     for it. It has the M states `at`, ascending and the last one `settings.steps`: by default
     `moments` of `settings.strip`. Each process draws its share, and all of them get all strips.
     """
@@ -188,7 +188,7 @@ def sample_by_batches(
     seed: int,
     progress: Callable[[int], object] = lambda count: None,
 ) -> Iterator[tuple[int, Tensor]]:
-    """`sample_together` with the memory of one batch: (number of its first picture, pictures)."""
+    """`sample_together` with the memory of one batch: (number of its first image, images)."""
     size = settings.batch_size * distributed.size()
     for first in range(0, len(conditions), size):
         yield (
@@ -228,7 +228,7 @@ def _run(
     denoise: Denoise,
     description: Description,
     settings: Sample,
-    noise: PictureNoise,
+    noise: ImageNoise,
     callback: Callback,
 ) -> Tensor:
     schedule = description.schedule

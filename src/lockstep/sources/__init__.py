@@ -1,1 +1,1 @@
-"""Where pictures come from: each module ends in a folder of pictures with their conditions."""
+"""Where images come from: each module ends in a folder of images with their conditions."""

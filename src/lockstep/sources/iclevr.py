@@ -1,4 +1,4 @@
-"""i-CLEVR's pictures: the official folder, or the rendered stand-in for it.
+"""i-CLEVR's images: the official folder, or the rendered stand-in for it.
 
 A collected folder has `images/*.png` and the label files (see `lockstep.data.labels`).
 """
@@ -37,13 +37,13 @@ TEST_SIZES = (1,) * 6 + (2,) * 12 + (3,) * 14
 NEW_TEST_SIZES = (2,) * 12 + (3,) * 20
 
 
-def _pictures_folder(folder: Path, train: dict[str, list[str]]) -> Path:
+def _images_folder(folder: Path, train: dict[str, list[str]]) -> Path:
     """The official archive unpacks to `iclevr/`, some mirrors to `images/` or beside the JSON."""
     for candidate in (folder / "images", folder / "iclevr", folder):
         if any((candidate / name).is_file() for name in train):
             return candidate
     raise LockstepError(
-        f"{folder}: none of train.json's pictures is in it, nor in its images/ or iclevr/"
+        f"{folder}: none of train.json's images is in it, nor in its images/ or iclevr/"
     )
 
 
@@ -51,21 +51,21 @@ Progress = Callable[[Iterable[Any], int], Iterable[Any]]
 
 
 def import_folder(source: Path, out: Path, size: int, progress: Progress) -> None:
-    """Bring an official i-CLEVR folder in: label files as they are, pictures at `size` x `size`.
+    """Bring an official i-CLEVR folder in: label files as they are, images at `size` x `size`.
 
     Raises
     ------
     LockstepError
-        One line that lists every missing or broken picture, or names the wrong label.
+        One line that lists every missing or broken image, or names the wrong label.
     """
     labels = read_labels(source)
-    pictures = _pictures_folder(source, labels.train)
+    images = _images_folder(source, labels.train)
     (out / "images").mkdir()
 
     def bring(name: str) -> str | None:
         try:
-            Image.fromarray(read_rgb(pictures / name, size)).save(out / "images" / name)
-        except (LockstepError, ValueError):  # ValueError: a name that is no picture's
+            Image.fromarray(read_rgb(images / name, size)).save(out / "images" / name)
+        except (LockstepError, ValueError):  # ValueError: a name that is no image's
             return name
         return None
 
@@ -73,7 +73,7 @@ def import_folder(source: Path, out: Path, size: int, progress: Progress) -> Non
         outcomes = progress(pool.map(bring, labels.train), len(labels.train))
         bad = [name for name in outcomes if name is not None]
     if bad:
-        raise LockstepError(f"{pictures}: {len(bad)} pictures missing or broken: {some(bad)}")
+        raise LockstepError(f"{images}: {len(bad)} images missing or broken: {some(bad)}")
     labels.write(out)
 
 
@@ -82,7 +82,7 @@ def render(
 ) -> None:
     """Draw `scenes` scenes, each with its first, first two and all three objects.
 
-    The combinations in `new_test.json` occur in no picture, not even as a part of one.
+    The combinations in `new_test.json` occur in no image, not even as a part of one.
     """
     objects = {f"{colour} {shape}": i for i, (shape, colour) in enumerate(_catalogue())}
     # A stream of its own: scene i is drawn from (seed, i).
@@ -102,9 +102,9 @@ def render(
     # "spawn": a forked child of a process that has used threads may hang.
     with multiprocessing.get_context("spawn").Pool(cores()) as pool:
         drawn = list(progress(pool.imap(task, range(scenes), chunksize=16), scenes))
-    train = {name: names for pictures in drawn for name, names in pictures}
+    train = {name: names for images in drawn for name, names in images}
 
-    seen = iter(_shuffled([list(pictures[-1][1]) for pictures in drawn], rng))
+    seen = iter(_shuffled([list(images[-1][1]) for images in drawn], rng))
     labels = Labels(objects, train, _test_sets(seen), new_test)
     labels.write(out)
 
@@ -125,9 +125,9 @@ def _render_scene(
     scene = sample_scene(seed, index, forbidden=forbidden)
     prefixes = [scene.prefix(k + 1) for k in range(len(scene.items))]
     written = []
-    for k, picture in enumerate(draw(prefixes, size=size, supersample=supersample)):
+    for k, image in enumerate(draw(prefixes, size=size, supersample=supersample)):
         name = f"scene_{index:06d}_{k}.png"
-        Image.fromarray(picture).save(folder / name)
+        Image.fromarray(image).save(folder / name)
         written.append((name, [item.name for item in prefixes[k].items]))
     return written
 

@@ -1,4 +1,4 @@
-"""The board that pictures come from: the real one, or the replica with drawn portraits."""
+"""The board that images come from: the real one, or the replica with drawn portraits."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from lockstep.core.code import digest_of_code
-from lockstep.synthetic.board.site import PictureFile, Site
-from lockstep.synthetic.portraits import picture
+from lockstep.synthetic.board.site import ImageFile, Site
+from lockstep.synthetic.portraits import image
 
 REPLICA = "replica"
 
@@ -19,7 +19,7 @@ def origin_of(source: str, articles: int, seed: int) -> dict[str, Any]:
     return {"source": source, "articles": articles, "seed": seed}
 
 
-def site_of(origin: dict[str, Any], draw: Callable[[int], PictureFile] = picture) -> Site:
+def site_of(origin: dict[str, Any], draw: Callable[[int], ImageFile] = image) -> Site:
     """The replica that an origin stands for."""
     return Site(int(origin["articles"]), int(origin["seed"]), draw)
 

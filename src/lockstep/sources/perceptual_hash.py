@@ -16,7 +16,7 @@ _SMALL, _LOW = 64, 16
 
 
 def of(grey: NDArray[np.uint8]) -> str:
-    """64 hexadecimal digits: which low frequencies of a grey picture are above their median."""
+    """64 hexadecimal digits: which low frequencies of a grey image are above their median."""
     small = cv2.resize(grey, (_SMALL, _SMALL), interpolation=cv2.INTER_AREA).astype(np.float32)
     low = cv2.dct(small)[:_LOW, :_LOW].ravel()
     return np.packbits(low > np.median(low)).tobytes().hex()

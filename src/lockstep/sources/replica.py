@@ -1,4 +1,4 @@
-"""The replica as a source of pictures: the board with drawn portraits."""
+"""The replica as a source of images: the board with drawn portraits."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 from lockstep.core.processes import cores, pool
 from lockstep.sources.origin import site_of
 from lockstep.synthetic.board.server import Served, Trouble, serve
-from lockstep.synthetic.portraits import picture
+from lockstep.synthetic.portraits import image
 
 
 @contextmanager
 def served(origin: dict[str, Any]) -> Iterator[Served]:
-    """The site on loopback; all cores draw its pictures as they are asked for."""
+    """The site on loopback; all cores draw its images as they are asked for."""
     with pool(cores()) as workers:
-        drawn = site_of(origin, lambda number: workers.submit(picture, number).result())
+        drawn = site_of(origin, lambda number: workers.submit(image, number).result())
         with serve(drawn.answer, passing_trouble) as running:
             yield running
 

@@ -28,7 +28,7 @@ class Source:
     address
         Of the board: `https://www.ptt.cc`.
     session
-        To ask for pages and pictures with.
+        To ask for pages and images with.
     is_replica
         Whether it all ends on this machine, where nobody needs to be polite.
     """

@@ -1,6 +1,6 @@
-"""Where a point of the studio lies in the picture.
+"""Where a point of the studio lies in the image.
 
-The studio floor is the plane z = 0; x runs to the right of the picture, y away from the
+The studio floor is the plane z = 0; x runs to the right of the image, y away from the
 camera and z upwards. All lengths share one arbitrary unit.
 """
 
@@ -15,7 +15,7 @@ Triple: TypeAlias = tuple[float, float, float]
 
 TARGET = (0.0, 0.15, 0.55)
 FIELD = 0.205
-"""Tangent of half the field of view, the same across and up: pictures are square."""
+"""Tangent of half the field of view, the same across and up: images are square."""
 
 
 @dataclass(frozen=True)
@@ -52,11 +52,11 @@ class Camera:
         return right, up, forward
 
 
-def picture_u(slope: float) -> float:
-    """Picture column in [0, 1], from the left, of a ray that goes `slope` right per forward."""
+def image_u(slope: float) -> float:
+    """Image column in [0, 1], from the left, of a ray that goes `slope` right per forward."""
     return 0.5 + slope / (2 * FIELD)
 
 
-def picture_v(slope: float) -> float:
-    """Picture row in [0, 1], from the top, of a ray that goes `slope` up per forward."""
+def image_v(slope: float) -> float:
+    """Image row in [0, 1], from the top, of a ray that goes `slope` up per forward."""
     return 0.5 - slope / (2 * FIELD)

@@ -1,6 +1,6 @@
 """How a scene is drawn: rays through a camera, soft shadows, a matte studio look.
 
-Each picture is drawn on its own, with elementwise float32 operations that IEEE 754 rounds
+Each image is drawn on its own, with elementwise float32 operations that IEEE 754 rounds
 exactly (sums, products, quotients, square roots), so its bytes do not depend on the batch it
 is in or on the number of workers. Vectors are tuples of one array for each of x, y and z.
 Light is added up linearly and encoded with gamma 2, whose inverse is a square root.
@@ -33,7 +33,7 @@ RGB = {
     "cyan": (41, 208, 208),
     "yellow": (255, 238, 51),
 }
-"""Nominal colours of the solids, 0 to 255, gamma-encoded as in the picture."""
+"""Nominal colours of the solids, 0 to 255, gamma-encoded as in the image."""
 
 FLOOR = -1
 """Owner of the pixels that show no item."""
@@ -62,14 +62,14 @@ def draw(scenes: Sequence[Scene], size: int = 64, supersample: int = 2) -> npt.N
     scenes
         N scenes.
     size
-        Side of the pictures, in pixels.
+        Side of the images, in pixels.
     supersample
         Rays along each side of a pixel.
 
     Returns
     -------
     ndarray of uint8
-        RGB pictures of shape (N, size, size, 3); each depends on its own scene alone.
+        RGB images of shape (N, size, size, 3); each depends on its own scene alone.
 
     Raises
     ------
@@ -77,10 +77,10 @@ def draw(scenes: Sequence[Scene], size: int = 64, supersample: int = 2) -> npt.N
         If `size` or `supersample` is below 1.
     """
     _check_positive(size=size, supersample=supersample)
-    pictures = np.empty((len(scenes), size, size, 3), np.uint8)
-    for picture, scene in zip(pictures, scenes, strict=True):
-        picture[...] = _draw_one(scene, size, supersample)
-    return pictures
+    images = np.empty((len(scenes), size, size, 3), np.uint8)
+    for image, scene in zip(images, scenes, strict=True):
+        image[...] = _draw_one(scene, size, supersample)
+    return images
 
 
 def owners(scene: Scene, size: int = 64) -> npt.NDArray[np.int8]:
@@ -153,7 +153,7 @@ def _rays(scene: Scene, side: int) -> Vector:
 
 
 def _windows(scene: Scene, side: int) -> list[Window]:
-    """Part of the picture that holds each item, clipped to the frame."""
+    """Part of the image that holds each item, clipped to the frame."""
 
     def pixels(low: float, high: float) -> slice:
         return slice(max(math.floor(low * side), 0), max(math.ceil(high * side), 0))
@@ -415,7 +415,7 @@ def _shade_item(
     return light, np.float32(_GLOSS) * gloss * (key > 0)
 
 
-# --- picture -----------------------------------------------------------------------------
+# --- image -----------------------------------------------------------------------------
 
 
 def _albedo(rgb: tuple[int, int, int]) -> tuple[np.float32, np.float32, np.float32]:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lockstep.data.clevr import COLOURS, SHAPES, check_known, object_id
-from lockstep.synthetic.camera import TARGET, Camera, Triple, picture_u, picture_v
+from lockstep.synthetic.camera import TARGET, Camera, Triple, image_u, image_v
 
 SIZES = {"large": 0.72, "small": 0.42}
 """Radius of the sphere of each named size; the other solids are cut to look as large."""
@@ -22,7 +22,7 @@ SIZES = {"large": 0.72, "small": 0.42}
 MOST_ITEMS = 5
 """Most items for which large ones dependably find room."""
 MARGIN = 0.02
-"""Bare border kept around every item, as a fraction of the picture's side."""
+"""Bare border kept around every item, as a fraction of the image's side."""
 GAP = 0.15
 """Bare floor kept between any two items."""
 MOST_COVERED = 0.22
@@ -164,7 +164,7 @@ class Scene:
 
 
 class Place(NamedTuple):
-    """Where an item's centre lies in the picture.
+    """Where an item's centre lies in the image.
 
     `u` runs from 0 at the left to 1 at the right, `v` from 0 at the top to 1 at the bottom;
     `depth` is the distance in front of the camera.
@@ -176,7 +176,7 @@ class Place(NamedTuple):
 
 
 class Box(NamedTuple):
-    """Upright rectangle of the picture, sides in the units of `Place`."""
+    """Upright rectangle of the image, sides in the units of `Place`."""
 
     left: float
     top: float
@@ -185,12 +185,12 @@ class Box(NamedTuple):
 
 
 def places(scene: Scene) -> tuple[Place, ...]:
-    """Return where the centre of each item of `scene` lies in the picture, in their order."""
+    """Return where the centre of each item of `scene` lies in the image, in their order."""
     return tuple(_place(scene.camera, item) for item in scene.items)
 
 
 def boxes(scene: Scene) -> tuple[Box, ...]:
-    """Return a box of the picture that holds each item of `scene`, in their order."""
+    """Return a box of the image that holds each item of `scene`, in their order."""
     return tuple(_box(scene.camera, item) for item in scene.items)
 
 
@@ -225,7 +225,7 @@ def sample_scene(
     Returns
     -------
     Scene
-        Items apart from each other, wholly inside the picture and mostly visible.
+        Items apart from each other, wholly inside the image and mostly visible.
 
     Raises
     ------
@@ -366,7 +366,7 @@ def _overlap(a: Box, b: Box) -> float:
 
 def _place(camera: Camera, item: Item) -> Place:
     right, up, depth = camera.view(item.centre)
-    return Place(picture_u(right / depth), picture_v(up / depth), depth)
+    return Place(image_u(right / depth), image_v(up / depth), depth)
 
 
 def _box(camera: Camera, item: Item) -> Box:
@@ -378,9 +378,7 @@ def _box(camera: Camera, item: Item) -> Box:
         views = [camera.view(point) for point in _rim(item)]
         across = [right / depth for right, _, depth in views]
         along = [up / depth for _, up, depth in views]
-    return Box(
-        picture_u(min(across)), picture_v(max(along)), picture_u(max(across)), picture_v(min(along))
-    )
+    return Box(image_u(min(across)), image_v(max(along)), image_u(max(across)), image_v(min(along)))
 
 
 def _tangent_slopes(side: float, depth: float, radius: float) -> list[float]:

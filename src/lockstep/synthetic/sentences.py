@@ -15,7 +15,7 @@ from lockstep.data.annotations import SIDES, Mention, Relation, Seen, Size, Stat
 from lockstep.synthetic.scenes import Scene, places
 
 CLEAR = {"left of": 0.15, "right of": 0.15, "in front of": 0.12, "behind": 0.12}
-"""How far apart two centres must be, as a fraction of the picture's side, to say so."""
+"""How far apart two centres must be, as a fraction of the image's side, to say so."""
 
 _SIZE_SAID = 0.4
 _RELATION_SAID = 0.65
@@ -32,7 +32,7 @@ _ALONE = (
     "{a}",
     "{a}",
     "there is {a}",
-    "a picture of {a}",
+    "an image of {a}",
     "{a} and nothing else",
     "one object: {a}",
 )
@@ -42,7 +42,7 @@ _PAIR = (
     "{a} together with {b}",
     "both {a} and {b}",
     "two objects: {a} and {b}",
-    "a picture of {a} and {b}",
+    "an image of {a} and {b}",
 )
 _RELATED = (
     "{a} {side} {b}",
@@ -94,7 +94,7 @@ def what_to_say(scene: Scene, rng: np.random.Generator) -> Stated:
 def plain_relations(scene: Scene) -> list[Relation]:
     """The relations between items of `scene`, by their numbers, that nobody would dispute.
 
-    The centres are as far apart in the picture as `CLEAR` wants; and what is in front is also
+    The centres are as far apart in the image as `CLEAR` wants; and what is in front is also
     nearer to the camera.
     """
     at = places(scene)
@@ -132,7 +132,7 @@ def in_words(stated: Stated, rng: np.random.Generator) -> str:
 
 
 def seen(scene: Scene) -> tuple[Seen, ...]:
-    """The items of `scene` with their places in the picture, in their order."""
+    """The items of `scene` with their places in the image, in their order."""
     return tuple(
         Seen(item.name, _size(item.size), round(place.u, _DIGITS), round(place.v, _DIGITS))
         for item, place in zip(scene.items, places(scene), strict=True)

@@ -34,7 +34,7 @@ def of_training(workload: str, params: Mapping[str, Any]) -> DatasetInput | None
     source = {"uri": folder.as_posix()}
     if md5 := dvc_lock.load().made.get(folder.as_posix()):
         source["dvc_md5"] = md5
-    profile = {name: packed[name] for name in ("pictures", *SPLITS)}
+    profile = {name: packed[name] for name in ("images", *SPLITS)}
     data = Dataset(
         name=workload,
         digest=packed["digest"][:_SHOWN],

@@ -41,7 +41,7 @@ def write(out: Path, model: Path, settings: Mapping[str, Any], about: Model) -> 
     model
         The generator's folder; of its weights only those are taken that the settings name.
     settings
-        The values of `sample` that pictures are drawn with.
+        The values of `sample` that images are drawn with.
     about
         What MLflow knows of the model.
     """
@@ -57,7 +57,7 @@ def write(out: Path, model: Path, settings: Mapping[str, Any], about: Model) -> 
         generator.copy_tools(model, folder)
         if (column := COLUMNS.get(description.condition)) is not None:
             example = {column: [_example(description, folder)], **example}
-        # Of the processes that drew together nothing is left in the pictures.
+        # Of the processes that drew together nothing is left in the images.
         write_json(folder / "sample.json", {**settings, "processes": 1})
         pyfunc.save_model(
             out,

@@ -1,4 +1,4 @@
-"""The trained generator as an MLflow model: rows in, pictures out.
+"""The trained generator as an MLflow model: rows in, images out.
 
 MLflow keeps a copy of this file beside the weights and runs the copy when the model is loaded, so
 nothing is a pickle; the rest of the package is imported, and must be there.
@@ -34,13 +34,13 @@ _EXAMPLES = {"class": "cat", "objects": "red cube, cyan sphere", "prompt": "a re
 class Drawing(PythonModel):
     """Draws what `lockstep sample` draws.
 
-    A row is a picture: number `number` of those of `seed`. Its columns:
+    A row is an image: number `number` of those of `seed`. Its columns:
 
     - `objects`, such as "red cube, cyan sphere", `class`, such as "cat", or `prompt`, such as "a red
       cube", where the model has a condition of that kind;
     - `seed`; where the model has a condition it may be left out: the parameter `seed`, or 0;
     - `number`, which may be left out: 0 beside a column `seed`, else the row's own, so that rows
-      of nothing but objects are as different as the pictures of `lockstep sample --count`.
+      of nothing but objects are as different as the images of `lockstep sample --count`.
 
     The parameters `steps` and `guidance_scale` (where there is a condition) are those of the
     evaluation that the model was first registered with, unless given.
@@ -59,7 +59,7 @@ class Drawing(PythonModel):
         model_input: pd.DataFrame,
         params: dict[str, Any] | None = None,
     ) -> NDArray[np.uint8]:
-        """(N, H, W, 3) bytes, a picture for each of N rows.
+        """(N, H, W, 3) bytes, an image for each of N rows.
 
         Raises
         ------
@@ -77,13 +77,13 @@ class Drawing(PythonModel):
         if "number" in model_input:
             numbers = model_input["number"].to_numpy()
         size = self._trained.description.size
-        pictures = torch.zeros(len(rows), 3, size, size)
+        images = torch.zeros(len(rows), 3, size, size)
         threads = torch.get_num_threads()
         make_deterministic(self._trained.description.params["threads"])
         try:
             for seed in np.unique(seeds):
                 own = np.flatnonzero(seeds == seed)
-                pictures[own] = sample(
+                images[own] = sample(
                     self._trained,
                     settings,
                     conditions[own.tolist()],
@@ -92,7 +92,7 @@ class Drawing(PythonModel):
                 )
         finally:
             torch.set_num_threads(threads)
-        return to_bytes(pictures)
+        return to_bytes(images)
 
     def _with(self, given: dict[str, Any]) -> Sample:
         try:

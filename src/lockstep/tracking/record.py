@@ -44,7 +44,7 @@ def record(workload: str) -> None:
     run = _training_run(tracking, workload, model)
     if sampling.inputs["model"] != model.fingerprint:
         raise LockstepError(
-            f"{paths.samples(workload)}: the pictures here are another model's; `dvc repro "
+            f"{paths.samples(workload)}: the images here are another model's; `dvc repro "
             f"evaluate@{workload}`"
         )
     evaluator = paths.evaluator(workload)
@@ -69,9 +69,9 @@ def record(workload: str) -> None:
         for name, value in read_json(paths.metrics(workload, stage)).items()
     }
     shown = [
-        picture
+        image
         for stage in ("sample", "evaluate")
-        for picture in sorted(paths.plots(workload, stage).glob("*.png"))
+        for image in sorted(paths.plots(workload, stage).glob("*.png"))
     ]
     if (strips := paths.strips(workload)).exists():
         shown += [strips / "denoising.gif", strips]
@@ -102,7 +102,7 @@ def record(workload: str) -> None:
 def record_sweep(workload: str, seconds: Mapping[str, Sequence[float]] | None = None) -> None:
     """Find or create the runs of a sweep, one for each setting, and write them up to date.
 
-    `seconds` are those that a picture took, for each table and row of it; they stand in no file.
+    `seconds` are those that an image took, for each table and row of it; they stand in no file.
 
     Raises
     ------
@@ -134,7 +134,7 @@ def record_sweep(workload: str, seconds: Mapping[str, Sequence[float]] | None = 
                 k: float(v) for k, v in row.items() if "accuracy" in k or k.startswith("fd_")
             }
             if each is not None:
-                figures["seconds_per_picture"] = each
+                figures["seconds_per_image"] = each
             # Two tables may have a setting in common: each has its own run of it.
             identity = hashing.digest_of(
                 {**about, "table": name, "setting": row["setting"], **setting}

@@ -67,7 +67,7 @@ _SECONDS_BETWEEN_SAMPLES = 10
 # Without it the page takes the project for one that asks language models.
 _KIND_OF_WORK = {"mlflow.experimentKind": "custom_model_development"}
 _ABOUT_MODEL = (
-    "Draws pictures: `mlflow.pyfunc.load_model(uri).predict(rows)`, a picture a row, from the "
+    "Draws images: `mlflow.pyfunc.load_model(uri).predict(rows)`, an image a row, from the "
     "columns of its signature."
 )
 
@@ -216,15 +216,15 @@ class Tracking:
         fingerprint: str,
         params: Mapping[str, Any],
         metrics: Row,
-        pictures: Sequence[Path],
+        images: Sequence[Path],
         *,
         guided: bool = True,
         model: str | None = None,
     ) -> str:
         """An evaluation as a child of its training's run; gives the child's id.
 
-        The training's run shows the metrics and pictures too, each of the latest evaluation that
-        has it. `pictures` may be folders of them. `guided` is whether there is a condition, and
+        The training's run shows the metrics and images too, each of the latest evaluation that
+        has it. `images` may be folders of them. `guided` is whether there is a condition, and
         `model` the id of what was evaluated.
         """
         name = _drawing(params, guided)
@@ -235,8 +235,8 @@ class Tracking:
                 self.client.log_inputs(child, models=[LoggedModelInput(model)])
             for run_id in (child, training_run):
                 self._log_metrics(run_id, metrics, model if run_id == child else None)
-                for path in pictures:
-                    self.client.log_artifact(run_id, str(path), "pictures")
+                for path in images:
+                    self.client.log_artifact(run_id, str(path), "images")
             self._finish(child)
         return child
 
@@ -259,7 +259,7 @@ class Tracking:
             sweep = self._find_or_create("sweep", fingerprint, name, params, parent)
             self._log_metrics(sweep, metrics)
             for path in charts:
-                self.client.log_artifact(sweep, str(path), "pictures")
+                self.client.log_artifact(sweep, str(path), "images")
             for title, identity, own, figures in points:
                 within = {MLFLOW_PARENT_RUN_ID: sweep}
                 point = self._find_or_create("sweep point", identity, title, own, within)
@@ -396,7 +396,7 @@ class Live:
             self._tracking._log_rows(self._run_id, [(step, values)], self._written)
 
     def show(self, step: int, preview: Preview) -> None:
-        """The pictures of this step, unless they are there.
+        """The images of this step, unless they are there.
 
         MLflow shows the grids of all steps side by side; the strips are `1.png` and up in the
         step's own folder.

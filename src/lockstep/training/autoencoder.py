@@ -25,8 +25,8 @@ _LOG_EVERY = 50
 _WARMUP = 50
 _SQUARED_WEIGHT = 5.0
 # What patches, and the latents' mean and deviation, are measured on: this many pixels, which are
-# 512 pictures of 64 x 64, but no fewer than these pictures.
-_MEASURED_PIXELS, _MEASURED_PICTURES = 2**21, 64
+# 512 images of 64 x 64, but no fewer than these images.
+_MEASURED_PIXELS, _MEASURED_IMAGES = 2**21, 64
 
 
 class Settings(Protocol):
@@ -44,7 +44,7 @@ class Settings(Protocol):
 
     @property
     def kl_weight(self) -> float:
-        """Of a latent's divergence against the sum of its picture's absolute errors."""
+        """Of a latent's divergence against the sum of its image's absolute errors."""
 
     @property
     def seed(self) -> int: ...
@@ -54,7 +54,7 @@ Log = Callable[[int, dict[str, float]], None]
 
 
 def train(
-    pictures: NDArray[np.uint8],
+    images: NDArray[np.uint8],
     positions: NDArray[np.int64],
     config: KLConfig,
     settings: Settings,
@@ -62,7 +62,7 @@ def train(
     progress: Callable[[Iterable[Any], int], Iterable[Any]],
     log: Log | None = None,
 ) -> KLAutoencoder:
-    """An autoencoder of the pictures (N, H, W, 3), memory-mapped or not, at `positions`.
+    """An autoencoder of the images (N, H, W, 3), memory-mapped or not, at `positions`.
 
     It begins as the best linear autoencoder; then AdamW, warm-up and half a cosine. Every random
     number comes from (seed, step). `log(step, {"loss": ..., "kl": ...})` gets the means over every
@@ -72,12 +72,12 @@ def train(
     Raises
     ------
     LockstepError
-        If there are fewer pictures than a batch has, the reduction does not divide their size, or
+        If there are fewer images than a batch has, the reduction does not divide their size, or
         the loss is not finite.
     """
-    _check(pictures, positions, config, settings)
-    # The same pictures measure the patches before and the latents after.
-    few = _some(pictures, positions, settings.seed)
+    _check(images, positions, config, settings)
+    # The same images measure the patches before and the latents after.
+    few = _some(images, positions, settings.seed)
     model = _initial(config, settings.seed)
     begin_linear(model, few)
     model = hardware.place(model).train()
@@ -86,7 +86,7 @@ def train(
     unread: list[Tensor] = []
     for step in progress(range(steps), steps):
         chosen = batch_positions(settings.seed, step, settings.batch_size, len(positions))
-        batch = to_tensor(pictures[positions[chosen]]).to(device)
+        batch = to_tensor(images[positions[chosen]]).to(device)
         rate = factor(step, steps=steps, warmup=min(_WARMUP, steps // 10), decay="cosine")
         for group in optimizer.param_groups:
             group["lr"] = settings.lr * rate
@@ -108,20 +108,20 @@ def train(
     return model
 
 
-def reconstruction_loss(pictures: Tensor, reconstructions: Tensor) -> Tensor:
+def reconstruction_loss(images: Tensor, reconstructions: Tensor) -> Tensor:
     """Mean absolute error and, by a weight of 5, mean squared error, of (B, 3, H, W) each.
 
-    The published loss adds a trained network's opinion and a discriminator's, which small pictures
+    The published loss adds a trained network's opinion and a discriminator's, which small images
     do without. On ray-cast scenes this one reached 34.5 dB in 150 steps (32.5 in the differences
     of neighbouring pixels, so at the edges); a squared error of weight 1 and the absolute errors
     of those differences, 31.6 (30.7) in 140.
     """
-    error = reconstructions - pictures
+    error = reconstructions - images
     return error.abs().mean() + _SQUARED_WEIGHT * error.square().mean()
 
 
 def _check(
-    pictures: NDArray[np.uint8],
+    images: NDArray[np.uint8],
     positions: NDArray[np.int64],
     config: KLConfig,
     settings: Settings,
@@ -129,12 +129,12 @@ def _check(
     if len(positions) < settings.batch_size:
         raise LockstepError(
             f"autoencoder.batch_size: {settings.batch_size} is more than the {len(positions)} "
-            "pictures there are to train on; lower it, or collect more"
+            "images there are to train on; lower it, or collect more"
         )
-    height, width = pictures.shape[1:3]
+    height, width = images.shape[1:3]
     if height % config.reduction or width % config.reduction:
         raise LockstepError(
-            f"autoencoder: pictures of {height} x {width} pixels cannot be made "
+            f"autoencoder: images of {height} x {width} pixels cannot be made "
             f"{config.reduction} times smaller; set autoencoder.patch and autoencoder.channels so "
             "that patch * 2 ** (levels - 1) divides both"
         )
@@ -165,18 +165,18 @@ def _read(unread: list[Tensor], step: int, log: Log | None) -> None:
     unread.clear()
 
 
-def _some(pictures: NDArray[np.uint8], positions: NDArray[np.int64], seed: int) -> Tensor:
-    height, width = pictures.shape[1:3]
-    wanted = max(_MEASURED_PICTURES, _MEASURED_PIXELS // (height * width))
+def _some(images: NDArray[np.uint8], positions: NDArray[np.int64], seed: int) -> Tensor:
+    height, width = images.shape[1:3]
+    wanted = max(_MEASURED_IMAGES, _MEASURED_PIXELS // (height * width))
     count = min(wanted, len(positions))
-    return to_tensor(pictures[positions[batch_positions(seed, 0, count, len(positions))]])
+    return to_tensor(images[positions[batch_positions(seed, 0, count, len(positions))]])
 
 
 @torch.no_grad()
-def _normalise(model: KLAutoencoder, pictures: Tensor) -> None:
-    """So that `encode` gives mean 0 and variance 1, as measured on training pictures."""
+def _normalise(model: KLAutoencoder, images: Tensor) -> None:
+    """So that `encode` gives mean 0 and variance 1, as measured on training images."""
     means = torch.cat(
-        [model.posterior(part.to(hardware.device())).mean for part in pictures.split(16)]
+        [model.posterior(part.to(hardware.device())).mean for part in images.split(16)]
     )
     model.mean.copy_(means.mean((0, 2, 3)))
     # A channel that carries nothing stays what it is.

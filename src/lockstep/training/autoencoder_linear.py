@@ -18,13 +18,13 @@ _LEAST_DEVIATION = 0.01
 
 
 @torch.no_grad()
-def begin_linear(model: KLAutoencoder, pictures: Tensor) -> None:
-    """Make `model` the linear autoencoder of the patches of `pictures` (N, 3, H, W) in [-1, 1].
+def begin_linear(model: KLAutoencoder, images: Tensor) -> None:
+    """Make `model` the linear autoencoder of the patches of `images` (N, 3, H, W) in [-1, 1].
 
     Means of posteriors become the components, scaled to variance 1, and the layers beside the
     shortcuts add nothing as yet.
     """
-    patches = F.pixel_unshuffle(pictures, model.reduction).transpose(0, 1).flatten(1).double()
+    patches = F.pixel_unshuffle(images, model.reduction).transpose(0, 1).flatten(1).double()
     mean = patches.mean(1)
     variances, vectors = torch.linalg.eigh(torch.cov(patches))
     count = min(model.channels, len(mean))

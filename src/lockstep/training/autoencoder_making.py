@@ -1,4 +1,4 @@
-"""The autoencoder that params.yaml asks for, and how much of a picture it keeps."""
+"""The autoencoder that params.yaml asks for, and how much of an image it keeps."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def make(
     data: Dataset,
     progress: Callable[[Iterable[Any], int], Iterable[Any]],
 ) -> Autoencoder:
-    """None, one that is trained on the generator's training pictures, or a pretrained one.
+    """None, one that is trained on the generator's training images, or a pretrained one.
 
     Raises
     ------
     LockstepError
-        If there are too few pictures, the pretrained one cannot be had, or it does not fit them.
+        If there are too few images, the pretrained one cannot be had, or it does not fit them.
     """
     settings = params.autoencoder
     match settings.kind:
@@ -44,17 +44,17 @@ def make(
             precision = hardware.resolve_precision(settings.precision, "autoencoder.precision")
             train = data.indices("train")
             made = autoencoder.train(
-                data.pictures, train, settings.kl(), settings, precision, progress
+                data.images, train, settings.kl(), settings, precision, progress
             )
         case "pretrained":
             assert settings.name is not None  # params.yaml was checked for it
             made = hardware.place(
                 fetch(str(paths.folder_or_name(settings.name)), settings.subfolder, settings.sha256)
             )
-    side, multiple = data.pictures.shape[1], made.reduction * params.model.size_multiple
+    side, multiple = data.images.shape[1], made.reduction * params.model.size_multiple
     if side % multiple:
         raise LockstepError(
-            f"autoencoder: pictures of {side} pixels are no multiple of {multiple}, as its "
+            f"autoencoder: images of {side} pixels are no multiple of {multiple}, as its "
             f"reduction ({made.reduction}) and the model's levels want; collect others"
         )
     return made
@@ -63,16 +63,16 @@ def make(
 def measure(
     autoencoder: Autoencoder, data: Dataset
 ) -> tuple[dict[str, float], NDArray[np.uint8] | None]:
-    """Its peak signal-to-noise ratio on held-out pictures in dB, `psnr`, and a sheet of some.
+    """Its peak signal-to-noise ratio on held-out images in dB, `psnr`, and a sheet of some.
 
-    The sheet has pictures above and what they are decoded to below. There is neither of pixels,
-    which lose nothing. Without held-out pictures those of the training are taken.
+    The sheet has images above and what they are decoded to below. There is neither of pixels,
+    which lose nothing. Without held-out images those of the training are taken.
     """
     if isinstance(autoencoder, Pixels):
         return {}, None
     held_out = data.indices("validation")
     positions = (held_out if len(held_out) else data.indices("train"))[:_MEASURED]
-    shown = data.pictures[positions[:_SHOWN]]
+    shown = data.images[positions[:_SHOWN]]
     again = autoencoder.decode(autoencoder.encode(to_tensor(shown).to(hardware.device())))
     sheet = grid(np.concatenate([shown, to_bytes(again)]), per_row=len(shown))
-    return {"psnr": reconstruction_psnr(autoencoder, data.pictures, positions)}, sheet
+    return {"psnr": reconstruction_psnr(autoencoder, data.images, positions)}, sheet

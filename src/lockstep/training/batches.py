@@ -1,4 +1,4 @@
-"""What a step computes with: pictures, noise, levels and conditions, all from (seed, step)."""
+"""What a step computes with: images, noise, levels and conditions, all from (seed, step)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from lockstep.models.text.tokenizer import forget
 
 # Streams of random numbers that must never meet: (seed, stream, index) seeds a generator.
 INIT, _ORDER, _STEP, _VALIDATION, DROPOUT = range(5)
-_VALIDATION_PICTURES = 256
+_VALIDATION_IMAGES = 256
 _VALIDATION_BATCH = 64
 
 
@@ -32,7 +32,7 @@ _VALIDATION_BATCH = 64
 class Batch:
     """x0 and noise (B, C, H, W); t (B,) in [0, T); the conditions of the B images.
 
-    x0 is pictures in [-1, 1], or latents of about unit variance.
+    x0 is images in [-1, 1], or latents of about unit variance.
     """
 
     x0: Tensor
@@ -66,7 +66,7 @@ class _Draw:
 
 
 def _x0(seen: NDArray[np.generic]) -> Tensor:
-    """Bytes (B, H, W, 3) as pictures in [-1, 1], latents as they are; (B, C, H, W) in fp32."""
+    """Bytes (B, H, W, 3) as images in [-1, 1], latents as they are; (B, C, H, W) in fp32."""
     if seen.dtype == np.uint8:
         return to_tensor(seen.view(np.uint8))
     return torch.from_numpy(seen).float().contiguous(memory_format=torch.channels_last)
@@ -74,37 +74,37 @@ def _x0(seen: NDArray[np.generic]) -> Tensor:
 
 def check(params: Params, data: Dataset) -> None:
     """Whether the data can be trained on as params.yaml asks. Raises `LockstepError` if not."""
-    settings, pictures = params.train, len(data.indices("train"))
-    if settings.batch_size > pictures:
+    settings, images = params.train, len(data.indices("train"))
+    if settings.batch_size > images:
         raise LockstepError(
-            f"train.batch_size: {settings.batch_size} is more than the {pictures} pictures there "
+            f"train.batch_size: {settings.batch_size} is more than the {images} images there "
             "are to train on; lower it, or collect more"
         )
     parts = settings.accumulation * distributed.size()
     if settings.batch_size < parts:
         raise LockstepError(
             f"train.batch_size: {settings.batch_size} does not give each of {parts} parts "
-            "(train.accumulation x processes) a picture; raise it"
+            "(train.accumulation x processes) an image; raise it"
         )
     if settings.flip and not data.mirrorable:
         raise LockstepError(
             f"train.flip: the conditions of {params.workload} speak of left and right, which a "
-            "mirrored picture turns round; set it to false"
+            "mirrored image turns round; set it to false"
         )
     if settings.flip and data.latents is not None:
         raise LockstepError(
             f"train.flip: {params.workload} is trained on latents, which cannot be mirrored; set "
             "it to false"
         )
-    held_out = min(_VALIDATION_PICTURES, len(data.indices("validation")))
+    held_out = min(_VALIDATION_IMAGES, len(data.indices("validation")))
     if held_out == 0 and params.sample.weights == "best":
         raise LockstepError(
-            "sample.weights: best is by the loss on held-out pictures, and there are none; raise "
+            "sample.weights: best is by the loss on held-out images, and there are none; raise "
             "dataset.validation, or set it to ema"
         )
     if 0 < held_out < distributed.size():
         raise LockstepError(
-            f"dataset.validation: leaves {held_out} pictures to {distributed.size()} processes; "
+            f"dataset.validation: leaves {held_out} images to {distributed.size()} processes; "
             "raise it, or set it to 0"
         )
 
@@ -124,9 +124,9 @@ def _epoch_order(seed: int, epoch: int, count: int) -> NDArray[np.int64]:
 
 
 def batch_positions(seed: int, step: int, batch_size: int, count: int) -> NDArray[np.int64]:
-    """Which of `count` pictures make up the batch of a step.
+    """Which of `count` images make up the batch of a step.
 
-    The batches cut an endless row of shuffled epochs into pieces: each epoch has every picture
+    The batches cut an endless row of shuffled epochs into pieces: each epoch has every image
     once, and a batch may reach over the end of one into the next.
     """
     places = range(step * batch_size, (step + 1) * batch_size)
@@ -165,7 +165,7 @@ def _training_draw(data: Dataset, params: Params, step: int) -> _Draw:
     random = random_numbers(settings.seed, _STEP, step)
     t = random.integers(params.diffusion.timesteps, size=len(chosen))
     noise = _noise(data, len(chosen), random)
-    # Ho & Salimans 2022, algorithm 1: dropped per picture, not per batch.
+    # Ho & Salimans 2022, algorithm 1: dropped per image, not per batch.
     kept = random.random(len(chosen)) >= settings.condition_dropout
     seen = data.seen[positions[chosen]]
     if settings.flip:
@@ -178,16 +178,16 @@ def _training_draw(data: Dataset, params: Params, step: int) -> _Draw:
 
 
 def validation_batches(data: Dataset, params: Params) -> Iterator[tuple[Batch, int]]:
-    """At most 256 held-out pictures, always the same ones with the same noise and levels.
+    """At most 256 held-out images, always the same ones with the same noise and levels.
 
-    Gives this process's share of each batch, and how many pictures the whole of it has. The
+    Gives this process's share of each batch, and how many images the whole of it has. The
     levels are spread evenly, so that the loss varies with the model and not with the draw.
     """
-    positions = data.indices("validation")[:_VALIDATION_PICTURES]
+    positions = data.indices("validation")[:_VALIDATION_IMAGES]
     random = random_numbers(params.train.seed, _VALIDATION, 0)
     spread = np.linspace(0, params.diffusion.timesteps - 1, len(positions)).round()
     levels = random.permutation(spread.astype(np.int64))
-    # Batches of nearly the same size: each leaves every process a picture.
+    # Batches of nearly the same size: each leaves every process an image.
     batches = -(-len(positions) // _VALIDATION_BATCH)
     bounds = [len(positions) * i // batches for i in range(batches + 1)] if batches else []
     for start, stop in itertools.pairwise(bounds):
@@ -200,7 +200,7 @@ def validation_batches(data: Dataset, params: Params) -> Iterator[tuple[Batch, i
 
 
 def _noise(data: Dataset, count: int, random: np.random.Generator) -> NDArray[np.float32]:
-    """(count, C, H, W) standard normal numbers, for pictures or latents."""
+    """(count, C, H, W) standard normal numbers, for images or latents."""
     _, *shape = data.seen.shape
     if data.latents is None:
         height, width, channels = shape

@@ -149,9 +149,9 @@ def _shows(step: int, params: Params, data: Dataset) -> bool:
         return True
     if params.grid_every_epochs is None:
         return False
-    pictures = len(data.indices("train")) * params.grid_every_epochs
+    images = len(data.indices("train")) * params.grid_every_epochs
     batch = params.train.batch_size
-    return step * batch // pictures > (step - 1) * batch // pictures
+    return step * batch // images > (step - 1) * batch // images
 
 
 def _keep_weights(state: State, checkpoints: Checkpoints, name: str) -> None:
@@ -162,7 +162,7 @@ def _keep_weights(state: State, checkpoints: Checkpoints, name: str) -> None:
 
 
 def _losses(params: Params, precision: hardware.Precision) -> Losses:
-    """`(model, batch) -> (B,)`, the loss of each picture."""
+    """`(model, batch) -> (B,)`, the loss of each image."""
     schedule: NoiseSchedule = noise_schedule(params.diffusion)
 
     def losses(model: nn.Module, batch: Batch) -> Tensor:
@@ -256,7 +256,7 @@ class _Unread:
 def _validation_loss(
     model: Generator, data: Dataset, params: Params, losses: Losses
 ) -> float | None:
-    """Mean loss on the held-out pictures; None without any."""
+    """Mean loss on the held-out images; None without any."""
     each = [
         distributed.gather(losses(model, batch), count)
         for batch, count in batches.validation_batches(data, params)

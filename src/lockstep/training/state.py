@@ -46,7 +46,7 @@ class State:
 
     @contextmanager
     def best_guess(self) -> Iterator[Generator]:
-        """The network whose pictures count, in evaluation mode for the time of a block.
+        """The network whose images count, in evaluation mode for the time of a block.
 
         It is the first average, or the model if there is none.
         """

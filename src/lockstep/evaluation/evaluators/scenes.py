@@ -26,7 +26,7 @@ from lockstep.evaluation import (
     training,
 )
 from lockstep.evaluation.evaluators import Score, rotation
-from lockstep.evaluation.rows import SplitPictures
+from lockstep.evaluation.rows import SplitImages
 from lockstep.evaluation.scene_evaluator_training import Scenes
 from lockstep.evaluation.spaces import Space, network_space
 from lockstep.sampling.targets import ImageSet
@@ -53,7 +53,7 @@ def train(params: Params, out: Path) -> dict[str, float]:
         def scenes(split: str) -> Scenes:
             own = data.indices(split)
             some = Arrays(shown.present[own], shown.place[own], shown.large[own])
-            return Scenes(SplitPictures(data, split), some)
+            return Scenes(SplitImages(data, split), some)
 
         precision = resolve_precision(params.evaluator.precision, "evaluator.precision")
         bar = progress(f"evaluator {params.workload}", "step")
@@ -92,7 +92,7 @@ def scorer(params: Params) -> Score:
 
     def score(wanted: ImageSet, generated: Tensor) -> dict[str, float]:
         seen = scene_evaluator.look(evaluator, to_bytes(generated))
-        found = scene_figures.of_pictures(seen, stated)
+        found = scene_figures.of_images(seen, stated)
         return {name: found[name] for name in _SWEPT if name in found}
 
     return score

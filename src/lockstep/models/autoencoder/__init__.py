@@ -1,4 +1,4 @@
-"""Autoencoders: pictures as the smaller latents that latent diffusion works on, and back.
+"""Autoencoders: images as the smaller latents that latent diffusion works on, and back.
 
 Rombach et al., "High-Resolution Image Synthesis with Latent Diffusion Models", CVPR 2022
 (arXiv:2112.10752), section 3.1. Three kinds with one interface: `Pixels` (none), `KLAutoencoder`

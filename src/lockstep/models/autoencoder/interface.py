@@ -8,11 +8,11 @@ from torch import Tensor
 
 
 class Autoencoder(Protocol):
-    """Pictures to latents and back, without gradients; on its own device, in fp32.
+    """Images to latents and back, without gradients; on its own device, in fp32.
 
     Latents have about unit variance in each channel, whatever the kind: the mean of the posterior
     times a scaling factor (Rombach et al. 2022, appendix G), so that a noise schedule made for
-    pictures suits them.
+    images suits them.
     """
 
     @property
@@ -21,9 +21,9 @@ class Autoencoder(Protocol):
 
     @property
     def reduction(self) -> int:
-        """H / h and W / w: heights and widths of pictures are multiples of it."""
+        """H / h and W / w: heights and widths of images are multiples of it."""
 
-    def encode(self, pictures: Tensor) -> Tensor:
+    def encode(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) in [-1, 1] -> (B, C, h, w)."""
 
     def decode(self, latents: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """A small autoencoder with a Gaussian posterior, held near the standard normal one by a KL term.
 
-Rombach et al. 2022 (arXiv:2112.10752), section 3.1 and appendix G, "KL-reg."; made for pictures of
+Rombach et al. 2022 (arXiv:2112.10752), section 3.1 and appendix G, "KL-reg."; made for images of
 64 x 64 on a CPU: patches of pixels are folded into channels before the first convolution, so that
 no convolution works at full size, and there is no attention.
 """
@@ -40,9 +40,9 @@ class Posterior:
 
 
 class KLAutoencoder(nn.Module):
-    """Convolutional encoder and decoder, for pictures of any size that `reduction` divides.
+    """Convolutional encoder and decoder, for images of any size that `reduction` divides.
 
-    `mean` and `deviation` (C,) are those of the posteriors' means over training pictures; `encode`
+    `mean` and `deviation` (C,) are those of the posteriors' means over training images; `encode`
     brings each channel to mean 0 and variance 1 by them. A scaling factor for all channels
     together, as published, would leave the few channels of a small autoencoder of unlike variance.
     """
@@ -66,18 +66,18 @@ class KLAutoencoder(nn.Module):
     def reduction(self) -> int:
         return self.config.reduction
 
-    def posterior(self, pictures: Tensor) -> Posterior:
+    def posterior(self, images: Tensor) -> Posterior:
         """(B, 3, H, W) in [-1, 1] -> what the encoder believes of their latents.
 
         Raises:
             ValueError: one line, if the reduction does not divide height and width.
         """
-        height, width = pictures.shape[2:]
+        height, width = images.shape[2:]
         if height % self.reduction or width % self.reduction:
             raise ValueError(
-                f"pictures are {height} x {width} pixels: give multiples of {self.reduction}"
+                f"images are {height} x {width} pixels: give multiples of {self.reduction}"
             )
-        mean, log_variance = self.encoder(pictures).float().chunk(2, dim=1)
+        mean, log_variance = self.encoder(images).float().chunk(2, dim=1)
         # The bounds of the published code: beyond them exp() leaves fp32's range.
         return Posterior(mean, log_variance.clamp(-30, 20))
 
@@ -86,9 +86,9 @@ class KLAutoencoder(nn.Module):
         return self.decoder(z).float()
 
     @torch.no_grad()
-    def encode(self, pictures: Tensor) -> Tensor:
+    def encode(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) in [-1, 1] -> (B, C, h, w), the posterior's mean, normalised."""
-        return (self.posterior(pictures).mean - _pixels(self.mean)) / _pixels(self.deviation)
+        return (self.posterior(images).mean - _pixels(self.mean)) / _pixels(self.deviation)
 
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:

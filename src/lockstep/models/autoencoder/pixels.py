@@ -1,4 +1,4 @@
-"""No autoencoder: the pictures are their own latents."""
+"""No autoencoder: the images are their own latents."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ class Pixels:
     channels: int = 3
     reduction: int = 1
 
-    def encode(self, pictures: Tensor) -> Tensor:
+    def encode(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) in [-1, 1], as they are."""
-        return pictures
+        return images
 
     def decode(self, latents: Tensor) -> Tensor:
         """(B, 3, H, W), clamped to [-1, 1]."""

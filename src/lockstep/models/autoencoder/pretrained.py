@@ -15,7 +15,7 @@ from lockstep.core.files import read_json
 
 _CONFIG, _WEIGHTS = "config.json", "diffusion_pytorch_model.safetensors"
 _CLASS = "AutoencoderKL"
-_AT_ONCE = 8  # pictures: of 256 x 256 each takes some 60 MB in every layer at full size
+_AT_ONCE = 8  # images: of 256 x 256 each takes some 60 MB in every layer at full size
 
 
 @dataclass(frozen=True)
@@ -71,9 +71,9 @@ class Pretrained(nn.Module):
         return 2 ** (len(self.vae.config.block_out_channels) - 1)
 
     @torch.no_grad()
-    def encode(self, pictures: Tensor) -> Tensor:
+    def encode(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) in [-1, 1] -> (B, C, h, w), the posterior's mean, moved and scaled."""
-        parts = [self.vae.encode(some).latent_dist.mode() for some in pictures.split(_AT_ONCE)]
+        parts = [self.vae.encode(some).latent_dist.mode() for some in images.split(_AT_ONCE)]
         return (torch.cat(parts) - self.offset) * self.gain
 
     @torch.no_grad()

@@ -1,4 +1,4 @@
-"""Every face at the same place: the picture turned and scaled so that the eyes lie level."""
+"""Every face at the same place: the image turned and scaled so that the eyes lie level."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ EYE_LINE = 0.45
 def crop(
     rgb: NDArray[np.uint8], eyes: NDArray[np.float64], side: int
 ) -> tuple[NDArray[np.uint8], float]:
-    """Cut out a face, `side` x `side`, in true proportion to any size of the picture.
+    """Cut out a face, `side` x `side`, in true proportion to any size of the image.
 
     Parameters
     ----------
     rgb
         (H, W, 3) bytes.
     eyes
-        (2, 2): x and y of the middles of the eyes, the left one in the picture first.
+        (2, 2): x and y of the middles of the eyes, the left one in the image first.
     side
         In pixels.
 
     Returns
     -------
     tuple
-        (side, side, 3) bytes, and the share of it that lies outside the picture, where the
+        (side, side, 3) bytes, and the share of it that lies outside the image, where the
         border's colours go on.
     """
     across, down = eyes[1] - eyes[0]
@@ -52,14 +52,14 @@ def crop(
     cut = cv2.warpAffine(rgb, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     height, width = rgb.shape[:2]
     corners = np.array([(0, 0), (width, 0), (width, height), (0, height)]) @ matrix[:, :2].T
-    picture = (corners + matrix[:, 2]).astype(np.float32)
+    image = (corners + matrix[:, 2]).astype(np.float32)
     frame = np.array([(0, 0), (size[0], 0), size, (0, size[1])], np.float32)
-    inside, _ = cv2.intersectConvexConvex(picture, frame)
+    inside, _ = cv2.intersectConvexConvex(image, frame)
     return smaller(cut, side), 1 - min(1.0, inside / (size[0] * size[1]))
 
 
-def smaller(picture: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    """A square picture reduced to `side` by averaging areas."""
-    if picture.shape[0] == side:
-        return picture
-    return cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA)
+def smaller(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """A square image reduced to `side` by averaging areas."""
+    if image.shape[0] == side:
+        return image
+    return cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)

@@ -70,7 +70,7 @@ def models() -> ModuleType:
 
 
 def detect(grey: NDArray[np.uint8], rgb: NDArray[np.uint8], detector: str) -> list[Any]:
-    """dlib's rectangles of the faces in a picture, without enlarging it.
+    """dlib's rectangles of the faces in an image, without enlarging it.
 
     `hog` reads `grey` (H, W): 19 megapixels a second and core, of colours 14. `cnn` reads `rgb`
     (H, W, 3), finds turned heads too, and does 0.15 without a GPU.

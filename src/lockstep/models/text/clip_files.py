@@ -49,7 +49,7 @@ def given(encoder: str, sha256: str | None) -> str:
 
 
 def kind(source: str) -> str:
-    """What `config.json` says the model is: "clip" has pictures and text, "clip_text_model" text.
+    """What `config.json` says the model is: "clip" has images and text, "clip_text_model" text.
 
     Raises
     ------
@@ -123,7 +123,7 @@ def tokenizer(source: str, vocabulary: int) -> Any:
 
 
 def processor(source: str) -> Any:
-    """What makes the model's input of a picture. Raises `LockstepError` as the others."""
+    """What makes the model's input of an image. Raises `LockstepError` as the others."""
     transformers = library()
     return _read(
         source,

@@ -1,4 +1,4 @@
-"""A user's folder of pictures with sentences, brought into the project's form."""
+"""A user's folder of images with sentences, brought into the project's form."""
 
 from __future__ import annotations
 
@@ -19,50 +19,50 @@ Progress = Callable[[Iterable[Any], int], Iterable[Any]]
 def import_folder(
     source: Path, out: Path, looking: Looking, processes: int, progress: Progress
 ) -> None:
-    """Bring a folder in: `train_info.json`, `test.json`, and the pictures that the first names.
+    """Bring a folder in: `train_info.json`, `test.json`, and the images that the first names.
 
-    The pictures lie in the folder itself or in its only sub-folder that has any of them; they may
+    The images lie in the folder itself or in its only sub-folder that has any of them; they may
     have any format that a merge takes. Each becomes an RGB PNG: upright, transparent parts white,
     the middle square, antialiased.
 
     Raises
     ------
     LockstepError
-        One line that names the wrong row, or lists every missing or broken picture.
+        One line that names the wrong row, or lists every missing or broken image.
     """
     train = captions.read_train(source / captions.TRAIN)
     test = captions.read_test(source / captions.TEST)
-    pictures = _pictures_folder(source, train)
+    images = _images_folder(source, train)
     (out / captions.IMAGES).mkdir()
-    bring = partial(_bring, looking=looking, source=pictures, out=out / captions.IMAGES)
+    bring = partial(_bring, looking=looking, source=images, out=out / captions.IMAGES)
     outcomes = progress(in_order(bring, train, processes), len(train))
     bad = [f"{name} ({why})" for name, why in zip(train, outcomes, strict=True) if why]
     if bad:
         raise LockstepError(
-            f"{pictures}: {len(bad)} pictures of {captions.TRAIN} are missing or broken: "
+            f"{images}: {len(bad)} images of {captions.TRAIN} are missing or broken: "
             f"{some(bad)}; mend them, or remove their rows"
         )
     captions.write(out, {_png(name): prompts for name, prompts in train.items()}, test)
 
 
-def _pictures_folder(folder: Path, train: Mapping[str, Any]) -> Path:
+def _images_folder(folder: Path, train: Mapping[str, Any]) -> Path:
     inner = sorted(path for path in folder.iterdir() if path.is_dir())
     has_any = [path for path in (folder, *inner) if any((path / name).is_file() for name in train)]
     if not has_any:
         raise LockstepError(
-            f"{folder}: none of the pictures of {captions.TRAIN} is in it, nor in a folder in it; "
+            f"{folder}: none of the images of {captions.TRAIN} is in it, nor in a folder in it; "
             "put them there"
         )
     if has_any[0] != folder and len(has_any) > 1:
         names = some([path.name for path in has_any])
         raise LockstepError(
-            f"{folder}: pictures of {captions.TRAIN} are in several folders ({names}); leave one"
+            f"{folder}: images of {captions.TRAIN} are in several folders ({names}); leave one"
         )
     return has_any[0]
 
 
 def _bring(name: str, *, looking: Looking, source: Path, out: Path) -> str:
-    """Write a picture; gives why that cannot be, or nothing."""
+    """Write an image; gives why that cannot be, or nothing."""
     try:
         data = (source / name).read_bytes()
     except FileNotFoundError:

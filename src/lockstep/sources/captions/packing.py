@@ -1,4 +1,4 @@
-"""A collected folder of captions, ready to be packed: a row for each picture and prompt of it."""
+"""A collected folder of captions, ready to be packed: a row for each image and prompt of it."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from lockstep.sources.registry import Collected
 
 
 def read(folder: Path) -> Collected:
-    """`images/`, the caption files, and `annotations.json` if there is one; each picture is a scene.
+    """`images/`, the caption files, and `annotations.json` if there is one; each image is a scene.
 
-    A picture with several prompts is there several times. Its condition is the number of the prompt
+    An image with several prompts is there several times. Its condition is the number of the prompt
     among `distinct_prompts`.
 
     Raises

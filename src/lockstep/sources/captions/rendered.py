@@ -19,7 +19,7 @@ from lockstep.synthetic.scenes import SIZES, sample_scene
 from lockstep.synthetic.sentences import describe, in_words, seen
 
 _SINGLES = 0.2
-"""Share of the pictures with one object; the others have two."""
+"""Share of the images with one object; the others have two."""
 _DISTANCE = 0.8
 """Nearer than for three objects: a small one is to have enough pixels for its shape."""
 _AT_ONCE = 16
@@ -28,7 +28,7 @@ Progress = Callable[[Iterable[Any], int], Iterable[Any]]
 
 
 class Drawn(NamedTuple):
-    """A picture's file name, its prompt, and what it shows."""
+    """An image's file name, its prompt, and what it shows."""
 
     name: str
     prompt: str
@@ -48,12 +48,12 @@ def render(
     """Draw `count` scenes into `images/`; write `train_info.json`, `test.json`, `annotations.json`.
 
     The new combinations of `test.json` (see `lockstep.sources.captions.test_prompts`) occur in no
-    picture. The result is a function of the numbers alone, not of `processes`.
+    image. The result is a function of the numbers alone, not of `processes`.
 
     Raises
     ------
     LockstepError
-        If the pictures are too few for what `test.json` asks for.
+        If the images are too few for what `test.json` asks for.
     """
     # A stream of its own: scene i is drawn from (seed, i).
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(2,)))
@@ -69,15 +69,15 @@ def render(
     )
     batches = [range(first, min(first + _AT_ONCE, count)) for first in range(0, count, _AT_ONCE)]
     results = (drawn for batch in in_order(work, batches, processes) for drawn in batch)
-    pictures: list[Drawn] = list(progress(results, count))
+    images: list[Drawn] = list(progress(results, count))
 
-    stated = asked([[one.name for one in picture.seen] for picture in pictures], new, rng)
+    stated = asked([[one.name for one in image.seen] for image in images], new, rng)
     captions.write(
         out,
-        {picture.name: [picture.prompt] for picture in pictures},
+        {image.name: [image.prompt] for image in images},
         {name: in_words(what, rng) for name, what in stated.items()},
     )
-    write_annotations(out, Truth({picture.name: picture.seen for picture in pictures}, stated))
+    write_annotations(out, Truth({image.name: image.seen for image in images}, stated))
 
 
 def _draw_scenes(
@@ -102,7 +102,7 @@ def _draw_scenes(
             distance=_DISTANCE,
         )
         name = f"scene_{index:06d}.png"
-        (picture,) = draw([scene], size=size, supersample=supersample)
-        Image.fromarray(picture).save(folder / name)
+        (image,) = draw([scene], size=size, supersample=supersample)
+        Image.fromarray(image).save(folder / name)
         written.append(Drawn(name, describe(scene, rng).text, seen(scene)))
     return written

@@ -4,9 +4,9 @@
 | --- | --- | --- |
 | `single_00` ... | 16 | one object; its size in half of them |
 | `pair_00` ... | 12 | two objects; both sizes in half of them |
-| `new_pair_00` ... | 12 | the same, of two objects that no picture has together |
+| `new_pair_00` ... | 12 | the same, of two objects that no image has together |
 | `relation_00` ... | 12 | 4 relations of two objects, 3 times each; both sizes in a third |
-| `new_relation_00` ... | 12 | the same, of two objects that no picture has together |
+| `new_relation_00` ... | 12 | the same, of two objects that no image has together |
 
 Single objects and the pairs that are not new do occur, though perhaps not in those sizes and not
 standing so. No pair is asked for twice, nor is a single object.
@@ -29,7 +29,7 @@ _NAMES = tuple(f"{colour} {shape}" for shape in SHAPES for colour in COLOURS)
 
 
 def held_out(rng: np.random.Generator) -> list[tuple[str, ...]]:
-    """The pairs of names that no picture may have together, in random order."""
+    """The pairs of names that no image may have together, in random order."""
     pairs = list(combinations(_NAMES, 2))
     return [pairs[i] for i in rng.permutation(len(pairs))[: _PAIRS + _RELATIONS]]
 
@@ -42,14 +42,14 @@ def asked(
     Parameters
     ----------
     shown
-        The names in each picture, one or two of them.
+        The names in each image, one or two of them.
     held_out
         What `held_out` gave.
 
     Raises
     ------
     LockstepError
-        If too few objects or pairs occur in the pictures.
+        If too few objects or pairs occur in the images.
     """
     alone = _some_of({(name,) for names in shown for name in names}, _SINGLES, rng)
     together = _some_of(
@@ -74,7 +74,7 @@ def _some_of(
 ) -> list[tuple[str, ...]]:
     if len(found) < count:
         raise LockstepError(
-            f"caption.count: the pictures show {len(found)} of the {count} different combinations "
+            f"caption.count: the images show {len(found)} of the {count} different combinations "
             "that test.json asks for; raise it"
         )
     ordered = sorted(found)

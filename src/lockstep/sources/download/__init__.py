@@ -1,1 +1,1 @@
-"""Pictures fetched from where the web says they are, and checked to be pictures."""
+"""Images fetched from where the web says they are, and checked to be images."""

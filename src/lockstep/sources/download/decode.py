@@ -1,4 +1,4 @@
-"""What bytes from a stranger are: a picture, or a reason why not. Their name says nothing."""
+"""What bytes from a stranger are: an image, or a reason why not. Their name says nothing."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _ENDINGS = {
 _FORMATS = tuple(_ENDINGS)
 _ENDINGS["MPO"] = "jpg"  # What Pillow calls a JPEG that turns out to have further views in it.
 _ORIENTATION = 0x0112
-# EXIF 2.32, 4.6.4: what brings a picture of each orientation upright.
+# EXIF 2.32, 4.6.4: what brings an image of each orientation upright.
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -38,13 +38,13 @@ _SMALL = (64, 64)
 _FOLDER_FORMATS = (*_FORMATS, "TIFF", "PPM", "JPEG2000", "DIB", "ICO", "QOI", "SGI", "SUN")
 
 
-class NoPicture(Exception):
-    """Bytes that are no usable picture; the message is the reason, the same every time."""
+class NoImage(Exception):
+    """Bytes that are no usable image; the message is the reason, the same every time."""
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A picture's file ending, and its size in pixels when upright."""
+    """An image's file ending, and its size in pixels when upright."""
 
     ending: str
     width: int
@@ -52,7 +52,7 @@ class Kind:
 
 
 def check(path: Path, max_pixels: int) -> Kind:
-    """Decode a file to its end. Raises `NoPicture` if it cannot become an RGB picture."""
+    """Decode a file to its end. Raises `NoImage` if it cannot become an RGB image."""
     with _opened(path, max_pixels) as image:
         ending = _ENDINGS[image.format or ""]
         width, height = image.size
@@ -64,13 +64,13 @@ def check(path: Path, max_pixels: int) -> Kind:
 
 
 def decode(path: Path, max_pixels: int) -> Image.Image:
-    """The picture in a file, upright, in mode RGB: of an animation the first frame, what is
-    transparent white. Raises `NoPicture`.
+    """The image in a file, upright, in mode RGB: of an animation the first frame, what is
+    transparent white. Raises `NoImage`.
     """
     with _opened(path, max_pixels) as image:
         turn = _UPRIGHT.get(_orientation(image))
-        picture = _rgb(image)
-    return picture if turn is None else picture.transpose(turn)
+        upright = _rgb(image)
+    return upright if turn is None else upright.transpose(turn)
 
 
 def decode_bytes(
@@ -85,48 +85,48 @@ def decode_bytes(
         orientation = _orientation(image)
         width, height = image.size
         image.draft("RGB", (least_side, least_side))
-        picture = _rgb(image)
+        upright = _rgb(image)
     if orientation >= 5:
         width, height = height, width
     turn = _UPRIGHT.get(orientation)
-    return picture if turn is None else picture.transpose(turn), (width, height)
+    return upright if turn is None else upright.transpose(turn), (width, height)
 
 
 @contextmanager
 def _opened(
     source: Path | bytes, max_pixels: int, formats: tuple[str, ...] = _FORMATS
 ) -> Iterator[Image.Image]:
-    """The file as a picture not decoded yet; whatever goes wrong in the block is `NoPicture`."""
+    """The file as an image not decoded yet; whatever goes wrong in the block is `NoImage`."""
     try:
         with source.open("rb") if isinstance(source, Path) else BytesIO(source) as file:
             start = file.read(1024)
             file.seek(0)
             if not start:
-                raise NoPicture("empty")
+                raise NoImage("empty")
             with warnings.catch_warnings():
                 # Of bombs: the size is checked below, with a limit of our own.
                 warnings.simplefilter("ignore")
                 image = Image.open(file, formats=formats)
             with image:
                 if image.width * image.height > max_pixels:
-                    raise NoPicture("more pixels than download.max_pixels")
+                    raise NoImage("more pixels than download.max_pixels")
                 yield image
-    except NoPicture:
+    except NoImage:
         raise
     except Image.DecompressionBombError:
-        raise NoPicture("more pixels than download.max_pixels") from None
+        raise NoImage("more pixels than download.max_pixels") from None
     except UnidentifiedImageError:
         text = start.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
         is_html = text.startswith((b"<!doctype html", b"<html", b"<head", b"<body", b"<!--"))
-        raise NoPicture("an HTML page" if is_html else "no picture of a known format") from None
+        raise NoImage("an HTML page" if is_html else "no image of a known format") from None
     except Exception:  # Decoders raise whatever a damaged file makes them stumble over.
-        raise NoPicture("truncated or damaged") from None
+        raise NoImage("truncated or damaged") from None
 
 
 def _orientation(image: Image.Image) -> int:
     try:
         found = image.getexif().get(_ORIENTATION, 1)
-    except Exception:  # A damaged EXIF block does not damage the picture.
+    except Exception:  # A damaged EXIF block does not damage the image.
         return 1
     return found if isinstance(found, int) and found in _UPRIGHT else 1
 

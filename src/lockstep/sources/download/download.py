@@ -1,4 +1,4 @@
-"""All the pictures that a crawl named: fetched, checked, written down.
+"""All the images that a crawl named: fetched, checked, written down.
 
 Each outcome goes into a journal as soon as it is there. Killed and run again, the same call goes
 on: an address is asked for again only if its outcome was not written yet, which is true of no more
@@ -25,7 +25,7 @@ import requests
 from lockstep.core.code import digest_of_code
 from lockstep.core.errors import LockstepError
 from lockstep.sources.download.by_host import by_host
-from lockstep.sources.download.decode import Kind, NoPicture, check
+from lockstep.sources.download.decode import Kind, NoImage, check
 from lockstep.sources.download.fetch import PART, fetch
 from lockstep.sources.listing import read_list, write_lines
 from lockstep.sources.names import MANIFEST
@@ -36,7 +36,7 @@ from lockstep.sources.web.rate_limiter import Rests
 from lockstep.sources.web.retries import Patience
 
 FAILED = "failed.txt"
-PICTURES = "pictures"
+IMAGES = "images"
 
 Progress = Callable[[Iterable[Any], int], Iterable[Any]]
 
@@ -73,10 +73,10 @@ def download(
     settings: Settings,
     progress: Progress,
 ) -> None:
-    """Bring the pictures listed in `images` into the folder `out`.
+    """Bring the images listed in `images` into the folder `out`.
 
-    `out` gets `pictures/<sha256>.<ending>`, `manifest.jsonl` with a line for each address that
-    gave a picture (address, file, sha256, size in bytes, width, height, named_by) and `failed.txt`
+    `out` gets `images/<sha256>.<ending>`, `manifest.jsonl` with a line for each address that
+    gave an image (address, file, sha256, size in bytes, width, height, named_by) and `failed.txt`
     with the others: address, tab, reason; both in the order of `images`.
 
     Raises
@@ -124,21 +124,21 @@ class _Judge:
         self._journal = journal
         self._files = files
         self._max_pixels = max_pixels
-        self._one_at_a_time = Lock()  # A picture unpacked may be a thousand times its file.
+        self._one_at_a_time = Lock()  # An image unpacked may be a thousand times its file.
 
     def look(self, sha256: str) -> str:
         """The verdict as text, from the file itself."""
         with self._one_at_a_time:
             try:
                 return json.dumps(asdict(check(self._files / sha256, self._max_pixels)))
-            except NoPicture as reason:
+            except NoImage as reason:
                 return json.dumps({"failed": str(reason)})
 
     def remember(self, sha256: str, verdict: str) -> None:
         self._journal.put(self._prefix + sha256, verdict)
 
     def __call__(self, sha256: str) -> Kind | str:
-        """What the file is, or the reason why it is no picture."""
+        """What the file is, or the reason why it is no image."""
         verdict = self._journal.get(self._prefix + sha256)
         if verdict is None:
             verdict = self.look(sha256)
@@ -155,7 +155,7 @@ def _write(
     judge: _Judge,
     max_failed_fraction: float,
 ) -> None:
-    (out / PICTURES).mkdir()
+    (out / IMAGES).mkdir()
     reasons: Counter[str] = Counter()
     transient = scratch / "transient.txt"
     with (out / FAILED).open("w", encoding="utf-8") as failed, transient.open("w") as again:
@@ -171,7 +171,7 @@ def _write(
                     if outcome.transient:
                         again.write(f"{address}\n")
                     continue
-                name = f"{PICTURES}/{outcome.sha256}.{kind.ending}"
+                name = f"{IMAGES}/{outcome.sha256}.{kind.ending}"
                 _link(scratch / "files" / str(outcome.sha256), out / name)
                 yield {
                     "address": address,
@@ -188,12 +188,12 @@ def _write(
         journal.remove(address)
     bad = reasons.total()
     if good + bad == 0:
-        raise LockstepError(f"{images}: names no picture; choose other dates in crawl.start, .end")
+        raise LockstepError(f"{images}: names no image; choose other dates in crawl.start, .end")
     if bad > max_failed_fraction * (good + bad):
         shutil.copyfile(out / FAILED, scratch / FAILED)
         most = ", ".join(f"{reason} ({count})" for reason, count in reasons.most_common(3))
         raise LockstepError(
-            f"download.max_failed_fraction: {bad} of {good + bad} pictures failed, above "
+            f"download.max_failed_fraction: {bad} of {good + bad} images failed, above "
             f"{max_failed_fraction}: {most}; see {scratch / FAILED}, then run again or raise it"
         )
 

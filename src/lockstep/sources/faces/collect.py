@@ -1,7 +1,7 @@
-"""From a folder of downloaded pictures to a folder of faces.
+"""From a folder of downloaded images to a folder of faces.
 
-What is seen in a picture goes into a journal at once, by the hash of its file; killed and run
-again, the same call looks only at pictures that are not there. The decisions are made at the end,
+What is seen in an image goes into a journal at once, by the hash of its file; killed and run
+again, the same call looks only at images that are not there. The decisions are made at the end,
 from figures alone, so that another threshold or exclusion asks for no second look.
 """
 
@@ -41,7 +41,7 @@ Progress = Callable[[Iterable[Any], int], Iterable[Any]]
 
 
 @dataclass(frozen=True)
-class Picture:
+class Image:
     """A file of the download, once, however many addresses gave it."""
 
     sha256: str
@@ -52,9 +52,9 @@ class Picture:
 
 @dataclass(frozen=True)
 class Collection:
-    """The faces found, in the order of their pictures' hashes, and what was decided on each.
+    """The faces found, in the order of their images' hashes, and what was decided on each.
 
-    `excluded` has the hashes of the pictures that were taken out, those without a face too.
+    `excluded` has the hashes of the images that were taken out, those without a face too.
     """
 
     faces: list[Candidate]
@@ -68,7 +68,7 @@ class Collection:
 
 
 def what_decides(looking: Looking) -> dict[str, Any]:
-    """All that decides what is seen in a picture: settings, code, libraries, models."""
+    """All that decides what is seen in an image: settings, code, libraries, models."""
     models = engine.models()
     paths = map(Path, (models.predictor_68_point_model, models.cnn_face_detection_model))
     return {
@@ -94,45 +94,43 @@ def collect(
     processes: int,
     progress: Progress,
 ) -> Collection:
-    """Find, judge and cut out the faces of the pictures in the folder `downloaded`.
+    """Find, judge and cut out the faces of the images in the folder `downloaded`.
 
-    `out` gets `crops/<picture's sha256>_<number>.png` of the kept faces, `decisions.csv` with a
+    `out` gets `crops/<image's sha256>_<number>.png` of the kept faces, `decisions.csv` with a
     row for each face, and `sheets/<decision>.png` with the first 240 of each decision but
     `excluded`. Nothing depends on the order of the manifest or the number of processes.
 
     Raises
     ------
     LockstepError
-        If there is no picture, one is damaged, or no face is kept.
+        If there is no image, one is damaged, or no face is kept.
     """
     engine.models()  # Here, where a failure can be told.
-    pictures = _pictures(downloaded, exclusions)
-    if not pictures:
-        raise LockstepError(f"{downloaded / MANIFEST}: lists no picture; run `dvc repro download`")
-    missing = {
-        picture.path: picture.sha256 for picture in pictures if journal.get(picture.sha256) is None
-    }
+    images = _images(downloaded, exclusions)
+    if not images:
+        raise LockstepError(f"{downloaded / MANIFEST}: lists no image; run `dvc repro download`")
+    missing = {image.path: image.sha256 for image in images if journal.get(image.sha256) is None}
     # The work is another module's: what a process must import for it is little.
     work = partial(look_at_file, looking=looking)
     for path, text in progress(each(work, missing, processes), len(missing)):
         journal.put(missing[path], text)
 
     faces = [
-        Candidate(picture.sha256, number, found.measures, picture.is_excluded)
-        for picture in pictures
-        for number, found in enumerate(_seen(journal, picture.sha256))
+        Candidate(image.sha256, number, found.measures, image.is_excluded)
+        for image in images
+        for number, found in enumerate(_seen(journal, image.sha256))
     ]
     decisions = decide(faces, rules)
     if KEPT not in decisions:
         counts = ", ".join(f"{name} {decisions.count(name)}" for name in reasons(decisions))
         raise LockstepError(
-            f"crop: no face is kept of {len(faces)} in {len(pictures)} pictures "
+            f"crop: no face is kept of {len(faces)} in {len(images)} images "
             f"({counts or 'none found'}); loosen the rule in crop.* that most of them break"
         )
-    _write_pictures(out, journal, faces, decisions)
-    addresses = {picture.sha256: picture.address for picture in pictures}
+    _write_images(out, journal, faces, decisions)
+    addresses = {image.sha256: image.address for image in images}
     table.write(out / DECISIONS, faces, decisions, addresses)
-    excluded = frozenset(picture.sha256 for picture in pictures if picture.is_excluded)
+    excluded = frozenset(image.sha256 for image in images if image.is_excluded)
     return Collection(faces, decisions, excluded)
 
 
@@ -142,29 +140,29 @@ def _seen(journal: Journal, sha256: str) -> list[Found]:
     return from_text(text)
 
 
-def _pictures(downloaded: Path, exclusions: Exclusions) -> list[Picture]:
-    """The manifest's pictures by their hash; excluded if any of their addresses is.
+def _images(downloaded: Path, exclusions: Exclusions) -> list[Image]:
+    """The manifest's images by their hash; excluded if any of their addresses is.
 
     Says on stderr which exclusions name none of them.
     """
-    found: dict[str, Picture] = {}
+    found: dict[str, Image] = {}
     used: set[str] = set()
     for row in read_lines(downloaded / MANIFEST):
         sha256 = row["sha256"]
         naming = exclusions.naming(row)
         used |= naming
         before = found.get(sha256)
-        found[sha256] = Picture(
+        found[sha256] = Image(
             sha256=sha256,
             path=downloaded / row["file"],
             address=row["address"] if before is None else min(before.address, row["address"]),
             is_excluded=bool(naming) or (before is not None and before.is_excluded),
         )
-    exclusions.tell_unused(used, "among the downloaded pictures")
+    exclusions.tell_unused(used, "among the downloaded images")
     return [found[sha256] for sha256 in sorted(found)]
 
 
-def _write_pictures(
+def _write_images(
     out: Path, journal: Journal, faces: Sequence[Candidate], decisions: Sequence[str]
 ) -> None:
     (out / CROPS).mkdir()
@@ -183,7 +181,7 @@ def _write_pictures(
 def _with_crops(
     journal: Journal, faces: Sequence[Candidate], decisions: Sequence[str]
 ) -> Iterator[tuple[Candidate, str, bytes]]:
-    """Each face with its crop, read from the journal a picture at a time."""
+    """Each face with its crop, read from the journal an image at a time."""
     sha256 = ""
     here: list[Found] = []
     for face, decision in zip(faces, decisions, strict=True):

@@ -30,7 +30,7 @@ class Rules:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A face of the picture `sha256`, number `number` of it from the left."""
+    """A face of the image `sha256`, number `number` of it from the left."""
 
     sha256: str
     number: int

@@ -1,4 +1,4 @@
-"""One picture: all its faces, measured and cut out. Nothing is decided here."""
+"""One image: all its faces, measured and cut out. Nothing is decided here."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lockstep.core.errors import LockstepError
 from lockstep.models.dlib_faces import engine
 from lockstep.models.dlib_faces.align import smaller
 from lockstep.models.dlib_faces.engine import Box
-from lockstep.sources.download.decode import NoPicture, decode
+from lockstep.sources.download.decode import NoImage, decode
 from lockstep.sources.faces.measure import Measures, measure
 
 
@@ -30,11 +30,11 @@ class Looking:
     detector
         `hog` or `cnn`.
     megapixels
-        A larger picture is reduced to this for finding faces; they are cut out of the original.
+        A larger image is reduced to this for finding faces; they are cut out of the original.
     size
         Side of the finished crop, in pixels.
     max_pixels
-        A larger picture is refused.
+        A larger image is refused.
     """
 
     detector: str
@@ -52,7 +52,7 @@ class Found:
 
 
 def look(rgb: NDArray[np.uint8], looking: Looking) -> list[Found]:
-    """All faces in a picture (H, W, 3), from left to right."""
+    """All faces in an image (H, W, 3), from left to right."""
     height, width = rgb.shape[:2]
     scale = min(1.0, math.sqrt(looking.megapixels * 1e6 / (width * height)))
     small = rgb
@@ -75,12 +75,12 @@ def look_at_file(path: Path, looking: Looking) -> str:
     Raises
     ------
     LockstepError
-        If it is no picture: the download stage had made sure that it is.
+        If it is no image: the download stage had made sure that it is.
     """
     try:
         rgb = np.asarray(decode(path, looking.max_pixels))
-    except (NoPicture, OSError) as error:
-        raise LockstepError(f"{path}: {error}; `dvc checkout` restores the pictures") from None
+    except (NoImage, OSError) as error:
+        raise LockstepError(f"{path}: {error}; `dvc checkout` restores the images") from None
     return json.dumps(
         [
             {**asdict(face.measures), "png": base64.b64encode(face.png).decode()}

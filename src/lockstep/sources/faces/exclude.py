@@ -1,7 +1,7 @@
 """`exclude.txt`: what people asked to be taken out.
 
-One entry a line: the address of a picture, the id of an article (`M.1700000000.A.1B2`), the
-SHA-256 of a picture's file, the name of an author, or `source:path` of a picture that a merge
+One entry a line: the address of an image, the id of an article (`M.1700000000.A.1B2`), the
+SHA-256 of an image's file, the name of an author, or `source:path` of an image that a merge
 found (the two as its `decisions.csv` has them). What follows a `#` at the start of a line or after
 a space is a remark.
 """
@@ -17,7 +17,7 @@ from typing import Any
 
 from lockstep.core.errors import LockstepError
 from lockstep.sources.names import ARTICLE
-from lockstep.sources.ptt.links import Picture, classify
+from lockstep.sources.ptt.links import Image, classify
 
 _REMARK = re.compile(r"(?:^|\s)#.*")
 _SHA256 = re.compile(r"^[0-9a-fA-F]{64}$")
@@ -38,7 +38,7 @@ class Exclusions:
     entries: frozenset[str]
 
     def of_downloads(self) -> Exclusions:
-        """Those that can name a downloaded picture: all but `source:path`."""
+        """Those that can name a downloaded image: all but `source:path`."""
         return Exclusions(frozenset(entry for entry in self.entries if not _is_merged(entry)))
 
     def of_merges(self) -> Exclusions:
@@ -97,7 +97,7 @@ def _normal(entry: str, where: str) -> str:
         found = classify(entry)
         # An article's address stands for the article.
         article = _ARTICLE_PAGE.search(entry)
-        if isinstance(found, Picture):
+        if isinstance(found, Image):
             return found.address
         return article.group(1) if article else entry
     if _MERGED.match(entry):

@@ -1,4 +1,4 @@
-"""The truth about the replica's pictures."""
+"""The truth about the replica's images."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lockstep.synthetic.portraits import Face, truth
 
 
 def truth_of(downloaded: Path, origin: dict[str, Any]) -> dict[str, tuple[Face, ...]] | None:
-    """The faces in each downloaded picture by its SHA-256, or None for a board that is not ours.
+    """The faces in each downloaded image by its SHA-256, or None for a board that is not ours.
 
     `origin` is what `lockstep.sources.origin` made of the download's source.
     """

@@ -1,4 +1,4 @@
-"""What is measured of a face, each figure free of the picture's size."""
+"""What is measured of a face, each figure free of the image's size."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lockstep.sources import perceptual_hash
 SIDE = 256
 """Of the aligned crop on which sharpness is measured: it means nothing without a fixed scale."""
 
-# iBUG 300-W: the eye on the left of the picture, the other one, the tip of the nose.
+# iBUG 300-W: the eye on the left of the image, the other one, the tip of the nose.
 _LEFT_EYE, _RIGHT_EYE, _NOSE = slice(36, 42), slice(42, 48), 30
 
 
@@ -26,7 +26,7 @@ class Measures:
     Parameters
     ----------
     box
-        Where the detector sees it, in the picture's own pixels, upright.
+        Where the detector sees it, in the image's own pixels, upright.
     slope
         Of the line through the eyes, 0 if level.
     eye_ratio
@@ -36,7 +36,7 @@ class Measures:
     sharpness
         Variance of the Laplacian of the aligned crop in grey, 256 x 256.
     outside
-        Share of the aligned crop that lies outside the picture.
+        Share of the aligned crop that lies outside the image.
     perceptual_hash
         256 bits that are nearly the same for copies of a photograph; see `looks.of`.
     """
@@ -55,7 +55,7 @@ def measure(
 ) -> tuple[Measures, NDArray[np.uint8]]:
     """Measure one face; gives the aligned crop (256, 256, 3) too.
 
-    `rgb` is the whole picture, `points` are the 68 landmarks (68, 2) in its pixels.
+    `rgb` is the whole image, `points` are the 68 landmarks (68, 2) in its pixels.
     """
     left, right = points[_LEFT_EYE].mean(0), points[_RIGHT_EYE].mean(0)
     across, down = right - left

@@ -30,9 +30,9 @@ def precision_and_recall(
 ) -> dict[str, float]:
     """Precision and recall of the kept faces.
 
-    `truth` has the faces of each picture by its SHA-256. A photograph counts once, however many
+    `truth` has the faces of each image by its SHA-256. A photograph counts once, however many
     copies of it there are: a second copy that was kept is wrong, a copy left out is not. The
-    photographs in the pictures `excluded`, by their SHA-256, are not wanted anywhere.
+    photographs in the images `excluded`, by their SHA-256, are not wanted anywhere.
     """
     wanted = {true.identity for known in truth.values() for true in known if true.keep}
     wanted -= {true.identity for sha256 in excluded for true in truth.get(sha256, ())}
@@ -45,7 +45,7 @@ def precision_and_recall(
 
 
 def _identity(face: Candidate, truth: Mapping[str, Sequence[TrueFace]]) -> str | None:
-    """The photograph that a kept face is of, if one of that picture's faces is there."""
+    """The photograph that a kept face is of, if one of that image's faces is there."""
     here = max(
         truth.get(face.sha256, ()),
         key=lambda true: _overlap(face.measures.box, true.box),

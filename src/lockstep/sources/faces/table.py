@@ -9,7 +9,7 @@ from pathlib import Path
 from lockstep.sources.faces.decide import Candidate
 
 _FIELDS = (
-    "picture",
+    "image",
     "address",
     "face",
     "left",
@@ -32,7 +32,7 @@ def write(
     decisions: Sequence[str],
     addresses: Mapping[str, str],
 ) -> None:
-    """Write the table, in the order of `faces`; `addresses` has one of each picture's."""
+    """Write the table, in the order of `faces`; `addresses` has one of each image's."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(_FIELDS)

@@ -1,1 +1,1 @@
-"""Folders and archives of pictures merged into one numbered set, without copies and rubbish."""
+"""Folders and archives of images merged into one numbered set, without copies and rubbish."""

@@ -1,4 +1,4 @@
-"""Which files are kept: the rules, then one of each picture, the same in any order."""
+"""Which files are kept: the rules, then one of each image, the same in any order."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ORDER = (KEPT, REFUSED, BROKEN, SMALL, ASPECT, BLANK, COPY, DUPLICATE, EXCLUDED)
 
 @dataclass(frozen=True)
 class Rules:
-    """What a picture must be to be kept; see `lockstep.config.schema.Merged`."""
+    """What an image must be to be kept; see `lockstep.config.schema.Merged`."""
 
     min_side: int
     max_aspect: float
@@ -37,7 +37,7 @@ class Row:
     sha256
         Of the file; empty if it was not read.
     why
-        Why it was not read, or is no picture.
+        Why it was not read, or is no image.
     """
 
     rank: int
@@ -57,21 +57,21 @@ class Decision:
     number: int | None = None
 
 
-def broken_rule(picture: Measures, rules: Rules) -> str | None:
-    """The first rule that a picture breaks."""
-    short, long = sorted((picture.width, picture.height))
+def broken_rule(image: Measures, rules: Rules) -> str | None:
+    """The first rule that an image breaks."""
+    short, long = sorted((image.width, image.height))
     if short < rules.min_side:
         return SMALL
     if long > rules.max_aspect * short:
         return ASPECT
-    return BLANK if picture.contrast < rules.min_contrast else None
+    return BLANK if image.contrast < rules.min_contrast else None
 
 
 def decide(rows: Sequence[Row], rules: Rules) -> list[Decision]:
     """What becomes of each file; the kept ones are numbered from 1 in the order of the rows.
 
-    Of files with the same bytes the first counts, of pictures that look the same the largest, of
-    equally large ones the first. What looks like an excluded picture is excluded as well: a copy
+    Of files with the same bytes the first counts, of images that look the same the largest, of
+    equally large ones the first. What looks like an excluded image is excluded as well: a copy
     must not take its place.
     """
     excluded = {row.sha256 for row in rows if row.is_excluded and row.sha256}

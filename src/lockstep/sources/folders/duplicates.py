@@ -1,4 +1,4 @@
-"""Pictures that look like earlier ones, among 100,000 in a minute.
+"""Images that look like earlier ones, among 100,000 in a minute.
 
 Of two hashes written as vectors a, b of +1 and -1, a·b = 256 - 2 x (bits that differ): the
 distances of thousands of pairs are one product of matrices, exact in float32.

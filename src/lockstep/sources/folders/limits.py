@@ -1,6 +1,6 @@
 """How much an archive may grow: what is read of a layer is held against what went into it.
 
-Deflate packs zeros 1,000 times, and layers of archives multiply. Pictures hardly shrink at all.
+Deflate packs zeros 1,000 times, and layers of archives multiply. Images hardly shrink at all.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Budget:
         if self._left < 0:
             raise LockstepError(
                 f"{self.source}: unpacks to more than {_TOTAL_RATIO} times its size; a bomb is no "
-                "source of pictures"
+                "source of images"
             )
 
     def one_more(self) -> None:

@@ -1,4 +1,4 @@
-"""From folders and archives to a folder of numbered pictures.
+"""From folders and archives to a folder of numbered images.
 
 What is seen in a file goes into a journal at once, by its hash; killed and run again, the same call
 reads the sources again, but decodes only what is not there. The decisions are made at the end, from
@@ -57,7 +57,7 @@ class Merged:
 
     @property
     def kept(self) -> int:
-        """How many pictures were kept."""
+        """How many images were kept."""
         return counts(self.decisions).get(KEPT, 0)
 
 
@@ -85,18 +85,18 @@ def merge(
     processes: int,
     progress: Progress,
 ) -> Merged:
-    """Merge the pictures of all sources into the folder `out`.
+    """Merge the images of all sources into the folder `out`.
 
     It gets `images/1.png`, `2.png`, ..., numbered by source and path, `decisions.csv` with a row
-    for each file found, and `sheets/<decision>.png` with the first 240 pictures of each decision
-    but `excluded`; beside each duplicate stands the picture that was kept. Nothing depends on the
+    for each file found, and `sheets/<decision>.png` with the first 240 images of each decision
+    but `excluded`; beside each duplicate stands the image that was kept. Nothing depends on the
     order in which a folder or an archive lists its files, or on the number of processes. Says on
     stderr which exclusions name none of the files.
 
     Raises
     ------
     LockstepError
-        If a source cannot be read, or no picture is kept.
+        If a source cannot be read, or no image is kept.
     """
     found: list[tuple[int, str, str, str, str]] = []  # rank, source, path, sha256, why
     known: dict[str, tuple[Measures | None, str]] = {}
@@ -139,16 +139,16 @@ def merge(
     if not merged.kept:
         listed = ", ".join(f"{name} {count}" for name, count in counts(decisions).items())
         raise LockstepError(
-            f"collect: no picture is kept of {len(rows)} files ({listed or 'the sources are empty'})"
+            f"collect: no image is kept of {len(rows)} files ({listed or 'the sources are empty'})"
             "; see source.paths, and the rule in source.* that most of them break"
         )
-    _write_pictures(out, journal, rows, decisions)
+    _write_images(out, journal, rows, decisions)
     table.write(out / DECISIONS, rows, decisions)
     return merged
 
 
 def _batches(files: Iterable[tuple[str, bytes]]) -> Iterator[Batch]:
-    """Files by the dozen: a message to another process costs as much as a small picture."""
+    """Files by the dozen: a message to another process costs as much as a small image."""
     batch: Batch = []
     size = 0
     for file in files:
@@ -172,7 +172,7 @@ def _png(journal: Journal, row: Row) -> bytes:
     return from_text(text).png
 
 
-def _write_pictures(
+def _write_images(
     out: Path, journal: Journal, rows: Sequence[Row], decisions: Sequence[Decision]
 ) -> None:
     (out / IMAGES).mkdir()
@@ -185,14 +185,14 @@ def _write_pictures(
         if row.measures is not None and decision.what != EXCLUDED
     ]
     for name, group in groupby(sorted(shown, key=lambda one: one[0]), key=lambda one: one[0]):
-        pictures: list[NDArray[np.uint8]] = []
+        images: list[NDArray[np.uint8]] = []
         for _, number, row in group:
-            if len(pictures) >= _ON_A_SHEET:
+            if len(images) >= _ON_A_SHEET:
                 break
-            pictures.append(_decoded(_png(journal, row)))
+            images.append(_decoded(_png(journal, row)))
             if name == DUPLICATE:
-                pictures.append(_decoded((out / IMAGES / f"{number}.png").read_bytes()))
-        write_png(out / SHEETS / f"{name}.png", grid(np.stack(pictures), _A_ROW))
+                images.append(_decoded((out / IMAGES / f"{number}.png").read_bytes()))
+        write_png(out / SHEETS / f"{name}.png", grid(np.stack(images), _A_ROW))
 
 
 def _decoded(png: bytes) -> NDArray[np.uint8]:

@@ -1,4 +1,4 @@
-"""One picture: measured, cut square and made small. Nothing is decided here."""
+"""One image: measured, cut square and made small. Nothing is decided here."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lockstep.sources import perceptual_hash
-from lockstep.sources.download.decode import NoPicture, decode_bytes
+from lockstep.sources.download.decode import NoImage, decode_bytes
 
-_DETAIL = 4  # times the finished side that a picture must have left before it is made small
+_DETAIL = 4  # times the finished side that an image must have left before it is made small
 
 
 @dataclass(frozen=True)
 class Looking:
-    """What changes the figures of a picture, beside the code.
+    """What changes the figures of an image, beside the code.
 
     Parameters
     ----------
     size
-        Side of the finished picture, in pixels.
+        Side of the finished image, in pixels.
     max_pixels
-        A larger picture is refused.
+        A larger image is refused.
     """
 
     size: int
@@ -37,14 +37,14 @@ class Looking:
 
 @dataclass(frozen=True, slots=True)
 class Measures:
-    """A picture in figures.
+    """An image in figures.
 
     Parameters
     ----------
     width, height
         In pixels, upright.
     contrast
-        Standard deviation of the finished picture's pixels, 0 to 128, in its liveliest colour.
+        Standard deviation of the finished image's pixels, 0 to 128, in its liveliest colour.
     perceptual_hash
         256 bits that are nearly the same for copies, however large; see `looks.of`.
     """
@@ -57,7 +57,7 @@ class Measures:
 
 @dataclass(frozen=True)
 class Seen:
-    """Figures and the finished picture as a PNG file; or why there is none."""
+    """Figures and the finished image as a PNG file; or why there is none."""
 
     measures: Measures | None
     png: bytes
@@ -68,7 +68,7 @@ def look(data: bytes, looking: Looking) -> Seen:
     """Decode a file, whatever it is."""
     try:
         image, (width, height) = decode_bytes(data, looking.max_pixels, _DETAIL * looking.size)
-    except NoPicture as error:
+    except NoImage as error:
         return Seen(None, b"", str(error))
     square = np.asarray(_square(image, looking.size))
     grey = cv2.cvtColor(square, cv2.COLOR_RGB2GRAY)

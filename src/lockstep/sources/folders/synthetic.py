@@ -38,10 +38,10 @@ class Heads:
         return [Source(f"{SYNTHETIC}/{name}", own / name) for name in ARCHIVES]
 
     def precision_and_recall(self, merged: Merged) -> dict[str, float]:
-        """Of the kept pictures, where all of them come from these archives.
+        """Of the kept images, where all of them come from these archives.
 
-        Precision is the share of kept pictures that are right: each head counts once, however many
-        copies of it there are, and a picture of clothes alone, which no rule finds, is wrong until
+        Precision is the share of kept images that are right: each head counts once, however many
+        copies of it there are, and an image of clothes alone, which no rule finds, is wrong until
         a person excludes it. Recall is the share of heads that are there. Files that were excluded
         are no part of it.
         """

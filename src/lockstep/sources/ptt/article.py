@@ -1,4 +1,4 @@
-"""The page of an article: what it says of itself, and the pictures that it and its pushes name."""
+"""The page of an article: what it says of itself, and the images that it and its pushes name."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from urllib.parse import urljoin
 from bs4 import BeautifulSoup, Tag
 
 from lockstep.core.errors import LockstepError
-from lockstep.sources.ptt.links import Picture, links
+from lockstep.sources.ptt.links import Image, links
 from lockstep.sources.ptt.names import TAIPEI
 from lockstep.sources.ptt.page import read_page
 
@@ -19,7 +19,7 @@ BODY = "body"
 
 @dataclass(frozen=True)
 class Mention:
-    """A place that names a picture: `body` or `push 12`, and who wrote it if that is known."""
+    """A place that names an image: `body` or `push 12`, and who wrote it if that is known."""
 
     address: str
     place: str
@@ -37,7 +37,7 @@ class Page:
     title: str | None
     author: str | None
     time: str | None
-    pictures: tuple[Mention, ...]
+    images: tuple[Mention, ...]
     albums: tuple[str, ...]
 
 
@@ -62,19 +62,19 @@ def parse_article(html: str, address: str) -> Page:
         odd.decompose()
     said = _meta_lines(content)
     author = (said.get("作者") or "").split(" ")[0] or None
-    pictures: list[Mention] = []
+    images: list[Mention] = []
     albums: list[str] = []
     for place, who, node in _places(content, author):
         for found in links(_hrefs(node, address)):
-            if isinstance(found, Picture):
-                pictures.append(Mention(found.address, place, who))
+            if isinstance(found, Image):
+                images.append(Mention(found.address, place, who))
             elif found.address not in albums:
                 albums.append(found.address)
     return Page(
         title=said.get("標題") or _shared_title(page),
         author=author,
         time=_time(said.get("時間")),
-        pictures=tuple(pictures),
+        images=tuple(images),
         albums=tuple(albums),
     )
 

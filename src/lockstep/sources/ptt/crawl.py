@@ -83,7 +83,7 @@ def must_be_over(end: date, today: date) -> None:
 
 @dataclass(frozen=True)
 class Article:
-    """One article with the pictures that it and its pushes name. `time` is in ISO form."""
+    """One article with the images that it and its pushes name. `time` is in ISO form."""
 
     id: str
     title: str
@@ -92,7 +92,7 @@ class Article:
     pushes: int
     url: str
     albums: tuple[str, ...]
-    pictures: tuple[Mention, ...]
+    images: tuple[Mention, ...]
 
 
 def crawl(
@@ -187,9 +187,9 @@ def _article(pages: _Pages, row: Row, board: str) -> Article | None:
         url=pages.source + path,
         albums=page.albums,
         # Whoever asks to be taken out is looked for among these.
-        pictures=tuple(
+        images=tuple(
             replace(mention, author=author or None) if mention.place == BODY else mention
-            for mention in page.pictures
+            for mention in page.images
         ),
     )
 

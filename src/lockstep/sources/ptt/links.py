@@ -1,4 +1,4 @@
-"""Which links lead to pictures, and to where exactly."""
+"""Which links lead to images, and to where exactly."""
 
 from __future__ import annotations
 
@@ -11,42 +11,42 @@ from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 _IMGUR = ("imgur.com", "imgur.example")
 _DIRECT = ("i.meee.com.tw", "i.meee.example")
 
-_PICTURE = re.compile(r"\.(?:jpe?g|png|gif|webp|avif|bmp)$", re.IGNORECASE)
+_IMAGE = re.compile(r"\.(?:jpe?g|png|gif|webp|avif|bmp)$", re.IGNORECASE)
 # A title may stand before the id, and before an ending the letter of a thumbnail behind it.
-_IMGUR_PICTURE = re.compile(
+_IMGUR_IMAGE = re.compile(
     r"^/(?:[^/]*-)?([A-Za-z0-9]{7}|[A-Za-z0-9]{5})(?:[sbtmlhg]?\.([A-Za-z]{3,4}))?/?$"
 )
 _IMGUR_ALBUM = re.compile(r"^/(?:a|gallery)/[^/]+/?$")
 _TWITTER = "pbs.twimg.com"
-_TWITTER_PICTURE = re.compile(r"^/media/([A-Za-z0-9_-]+)(?:\.([a-z]+))?(?::[a-z0-9]+)?$")
+_TWITTER_IMAGE = re.compile(r"^/media/([A-Za-z0-9_-]+)(?:\.([a-z]+))?(?::[a-z0-9]+)?$")
 _TWITTER_FORMAT = re.compile(r"(?:^|&)format=([a-z]+)(?:&|$)")
-_NO_PICTURE = frozenset({"mp4", "webm"})
+_NO_IMAGE = frozenset({"mp4", "webm"})
 _CLOSING = {")": "(", "]": "[", "}": "{", ">": "<", "）": "（", "」": "「", "】": "【"}
 _PUNCTUATION = ".,;:!?'\"，。、；：！？"
 _ESCAPED_END = re.compile(r"(?:%[0-9A-Fa-f]{2})+$")
 
 
 @dataclass(frozen=True)
-class Picture:
-    """The address of a picture's bytes."""
+class Image:
+    """The address of an image's bytes."""
 
     address: str
 
 
 @dataclass(frozen=True)
 class Album:
-    """The address of a page with several pictures."""
+    """The address of a page with several images."""
 
     address: str
 
 
-def links(hrefs: Iterable[str]) -> list[Picture | Album]:
-    """What of some links leads to pictures, each once, in their order."""
+def links(hrefs: Iterable[str]) -> list[Image | Album]:
+    """What of some links leads to images, each once, in their order."""
     return list(dict.fromkeys(found for found in map(classify, hrefs) if found is not None))
 
 
-def classify(href: str) -> Picture | Album | None:
-    """What a link leads to; None if to no picture.
+def classify(href: str) -> Image | Album | None:
+    """What a link leads to; None if to no image.
 
     Hosts that are known to serve the same by https are asked so, and without the query, which
     means nothing to them.
@@ -65,8 +65,8 @@ def classify(href: str) -> Picture | Album | None:
         if host == _TWITTER and parts.path.startswith("/media/"):
             return _twitter(parts)
         if host in _DIRECT:
-            return Picture(f"https://{host}{parts.path}") if _PICTURE.search(parts.path) else None
-    return Picture(_without_fragment(parts)) if _PICTURE.search(parts.path) else None
+            return Image(f"https://{host}{parts.path}") if _IMAGE.search(parts.path) else None
+    return Image(_without_fragment(parts)) if _IMAGE.search(parts.path) else None
 
 
 def trim(href: str) -> str:
@@ -85,25 +85,25 @@ def trim(href: str) -> str:
     return text
 
 
-def _imgur(site: str, path: str) -> Picture | Album | None:
+def _imgur(site: str, path: str) -> Image | Album | None:
     if _IMGUR_ALBUM.match(path):
         return Album(f"https://{site}{path.rstrip('/')}")
-    found = _IMGUR_PICTURE.match(path)
+    found = _IMGUR_IMAGE.match(path)
     if found is None:
         return None
     name, ending = found[1], (found[2] or "jpg").lower()
-    if ending in _NO_PICTURE:
+    if ending in _NO_IMAGE:
         return None
-    return Picture(f"https://i.{site}/{name}.{'gif' if ending == 'gifv' else ending}")
+    return Image(f"https://i.{site}/{name}.{'gif' if ending == 'gifv' else ending}")
 
 
-def _twitter(parts: SplitResult) -> Picture | None:
-    found = _TWITTER_PICTURE.match(parts.path)
+def _twitter(parts: SplitResult) -> Image | None:
+    found = _TWITTER_IMAGE.match(parts.path)
     asked = _TWITTER_FORMAT.search(parts.query)
     ending = (found and found[2]) or (asked and asked[1])
-    if found is None or not ending or not _PICTURE.search(f".{ending}"):
+    if found is None or not ending or not _IMAGE.search(f".{ending}"):
         return None
-    return Picture(f"https://{_TWITTER}/media/{found[1]}?format={ending}&name=large")
+    return Image(f"https://{_TWITTER}/media/{found[1]}?format={ending}&name=large")
 
 
 def _without_fragment(parts: SplitResult) -> str:

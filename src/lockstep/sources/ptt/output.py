@@ -1,7 +1,7 @@
-"""What a crawl leaves: articles, and the pictures they name, each address once.
+"""What a crawl leaves: articles, and the images they name, each address once.
 
 `articles.jsonl` has an article a line, the newest first: id, title, author, time, pushes, url and
-albums (addresses of pages with several pictures, which are not fetched). `images.json` is a list
+albums (addresses of pages with several images, which are not fetched). `images.json` is a list
 of `{"address": ..., "named_by": [{"article", "place", "author"}, ...]}` in the order in which the
 addresses were first named.
 """
@@ -26,28 +26,28 @@ _FIELDS = ("id", "title", "author", "time", "pushes", "url", "albums")
 
 
 def write(folder: Path, articles: Iterable[Article]) -> tuple[int, int]:
-    """Write both files as the articles come; gives the number of articles and of pictures.
+    """Write both files as the articles come; gives the number of articles and of images.
 
     What was named is held on disk until the end, so that memory does not grow with the board.
 
     Raises
     ------
     LockstepError
-        If there is no article, or none with a picture, or no room for what is held on disk.
+        If there is no article, or none with an image, or no room for what is held on disk.
     """
     try:
-        article_count, picture_count = _write(folder, articles)
+        article_count, image_count = _write(folder, articles)
     except sqlite3.OperationalError as error:
         raise LockstepError(
             f"temporary database: {error}; make room where temporary files are (TMPDIR) and run "
             "again"
         ) from None
-    if picture_count == 0:
+    if image_count == 0:
         raise LockstepError(
-            f"crawl: {article_count} articles found, no picture in them; choose other days in "
+            f"crawl: {article_count} articles found, no image in them; choose other days in "
             "crawl.start and crawl.end, or a lower crawl.min_pushes"
         )
-    return article_count, picture_count
+    return article_count, image_count
 
 
 def _write(folder: Path, articles: Iterable[Article]) -> tuple[int, int]:
@@ -61,7 +61,7 @@ def _write(folder: Path, articles: Iterable[Article]) -> tuple[int, int]:
             for article in articles:
                 database.executemany(
                     "INSERT INTO mention VALUES (?, ?, ?, ?)",
-                    [(m.address, article.id, m.place, m.author) for m in article.pictures],
+                    [(m.address, article.id, m.place, m.author) for m in article.images],
                 )
                 yield {name: getattr(article, name) for name in _FIELDS}
 

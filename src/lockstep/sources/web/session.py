@@ -19,7 +19,7 @@ from lockstep.sources.web.deadline import waits_on
 from lockstep.sources.web.failed import Failed
 from lockstep.sources.web.public import is_public
 
-USER_AGENT = f"lockstep/{lockstep.__version__} (picture data sets; python-requests)"
+USER_AGENT = f"lockstep/{lockstep.__version__} (image data sets; python-requests)"
 
 
 class _Watched(HTTPConnection):

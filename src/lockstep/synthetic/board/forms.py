@@ -1,4 +1,4 @@
-"""Picture files as people keep them: other formats, other modes, and what is left of some."""
+"""Image files as people keep them: other formats, other modes, and what is left of some."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _ORIENTATION = 0x0112
 
 
 def recoded(data: bytes, form: str) -> tuple[bytes, str]:
-    """(bytes, content type) of the same picture in one of `hosting.FORMS`."""
+    """(bytes, content type) of the same image in one of `hosting.FORMS`."""
     with Image.open(io.BytesIO(data)) as image:
         rgb = image.convert("RGB")
     if form == "webp":

@@ -1,4 +1,4 @@
-"""Where the replica's pictures stand, in which form, and what is wrong with some."""
+"""Where the replica's images stand, in which form, and what is wrong with some."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from random import Random
 PAGES = "www.ptt.example"
 IMGUR = "imgur.example"
 MEEE = "i.meee.example"
-OTHER = "pictures.example"
+OTHER = "images.example"
 
 FORMS = ("webp", "avif", "animated", "palette", "cmyk", "grey16", "rotated")
-"""How a picture may be stored other than as it was drawn: it shows the same."""
+"""How an image may be stored other than as it was drawn: it shows the same."""
 FAULTS = ("missing", "removed", "page", "empty", "cut", "noise", "loop", "bomb")
-"""Why an address may give no picture, now and ever."""
+"""Why an address may give no image, now and ever."""
 
 _FORM_SHARE = 0.14
 _FAULT_SHARE = 0.08
@@ -24,14 +24,14 @@ _SIGNS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 @dataclass(frozen=True)
 class Hosted:
-    """A picture at an address.
+    """An image at an address.
 
     Parameters
     ----------
     address
         As a crawl gives it: the one that the ways of writing it all come down to.
     shows
-        Number of the picture that is drawn there. Some are there at two addresses.
+        Number of the image that is drawn there. Some are there at two addresses.
     form
         One of `FORMS`, or None.
     fault
@@ -87,7 +87,7 @@ def written(address: str, random: Random, in_push: bool) -> str:
 
 
 def album(random: Random) -> str:
-    """The address of a page with several pictures; there is nothing at it."""
+    """The address of a page with several images; there is nothing at it."""
     name = "".join(random.choice(_SIGNS) for _ in range(7))
     return f"https://{IMGUR}/{random.choice(('a', 'gallery'))}/{name}"
 

@@ -155,7 +155,7 @@ def _push(push: Push) -> str:
 
 
 def _preview(link: str) -> str:
-    """What the board shows of a picture: not the address, but a thumbnail for a while."""
+    """What the board shows of an image: not the address, but a thumbnail for a while."""
     if "videos." in link:
         return ""
     return (

@@ -12,7 +12,7 @@ from lockstep.synthetic.board.hosting import Hosted
 FIRST_SECOND = 1640966400
 """2022-01-01 00:00 in Taipei, in Unix time; the board goes to the end of 2023."""
 END_SECOND = 1704038400
-PICTURES_AN_ARTICLE = 2.5
+IMAGES_AN_ARTICLE = 2.5
 
 Kind = Literal["article", "reply", "announcement", "forwarded", "deleted"]
 
@@ -67,19 +67,19 @@ class Post:
     is_long: bool
 
 
-def posts(count: int, seed: int, pictures: list[Hosted]) -> list[Post]:
-    """`count` posts, oldest first; each of the pictures is named by at least one of them."""
+def posts(count: int, seed: int, images: list[Hosted]) -> list[Post]:
+    """`count` posts, oldest first; each of the images is named by at least one of them."""
     times = _times(count, seed)
     kinds = [_kind(Random(f"{seed} kind {i}")) for i in range(count)]
     readable = [i for i in range(count) if kinds[i] in ("article", "reply")] or [0]
     kinds[readable[0]] = "article"
     in_body: dict[int, list[str]] = {}
     in_push: dict[int, list[str]] = {}
-    for number, picture in enumerate(pictures):
+    for number, image in enumerate(images):
         random = Random(f"{seed} named {number}")
         for _ in range(2 if random.random() < _AGAIN_SHARE else 1):
             pushed = random.random() < _IN_PUSH_SHARE
-            text = hosting.written(picture.address, random, pushed)
+            text = hosting.written(image.address, random, pushed)
             place = in_push if pushed else in_body
             place.setdefault(random.choice(readable), []).append(text)
     return [

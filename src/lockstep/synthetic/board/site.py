@@ -10,7 +10,7 @@ from urllib.parse import quote, urlsplit
 
 from lockstep.synthetic.board import forms, hosting, markup
 from lockstep.synthetic.board.hosting import Hosted
-from lockstep.synthetic.board.posts import PICTURES_AN_ARTICLE, Post, posts
+from lockstep.synthetic.board.posts import IMAGES_AN_ARTICLE, Post, posts
 
 BOARD = "Beauty"
 SOURCE = f"https://{hosting.PAGES}"
@@ -20,8 +20,8 @@ _STEP = 19  # Neighbouring pages share a row, as they do where posts arrive in b
 _PINNED = 3
 
 
-class PictureFile(Protocol):
-    """A drawn picture as a file."""
+class ImageFile(Protocol):
+    """A drawn image as a file."""
 
     @property
     def data(self) -> bytes: ...
@@ -40,31 +40,31 @@ class Answer:
 
 @dataclass(frozen=True)
 class Site:
-    """The board and the hosts of its pictures.
+    """The board and the hosts of its images.
 
     Parameters
     ----------
     articles
-        Rows in the index, deleted ones too; there are 2.5 times as many pictures.
+        Rows in the index, deleted ones too; there are 2.5 times as many images.
     seed
-        Of everything but the pictures themselves.
-    picture
-        Draws the picture of a number, 0 and up.
+        Of everything but the images themselves.
+    image
+        Draws the image of a number, 0 and up.
     """
 
     articles: int
     seed: int
-    picture: Callable[[int], PictureFile]
+    image: Callable[[int], ImageFile]
 
     @cached_property
-    def pictures(self) -> list[Hosted]:
-        """The addresses with a picture, or with something in place of one."""
-        return hosting.hosted(round(self.articles * PICTURES_AN_ARTICLE), self.seed)
+    def images(self) -> list[Hosted]:
+        """The addresses with an image, or with something in place of one."""
+        return hosting.hosted(round(self.articles * IMAGES_AN_ARTICLE), self.seed)
 
     @cached_property
     def posts(self) -> list[Post]:
         """Oldest first."""
-        return posts(self.articles, self.seed, self.pictures)
+        return posts(self.articles, self.seed, self.images)
 
     @property
     def index_pages(self) -> int:
@@ -72,7 +72,7 @@ class Site:
         return max(1, -(-(self.articles - 1) // _STEP))
 
     def hosted(self, address: str) -> Hosted | None:
-        """What stands at a picture's address; None if nothing does."""
+        """What stands at an image's address; None if nothing does."""
         return self._files.get(_plain(address))
 
     def answer(self, host: str, target: str, cookies: Mapping[str, str]) -> Answer:
@@ -130,7 +130,7 @@ class Site:
 
     @cached_property
     def _files(self) -> dict[str, Hosted]:
-        return {_plain(picture.address): picture for picture in self.pictures}
+        return {_plain(image.address): image for image in self.images}
 
     def _file(self, address: str) -> Answer:
         found = self.hosted(address)
@@ -147,7 +147,7 @@ class Site:
         if found.fault is not None and found.fault != "cut":
             body = {"empty": b"", "noise": bytes(range(256)) * 8, "bomb": forms.bomb()}[found.fault]
             return Answer(200, body, {"Content-Type": "image/jpeg"})
-        file = self.picture(found.shows)
+        file = self.image(found.shows)
         body, kind = file.data, file.content_type
         if found.form is not None:
             body, kind = forms.recoded(body, found.form)

@@ -143,28 +143,28 @@ def content(file: File, seed: int) -> bytes:
     """The file, drawn and encoded."""
     rng = stream(seed, file.number, 3)
     if file.what == CLOTHES:
-        picture = rubbish.clothes(rng, file.side)
+        image = rubbish.clothes(rng, file.side)
     elif file.what == BLANK:
-        picture = rubbish.blank(rng, file.side)
+        image = rubbish.blank(rng, file.side)
     else:
-        picture = draw(seed, file.number, file.drawn)
+        image = draw(seed, file.number, file.drawn)
         if file.side != file.drawn:
             larger = file.side > file.drawn
             way = cv2.INTER_CUBIC if larger else cv2.INTER_AREA
-            picture = cv2.resize(picture, (file.side, file.side), interpolation=way)
+            image = cv2.resize(image, (file.side, file.side), interpolation=way)
         if file.what == BANNER:
-            picture = rubbish.banner(picture, rng, float(rng.uniform(2.6, 6)))
-    data = _encoded(picture, file)
+            image = rubbish.banner(image, rng, float(rng.uniform(2.6, 6)))
+    data = _encoded(image, file)
     return rubbish.damaged(data, rng) if file.what == BROKEN else data
 
 
-def _encoded(picture: NDArray[np.uint8], file: File) -> bytes:
+def _encoded(image: NDArray[np.uint8], file: File) -> bytes:
     option = {
         ".png": cv2.IMWRITE_PNG_COMPRESSION,
         ".jpg": cv2.IMWRITE_JPEG_QUALITY,
         ".webp": cv2.IMWRITE_WEBP_QUALITY,
     }[file.ending]
-    bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     _, data = cv2.imencode(file.ending, bgr, [option, file.quality])
     return data.tobytes()
 

@@ -11,12 +11,12 @@ from lockstep.synthetic.heads.backgrounds import background
 from lockstep.synthetic.heads.characters import Head, random_head
 from lockstep.synthetic.heads.pen import Pen
 
-_FRAME = 3.3  # units that the picture is wide at zoom 1
-_BROWS = 0.52  # share of the picture above the point between the eyebrows
+_FRAME = 3.3  # units that the image is wide at zoom 1
+_BROWS = 0.52  # share of the image above the point between the eyebrows
 
 
 def stream(seed: int, number: int, purpose: int) -> np.random.Generator:
-    """Random numbers of their own for each purpose of each picture."""
+    """Random numbers of their own for each purpose of each image."""
     return np.random.default_rng([seed, number, purpose])
 
 
@@ -52,10 +52,10 @@ def paint(head: Head, rng: np.random.Generator, size: int) -> NDArray[np.uint8]:
 def canvas(
     rng: np.random.Generator, size: int, zoom: float, shift: tuple[float, float], lean: float
 ) -> Pen:
-    """A pen on a background that is some times larger than the picture."""
+    """A pen on a background that is some times larger than the image."""
     if size < 1:
         raise ValueError(f"size {size} is below 1; give 1 or more")
-    # Outlines are a pixel or more of the canvas thick: a small picture needs more of them.
+    # Outlines are a pixel or more of the canvas thick: a small image needs more of them.
     side = size * max(2, -(-256 // size))
     scale = side / _FRAME * zoom
     origin = (side * 0.5 + shift[0] * scale, side * _BROWS + shift[1] * scale)
@@ -63,5 +63,5 @@ def canvas(
 
 
 def finished(pen: Pen, size: int) -> NDArray[np.uint8]:
-    """The picture, averaged from the canvas."""
+    """The image, averaged from the canvas."""
     return cv2.resize(pen.pixels, (size, size), interpolation=cv2.INTER_AREA)

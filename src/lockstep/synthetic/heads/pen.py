@@ -1,6 +1,6 @@
 """Shapes with an outline on a canvas that is leaned and zoomed as a whole: drawn comics' way.
 
-The canvas is several times larger than the picture, so that nothing need be smooth here.
+The canvas is several times larger than the image, so that nothing need be smooth here.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What is found among collected heads and is none: clothes, empty pictures, broken files."""
+"""What is found among collected heads and is none: clothes, empty images, broken files."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def blank(rng: np.random.Generator, size: int) -> NDArray[np.uint8]:
     return np.clip(base + slope + grain, 0, 255).astype(np.uint8)
 
 
-def banner(picture: NDArray[np.uint8], rng: np.random.Generator, ratio: float) -> NDArray[np.uint8]:
-    """A square picture put somewhere into a strip that is `ratio` times as long as wide."""
-    side = picture.shape[0]
+def banner(image: NDArray[np.uint8], rng: np.random.Generator, ratio: float) -> NDArray[np.uint8]:
+    """A square image put somewhere into a strip that is `ratio` times as long as wide."""
+    side = image.shape[0]
     length = round(side * ratio)
     strip = cv2.resize(background(rng, side), (length, side), interpolation=cv2.INTER_AREA)
     left = int(rng.integers(length - side + 1))
-    strip[:, left : left + side] = picture
+    strip[:, left : left + side] = image
     return strip if rng.random() < 0.6 else np.ascontiguousarray(strip.transpose(1, 0, 2))
 
 

@@ -1,4 +1,4 @@
-"""What is behind people, and pictures of things: painted small, out of focus, then enlarged."""
+"""What is behind people, and images of things: painted small, out of focus, then enlarged."""
 
 from __future__ import annotations
 

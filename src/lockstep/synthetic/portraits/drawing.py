@@ -18,7 +18,7 @@ _GRAIN = 1024
 
 @dataclass(frozen=True)
 class Portrait:
-    """A drawn picture: `pixels` (H, W, 3) bytes, its kind, and the truth about its faces."""
+    """A drawn image: `pixels` (H, W, 3) bytes, its kind, and the truth about its faces."""
 
     pixels: NDArray[np.uint8]
     kind: str
@@ -26,9 +26,9 @@ class Portrait:
 
 
 def draw(seed: int, index: int) -> Portrait:
-    """Draw picture `index` of the collection `seed`; it depends on nothing else.
+    """Draw image `index` of the collection `seed`; it depends on nothing else.
 
-    Sides are 340 to 1400 pixels, 0.38 megapixel on average, and a picture takes some 25 ms.
+    Sides are 340 to 1400 pixels, 0.38 megapixel on average, and an image takes some 25 ms.
 
     Raises
     ------

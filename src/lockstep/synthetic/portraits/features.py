@@ -1,6 +1,6 @@
 """The face, painted flat: eyes, brows, nose, mouth, and the relief that catches the light.
 
-The picture is a map of the front of the head, x and y in half widths of the head; `paint` gives
+The image is a map of the front of the head, x and y in half widths of the head; `paint` gives
 its colours and `relief` its heights.
 """
 

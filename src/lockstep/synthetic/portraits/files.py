@@ -1,4 +1,4 @@
-"""The drawn pictures as files, such as people put on the web."""
+"""The drawn images as files, such as people put on the web."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ _PNG, _GREY = 0.04, 0.02
 
 
 @dataclass(frozen=True)
-class PictureFile:
+class ImageFile:
     """A file, and its content type."""
 
     data: bytes
     content_type: str
 
 
-def picture(index: int, seed: int = 0) -> PictureFile:
-    """Picture `index` of the collection `seed`, drawn and encoded.
+def image(index: int, seed: int = 0) -> ImageFile:
+    """Image `index` of the collection `seed`, drawn and encoded.
 
     Raises
     ------
@@ -35,10 +35,10 @@ def picture(index: int, seed: int = 0) -> PictureFile:
     rng = stream(seed, index, 3)
     kind, quality = rng.random(), int(rng.integers(82, 95))
     if kind < _PNG:
-        return PictureFile(_encoded(".png", pixels, cv2.IMWRITE_PNG_COMPRESSION, 3), "image/png")
+        return ImageFile(_encoded(".png", pixels, cv2.IMWRITE_PNG_COMPRESSION, 3), "image/png")
     if kind < _PNG + _GREY:
         pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
-    return PictureFile(_encoded(".jpg", pixels, cv2.IMWRITE_JPEG_QUALITY, quality), "image/jpeg")
+    return ImageFile(_encoded(".jpg", pixels, cv2.IMWRITE_JPEG_QUALITY, quality), "image/jpeg")
 
 
 def _encoded(ending: str, pixels: NDArray[np.uint8], option: int, value: int) -> bytes:

@@ -100,7 +100,7 @@ class Seen:
 def view(
     shell: Shell, across: Array, down: Array, pose: Pose, relief: Array | np.float32 = _NONE
 ) -> Seen:
-    """The visible point of `shell` at picture coordinates (across, down), roll already undone.
+    """The visible point of `shell` at image coordinates (across, down), roll already undone.
 
     `relief` raises the surface towards the face's front: it moves with the turn of the head.
     """
@@ -135,6 +135,6 @@ def view(
 
 
 def place(point: tuple[float, float, float], pose: Pose) -> tuple[float, float]:
-    """Where a point of the head lies, in picture coordinates before the roll."""
+    """Where a point of the head lies, in image coordinates before the roll."""
     x, y, z = point
     return x * math.cos(pose.yaw) + z * math.sin(pose.yaw), y + math.sin(pose.pitch) * z

@@ -1,4 +1,4 @@
-"""What a picture will show, decided without drawing it, and the truth about its faces."""
+"""What an image will show, decided without drawing it, and the truth about its faces."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ KINDS = {
     "nobody": 0.05,
     "copy": 0.03,
 }
-"""Kinds of pictures and their shares. A copy is an earlier portrait cut and scaled anew."""
+"""Kinds of images and their shares. A copy is an earlier portrait cut and scaled anew."""
 
 _STRAIGHT = {"yaw": 0.13, "pitch": 0.09, "roll": 0.035}
 _ASPECTS = ((3, 4), (4, 5), (1, 1), (2, 3), (4, 3))
@@ -54,7 +54,7 @@ class Face:
 
 @dataclass(frozen=True)
 class Figure:
-    """A person in the picture: `scale` is half the width of the head, in pixels."""
+    """A person in the image: `scale` is half the width of the head, in pixels."""
 
     person: Person
     pose: Pose
@@ -75,7 +75,7 @@ class Copy:
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything about a picture but its pixels; people farther away come first."""
+    """Everything about an image but its pixels; people farther away come first."""
 
     index: int
     kind: str
@@ -83,24 +83,24 @@ class Plan:
     height: int
     figures: tuple[Figure, ...]
     light: Light
-    blur: float  # standard deviation in pixels, 0 for a sharp picture
+    blur: float  # standard deviation in pixels, 0 for a sharp image
     copy: Copy | None = None
 
 
 def stream(seed: int, index: int, purpose: int) -> np.random.Generator:
-    """Random numbers of their own for each purpose of each picture."""
+    """Random numbers of their own for each purpose of each image."""
     return np.random.default_rng([seed, index, purpose])
 
 
 def kind_of(seed: int, index: int) -> str:
-    """The kind of picture `index` of the collection `seed`."""
+    """The kind of image `index` of the collection `seed`."""
     shares = np.cumsum(list(KINDS.values()))
     kind = list(KINDS)[int(np.searchsorted(shares, stream(seed, index, 0).random() * shares[-1]))]
     return "portrait" if kind == "copy" and index == 0 else kind
 
 
 def plan(seed: int, index: int) -> Plan:
-    """What picture `index` of the collection `seed` shows; it depends on nothing else.
+    """What image `index` of the collection `seed` shows; it depends on nothing else.
 
     Raises
     ------
@@ -121,7 +121,7 @@ def plan(seed: int, index: int) -> Plan:
 
 
 def truth(seed: int, index: int) -> tuple[Face, ...]:
-    """The truth about the faces in picture `index` of the collection `seed`, without drawing it.
+    """The truth about the faces in image `index` of the collection `seed`, without drawing it.
 
     Raises
     ------
@@ -132,7 +132,7 @@ def truth(seed: int, index: int) -> tuple[Face, ...]:
 
 
 def faces(of: Plan) -> tuple[Face, ...]:
-    """The truth about the faces that a planned picture shows."""
+    """The truth about the faces that a planned image shows."""
     found = []
     owner = of.index if of.copy is None else of.copy.of
     for number, figure in enumerate(of.figures):
@@ -146,7 +146,7 @@ def faces(of: Plan) -> tuple[Face, ...]:
 
 
 def _size(rng: np.random.Generator, kind: str) -> tuple[int, int]:
-    """Width and height; most pictures have about a third of a megapixel, a few much more."""
+    """Width and height; most images have about a third of a megapixel, a few much more."""
     across, down = (4, 3) if kind == "crowd" else _ASPECTS[int(rng.integers(len(_ASPECTS)))]
     longest = 1400 if rng.random() < 0.04 else rng.uniform(520, 760)
     if kind == "crowd":

@@ -85,7 +85,7 @@ class Window:
         return self.rolled(*place((x, y, z), self.pose))
 
     def rolled(self, across: float, down: float) -> tuple[float, float]:
-        """The head's picture coordinates, leaned as the head is."""
+        """The head's image coordinates, leaned as the head is."""
         cos, sin = math.cos(self.pose.roll), math.sin(self.pose.roll)
         down -= _PIVOT
         return across * cos - down * sin, across * sin + down * cos + _PIVOT
