@@ -1,5 +1,6 @@
 # make        environment in .venv, the whole pipeline, its runs in MLflow
-# make test   the tests
+# make test   the tests, in minutes
+# make test-all   those that take long too
 # make lint   ruff and mypy
 # make ui     MLflow's web page over the runs
 # make clean  remove the outputs, checkpoints and environment (DVC's cache and MLflow's store stay)
@@ -10,7 +11,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export VIRTUAL_ENV := $(CURDIR)/.venv
 
-.PHONY: all env test lint ui clean
+.PHONY: all env test test-all lint ui clean
 
 all: env
 	dvc repro
@@ -27,6 +28,9 @@ $(BIN)/.complete: requirements.lock pyproject.toml
 test: env
 	pytest --numprocesses auto --maxprocesses 4
 
+test-all: env
+	pytest --numprocesses auto --maxprocesses 4 -m ""
+
 lint: env
 	ruff check
 	ruff format --check
@@ -36,4 +40,4 @@ ui: env
 	mlflow ui --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}"
 
 clean:
-	rm -rf .venv .scratch autoencoders data judges models samples plots
+	rm -rf .venv .scratch autoencoders data evaluators models plots samples strips tables
