@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import time
 
+import pytest
 import yaml
 
 from conftest import REPOSITORY, Project, ran, runs
 from lockstep.core import hashing
+
+pytestmark = pytest.mark.long
 
 TARGET = "evaluate@iclevr"
 BACK = "params.yaml keeps the experiment's values; to go back: `git checkout params.yaml`"
@@ -16,14 +19,14 @@ BACK = "params.yaml keeps the experiment's values; to go back: `git checkout par
 
 def workspace(project: Project) -> dict[str, str]:
     """The hash of everything in the main checkout that an experiment could change."""
-    names = ("params.yaml", "dvc.lock", "data", "judges", "models", "samples", "plots", "metrics")
+    names = ("params.yaml", "dvc.lock", "data", "evaluators", "models", "samples", "plots", "metrics")
     return {name: hashing.sha256(project.root / name) for name in names}
 
 
 def parameters(text: str) -> tuple[int, list[int]]:
     """The number of sampling steps and the seeds in a params.yaml."""
     workload = yaml.safe_load(text)["iclevr"]
-    return workload["sample"]["steps"], workload["evaluate"]["seeds"]
+    return workload["sample"]["steps"], workload["sample"]["seeds"]
 
 
 def finish_queue(project: Project, count: int) -> dict[str, str]:
@@ -57,9 +60,9 @@ def test_a_queued_grid_of_samplings_and_one_that_is_taken_over(project: Project)
         project.lockstep("track")
     (training,), (first,) = runs(project, "training"), runs(project, "evaluation")
     before = workspace(project)
-    grid = ("-S", "iclevr.sample.steps=2,4,0", "-S", "iclevr.evaluate.seeds=[0,1]")
+    grid = ("-S", "iclevr.sample.steps=2,4,0", "-S", "iclevr.sample.seeds=[0,1]")
     project.dvc("exp", "run", "--queue", *grid, TARGET)
-    for name in ("sampling.py", "evaluation/labelled.py"):  # the copies have what was queued
+    for name in ("sampling/sample.py", "evaluation/labelled.py"):  # the copies have what was queued
         (project.root / "src/lockstep" / name).write_text("raise SystemExit('edited since')\n")
     states = finish_queue(project, 3)
     project.run("git", "checkout", "src")
@@ -83,11 +86,11 @@ def test_a_queued_grid_of_samplings_and_one_that_is_taken_over(project: Project)
     for name, run in evaluations.items():
         assert run.data.tags["mlflow.parentRunId"] == training.info.run_id
         assert figures[name].items() <= run.data.metrics.items()
-        assert run.data.params["evaluate.seeds"] == "[0, 1]"
+        assert run.data.params["sample.seeds"] == "[0, 1]"
         names[run.data.params["sample.steps"]] = name
     assert names.keys() == {"2", "4"}
 
-    # DVC says that the other workload's outputs are not there, after all is done.
+    # DVC says that the other workloads' outputs are not there, after all is done.
     project.dvc("exp", "apply", names["4"], check=False)
     assert parameters((project.root / "params.yaml").read_text("utf-8")) == (4, [0, 1])
     assert (project.root / "samples/iclevr/seed_1/images/test/31.png").exists()

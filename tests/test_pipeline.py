@@ -14,12 +14,14 @@ from pathlib import Path
 import pytest
 import yaml
 from mlflow import MlflowClient
+from PIL import Image
 
 from conftest import Project, checkout, commit, copied, ran, runs
 from lockstep.data.dataset import open_dataset
 from lockstep.data.labels import PROMPT_FILES, read_labels, read_objects, read_prompts, scene_of
 
 TARGET = "evaluate@iclevr"
+SWEEP = "sweep@iclevr"
 
 
 def lock(project: Project) -> dict:
@@ -34,7 +36,7 @@ def test_everything_is_there(finished: Project) -> None:
         assert sorted(p.name for p in folder.iterdir()) == sorted(
             f"{i}.png" for i in range(len(prompts))
         )
-        assert (root / f"plots/iclevr/sample/{name}.png").stat().st_size > 0
+        assert (root / f"plots/iclevr/sample/{name}.png").exists()
     metrics = json.loads((root / "metrics/iclevr/evaluate.json").read_text())
     for name in PROMPT_FILES:
         for figure in ("accuracy", "accuracy_png", "exact_match", "false_objects"):
@@ -44,7 +46,7 @@ def test_everything_is_there(finished: Project) -> None:
     assert (root / "models/iclevr/ema.safetensors").exists()
 
 
-def test_new_combinations_and_the_judges_scenes_are_kept_from_the_generator(
+def test_new_combinations_and_the_evaluators_scenes_are_kept_from_the_generator(
     finished: Project,
 ) -> None:
     folder = finished.root / "data/dataset/iclevr"
@@ -59,7 +61,7 @@ def test_new_combinations_and_the_judges_scenes_are_kept_from_the_generator(
     scenes = [scene_of(name) for name in sorted(labels.train)]
     of_split = {
         split: {scenes[i] for i in data.indices(split)}
-        for split in ("train", "validation", "judge_train", "judge_validation")
+        for split in ("train", "validation", "evaluator_train", "evaluator_validation")
     }
     for split, members in of_split.items():
         assert members, f"no scene in {split}"
@@ -68,16 +70,55 @@ def test_new_combinations_and_the_judges_scenes_are_kept_from_the_generator(
 
 
 def test_again_nothing_runs(project: Project) -> None:
-    again = project.dvc("repro", TARGET)
+    again = project.dvc("repro", TARGET, SWEEP)
     assert ran(again.stdout) == []
     assert project.run("git", "status", "--porcelain").stdout == ""
 
 
+def edit(project: Project, module: str, old: str, new: str) -> None:
+    """Change the code of a project."""
+    path = project.root / "src/lockstep" / module
+    text = path.read_text("utf-8")
+    assert text.count(old) == 1
+    path.write_text(text.replace(old, new), "utf-8")
+
+
+def test_other_words_in_the_code_run_the_check_alone(project: Project) -> None:
+    edit(project, "core/files.py", '"""Files and', '"""Once more: files and')
+    edit(project, "diffusion/samplers.py", "def ddim(", "# A remark.\ndef ddim(")
+    edit(project, "core/images.py", "not a readable image", "no image that can be read")
+    script = project.root / "stages/train.py"
+    script.write_text(script.read_text("utf-8").replace('"""Train', '"""Once more: train', 1))
+    assert ran(project.dvc("repro", TARGET, SWEEP).stdout) == ["check"]
+    assert project.run("git", "status", "--porcelain", "metrics").stdout == ""
+
+
+def test_another_sampler_runs_what_samples_and_what_follows(project: Project) -> None:
+    last = "previous = x0, half_log_snr\n    return "
+    edit(project, "diffusion/samplers.py", f"{last}x\n", f"{last}0.9 * x\n")
+    stages = ran(project.dvc("repro", TARGET, SWEEP).stdout)
+    assert stages[0] == "check"
+    assert sorted(stages[1:]) == ["evaluate@iclevr", "sample@iclevr", "sweep@iclevr"]
+
+
+def test_a_stage_refuses_code_that_was_not_digested(project: Project) -> None:
+    """As where a file is edited while `dvc repro` runs."""
+    before = outputs(project)
+    edit(project, "training/ema.py", "import", "X = 1\nimport")
+    done = project.run("python", "stages/train.py", "iclevr", check=False)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "error: lockstep.training.ema: changed since `check` digested it; run `dvc repro` again\n"
+    )
+    assert outputs(project) == before
+
+
+@pytest.mark.long
 def test_a_second_clone_gives_the_same_bytes(finished: Project, tmp_path: Path) -> None:
     clone = checkout(tmp_path / "project")
     shutil.copy(finished.root / "params.yaml", clone.root / "params.yaml")
     commit(clone, "smoke")
-    clone.dvc("repro", TARGET)
+    clone.dvc("repro", TARGET, SWEEP)
     assert lock(clone) == lock(finished)
 
 
@@ -90,6 +131,7 @@ def slower(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> tuple
     return project, done.stdout
 
 
+@pytest.mark.long
 def test_another_learning_rate_runs_training_and_what_follows(
     finished: Project, slower: tuple[Project, str]
 ) -> None:
@@ -98,7 +140,7 @@ def test_another_learning_rate_runs_training_and_what_follows(
     assert stages[:2] == ["check", "train@iclevr"]
     assert sorted(stages[2:]) == ["evaluate@iclevr", "sample@iclevr", "sweep@iclevr"]
     before, after = lock(finished), lock(project)
-    for stage in ("scenes", "dataset@iclevr", "judge@iclevr"):
+    for stage in ("collect@iclevr", "dataset@iclevr", "evaluator@iclevr"):
         assert after[stage] == before[stage]
     assert after["train@iclevr"]["outs"] != before["train@iclevr"]["outs"]
     (run,) = runs(project, "training")
@@ -112,12 +154,13 @@ def test_another_learning_rate_runs_training_and_what_follows(
         assert point.data.tags["mlflow.parentRunId"] == sweep.info.run_id
         assert {"fd_classifier", "seconds_per_image"} <= point.data.metrics.keys()
     for name in ("guidance", "steps"):
-        assert (project.root / f"plots/iclevr/sweep/{name}.png").stat().st_size > 0
+        assert (project.root / f"plots/iclevr/sweep/{name}.png").exists()
     difference = json.loads(project.dvc("metrics", "diff", "--json").stdout)
     assert "metrics/iclevr/train.json" in difference
     assert "train.lr" in project.dvc("exp", "show", "--csv").stdout
 
 
+@pytest.mark.long
 def test_a_cached_training_still_gets_its_run(slower: tuple[Project, str], tmp_path: Path) -> None:
     project = copied(slower[0], tmp_path / "project")  # without MLflow's store
     # Both learning rates are in DVC's cache now: nothing trains, only the evaluation is new.
@@ -178,6 +221,7 @@ def kill_in_training(project: Project, after: int) -> None:
     assert child.wait() == -signal.SIGKILL
 
 
+@pytest.mark.long
 def test_a_repro_that_was_killed_ends_in_the_same_bytes(project: Project, tmp_path: Path) -> None:
     project.set(checkpoint_every="1")
     path = project.root / "params.yaml"
@@ -198,6 +242,7 @@ def test_a_repro_that_was_killed_ends_in_the_same_bytes(project: Project, tmp_pa
     assert run.info.status == "FINISHED"
 
 
+@pytest.mark.long
 def test_two_processes_share_each_stage(project: Project) -> None:
     # Else the finished training would be taken: its fingerprint leaves out the processes.
     shutil.rmtree(project.root / ".scratch")
@@ -214,14 +259,15 @@ def test_two_processes_share_each_stage(project: Project) -> None:
 
 def outputs(project: Project) -> set[str]:
     """Every file that the pipeline made, but for the check's own."""
-    folders = ("data/collected", "data/dataset", "judges", "models", "samples", "plots", "metrics")
+    folders = ("data/collected", "data/dataset", "evaluators", "models", "samples", "metrics")
     return {str(path) for folder in folders for path in (project.root / folder).rglob("*")}
 
 
 def test_sampling_from_the_command_line(project: Project) -> None:
     out = project.root / "cubes.png"
     project.lockstep("sample", "iclevr", "red cube, cyan sphere", "--count", "2", "--out", str(out))
-    assert out.stat().st_size > 0
+    with Image.open(out) as image:
+        assert image.size == (2 * 66 - 2, 64)
     done = project.lockstep("sample", "iclevr", "red cow", check=False)
     assert done.returncode == 1
-    assert done.stderr.startswith("error: unknown object 'red cow'; choose from gray cube,")
+    assert done.stderr.startswith("error: unknown name 'red cow'; choose from gray cube,")

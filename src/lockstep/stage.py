@@ -10,7 +10,7 @@ from typing import NoReturn
 
 from lockstep.config.load import load_params
 from lockstep.config.schema import Params
-from lockstep.core import code, distributed, paths
+from lockstep.core import code, paths, rank
 from lockstep.core.errors import LockstepError
 from lockstep.core.reports import reported
 from lockstep.evaluation import evaluators
@@ -39,10 +39,14 @@ def run(
 
     def work() -> None:
         if processes is None:
-            if distributed.size() > 1:
+            if rank.size() > 1:
                 raise LockstepError("this stage runs in one process; start it without torchrun")
             main(begin())
-        elif distributed.launched():
+            return
+        # Here, not above: it imports torch, which some stages and `check` do without.
+        from lockstep.core import distributed
+
+        if rank.launched():
             with distributed.group():
                 with distributed.together():
                     params = begin()
