@@ -26,7 +26,7 @@ from lockstep.core.processes import cores
 from lockstep.evaluation import classifier, dlib_embedding, reference
 from lockstep.evaluation.frechet import frechet_distance
 from lockstep.evaluation.kernel import kernel_distance
-from lockstep.evaluation.neighbours import copies
+from lockstep.evaluation.neighbours import memorization as copies
 from lockstep.evaluation.rows import ImageFiles
 from lockstep.evaluation.spaces import Space, batch_by_batch
 from lockstep.evaluation.swd import sliced_wasserstein

@@ -7,6 +7,7 @@ from lockstep.core.device import make_deterministic
 from lockstep.core.files import atomic_folder
 from lockstep.core.processes import progress
 from lockstep.data import dataset, encode
+from lockstep.data.texts import texts_of
 from lockstep.models import autoencoder
 from lockstep.stage import run
 
@@ -19,8 +20,8 @@ def main(params: Params) -> None:
     with atomic_folder(paths.encoded(params.workload)) as out:
         autoencoder.save(made, out)
         latents = encode.latents(made, data, bar)
-        if params.reads_text:
-            encode.write_rows(params, data, out)
+        if (texts := texts_of(params)) is not None:
+            texts.write_rows(params, data, out)
         dataset.write_encoded(out, data, latents, encode.decided(params))
 
 

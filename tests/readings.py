@@ -1,4 +1,4 @@
-"""A judge that has learnt nothing: what it is to say of an image stands in the image."""
+"""An evaluator that has learnt nothing: what it is to say of an image stands in the image."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lockstep.evaluation.scene_evaluator import OBJECTS, Judged, SceneJudge
+from lockstep.evaluation.scene_evaluator import OBJECTS, Detections, SceneEvaluator
 
 
-class Reader(SceneJudge):
-    """Says `judged` number i of an image whose first pixel is i, as `numbered` makes them."""
+class Reader(SceneEvaluator):
+    """Says `detected` number i of an image whose first pixel is i, as `numbered` makes them."""
 
-    def __init__(self, judged: Judged) -> None:
+    def __init__(self, detected: Detections) -> None:
         super().__init__()
-        parts = (judged.present[..., None], judged.place, judged.large[..., None])
+        parts = (detected.present[..., None], detected.place, detected.large[..., None])
         self.said = torch.cat(parts, 2)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -30,8 +30,8 @@ def numbered(*numbers: int) -> NDArray[np.uint8]:
     return images
 
 
-def anything(count: int, seed: int = 0) -> Judged:
+def anything(count: int, seed: int = 0) -> Detections:
     """Random scores and places of `count` images."""
     generator = torch.Generator().manual_seed(seed)
     present, large, x, y = torch.rand(4, count, OBJECTS, generator=generator)
-    return Judged(present, torch.stack([x, y], 2), large)
+    return Detections(present, torch.stack([x, y], 2), large)

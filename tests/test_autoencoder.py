@@ -99,6 +99,7 @@ def test_images_of_one_colour_begin_without_dividing_by_nothing() -> None:
     torch.testing.assert_close(model.decode(model.encode(images)), images)
 
 
+@pytest.mark.long
 def test_it_learns_to_keep_images() -> None:
     images, rows = discs(48), []
     begun, unseen = KLAutoencoder(SMALL), np.arange(32, 48)
@@ -280,7 +281,7 @@ def test_images_that_cannot_be_reduced_are_refused() -> None:
 
 
 def test_too_few_images_for_a_batch_are_refused() -> None:
-    with pytest.raises(LockstepError, match=r"autoencoder.batch_size: 8 is more than the 5 pict"):
+    with pytest.raises(LockstepError, match=r"autoencoder.batch_size: 8 is more than the 5 images"):
         trained(discs(5))
 
 

@@ -43,8 +43,15 @@ def as_process(monkeypatch: pytest.MonkeyPatch, rank: int, size: int) -> None:
 
 
 def joined(parts: list[Batch]) -> dict[str, torch.Tensor]:
-    names = [field.name for field in dataclasses.fields(Batch)]
-    return {name: torch.cat([getattr(part, name) for part in parts]) for name in names}
+    tensors = [
+        {
+            **{name: getattr(part, name) for name in ("x0", "noise", "t")},
+            "values": part.condition.values,
+            "given": part.condition.given,
+        }
+        for part in parts
+    ]
+    return {name: torch.cat([some[name] for some in tensors]) for name in tensors[0]}
 
 
 def drawn(params: Params, data: batches.Dataset, step: int) -> list[Batch]:
@@ -80,9 +87,10 @@ def test_drawing_ahead_changes_nothing(tmp_path: Path) -> None:
 
 def test_conditions_are_dropped_image_by_image(tmp_path: Path) -> None:
     data, params = tiny_dataset(tmp_path, 200), tiny_params(batch_size=100, condition_dropout=0.3)
-    conditions = torch.cat([drawn(params, data, step)[0].condition for step in range(20)])
-    dropped = (conditions.sum(1) == 0).float().mean().item()
-    assert dropped == pytest.approx(0.3, abs=0.04)
+    conditions = [drawn(params, data, step)[0].condition for step in range(20)]
+    given = torch.cat([some.given for some in conditions])
+    assert 1 - given.float().mean().item() == pytest.approx(0.3, abs=0.04)
+    assert (torch.cat([some.values for some in conditions]).sum(1) == 1).all()
 
 
 def test_half_are_mirrored_and_nothing_else_changes(tmp_path: Path) -> None:
@@ -93,8 +101,9 @@ def test_half_are_mirrored_and_nothing_else_changes(tmp_path: Path) -> None:
     mirrored = [torch.equal(a.flip(2), b) for a, b in zip(plain.x0, flipped.x0, strict=True)]
     assert all(a != b for a, b in zip(same, mirrored, strict=True))
     assert 5 <= sum(mirrored) <= 25
-    for name in ("noise", "t", "condition"):
-        assert torch.equal(getattr(plain, name), getattr(flipped, name))
+    one, other = joined([plain]), joined([flipped])
+    for name in ("noise", "t", "values", "given"):
+        assert torch.equal(one[name], other[name])
 
 
 def test_validation_is_always_the_same_and_shared_out(

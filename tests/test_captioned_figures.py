@@ -1,4 +1,4 @@
-"""The judge of captions and what it says of drawn images: small made-up images and judges."""
+"""The evaluator of captions and what it says of drawn images: small made-up images and evaluators."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from lockstep.config.schema import Params
 from lockstep.core import hashing, images, paths
 from lockstep.core.files import read_json, write_json
 from lockstep.core.pixels import to_tensor
+from lockstep.core.provenance import read_provenance, write_provenance
 from lockstep.data import captions, dataset
 from lockstep.data.annotations import (
     Mention,
@@ -33,21 +34,20 @@ from lockstep.evaluation import (
     captioned_figures,
     clip_score,
     distances,
-    evaluators,
     reference,
     scene_evaluator,
     scene_evaluator_training,
     scene_figures,
-    spaces,
 )
-from lockstep.evaluation.scene_evaluator import Judged
+from lockstep.evaluation.evaluators import scenes
+from lockstep.evaluation.scene_evaluator import Detections
 from readings import Reader, anything, numbered
 from tiny import ROOT
 
 W = "captions"
 SEEDS = (3, 10, 4)
 NAMES = ("red cube", "blue sphere", "gray cylinder")
-TRAIN, JUDGE, HELD_OUT = 0, 2, 3
+TRAIN, EVALUATOR, HELD_OUT = 0, 2, 3
 
 
 def says(*names: str, relation: Relation | None = None) -> Stated:
@@ -75,17 +75,19 @@ def wanted(encoder: str = "scratch", sha256: str | None = None) -> Params:
     committed = load_params(W, ROOT / "params.yaml")
     return dataclasses.replace(
         committed,
-        judge=dataclasses.replace(committed.judge, epochs=1, batch_size=8, precision="fp32"),
+        evaluator=dataclasses.replace(
+            committed.evaluator, epochs=1, batch_size=8, precision="fp32"
+        ),
         text=dataclasses.replace(committed.text, encoder=encoder, encoder_sha256=sha256),
-        evaluate=dataclasses.replace(committed.evaluate, seeds=SEEDS),
+        sample=dataclasses.replace(committed.sample, seeds=SEEDS),
     )
 
 
 def packed(known: bool = True, side: int = 16) -> Dataset:
-    """Eight images to train on, 16 and 4 for the judge; every fourth has a second prompt."""
+    """Eight images to train on, 16 and 4 for the evaluator; every fourth has a second prompt."""
     rng = np.random.default_rng(0)
     files = {f"{i:02d}.png": [f"a {NAMES[i % 3]}", "it"][: 1 + (i % 4 == 0)] for i in range(28)}
-    split = np.repeat(np.array([TRAIN, JUDGE, HELD_OUT], np.uint8), (8, 16, 4))
+    split = np.repeat(np.array([TRAIN, EVALUATOR, HELD_OUT], np.uint8), (8, 16, 4))
     rows = [int(name[:2]) for name, _ in captions.pairs(files)]
     drawn = rng.integers(0, 255, (28, side, side, 3)).astype(np.uint8)[rows]
     folder = paths.dataset(W)
@@ -101,10 +103,11 @@ def packed(known: bool = True, side: int = 16) -> Dataset:
 
 def draw(of_seeds: list[NDArray[np.uint8]]) -> None:
     """Images as the stage `sample` leaves them."""
+    write_provenance(paths.samples(W), {"sample.seeds": list(SEEDS)})
     for number, (seed, drawn) in enumerate(zip(SEEDS, of_seeds, strict=True)):
         for name, image in zip(PROMPTS, drawn, strict=True):
-            folder = paths.drawn(paths.samples(W), number, seed)
-            images.write_png(folder / captions.drawn(name), image)
+            folder = paths.of_seed(paths.samples(W), number, seed)
+            images.write_png(folder / captions.image_of(name), image)
 
 
 def table(path: Path) -> list[dict[str, str]]:
@@ -112,77 +115,82 @@ def table(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def make_judge(settings: Params) -> dict[str, float]:
-    out = paths.judge(W)
+def make_evaluator(settings: Params) -> dict[str, float]:
+    out = paths.evaluator(W)
     out.mkdir(parents=True)
-    return evaluators.of_scenes(settings, out)
+    return scenes.train(settings, out)
 
 
-def test_the_judge_learns_what_the_rows_of_its_split_show(
+def test_the_evaluator_learns_what_the_rows_of_its_split_show(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data, given = packed(), []
     train = scene_evaluator_training.train
 
-    def spy(scenes: scene_evaluator_training.Scenes, *others: object) -> scene_evaluator.SceneJudge:
-        given.append(scenes)
-        return train(scenes, *others)
+    def spy(
+        some: scene_evaluator_training.Scenes, *others: object
+    ) -> scene_evaluator.SceneEvaluator:
+        given.append(some)
+        return train(some, *others)
 
     monkeypatch.setattr(scene_evaluator_training, "train", spy)
-    figures = make_judge(wanted())
-    assert list(figures) == ["judge_accuracy", "judge_place_error", "judge_size_accuracy"]
-    assert scene_evaluator.is_in(paths.judge(W))
-    assert read_json(paths.judge(W) / paths.JUDGE)["judge.epochs"] == 1
+    figures = make_evaluator(wanted())
+    assert list(figures) == [
+        "evaluator_accuracy",
+        "evaluator_place_error",
+        "evaluator_size_accuracy",
+    ]
+    assert scene_evaluator.is_in(paths.evaluator(W))
+    assert read_provenance(paths.evaluator(W)).params["evaluator.epochs"] == 1
 
-    (scenes,) = given
-    rows = data.indices("judge_train")
-    assert np.array_equal(scenes.images[:], data.images[rows])
+    (learnt,) = given
+    rows = data.indices("evaluator_train")
+    assert np.array_equal(learnt.images[:], data.images[rows])
     # Images 8 to 23, of which every fourth is there for each of its two prompts.
     numbers = [i for i in range(8, 24) for _ in range(1 + (i % 4 == 0))]
-    assert [row.nonzero()[0].tolist() for row in scenes.shown.present] == [
+    assert [row.nonzero()[0].tolist() for row in learnt.shown.present] == [
         [number_of(NAMES[i % 3])] for i in numbers
     ]
-    across = scenes.shown.place[..., 0].max(1)
+    across = learnt.shown.place[..., 0].max(1)
     assert across.tolist() == pytest.approx([i / 28 for i in numbers])
 
-    space = spaces.own(wanted(), data)
+    space = scenes.space(wanted(), data)
     assert (space.name, space.frechet) == ("classifier", "fd_classifier")
-    judge, some = scene_evaluator.load(paths.judge(W)), np.array(data.images[:5])
+    evaluator, some = scene_evaluator.load(paths.evaluator(W)), np.array(data.images[:5])
     with torch.inference_mode():
-        expected = judge.features(to_tensor(some)).numpy()
+        expected = evaluator.features(to_tensor(some)).numpy()
     (features,) = space.features(some)
     assert features.shape == (5, 512)
     np.testing.assert_allclose(features, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_without_truth_the_judge_learns_rotations_and_says_so(home: Path) -> None:
+def test_without_truth_the_evaluator_learns_rotations_and_says_so(home: Path) -> None:
     data = packed(known=False)
-    assert list(make_judge(wanted())) == ["rotation_accuracy"]
-    said = read_json(paths.judge(W) / paths.JUDGE)
-    assert said["judge.learnt"] == "rotations"
-    assert not scene_evaluator.is_in(paths.judge(W))
-    space = spaces.own(wanted(), data)
+    assert list(make_evaluator(wanted())) == ["rotation_accuracy"]
+    assert read_provenance(paths.evaluator(W)).inputs["learnt"] == "rotations"
+    assert not scene_evaluator.is_in(paths.evaluator(W))
+    space = scenes.space(wanted(), data)
     assert (space.name, space.frechet) == ("rotation", "fd_rotation")
 
 
 def test_figures_and_tables_by_hand(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     packed()
-    judged = anything(12)
+    detected = anything(12)
     # All that is asked for is seen in the first seed, and on the wrong side; nothing in the second.
-    judged.present[:8] = 0.1
+    detected.present[:8] = 0.1
     for row, prompt in enumerate(STATED.values()):
         for mention in prompt.objects:
-            judged.present[row, number_of(mention.name)] = 0.9
-            judged.present[row + 4, number_of(mention.name)] = 0
-    judged.place[3, number_of("red cube")] = torch.tensor([0.9, 0.5])
-    judged.place[3, number_of("blue sphere")] = torch.tensor([0.1, 0.5])
+            detected.present[row, number_of(mention.name)] = 0.9
+            detected.present[row + 4, number_of(mention.name)] = 0
+    detected.place[3, number_of("red cube")] = torch.tensor([0.9, 0.5])
+    detected.place[3, number_of("blue sphere")] = torch.tensor([0.1, 0.5])
     draw([numbered(*range(first, first + 4)) for first in (0, 4, 8)])
-    monkeypatch.setattr(scene_evaluator, "load", lambda folder: Reader(judged))
+    monkeypatch.setattr(scene_evaluator, "load", lambda folder: Reader(detected))
     out = home / "out"
     found = captioned_figures.figures(wanted(), out)
 
     stated = list(STATED.values())
-    each = [Judged(*(part[i : i + 4] for part in judged)) for i in (0, 4, 8)]
+    each = [Detections(*(part[i : i + 4] for part in detected)) for i in (0, 4, 8)]
     of_seeds = [scene_figures.of_images(one, stated) for one in each]
     assert of_seeds[0]["object_accuracy"] == of_seeds[0]["binding_accuracy"] == 1
     assert of_seeds[0]["relation_accuracy"] == of_seeds[1]["object_accuracy"] == 0
@@ -200,7 +208,7 @@ def test_figures_and_tables_by_hand(home: Path, monkeypatch: pytest.MonkeyPatch)
     assert [row["relation"] == "" for row in rows] == [True, True, True, False]
     objects = [float(row["objects"]) for row in rows]
     for i, prompt in enumerate(stated):
-        one = Judged(*(part[8 + i : 9 + i] for part in judged))
+        one = Detections(*(part[8 + i : 9 + i] for part in detected))
         third = scene_figures.object_accuracy(one, [prompt])
         assert objects[i] == pytest.approx((1 + 0 + third) / 3)
 
@@ -272,11 +280,11 @@ def test_a_text_half_alone_scores_nothing(home: Path) -> None:
 
 def test_distances_take_the_images_of_all_seeds(home: Path) -> None:
     data = packed()
-    make_judge(wanted())
+    make_evaluator(wanted())
     settings = wanted()
     folder = paths.reference(W)
     folder.mkdir(parents=True)
-    for name, seen in reference.of_space(settings, data, spaces.own(settings, data)).items():
+    for name, seen in reference.of_space(settings, data, scenes.space(settings, data)).items():
         reference.save(folder / f"{name}.npz", seen)
     drawn = np.random.default_rng(1).integers(0, 255, (12, 16, 16, 3)).astype(np.uint8)
     drawn[6] = data.images[data.indices("train")[2]]

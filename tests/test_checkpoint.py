@@ -93,7 +93,7 @@ def test_what_is_put_aside_belongs_to_its_checkpoint(
 _ON_A_SMALL_DISK = """
 import sys, torch
 from pathlib import Path
-from lockstep.errors import LockstepError
+from lockstep.core.errors import LockstepError
 from lockstep.training.checkpoint import Checkpoint, Checkpoints
 checkpoints = Checkpoints(Path(sys.argv[1]))
 large = {"x": torch.zeros(100_000)}

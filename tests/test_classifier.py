@@ -15,7 +15,7 @@ from lockstep.core.errors import LockstepError
 from lockstep.data import dataset
 from lockstep.evaluation import classifier, classifier_training
 from lockstep.evaluation.classifier import Classifier
-from lockstep.evaluation.examples import labelled
+from lockstep.evaluation.classifier_training import of_split
 from tiny import ROOT
 
 
@@ -88,15 +88,15 @@ def test_it_learns_colours_and_repeats_to_the_bit(tmp_path: Path) -> None:
         tmp_path, iter(images), np.eye(3, dtype=np.uint8)[colour], split, {}, mirrorable=False
     )
     data = dataset.open_dataset(tmp_path)
-    committed = load_params("iclevr", ROOT / "params.yaml").judge
+    committed = load_params("iclevr", ROOT / "params.yaml").evaluator
     settings = dataclasses.replace(committed, epochs=6, batch_size=16)
 
     def train() -> Classifier:
-        examples = labelled(data, "judge_train")
+        examples = of_split(data, "evaluator_train")
         return classifier_training.train(examples, settings, "fp32", lambda items, total: items)
 
     model, again = train(), train()
-    accuracy = classifier_training.accuracy(model, labelled(data, "judge_validation"))
+    accuracy = classifier_training.accuracy(model, of_split(data, "evaluator_validation"))
     assert accuracy is not None and accuracy > 0.9
     for one, other in zip(model.state_dict().values(), again.state_dict().values(), strict=True):
         assert torch.equal(one, other)
@@ -106,9 +106,9 @@ def test_too_few_images_for_a_batch_are_refused(tmp_path: Path) -> None:
     images = np.zeros((3, 32, 32, 3), np.uint8)
     split = np.array([0, 2, 2], np.uint8)
     dataset.pack(tmp_path, iter(images), np.eye(3, dtype=np.uint8), split, {}, mirrorable=False)
-    settings = load_params("iclevr", ROOT / "params.yaml").judge
-    with pytest.raises(LockstepError, match=r"dataset.judge: leaves 2 images"):
-        examples = labelled(dataset.open_dataset(tmp_path), "judge_train")
+    settings = load_params("iclevr", ROOT / "params.yaml").evaluator
+    with pytest.raises(LockstepError, match=r"dataset.evaluator: leaves 2 images"):
+        examples = of_split(dataset.open_dataset(tmp_path), "evaluator_train")
         classifier_training.train(examples, settings, "fp32", lambda items, total: items)
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from lockstep import cli
-from lockstep.config.load import load_params, read_yaml
+from lockstep.config.document import read_yaml
+from lockstep.config.load import load_params
 from lockstep.core import hashing
 from lockstep.core.errors import LockstepError
 from lockstep.core.lock import exclusive
@@ -107,7 +108,7 @@ def test_what_is_wrong_with_params_is_said_in_its_name(run) -> None:
 def test_params_that_cannot_be_read_are_one_line(run, tmp_path: Path, written: bytes, said: str):
     Path("params.yaml").write_bytes(written)
     (tmp_path / "x").write_text("x")
-    for arguments in (("params", "iclevr"), ("add", "judge.checkpoint", "x")):
+    for arguments in (("params", "iclevr"), ("add", "evaluator.checkpoint", "x")):
         status, _, err = run(*arguments)
         assert status == 1
         assert err.startswith("error: params.yaml: not valid YAML: ") and said in err
@@ -119,9 +120,9 @@ def test_add_writes_path_and_hash_and_keeps_the_comments(run, tmp_path: Path) ->
     before = Path("params.yaml").read_text().splitlines()
     checkpoint = tmp_path / "checkpoint.pth"
     checkpoint.write_bytes(b"weights")
-    status, _, _ = run("add", "judge.checkpoint", str(checkpoint))
+    status, _, _ = run("add", "evaluator.checkpoint", str(checkpoint))
     assert status == 0
-    found = load_params("iclevr", Path("params.yaml")).judge
+    found = load_params("iclevr", Path("params.yaml")).evaluator
     assert found.checkpoint == str(checkpoint)
     assert found.checkpoint_sha256 is not None
     after = Path("params.yaml").read_text().splitlines()
@@ -132,23 +133,23 @@ def test_add_writes_path_and_hash_and_keeps_the_comments(run, tmp_path: Path) ->
 
 def test_add_refuses_what_is_not_there(run, tmp_path: Path) -> None:
     before = Path("params.yaml").read_text()
-    status, _, err = run("add", "judge.checkpoint", str(tmp_path / "nothing"))
+    status, _, err = run("add", "evaluator.checkpoint", str(tmp_path / "nothing"))
     assert status == 1
     assert "no such file or folder" in err
     (tmp_path / "x").write_text("x")
-    status, _, err = run("add", "judge.colour", str(tmp_path / "x"))
+    status, _, err = run("add", "evaluator.colour", str(tmp_path / "x"))
     assert status == 1
-    assert "judge.colour: no such parameter" in err
+    assert "evaluator.colour: no such parameter" in err
     assert Path("params.yaml").read_text() == before
 
 
 def test_add_sets_no_list_to_a_path(run, tmp_path: Path) -> None:
     before = Path("params.yaml").read_text()
     (tmp_path / "a.zip").write_bytes(b"x")
-    status, _, err = run("add", "merge.sources", "a.zip")
+    status, _, err = run("add", "anime.source.paths", "a.zip")
     assert status == 1
-    assert "merge.sources is no single path" in err and "-S 'merge.sources=[...]'" in err
-    assert "no such parameter to set" in run("add", "iclevr.judge", "a.zip")[2]
+    assert "anime.source.paths is no single path" in err and "-S 'anime.source.paths=[...]'" in err
+    assert "no such parameter to set" in run("add", "iclevr.evaluator", "a.zip")[2]
     assert Path("params.yaml").read_text() == before
 
 
@@ -161,9 +162,11 @@ def test_add_says_which_workload_has_a_value_of_its_own(run, tmp_path: Path) -> 
     assert err == f"captions has a value of its own, captions.text.encoder: `{command}`\n"
     assert run("add", "captions.text.encoder", "my clip")[2] == ""
     path = Path("params.yaml")
-    empty = "iclevr:\n  judge:\n    checkpoint:\n"
-    path.write_text(path.read_text().replace("iclevr:\n", empty, 1).replace("  judge: {}\n", "", 1))
-    assert "iclevr has a value of its own" in run("add", "judge.checkpoint", "presets")[2]
+    empty = "iclevr:\n  evaluator:\n    checkpoint:\n"
+    path.write_text(
+        path.read_text().replace("iclevr:\n", empty, 1).replace("  evaluator: {}\n", "", 1)
+    )
+    assert "iclevr has a value of its own" in run("add", "evaluator.checkpoint", "presets")[2]
     found = load_params("captions", Path("params.yaml")).text
     assert found.encoder == str(tmp_path / "my clip")
 
@@ -171,7 +174,7 @@ def test_add_says_which_workload_has_a_value_of_its_own(run, tmp_path: Path) -> 
 def test_add_from_another_folder_says_so(run, tmp_path: Path, monkeypatch) -> None:
     (tmp_path / "below").mkdir()
     monkeypatch.chdir(tmp_path / "below")
-    status, _, err = run("add", "judge.checkpoint", str(tmp_path / "params.yaml"))
+    status, _, err = run("add", "evaluator.checkpoint", str(tmp_path / "params.yaml"))
     assert status == 1
     assert err == "error: params.yaml: no such file; run from the project's folder\n"
 
@@ -180,7 +183,7 @@ def test_add_of_a_key_that_is_there_twice(run, tmp_path: Path) -> None:
     path = Path("params.yaml")
     path.write_text(path.read_text() + "iclevr: {}\n")
     before = path.read_text()
-    status, _, err = run("add", "captions.source", str(tmp_path / "presets"))
+    status, _, err = run("add", "captions.text.encoder", str(tmp_path / "presets"))
     assert status == 1
     assert err.startswith("error: params.yaml: ") and err.count("\n") == 1
     assert path.read_text() == before

@@ -22,7 +22,7 @@ def test_what_goes_in_comes_out_mapped(tmp_path: Path) -> None:
     assert isinstance(found.images, np.memmap)
     assert np.array_equal(found.images, IMAGES)
     assert np.array_equal(found.conditions, CONDITIONS)
-    assert list(found.indices("judge_train")) == [5, 6, 7]
+    assert list(found.indices("evaluator_train")) == [5, 6, 7]
     assert summary["train"] == 3
     assert found.digest == summary["digest"]
 
@@ -90,7 +90,7 @@ def test_a_damaged_folder_is_refused(tmp_path: Path) -> None:
 
 @given(st.lists(st.text(), min_size=1, max_size=30, unique=True), st.integers(0, 99), st.randoms())
 def test_a_group_is_in_one_split_whatever_stands_beside_it(names, seed, random) -> None:
-    shares = {"validation": 0.2, "judge": 0.3, "seed": seed}
+    shares = {"validation": 0.2, "evaluator": 0.3, "seed": seed}
     whole = dict(zip(names, dataset.split_of_groups(names, **shares), strict=True))
     doubled = names + names
     random.shuffle(doubled)
@@ -101,8 +101,8 @@ def test_a_group_is_in_one_split_whatever_stands_beside_it(names, seed, random) 
 
 def test_the_shares_are_kept() -> None:
     names = [f"scene_{i}" for i in range(20_000)]
-    split = dataset.split_of_groups(names, validation=0.1, judge=0.4, seed=1)
+    split = dataset.split_of_groups(names, validation=0.1, evaluator=0.4, seed=1)
     shares = np.bincount(split, minlength=4) / len(names)
     # Four standard deviations of a share of 20,000.
     assert np.allclose(shares, [0.5, 0.1, 0.36, 0.04], atol=0.015)
-    assert (dataset.split_of_groups(names, validation=0.0, judge=0.0, seed=1) == 0).all()
+    assert (dataset.split_of_groups(names, validation=0.0, evaluator=0.0, seed=1) == 0).all()

@@ -87,13 +87,18 @@ TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--np
 @pytest.mark.parametrize(
     ("run", "launcher", "changes"),
     [
-        ("torchrun", TORCHRUN, {}),
+        pytest.param("torchrun", TORCHRUN, {}, marks=pytest.mark.long),
         (
             "ddp",
             (),
             {"launch": 2, "accumulation": 2, "ema_sigma_rel": [0.1], "grid_every_epochs": 5},
         ),
-        ("fsdp", (), {"launch": 2, "parallel": "fsdp", "grid_every_epochs": 5}),
+        pytest.param(
+            "fsdp",
+            (),
+            {"launch": 2, "parallel": "fsdp", "grid_every_epochs": 5},
+            marks=pytest.mark.long,
+        ),
     ],
 )
 def test_two_processes_give_the_curve_of_one(
@@ -113,6 +118,7 @@ def test_two_processes_give_the_curve_of_one(
             assert apart.max() <= 4, f"{part}: {apart.max()} of 255"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("before", "after"),
     [({"launch": 2}, {}), ({}, {"launch": 2}), ({"launch": 2, "parallel": "fsdp"}, {})],
@@ -133,6 +139,7 @@ def test_killed_with_one_number_and_resumed_with_another(
     assert losses(root, run) == pytest.approx(alone, rel=1e-4)
 
 
+@pytest.mark.long
 def test_a_process_that_dies_ends_the_job_in_one_line(root: Path) -> None:
     child = start(root, "dies", launch=2, **LONG)
     wait_for_step(child, 10)
@@ -146,6 +153,7 @@ def test_a_process_that_dies_ends_the_job_in_one_line(root: Path) -> None:
     assert "Traceback" not in said
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("which", [signal.SIGTERM, signal.SIGINT])
 def test_asked_to_stop_all_stop_at_one_step(root: Path, which: signal.Signals) -> None:
     run = f"stopped-{which.name}"
@@ -160,6 +168,7 @@ def test_asked_to_stop_all_stop_at_one_step(root: Path, which: signal.Signals) -
     assert (root / run / f"step-{int(found[1]):09d}").is_dir()
 
 
+@pytest.mark.long
 def test_a_loss_gone_wrong_is_said_once(root: Path) -> None:
     child = start(root, "nan", launch=2, **{**FIFTY, "lr": 1e30, "warmup_steps": 0})
     _, said = child.communicate(timeout=60)

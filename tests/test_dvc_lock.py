@@ -17,16 +17,16 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def write(drawn: str, judge: str) -> None:
-    """A lock in which evaluate@faces has read samples `a` and judge `j`."""
+def write(drawn: str, evaluator: str) -> None:
+    """A lock in which evaluate@faces has read samples `a` and evaluator `j`."""
     read = [
         {"path": "stages/evaluate.py", "hash": "md5", "md5": "s"},
         {"path": "samples/faces", "hash": "md5", "md5": "a"},
-        {"path": "judges/faces", "hash": "md5", "md5": "j"},
+        {"path": "evaluators/faces", "hash": "md5", "md5": "j"},
     ]
     stages = {
         "sample@faces": {"outs": [{"path": "samples/faces", "md5": drawn}]},
-        "judge@faces": {"outs": [{"path": "judges/faces", "md5": judge}]},
+        "evaluator@faces": {"outs": [{"path": "evaluators/faces", "md5": evaluator}]},
         "evaluate@faces": {"deps": read},
     }
     Path("dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": stages}))
@@ -39,7 +39,7 @@ def test_what_was_made_anew_since_a_stage_ran() -> None:
     assert dvc_lock.load().outdated("evaluate@faces") == ["samples/faces"]
     write("b", "k")
     lock = dvc_lock.load()
-    assert lock.outdated("evaluate@faces") == ["judges/faces", "samples/faces"]
+    assert lock.outdated("evaluate@faces") == ["evaluators/faces", "samples/faces"]
     assert lock.made["samples/faces"] == "b"
     assert lock.outdated("evaluate@anime") == []  # never ran
 

@@ -14,6 +14,8 @@ from lockstep.core.device import device, place
 from lockstep.core.errors import LockstepError
 from lockstep.diffusion import ImageNoise
 from lockstep.models import generator
+from lockstep.models.build import noise_schedule
+from lockstep.models.conditions import Conditions
 from lockstep.models.generator import Description, Generator
 from lockstep.sampling.sample import (
     Trained,
@@ -32,9 +34,10 @@ def saved(tmp_path: Path) -> tuple[Path, Generator, Description]:
     torch.manual_seed(0)
     description = Description(
         unet=params.model.unet(),
+        condition="classes",
         labels=3,
         size=16,
-        schedule=params.diffusion.noise_schedule(),
+        schedule=noise_schedule(params.diffusion),
         prediction="v",
         precision="fp32",
         fingerprint="0" * 64,
@@ -50,7 +53,7 @@ def settings(**changes: object) -> Sample:
     values = {
         "weights": "ema", "sampler": "ddim", "steps": 4, "spacing": "trailing", "eta": 0.0,
         "variance": "fixed_small", "clip": 1.0, "guidance_scale": 2.0, "guidance_interval": None,
-        "batch_size": 3, "count": 2, "strip": 4, "processes": 1, **changes,
+        "batch_size": 3, "count": 2, "strip": 4, "seeds": (0,), "processes": 1, **changes,
     }  # fmt: skip
     return Sample(**values)  # type: ignore[arg-type]
 
@@ -60,16 +63,17 @@ def test_the_folder_rebuilds_the_model(saved) -> None:
     loaded, found = generator.load(folder, "ema")
     assert found.unet == description.unet
     assert found.schedule == description.schedule
-    x, t, labels = torch.randn(2, 3, 16, 16), torch.tensor([3, 900]), torch.eye(3)[:2]
+    x, t, labels = torch.randn(2, 3, 16, 16), torch.tensor([3, 900]), Conditions.of(torch.eye(3)[:2])
     assert torch.equal(loaded(x, t, labels), model(x, t, labels))
 
 
 def test_unconditional_is_the_zero_vector_before_the_embedding(saved) -> None:
     _, model, _ = saved
     x, t = torch.randn(1, 3, 16, 16), torch.tensor([5])
-    zero = model(x, t, torch.zeros(1, 3))
+    said = Conditions.of(torch.eye(3)[:1])
+    zero = model(x, t, said.null())
     assert torch.equal(zero, model.unet(x, t, model.embedding(torch.zeros(1, 3))))
-    assert not torch.equal(zero, model(x, t, torch.eye(3)[:1]))
+    assert not torch.equal(zero, model(x, t, said))
 
 
 def test_damage_is_said(saved) -> None:
@@ -104,9 +108,9 @@ def test_damage_is_said(saved) -> None:
 @pytest.mark.parametrize(
     "changes", [{}, {"sampler": "ddpm"}, {"sampler": "dpmpp_2m"}, {"eta": 1.0}], ids=str
 )
-def test_a_image_does_not_depend_on_its_batch(saved, changes) -> None:
+def test_an_image_does_not_depend_on_its_batch(saved, changes) -> None:
     trained = Trained(*saved[1:])
-    labels = torch.eye(3).repeat(2, 1)
+    labels = Conditions.of(torch.eye(3).repeat(2, 1))
     together = sample(trained, settings(batch_size=6, **changes), labels, seed=1)
     apart = sample(trained, settings(batch_size=1, **changes), labels, seed=1)
     assert torch.allclose(together, apart, atol=1e-5)
@@ -118,7 +122,7 @@ def test_a_image_does_not_depend_on_its_batch(saved, changes) -> None:
 
 def test_guidance_acts(saved) -> None:
     trained = Trained(*saved[1:])
-    labels = torch.eye(3)
+    labels = Conditions.of(torch.eye(3))
     one = sample(trained, settings(guidance_scale=1.0), labels, seed=0)
     four = sample(trained, settings(guidance_scale=4.0), labels, seed=0)
     assert not torch.allclose(one, four, atol=1e-4)
@@ -126,7 +130,7 @@ def test_guidance_acts(saved) -> None:
 
 def test_the_strip_goes_from_noise_to_the_image(saved) -> None:
     trained = Trained(*saved[1:])
-    labels = torch.eye(3)[:1]
+    labels = Conditions.of(torch.eye(3)[:1])
     (strip,) = denoising_strips(trained, settings(steps=8, strip=5), labels, seed=0)
     assert strip.shape == (5, 3, 16, 16)
     final = sample(trained, settings(steps=8), labels, seed=0)
@@ -137,13 +141,13 @@ def test_the_strip_goes_from_noise_to_the_image(saved) -> None:
 
 def test_more_states_than_there_are_is_all_of_them(saved) -> None:
     trained = Trained(*saved[1:])
-    strips = denoising_strips(trained, settings(strip=9), torch.eye(3), seed=0)
+    strips = denoising_strips(trained, settings(strip=9), Conditions.of(torch.eye(3)), seed=0)
     assert strips.shape == (3, 5, 3, 16, 16)
     states: list[torch.Tensor] = []
     sample(
         trained,
         settings(),
-        torch.eye(3),
+        Conditions.of(torch.eye(3)),
         seed=0,
         callback=lambda info: states.append(info.x.clamp(-1, 1)),
     )
@@ -153,7 +157,7 @@ def test_more_states_than_there_are_is_all_of_them(saved) -> None:
 @pytest.mark.parametrize("batch_size", [2, 3])
 def test_several_strips_are_those_of_the_images(saved, batch_size: int) -> None:
     trained = Trained(*saved[1:])
-    labels, some = torch.eye(3), settings(strip=3, batch_size=batch_size)
+    labels, some = Conditions.of(torch.eye(3)), settings(strip=3, batch_size=batch_size)
     strips = denoising_strips(trained, some, labels, seed=0)
     assert strips.shape == (3, 3, 3, 16, 16)
     assert torch.equal(strips[:, -1], sample(trained, some, labels, seed=0))
@@ -174,7 +178,7 @@ def test_the_frames_have_the_strips_moments(steps: int, strip: int) -> None:
 
 def test_batch_by_batch_the_images_are_the_same(saved) -> None:
     trained = Trained(*saved[1:])
-    labels = torch.eye(3).repeat(3, 1)[:8]
+    labels = Conditions.of(torch.eye(3).repeat(3, 1)[:8])
     found = list(sample_by_batches(trained, settings(), labels, seed=1))
     assert [(first, len(drawn)) for first, drawn in found] == [(0, 3), (3, 3), (6, 2)]
     whole = sample(trained, settings(), labels, seed=1)
@@ -184,10 +188,10 @@ def test_batch_by_batch_the_images_are_the_same(saved) -> None:
 def test_a_model_without_labels_draws_too(saved) -> None:
     _, _, description = saved
     torch.manual_seed(0)
-    unconditional = dataclasses.replace(description, labels=0)
+    unconditional = dataclasses.replace(description, condition="none", labels=0)
     trained = Trained(place(unconditional.build()).eval(), unconditional)
     assert not any(name.startswith("embedding") for name in trained.model.state_dict())
-    labels = torch.zeros(4, 0)
+    labels = Conditions.none(4)
     images = sample(trained, settings(guidance_scale=4.0), labels, seed=0)
     assert images.shape == (4, 3, 16, 16)
     assert not torch.allclose(images[0], images[1], atol=1e-2)

@@ -15,7 +15,7 @@ from lockstep.config.schema import Params
 from lockstep.core import download, hashing
 from lockstep.core.errors import LockstepError
 from lockstep.core.images import write_png
-from lockstep.evaluation import inception, spaces
+from lockstep.evaluation import inception, spaces, workload_spaces
 from tiny import tiny_dataset, tiny_params
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.* is deprecated")
@@ -123,13 +123,13 @@ def test_it_stands_beside_the_workloads_own(
     from lockstep.evaluation import classifier
 
     data = tiny_dataset(tmp_path / "data")
-    (tmp_path / "judges/iclevr").mkdir(parents=True)
-    classifier.save(classifier.Classifier(3), tmp_path / "judges/iclevr")
+    (tmp_path / "evaluators/iclevr").mkdir(parents=True)
+    classifier.save(classifier.Classifier(3), tmp_path / "evaluators/iclevr")
     monkeypatch.chdir(tmp_path)
     digest = hashing.sha256(published)
-    both = spaces.of_workload(asking(inception=str(published), inception_sha256=digest), data)
+    both = workload_spaces.spaces_of(asking(inception=str(published), inception_sha256=digest), data)
     assert [space.frechet for space in both] == ["fd_classifier", "fid"]
-    (own,) = spaces.of_workload(tiny_params(), data)
+    (own,) = workload_spaces.spaces_of(tiny_params(), data)
     (features,) = own.features(np.array(data.images[:5]))
     assert features.shape == (5, 512)
     assert list(own.features(data.images[:0])) == []

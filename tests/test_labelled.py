@@ -24,7 +24,7 @@ def test_a_row_for_each_object() -> None:
         ("new", "blue cube", 0, 0, "", 0),
         ("new", "gray cube", 0, 0, "", 1),
     ]
-    assert list(rows[0]) == ["set", "object", "asked", "drawn", "accuracy", "uncalled"]
+    assert list(rows[0]) == ["set", "object", "requested", "generated", "accuracy", "unrequested"]
 
 
 def test_a_row_for_each_number_of_objects() -> None:
@@ -35,4 +35,4 @@ def test_a_row_for_each_number_of_objects() -> None:
         ("new", 1, 1, 1.0, 0.0, 1.0),
     ]
     hits = sum(row["accuracy"] * row["images"] * row["objects"] for row in rows[:2])
-    assert hits == sum(row["drawn"] for row in by_object(SCORED, ["a", "b", "c"])[:3])
+    assert hits == sum(row["generated"] for row in by_object(SCORED, ["a", "b", "c"])[:3])

@@ -34,3 +34,25 @@ def test_the_lock_makes_a_second_process_wait_and_say_so(tmp_path: Path) -> None
     out, _ = child.communicate(timeout=60)
     assert (out, child.returncode) == ("in\n", 0)
     assert not is_held(lock)
+
+
+def test_a_killed_holder_frees_it(tmp_path: Path) -> None:
+    lock = tmp_path / "training.lock"
+    code = (
+        "import sys, pathlib, time; from lockstep.core.lock import exclusive\n"
+        "with exclusive(pathlib.Path(sys.argv[1])): print('in', flush=True); time.sleep(600)"
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-c", code, str(lock)],
+        env={**os.environ, "PYTHONPATH": str(TESTS.parent / "src")},
+        text=True,
+        stdout=subprocess.PIPE,
+    )
+    assert child.stdout is not None
+    assert child.stdout.readline() == "in\n"
+    assert is_held(lock)
+    child.kill()
+    child.communicate(timeout=60)
+    assert not is_held(lock)
+    with exclusive(lock):
+        assert is_held(lock)

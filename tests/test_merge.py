@@ -111,7 +111,7 @@ def test_the_right_images_are_kept(merged: Done) -> None:
     clothes = sum(file.what == "clothes" for file in known)
     assert merged.found.kept == HEADS.count + clothes
     assert score == {"precision": HEADS.count / (HEADS.count + clothes), "recall": 1.0}
-    truth = {(f"drawn/{file.archive}", file.path): file.what for file in known}
+    truth = {(f"synthetic/{file.archive}", file.path): file.what for file in known}
     for row in table(merged.out):
         what = truth[row["source"], row["path"]]
         if what in (SMALL, ASPECT, BLANK, BROKEN):
@@ -121,7 +121,7 @@ def test_the_right_images_are_kept(merged: Done) -> None:
 
 def test_a_person_takes_out_what_no_rule_finds(merged: Done, tmp_path: Path) -> None:
     clothes = {
-        (f"drawn/{file.archive}", file.path)
+        (f"synthetic/{file.archive}", file.path)
         for file in files(HEADS.count, HEADS.seed)
         if file.what == "clothes"
     }
@@ -364,7 +364,7 @@ def test_an_empty_result_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(LockstepError, match=r"no image is kept of 0 files \(the sources are e"):
         run([Source("in", tmp_path / "in")], tmp_path / "out", tmp_path / "j.db")
     (tmp_path / "in/a.png").write_bytes(encoded(head(1, 20)))
-    with pytest.raises(LockstepError, match=r"of 1 files \(small 1\); .* merge\.\*") as error:
+    with pytest.raises(LockstepError, match=r"of 1 files \(small 1\); .* source\.\*") as error:
         run([Source("in", tmp_path / "in")], tmp_path / "again", tmp_path / "j.db")
     assert "\n" not in str(error.value)
 
@@ -373,7 +373,7 @@ def row(name: str, side: int = 100, looks: int = 0, out: bool = False, **change:
     sha256 = hashlib.sha256(change.pop("data", name).encode()).hexdigest()
     bits = hashlib.sha256(str(looks // 100).encode()).digest()
     near = bytes([bits[0] ^ (looks % 100), *bits[1:]]).hex()
-    measures = Measures(**{"width": side, "height": side, "contrast": 50.0, "looks": near} | change)
+    measures = Measures(**{"width": side, "height": side, "contrast": 50.0, "perceptual_hash": near} | change)
     return Row(0, "s", name, sha256, measures, "", out)
 
 
@@ -438,13 +438,13 @@ def test_repeats_are_those_of_the_definition(data: st.DataObject, bits: int) -> 
 
 def test_exclusions_are_read(tmp_path: Path) -> None:
     path = tmp_path / "exclude.txt"
-    path.write_text("drawn/heads64.zip:heads/1 a.png # clothes\na b:c!/d.png\n")
-    assert exclude.read(path).entries == {"drawn/heads64.zip:heads/1 a.png", "a b:c!/d.png"}
+    path.write_text("synthetic/heads64.zip:heads/1 a.png # clothes\na b:c!/d.png\n")
+    assert exclude.read(path).entries == {"synthetic/heads64.zip:heads/1 a.png", "a b:c!/d.png"}
 
 
 def test_each_stage_misses_only_what_it_could_know(tmp_path: Path) -> None:
     path = tmp_path / "exclude.txt"
-    merged, digest = "drawn/heads96.zip:1.png", "ab" * 32
+    merged, digest = "synthetic/heads96.zip:1.png", "ab" * 32
     crawled = {"https://i.imgur.com/AbCdEfG.jpg", "M.1700000000.A.1B2", "someone"}
     path.write_text("\n".join([merged, digest, *crawled]))
     exclusions = exclude.read(path)
@@ -462,7 +462,7 @@ def test_an_entry_that_names_no_file_is_named(
     sources = [Source("in", tmp_path / "in")]
     assert run(sources, tmp_path / "out", tmp_path / "journal.db", exclusions=named).kept == 1
     assert capsys.readouterr().err == (
-        "exclude.txt: 'in:2.png' matches nothing among the files of merge.sources\n"
+        "exclude.txt: 'in:2.png' matches nothing among the files of source.paths\n"
     )
 
 
@@ -472,13 +472,13 @@ def test_an_entry_that_names_no_file_is_named(
 def test_sources_are_held_against_their_hashes(tmp_path: Path) -> None:
     (tmp_path / "a.zip").write_bytes(b"x")
     digest = hashing.sha256(tmp_path / "a.zip")
-    drawn = [Source("drawn/a", tmp_path), Source("drawn/b", tmp_path)]
-    found = verified(("a.zip", "drawn"), (), tmp_path, lambda: drawn)
+    drawn = [Source("synthetic/a", tmp_path), Source("synthetic/b", tmp_path)]
+    found = verified(("a.zip", "synthetic"), (), tmp_path, lambda: drawn)
     assert found == ([Source("a.zip", tmp_path / "a.zip"), *drawn], [digest, None])
-    assert found == verified(("a.zip", "drawn"), (digest, None), tmp_path, lambda: drawn)
-    with pytest.raises(LockstepError, match=f"is not what merge.sources_sha256 says.*{digest}"):
+    assert found == verified(("a.zip", "synthetic"), (digest, None), tmp_path, lambda: drawn)
+    with pytest.raises(LockstepError, match=f"is not what source.sha256 says.*{digest}"):
         verified(("a.zip",), ("0" * 64,), tmp_path, lambda: drawn)
-    with pytest.raises(LockstepError, match=r"b: no such file or folder; see merge\.sources"):
+    with pytest.raises(LockstepError, match=r"b: no such file or folder; see source\.paths"):
         verified(("b",), (), tmp_path, lambda: drawn)
 
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 import json
 import re
 import shutil
@@ -12,12 +11,15 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lockstep.config.load import _Loader, load_params, parse_params, read_yaml
-from lockstep.config.schema import SECTIONS
+from lockstep.config.document import SHARED_NAMES, TOP_NAMES, _Loader, read_yaml
+from lockstep.config.load import load_all, load_params, parse_params
+from lockstep.config.schema import SECTIONS, SHARED, TOP, Rendered
 from lockstep.core.errors import LockstepError
+from lockstep.training.steps import with_steps
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMITTED = ROOT / "params.yaml"
+WORKLOADS = read_yaml(COMMITTED)["workloads"]
 
 
 def changed(**values: object) -> dict:
@@ -81,16 +83,15 @@ def test_what_is_no_float_stays_what_it_was(text: str) -> None:
         (changed(sample__sampler="foo"), "params.yaml: sample.sampler: input should be 'ddpm'"),
         (changed(iclevr__sample__steps=1001), "params.yaml (iclevr): sample.steps: 1001 is above"),
         (changed(sample__guidance_interval=[0.9, 0.1]), "params.yaml (iclevr): sample.guidance_"),
-        (changed(dataset__judge=0.99), "params.yaml (iclevr): dataset.validation + dataset.judge"),
+        (changed(dataset__evaluator=0.99), "params.yaml (iclevr): dataset.validation + dataset.e"),
         (changed(train__lr=float("inf")), "params.yaml: train.lr: input should be a finite"),
-        (changed(evaluate__seeds=[0, 0]), "params.yaml: evaluate.seeds: value error, must be all"),
-        (changed(iclevr__source=""), "params.yaml: iclevr.source: string should have at least"),
-        (changed(dataset__judge=0.0), "params.yaml (iclevr): dataset.judge: 0.0 leaves no"),
-        (changed(scenes__size=63), "params.yaml (iclevr): scenes.size: 63 is not a multiple"),
-        (changed(model__channels=[32, 65]), "params.yaml (iclevr): model: UNetConfig.channels"),
-        (changed(diffusion__beta_end=2.0), "params.yaml (iclevr): diffusion: "),
+        (changed(sample__seeds=[0, 0]), "params.yaml: sample.seeds: value error, must be all"),
+        (changed(dataset__evaluator=0.0), "params.yaml (iclevr): dataset.evaluator: 0.0 leaves no"),
+        (changed(iclevr__source__size=63), "params.yaml (iclevr): source.size: 63 is not a multi"),
+        (changed(model__channels=[32, 65]), "params.yaml: model: Model.channels is (32, 65): "),
+        (changed(diffusion__beta_end=2.0), "params.yaml: diffusion: beta_start and beta_end are"),
         (changed(train__warmup_steps=10**6), "params.yaml (iclevr): train.warmup_steps: 1000000"),
-        (changed(iclevr__source_sha256="12"), "params.yaml: iclevr.source_sha256: "),
+        (changed(iclevr__evaluator={"checkpoint_sha256": "12"}), "params.yaml: iclevr.evaluator.c"),
         (changed(train__epochs=3), "params.yaml (iclevr): train.steps and train.epochs are both g"),
         (changed(train__steps=None), "params.yaml (iclevr): train.steps and train.epochs are both"),
         (
@@ -140,9 +141,12 @@ def test_bad_values_are_named_in_one_line(document: dict, message: str) -> None:
 @pytest.mark.parametrize(
     ("document", "message"),
     [
-        (changed(crop__size=60), "params.yaml (faces): crop.size: 60 is not a multiple of 8"),
-        (changed(faces__crop={"size": 100}), "params.yaml (faces): crop.size: 100 is not a mult"),
-        (changed(faces__source="x"), "params.yaml: faces.source: unknown parameter"),
+        (changed(faces__source__size=60), "params.yaml (faces): source.size: 60 is not a multipl"),
+        (
+            changed(faces__source__nose=[0.7, 0.3]),
+            "params.yaml (faces): source.nose: [0.7, 0.3] i",
+        ),
+        (changed(faces__evaluator={"type": "scenes"}), "params.yaml (faces): evaluator.type: sce"),
         (changed(faces__sample__count=1), "params.yaml: faces.sample.count: input should be"),
         (changed(faces__crawl={"start": "2030-01-01"}), "params.yaml (faces): crawl.start: 2030"),
     ],
@@ -152,6 +156,133 @@ def test_each_workload_is_checked_for_itself(document: dict, message: str) -> No
     with pytest.raises(LockstepError) as caught:
         parse_params(document, "faces")
     assert str(caught.value).startswith(message)
+
+
+MINE = {
+    "source": {
+        "type": "folder",
+        "paths": ["pets.zip"],
+        "sha256": [],
+        "size": 64,
+        "min_side": 64,
+        "max_aspect": 2.0,
+        "min_contrast": 12.0,
+        "duplicate_bits": 24,
+    },
+    "condition": "none",
+    **{name: {} for name in SHARED_NAMES},
+    "evaluator": {"type": "rotation"},
+    "sample": {"seeds": [0]},
+}
+
+
+def with_mine(name: object = "pets", **changes: object) -> dict:
+    """The committed document with one more workload, some of whose keys are others (or none)."""
+    section = {key: value for key, value in {**MINE, **changes}.items() if value is not None}
+    document = changed(**{str(name): section})
+    return {**document, "workloads": [*document["workloads"], name]}
+
+
+def source_of_mine(**changes: object) -> dict:
+    source = {key: value for key, value in {**MINE["source"], **changes}.items() if value != ""}
+    return with_mine(source=source)
+
+
+def without(*keys: str) -> dict:
+    """The committed document without some dotted keys."""
+    document = changed()
+    for key in keys:
+        *sections, name = key.split(".")
+        place = document
+        for section in sections:
+            place = place[section]
+        del place[name]
+    return document
+
+
+def refused(document: dict, workload: str = "pets") -> str:
+    with pytest.raises(LockstepError) as caught:
+        parse_params(document, workload)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_workload_is_a_section_and_a_name_in_the_list() -> None:
+    document = with_mine()
+    assert parse_params(document, "pets").source.size == 64
+    for workload in WORKLOADS:
+        assert parse_params(document, workload) == load_params(workload, COMMITTED)
+    assert list(load_all(COMMITTED)) == WORKLOADS
+    assert (tuple(SHARED), tuple(TOP)) == (SHARED_NAMES, TOP_NAMES)
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        (with_mine(source=None), "params.yaml: pets.source: expected a section"),
+        (source_of_mine(type=""), "params.yaml: pets.source.type (condition none): missing; give "),
+        (source_of_mine(type="web"), "params.yaml: pets.source.type (condition none): unknown ki"),
+        (source_of_mine(type="rendered"), "params.yaml: pets.source.type (condition none): unkn"),
+        (source_of_mine(size=""), "params.yaml: pets.source.size: missing parameter"),
+        (source_of_mine(paths=[]), "params.yaml: pets.source.paths: "),
+        (source_of_mine(paths=["a", "a"]), "params.yaml: pets.source.paths: value error, must be"),
+        (source_of_mine(paths="pets.zip"), "params.yaml: pets.source.paths: "),
+        (source_of_mine(sha256=["12"]), "params.yaml: pets.source.sha256.0"),
+        (
+            source_of_mine(sha256=["0" * 64] * 2),
+            "params.yaml (pets): source.sha256: 2 hashes for ",
+        ),
+        (source_of_mine(count=3), "params.yaml: pets.source.count: unknown parameter"),
+        (with_mine(condition=None), "params.yaml: pets.condition: missing; give one of none, cla"),
+        (with_mine(condition="poems"), "params.yaml: pets.condition: unknown kind 'poems'; give"),
+        (with_mine(evaluator={"type": "judge"}), "params.yaml: pets.evaluator.type: input should"),
+        (with_mine(evaluator={"type": "scenes"}), "params.yaml (pets): evaluator.type: scenes is"),
+        (with_mine(sweep=None), "params.yaml: pets.sweep: missing; add `sweep: {}` to override n"),
+        ({**with_mine(), "workloads": []}, "params.yaml: workloads: give a list of names, not []"),
+        ({**with_mine(), "workloads": "pets"}, "params.yaml: workloads: give a list of names, no"),
+        ({**with_mine(), "workloads": [*WORKLOADS, "pets", "pets"]}, "params.yaml: workloads: a "),
+        (without("iclevr"), "params.yaml: workloads: iclevr has no section; add `iclevr:` with"),
+        ({**with_mine(), "workloads": WORKLOADS}, "params.yaml: pets: is not in the list `workl"),
+        (without("workloads"), "params.yaml: workloads: give a list of names, not None"),
+    ],
+)
+def test_a_workload_that_cannot_be_is_one_line(document: dict, message: str) -> None:
+    assert refused(document).startswith(message)
+
+
+@pytest.mark.parametrize("name", ["a/b", "..", "", "a b", "-a", "a.b", "a" * 65, "a\n", 7, None])
+def test_a_name_that_is_no_folders_is_refused(name: object) -> None:
+    assert "is no name of a workload; give letters" in refused(with_mine(name))
+
+
+@pytest.mark.parametrize("name", ["data", "train", "source", "condition", "threads", "workloads"])
+def test_a_name_that_means_something_else_is_refused(name: str) -> None:
+    document = changed()
+    document["workloads"] = [*document["workloads"], name]
+    document.setdefault(name, MINE)
+    assert refused(document, name).endswith("means something else in params.yaml; rename it")
+
+
+@pytest.mark.parametrize(
+    ("document", "said"),
+    [
+        (changed(scenes={}), "scenes: is the workload's source, of type rendered now"),
+        (changed(crop={}), "crop: is the workload's source, of type ptt now"),
+        (changed(merge={}), "merge: is the workload's source, of type folder now"),
+        (changed(caption={}), "caption: is the workload's source now"),
+        (changed(judge={}), "judge: is evaluator now"),
+        (changed(iclevr__judge={}), "iclevr.judge: is evaluator now"),
+        (changed(iclevr__scenes={}), "iclevr.scenes: is the workload's source, of type rendered"),
+        (changed(dataset__judge=0.5), "dataset.judge: is dataset.evaluator now"),
+        (changed(iclevr__dataset={"judge": 0.5}), "iclevr.dataset.judge: is dataset.evaluator n"),
+        (changed(evaluate__seeds=[0]), "evaluate.seeds: is sample.seeds now"),
+        (changed(iclevr__evaluate={"seeds": [0]}), "iclevr.evaluate.seeds: is sample.seeds now"),
+        (changed(iclevr__source="rendered"), "iclevr.source: is a section now, `source: {type: "),
+        (changed(iclevr__source_sha256="0"), "iclevr.source_sha256: is source.sha256 now"),
+    ],
+)
+def test_an_old_key_says_what_it_is_called_now(document: dict, said: str) -> None:
+    assert refused(document, "iclevr").startswith(f"params.yaml: {said}")
 
 
 def test_a_workload_may_show_its_grids_at_other_times() -> None:
@@ -167,19 +298,17 @@ def test_a_workload_may_show_its_grids_at_other_times() -> None:
 def test_snapshots_every_so_many_epochs() -> None:
     every = {"train__snapshot_every_epochs": 3, "train__warmup_steps": 0}
     by_steps = parse_params(changed(**every, train__steps=100, train__snapshots=[5]), "iclevr")
-    assert by_steps.with_steps(101).train.snapshots == (5, 19, 38, 57, 76, 95)
+    assert with_steps(by_steps, 101).train.snapshots == (5, 19, 38, 57, 76, 95)
     by_epochs = parse_params(changed(**every, train__steps=None, train__epochs=6), "iclevr")
-    found = by_epochs.with_steps(100).train
+    found = with_steps(by_epochs, 100).train
     assert (found.steps, found.snapshots) == (38, (19, 38))
     assert found.snapshot_every_epochs is None
     # Which steps these are is known with the images only: any may be asked for.
     parse_params(changed(**every, sample__weights=19), "iclevr")
 
 
-def test_faces_need_no_images_for_their_judge_and_no_scenes() -> None:
-    found = load_params("faces", COMMITTED)
-    assert found.dataset.judge == 0.0
-    assert parse_params(changed(scenes__size=63), "faces").scenes.size == 63
+def test_faces_need_no_images_for_their_evaluator() -> None:
+    assert load_params("faces", COMMITTED).dataset.evaluator == 0.0
 
 
 def test_how_patiently_a_server_is_asked_decides_nothing() -> None:
@@ -209,10 +338,8 @@ def test_values_are_as_json_has_them() -> None:
     values = found.values(*SECTIONS)
     assert json.loads(json.dumps(values)) == values
     assert values["train.lr"] == found.train.lr
-    assert "scenes.count" in found.origin()
-    official = dataclasses.replace(found, source="folder", source_sha256="0" * 64)
-    assert official.origin()["source_sha256"] == "0" * 64
-    assert "scenes.count" not in official.origin()
+    assert isinstance(found.source, Rendered)
+    assert (values["source.type"], values["source.count"]) == ("rendered", found.source.count)
 
 
 @pytest.mark.parametrize(
@@ -229,18 +356,17 @@ def test_all_weights_that_training_keeps_can_be_sampled(changes: dict) -> None:
 
 
 def test_epochs_become_steps_and_are_then_the_same_training() -> None:
-    found = parse_params(
-        changed(train__steps=None, train__epochs=3, train__warmup_steps=2), "iclevr"
-    ).with_steps(101)
+    by_epochs = changed(train__steps=None, train__epochs=3, train__warmup_steps=2)
+    found = with_steps(parse_params(by_epochs, "iclevr"), 101)
     assert found.train.steps == 19  # 303 images in batches of 16, the last one not full
     same = parse_params(changed(train__steps=19, train__warmup_steps=2), "iclevr")
-    assert found == same.with_steps(5)
+    assert found == with_steps(same, 5)
 
 
 def test_too_few_steps_are_seen_once_the_images_are_counted() -> None:
     found = parse_params(changed(train__steps=None, train__epochs=1), "iclevr")
     with pytest.raises(LockstepError, match=r"1 epochs of 32 images: train.warmup_steps: 100 is"):
-        found.with_steps(32)
+        with_steps(found, 32)
 
 
 def test_what_only_spreads_the_work_decides_nothing() -> None:

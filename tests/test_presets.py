@@ -1,4 +1,4 @@
-"""Published settings: each fits, and its training and drawing begin."""
+"""Published settings: each fits, and its training and sampling begin."""
 
 from __future__ import annotations
 
@@ -15,23 +15,27 @@ from torch import nn
 
 import tiny_clip
 from lockstep.config import presets
-from lockstep.config.load import _Loader, parse_params, read_yaml
+from lockstep.config.document import _Loader, read_yaml
+from lockstep.config.load import parse_params
 from lockstep.config.schema import Params
 from lockstep.core import hashing
 from lockstep.core.errors import LockstepError
 from lockstep.data import captions, dataset, encode
 from lockstep.data.dataset import Dataset
-from lockstep.models import autoencoder, generator
+from lockstep.data.texts import texts_of
+from lockstep.models import autoencoder, build, generator
+from lockstep.models.conditions import Conditions
 from lockstep.models.generator import Description
 from lockstep.models.text import SCRATCH
 from lockstep.models.unet import CrossAttentionUNet
-from lockstep.sampling import reading
+from lockstep.sampling.conditions import condition_of
 from lockstep.sampling.sample import load, sample
 from lockstep.training import autoencoder_making, loop
 from lockstep.training.checkpoint import Checkpoints
 from tiny import ROOT
 
 COMMITTED = ROOT / "params.yaml"
+WORKLOADS = read_yaml(COMMITTED)["workloads"]
 NAMES = [path.stem for path in sorted((ROOT / "presets").glob("*.yaml"))]
 ONLY = [
     (name, workload)
@@ -83,17 +87,19 @@ def test_a_preset_in_another_form_is_named(tmp_path: Path, written: str, said: s
 
 
 def test_a_value_that_a_shell_would_split_is_refused() -> None:
-    sources = {"captions.source": "/data/my images"}
+    sources = {"captions.text.encoder": "/data/my clip"}
     preset = presets.Preset("mine", "", ["evaluate@captions"], sources)
-    with pytest.raises(LockstepError, match=r"captions\.source: '/data/my images' has spaces"):
+    with pytest.raises(LockstepError, match=r"captions\.text\.encoder: '/data/my clip' has"):
         preset.arguments()
-    listed = presets.Preset("mine", "", [], {"anime.merge.sources": ["a.zip", "b"]})
-    assert listed.arguments() == ["-S", "++anime.merge.sources=[a.zip,b]"]
+    listed = presets.Preset("mine", "", [], {"anime.source.paths": ["a.zip", "b"]})
+    assert listed.arguments() == ["-S", "++anime.source.paths=[a.zip,b]"]
 
 
 def test_a_key_through_what_is_no_section_is_named() -> None:
-    preset = presets.Preset("mine", "", [], {"iclevr.source.kind": "x"})
-    with pytest.raises(LockstepError, match=r"mine\.yaml: iclevr\.source\.kind: source is 'rend"):
+    preset = presets.Preset("mine", "", [], {"iclevr.condition.kind": "x"})
+    with pytest.raises(
+        LockstepError, match=r"mine\.yaml: iclevr\.condition\.kind: condition is"
+    ):
         preset.over(read_yaml(COMMITTED))
 
 
@@ -151,7 +157,9 @@ def shortened(found: Params, pretrained: Path) -> Params:
 def some_images(wanted: Params, root: Path) -> Dataset:
     """Six images of noise with any labels or prompts, packed and encoded."""
     # The smallest that the network takes: latents of 8 x 8 at least.
-    side = 64 if wanted.reads_text else max(16, wanted.size_multiple())
+    kind = wanted.autoencoder
+    reduction = kind.kl().reduction if kind.kind == "kl" else 1
+    side = 64 if wanted.reads_text else max(16, wanted.model.unet().size_multiple * reduction)
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (6, side, side, 3)).astype(np.uint8)
     conditions = rng.integers(0, 2, (6, LABELS.get(wanted.workload, 0))).astype(np.uint8)
@@ -168,8 +176,8 @@ def some_images(wanted: Params, root: Path) -> Dataset:
     made = autoencoder_making.make(wanted, data, lambda items, _: items)
     autoencoder.save(made, out)
     latents = encode.latents(made, data, lambda items, _: items)
-    if wanted.reads_text:
-        encode.write_rows(wanted, data, out)
+    if (texts := texts_of(wanted)) is not None:
+        texts.write_rows(wanted, data, out)
     dataset.write_encoded(out, data, latents, encode.decided(wanted))
     return dataset.open_dataset(folder, out)
 
@@ -185,16 +193,17 @@ def test_its_first_steps_run(name: str, workload: str, pretrained: Path, tmp_pat
     assert precision in ("fp32", "bf16")
     trained = loop.train(wanted, data, precision, Checkpoints(tmp_path / "scratch"))
     assert len(trained.history.validation) == 1
-    form = generator.form(wanted, data)
+    form = build.form(wanted, data)
     side = data.images.shape[1]
     description = Description(
+        condition=wanted.condition,
         unet=form.unet,
         labels=form.labels,
         text=form.text,
         pooled_text=form.pooled_text,
         size=side,
         reduction=data.reduction,
-        schedule=wanted.diffusion.noise_schedule(),
+        schedule=build.noise_schedule(wanted.diffusion),
         prediction=wanted.diffusion.prediction,
         precision=precision,
         fingerprint="",
@@ -204,21 +213,22 @@ def test_its_first_steps_run(name: str, workload: str, pretrained: Path, tmp_pat
     folder.mkdir()
     generator.save(folder, description, trained.weights())
     generator.copy_tools(tmp_path / "encoded", folder)
-    (drawn_with, *_) = wanted.train.averages()
+    (weights, *_) = wanted.train.averages()
     settings = dataclasses.replace(found.sample, steps=2)
-    asked = torch.from_numpy(data.conditions[:1].copy()).float()
+    conditions = Conditions.of(torch.from_numpy(data.conditions[:1].copy()).float())
     if wanted.reads_text:
-        asked = reading.rows(folder, [PROMPT])
-        assert np.array_equal(asked.numpy().astype(np.float16), data.rows[[2]])
-    drawn = sample(load(folder, drawn_with), settings, asked, seed=0)
-    assert drawn.shape == (1, 3, side, side)
-    assert drawn.isfinite().all()
+        conditions = condition_of(wanted).read(folder, [PROMPT])
+        read = conditions.values.numpy().astype(data.rows.dtype)
+        assert np.array_equal(read, data.rows[[2]])
+    generated = sample(load(folder, weights), settings, conditions, seed=0)
+    assert generated.shape == (1, 3, side, side)
+    assert generated.isfinite().all()
 
 
 def test_hw6_has_the_published_network() -> None:
     preset = presets.load("hw6", ROOT / "presets")
     found = parse_params(preset.over(read_yaml(COMMITTED)), "captions")
-    assert found.caption.size == 8 * 32
+    assert found.source.size == 8 * 32
     with torch.device("meta"):
         ours = CrossAttentionUNet(found.model.cross_attention_unet(4, 512))
         theirs = UNet2DConditionModel(

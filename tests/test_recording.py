@@ -26,9 +26,11 @@ from lockstep.core.errors import LockstepError
 from lockstep.core.files import read_json, write_csv, write_json
 from lockstep.core.images import read_rgb, write_animation, write_png
 from lockstep.core.pixels import to_bytes
+from lockstep.core.provenance import write_provenance
 from lockstep.data import dataset
 from lockstep.diffusion import NoiseSchedule
 from lockstep.models import generator
+from lockstep.models.conditions import Conditions
 from lockstep.sampling.sample import load, sample
 from lockstep.tracking.record import at_the_end, record, record_sweep
 from lockstep.training import history
@@ -76,11 +78,10 @@ def finished(workload: str, labels: int, seed: int = 0) -> generator.Description
         {"dataset.seed": 0},
         mirrorable=True,
     )
-    if labels:
-        (paths.dataset(workload) / "objects.json").write_text(json.dumps(OBJECTS), "utf-8")
     torch.manual_seed(seed)
     description = generator.Description(
         unet=params.model.unet(),
+        condition="labels" if labels else "none",
         labels=labels,
         size=16,
         schedule=NoiseSchedule("linear", 50, 1e-4, 0.02),
@@ -96,27 +97,27 @@ def finished(workload: str, labels: int, seed: int = 0) -> generator.Description
     paths.model(workload).mkdir(parents=True, exist_ok=True)
     weights = {name: description.build().state_dict() for name in ("ema", "last")}
     generator.save(paths.model(workload), description, weights)
+    if labels:
+        write_json(paths.model(workload) / "names.json", OBJECTS)
     curves = History([{"step": 5, "loss": 0.5, "lr": 0.1}], [{"step": 5, "val_loss": 0.6}])
     history.write(paths.plots(workload, "train"), curves)
     write_json(paths.metrics(workload, "train"), history.summary(curves))
-    decided = {**params.deciding("sample"), "evaluate.seeds": [0]}
-    sampling = {"model": description.fingerprint, "params": decided}
     paths.samples(workload).mkdir(parents=True, exist_ok=True)
-    write_json(paths.samples(workload) / "sampling.json", sampling)
-    paths.judge(workload).mkdir(parents=True, exist_ok=True)
-    write_json(paths.judge(workload) / paths.JUDGE, {"judge.seed": 0})
-    write_json(paths.metrics(workload, "judge"), {})
-    write_json(paths.reference(workload) / paths.REFERENCE, {"evaluate.reference": "train"})
-    evaluated = {"evaluate.seeds": [0], "evaluate.count": None}
-    write_json(paths.plots(workload, "evaluate") / paths.EVALUATED, evaluated)
+    sampled = params.deciding("sample")
+    write_provenance(paths.samples(workload), sampled, model=description.fingerprint)
+    write_provenance(paths.evaluator(workload), {"evaluator.seed": 0})
+    for stage in ("collect", "autoencoder", "evaluator"):
+        write_json(paths.metrics(workload, stage), {})
+    write_provenance(paths.reference(workload), {"evaluate.reference": "train"})
+    write_provenance(paths.tables(workload, "evaluate"), {"evaluate.count": None})
     write_json(paths.metrics(workload, "evaluate"), {"swd": 12.5})
     for stage, name in (("sample", "test"), ("evaluate", "copies")):
         write_png(paths.plots(workload, stage) / f"{name}.png", np.zeros((4, 4, 3), np.uint8))
-    strips = paths.plots(workload, "sample") / "strips"
+    strips = paths.strips(workload)
     for number in (1, 2):
         write_png(strips / f"{number}.png", np.full((4, 8, 3), number, np.uint8))
     moving = np.array([200, 100, 0], np.uint8)[:, None, None, None].repeat(3, axis=3)
-    write_animation(paths.plots(workload, "sample") / "denoising.gif", moving, seconds=0.2)
+    write_animation(strips / "denoising.gif", moving, seconds=0.2)
     return description
 
 
@@ -127,7 +128,7 @@ def swept(
     name: str = "accuracy_test",
 ) -> None:
     """A sweep's outputs, made up."""
-    folder = paths.plots(workload, "sweep")
+    folder = paths.tables(workload, "sweep")
     folder.mkdir(parents=True, exist_ok=True)
     figures = {name: accuracy, "fd_classifier": 3.0}
     guidance = [
@@ -137,13 +138,13 @@ def swept(
     write_csv(folder / "guidance.csv", guidance)
     samplers = [{"setting": "ddpm", "guidance_scale": 2.0, "steps": 5, **figures}]
     write_csv(folder / "samplers.csv", samplers)
-    write_png(folder / "guidance.png", np.zeros((4, 4, 3), np.uint8))
-    record = {
-        "model": description.fingerprint,
-        "params": settings().deciding("sample"),
-        "settings": {"guidance": SETTINGS, "samplers": SAMPLERS},
-    }
-    write_json(folder / "sweep.json", record)
+    write_png(paths.plots(workload, "sweep") / "guidance.png", np.zeros((4, 4, 3), np.uint8))
+    write_provenance(
+        folder,
+        settings().deciding("sample"),
+        model=description.fingerprint,
+        settings={"guidance": SETTINGS, "samplers": SAMPLERS},
+    )
     write_json(paths.metrics(workload, "sweep"), {"best_guidance_scale": 2.5})
 
 
@@ -155,7 +156,7 @@ def runs(store: MlflowClient, kind: str, workload: str = "iclevr") -> list[Run]:
 
 def drawn(workload: str, labels: list[list[int]], seed: int, first: int = 0) -> np.ndarray:
     trained = load(paths.model(workload), "ema")
-    rows = torch.tensor(labels).float()
+    rows = Conditions.of(torch.tensor(labels)) if labels[0] else Conditions.none(len(labels))
     indices = range(first, first + len(labels))
     drawn = sample(trained, settings().sample, rows, seed=seed, indices=indices)
     return to_bytes(drawn)
@@ -203,7 +204,7 @@ def test_what_cannot_be_drawn_is_said(store: MlflowClient) -> None:
     record("iclevr")
     model = mlflow.pyfunc.load_model("models:/lockstep-iclevr/1")
     rows = pd.DataFrame({"objects": ["red cube"]})
-    with pytest.raises(LockstepError, match="unknown object 'red cone'; choose from red cube"):
+    with pytest.raises(LockstepError, match="unknown name 'red cone'; choose from red cube"):
         model.predict(pd.DataFrame({"objects": ["red cone"]}))
     with pytest.raises(LockstepError, match="steps: Input should be greater than 0"):
         model.predict(rows, params={"steps": 0})
@@ -218,7 +219,7 @@ def test_a_model_is_a_safetensors_file_and_text(store: MlflowClient) -> None:
     record("iclevr")
     folder = Path(mlflow.artifacts.download_artifacts("models:/lockstep-iclevr/1"))
     files = {path.name for path in folder.rglob("*") if path.is_file()}
-    assert {"ema.safetensors", "model.json", "objects.json", "sample.json"} <= files
+    assert {"ema.safetensors", "model.json", "names.json", "sample.json"} <= files
     assert "last.safetensors" not in files
     assert not [name for name in files if name.endswith((".pkl", ".pt", ".pickle"))]
     needed = (folder / "requirements.txt").read_text("utf-8")
@@ -290,8 +291,7 @@ def test_a_training_has_its_data_set_once(store: MlflowClient) -> None:
 
 def test_another_data_set_than_the_models_is_not_its_input(store: MlflowClient) -> None:
     finished("iclevr", labels=3)
-    path = paths.dataset("iclevr") / "dataset.json"
-    write_json(path, {**read_json(path), "params": {"dataset.seed": 1}})
+    write_provenance(paths.dataset("iclevr"), {"dataset.seed": 1})
     record("iclevr")
     (run,) = runs(store, "training")
     assert not run.inputs.dataset_inputs
@@ -362,11 +362,11 @@ def test_a_sweep_of_captions_has_accuracies_of_its_own(store: MlflowClient) -> N
 def test_what_an_evaluation_was_made_with_is_a_run_of_its_own(store: MlflowClient) -> None:
     finished("iclevr", labels=3)
     record("iclevr")
-    for path, change in (
-        (paths.reference("iclevr") / paths.REFERENCE, {"evaluate.reference": "validation"}),
-        (paths.plots("iclevr", "evaluate") / paths.EVALUATED, {"evaluate.count": 64}),
+    for folder, change in (
+        (paths.reference("iclevr"), {"evaluate.reference": "validation"}),
+        (paths.tables("iclevr", "evaluate"), {"evaluate.count": 64}),
     ):
-        write_json(path, {**read_json(path), **change})
+        write_provenance(folder, change)
         record("iclevr")
     found = [run.data.params for run in runs(store, "evaluation")]
     assert sorted((p["evaluate.reference"], p["evaluate.count"]) for p in found) == [
@@ -378,9 +378,10 @@ def test_what_an_evaluation_was_made_with_is_a_run_of_its_own(store: MlflowClien
 
 def test_a_setting_of_both_tables_is_there_twice(store: MlflowClient) -> None:
     swept(finished("iclevr", labels=3))
-    path = paths.plots("iclevr", "sweep") / "sweep.json"
+    path = paths.tables("iclevr", "sweep") / "provenance.json"
     sweep = read_json(path)
-    sweep["settings"]["guidance"][0] = sweep["settings"]["samplers"][0] = {}
+    swept_with = sweep["inputs"]["settings"]
+    swept_with["guidance"][0] = swept_with["samplers"][0] = {}
     write_json(path, sweep)
     record_sweep("iclevr")
     assert len(runs(store, "sweep point")) == 3
@@ -391,7 +392,7 @@ def test_other_weights_are_another_version_and_other_settings_are_not(
 ) -> None:
     finished("iclevr", labels=3)
     record("iclevr")
-    path = paths.samples("iclevr") / "sampling.json"
+    path = paths.samples("iclevr") / "provenance.json"
     sampling = read_json(path)
     for change in ({"sample.guidance_scale": 9.0}, {"sample.weights": "last"}):
         write_json(path, {**sampling, "params": {**sampling["params"], **change}})
@@ -430,9 +431,9 @@ def test_track_writes_all_that_it_can(
 ) -> None:
     swept(finished("iclevr", labels=3))
     finished("faces", labels=0)
-    path = paths.plots("iclevr", "sweep") / "sweep.json"
-    write_json(path, {**read_json(path), "model": "0"})
-    with pytest.raises(LockstepError, match=r"iclevr: plots/iclevr/sweep: another model's"):
+    path = paths.tables("iclevr", "sweep") / "provenance.json"
+    write_json(path, {**read_json(path), "inputs": {**read_json(path)["inputs"], "model": "0"}})
+    with pytest.raises(LockstepError, match=r"iclevr: tables/iclevr/sweep: another model's"):
         cli._track(argparse.Namespace())
     *found, anime, captions = capsys.readouterr().out.splitlines()
     assert found == ["iclevr: evaluation in MLflow", "faces: evaluation in MLflow"]
@@ -464,7 +465,7 @@ def test_track_takes_no_figures_of_other_images_than_those_here(store: MlflowCli
     ("path", "content", "said"),
     [
         ("models/iclevr/ema.safetensors", None, "ema.safetensors: missing; `dvc checkout`"),
-        ("data/dataset/iclevr/objects.json", None, "objects.json: missing; `dvc checkout`"),
+        ("models/iclevr/names.json", None, "names.json: missing; `dvc checkout`"),
         ("plots/iclevr/train/train.csv", "step,loss\n", "plots/iclevr/train: damaged (IndexError"),
         ("plots/iclevr/train/train.csv", "step,loss,lr\n1\n", "plots/iclevr/train: damaged (Type"),
     ],
@@ -506,10 +507,11 @@ def test_another_models_images_are_refused(store: MlflowClient) -> None:
     swept(finished("iclevr", labels=3))
     finished("faces", labels=0)
     for path in (
-        paths.samples("faces") / "sampling.json",
-        paths.plots("iclevr", "sweep") / "sweep.json",
+        paths.samples("faces") / "provenance.json",
+        paths.tables("iclevr", "sweep") / "provenance.json",
     ):
-        write_json(path, {**read_json(path), "model": "0"})
+        made = read_json(path)
+        write_json(path, {**made, "inputs": {**made["inputs"], "model": "0"}})
     with pytest.raises(LockstepError, match="another model's"):
         record("faces")
     with pytest.raises(LockstepError, match="another model's"):

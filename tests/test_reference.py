@@ -26,7 +26,7 @@ def batches(rows: np.ndarray, size: int = 100) -> Iterator[np.ndarray]:
 
 def test_what_is_seen_comes_back(tmp_path: Path) -> None:
     rows = RNG.standard_normal((250, 6)).astype(np.float32)
-    seen = reference.see(batches(rows))
+    seen = reference.statistics_of(batches(rows))
     reference.save(tmp_path / "one.npz", seen)
     again = reference.load(tmp_path / "one.npz")
     assert again.count == 250
@@ -42,7 +42,7 @@ def test_of_many_the_moments_are_of_all_and_the_features_of_the_first(
 ) -> None:
     monkeypatch.setattr(reference, "KEPT", 120)
     rows = RNG.standard_normal((250, 3)).astype(np.float32)
-    seen = reference.see(batches(rows))
+    seen = reference.statistics_of(batches(rows))
     assert seen.count == 250
     assert seen.normal.mean == pytest.approx(rows.mean(0, dtype=np.float64))
     assert np.array_equal(seen.features, rows[:120])

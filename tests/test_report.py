@@ -21,7 +21,8 @@ from lockstep import cli
 from lockstep.config.load import load_params
 from lockstep.core import images, paths
 from lockstep.core.errors import LockstepError
-from lockstep.core.files import read_csv, read_json, write_csv, write_json
+from lockstep.core.files import read_csv, write_csv, write_json
+from lockstep.core.provenance import write_provenance
 from lockstep.data import captions
 from lockstep.report import curves, figures, gather, numbers, page, settings
 from lockstep.sources import listing, names
@@ -30,6 +31,7 @@ from lockstep.sources.ptt import output as ptt
 from lockstep.training import history
 from tiny import ROOT
 
+WORKLOADS = ("iclevr", "faces", "anime", "captions")
 METRICS = {
     "accuracy_test": 0.5,
     "accuracy_test_sd": 0.04,
@@ -77,13 +79,13 @@ def outputs(workload: str = "iclevr", odd: str = "red cube") -> None:
         "images": 1200,
         "train": 900,
         "validation": 300,
-        "judge_train": 0,
-        "judge_validation": 0,
+        "evaluator_train": 0,
+        "evaluator_validation": 0,
         "digest": "ab" * 32,
         "mirrorable": True,
-        "params": {"dataset.seed": 0, "scenes.count": 6000},
     }
     write_json(paths.dataset(workload) / "dataset.json", summary)
+    write_provenance(paths.dataset(workload), {"dataset.seed": 0})
     (paths.dataset(workload) / "test.json").write_text(json.dumps([[odd], ["b", "c"]]))
     train = [
         {"step": step, "loss": 2.0 / step, "lr": 1e-3 * (1 - step / 200)}
@@ -96,17 +98,31 @@ def outputs(workload: str = "iclevr", odd: str = "red cube") -> None:
     grid = np.zeros((20, 100, 3), np.uint8)
     for path in ("sample/test", "sample/strip", "evaluate/copies"):
         images.write_png(Path("plots") / workload / f"{path}.png", grid)
-    evaluate = paths.plots(workload, "evaluate")
+    evaluate = paths.tables(workload, "evaluate")
     objects = [
-        {"set": "test", "object": odd, "asked": 4, "drawn": 3, "accuracy": 0.75, "uncalled": 1},
-        {"set": "test", "object": "b", "asked": 0, "drawn": 0, "accuracy": "", "uncalled": 12},
+        {
+            "set": "test",
+            "object": odd,
+            "requested": 4,
+            "generated": 3,
+            "accuracy": 0.75,
+            "unrequested": 1,
+        },
+        {
+            "set": "test",
+            "object": "b",
+            "requested": 0,
+            "generated": 0,
+            "accuracy": "",
+            "unrequested": 12,
+        },
     ]
     write_csv(evaluate / "objects.csv", objects)
     write_csv(evaluate / "sizes.csv", [{"set": "test", "objects": 1, "accuracy": 0.25}])
 
 
 def sweep(workload: str = "iclevr", accuracy: str = "accuracy_test") -> None:
-    folder = paths.plots(workload, "sweep")
+    folder = paths.tables(workload, "sweep")
     rows = [
         {"setting": f"{s:g}", "guidance_scale": s, "steps": 20, accuracy: a, "fd_x": 4 + s}
         for s, a in ((4.0, 0.5), (1.0, 0.25), (2.0, 0.75))
@@ -151,9 +167,9 @@ def test_everything_is_on_the_page(project: Path) -> None:
     assert [text(b) for b in html.select("#training figcaption b")] == ["Loss", "Learning rate"]
     assert all(path["d"].startswith("M") for path in html.select("path.curve"))
     assert [text(c) for c in html.select("#images figcaption")] == [
-        "Drawn for test.json, in its order",
+        "Generated for test.json, in its order",
         "From noise to clear",
-        "Drawn images above, their nearest training images below",
+        "Generated images above, their nearest training images below",
     ]
     assert [text(item) for item in html.select("#images li")] == ["red cube", "b, c"]
     assert "copies 0.0:" in text(html.select_one("#images"))
@@ -213,9 +229,9 @@ def test_changes_are_against_the_last_commit(
 
 def test_what_came_and_what_went(project: Path) -> None:
     outputs()
-    write_json(paths.metrics("iclevr", "judge"), {"evaluator_accuracy": 0.875})
+    write_json(paths.metrics("iclevr", "evaluator"), {"evaluator_accuracy": 0.875})
     commit()
-    paths.metrics("iclevr", "judge").unlink()
+    paths.metrics("iclevr", "evaluator").unlink()
     lost = {name: value for name, value in METRICS.items() if name != "copies"}
     write_json(paths.metrics("iclevr", "evaluate"), {**lost, "swd": 3.5})
     html = written()
@@ -233,7 +249,7 @@ def test_what_came_and_what_went(project: Path) -> None:
         *[(name, -1) for name in ("fd_dlib", "fid", "kid_dlib", "swd", "copies", "copies_dlib")],
         *[(name, -1) for name in ("loss", "val_loss", "false_objects_new_test")],
         *[(name, 1) for name in ("relation_accuracy_found", "clip_score", "psnr")],
-        *[(name, -1) for name in ("false_objects", "judge_place_error")],
+        *[(name, -1) for name in ("false_objects", "evaluator_place_error")],
         *[(name, 0) for name in ("object_accuracy_chance", "relation_accuracy_found_sd")],
         *[(name, 0) for name in ("accuracy_test_sd", "steps", "kept", "best_guidance_scale")],
     ],
@@ -258,44 +274,45 @@ def test_settings_of_the_outputs_that_are_no_longer_in_force(project: Path) -> N
     outputs()
     assert not written().select(".notice")
     path = Path("params.yaml")
-    path.write_text(path.read_text().replace("count: 6000", "count: 50", 1))
+    path.write_text(path.read_text().replace("lr: 0.001", "lr: 0.5"))
+    write_provenance(paths.model("iclevr"), {"train.lr": 0.001})
     notice = text(written().select_one(".notice"))
-    assert "scenes.count: 50 now, 6000 when they were made" in notice
+    assert "train.lr: 0.5 now, 0.001 when they were made" in notice
 
 
 @pytest.mark.parametrize(
     ("path", "made", "shown"),
     [
-        ("judges/iclevr/judge.json", {"judge.epochs": 9}, "judge.epochs: 3 now, 9 when"),
+        ("evaluators/iclevr", {"evaluator.epochs": 9}, "evaluator.epochs: 3 now, 9 when"),
         (
-            "data/reference/iclevr/reference.json",
+            "data/reference/iclevr",
             {"evaluate.reference": "folder"},
             "evaluate.reference: train now, folder when",
         ),
         (
-            "plots/iclevr/evaluate/evaluated.json",
-            {"evaluate.seeds": [7]},
-            "evaluate.seeds: [0, 1, 2, 3] now, [7] when",
+            "samples/iclevr",
+            {"sample.seeds": [7]},
+            "sample.seeds: [0, 1, 2, 3] now, [7] when",
         ),
         (
-            "plots/iclevr/sweep/sweep.json",
-            {"params": {"sweep.samplers": ["ddpm"]}},
+            "tables/iclevr/sweep",
+            {"sweep.samplers": ["ddpm"]},
             "dpmpp_2m] now, [ddpm] when",
         ),
         (
-            "plots/iclevr/sweep/sweep.json",
-            {"params": {"evaluate.seeds": [3]}},
-            "evaluate.seeds: [0, 1, 2, 3] now, [3] when",
+            "tables/iclevr/evaluate",
+            {"evaluate.count": 3},
+            "evaluate.count: empty now, 3 when",
         ),
-        ("plots/iclevr/sweep/sweep.json", {"params": {"evaluate.seeds": [0, 1, 2, 3]}}, None),
-        ("judges/iclevr/judge.json", {"judge.sha256": "00", "judge.epochs": 3}, None),
+        ("tables/iclevr/sweep", {"sample.seeds": [0, 1, 2, 3]}, None),
+        ("evaluators/iclevr", {"evaluator.sha256": "00", "evaluator.epochs": 3}, None),
     ],
 )
 def test_every_stage_says_what_made_its_output(
     project: Path, path: str, made: dict[str, object], shown: str | None
 ) -> None:
     outputs()
-    write_json(Path(path), made)
+    write_provenance(Path(path), made)
     notices = [text(notice) for notice in written().select(".notice")]
     if shown is None:
         assert not notices
@@ -306,9 +323,9 @@ def test_every_stage_says_what_made_its_output(
 def test_a_setting_that_two_outputs_have_is_said_once(project: Path) -> None:
     outputs()
     sweep()
-    made = {"params": {"sample.steps": 7}}
-    write_json(paths.samples("iclevr") / "sampling.json", made)
-    write_json(paths.plots("iclevr", "sweep") / "sweep.json", made)
+    made = {"sample.steps": 7}
+    write_provenance(paths.samples("iclevr"), made)
+    write_provenance(paths.tables("iclevr", "sweep"), made)
     html = written()
     assert len(html.select(".notice li")) == 1
     assert text(html.select_one(".notice code")) == "dvc repro evaluate@iclevr sweep@iclevr"
@@ -316,16 +333,14 @@ def test_a_setting_that_two_outputs_have_is_said_once(project: Path) -> None:
 
 def test_what_the_pipeline_itself_fills_in_is_not_another_setting(project: Path) -> None:
     outputs("anime")
-    write_json(Path("data/dataset/anime/dataset.json"), {
-        **read_json(Path("data/dataset/anime/dataset.json")),
-        "params": {"merge.sources": ["drawn"], "merge.sources_sha256": [None]},
-    })  # fmt: skip
+    made = {"source.paths": ["synthetic"], "source.sha256": [None]}
+    write_provenance(paths.dataset("anime"), made)
     params = Path("params.yaml")
     params.write_text(
         params.read_text().replace("snapshot_every_epochs:\n", "snapshot_every_epochs: 2\n")
     )
     made = {"train.snapshots": [50, 100], "train.snapshot_every_epochs": None, "train.seed": 0}
-    write_json(paths.model("anime") / "model.json", {"params": made})
+    write_provenance(paths.model("anime"), made)
     assert not written("anime").select(".notice")
 
 
@@ -392,10 +407,10 @@ def test_missing_parts_say_what_makes_them(project: Path) -> None:
     html = text(written())
     for target in ("dataset", "train", "sample", "evaluate", "sweep"):
         assert f"dvc repro {target}@iclevr makes it" in html
-    assert "dvc repro crop" not in html
+    assert "dvc repro collect" not in html
     write_json(paths.metrics("faces", "train"), {"loss": 0.5})
     html = text(written("faces"))
-    assert "dvc repro crop makes it" in html
+    assert "dvc repro collect@faces makes it" in html
     assert "sweep@" not in html
 
 
@@ -403,10 +418,9 @@ def test_missing_parts_say_what_makes_them(project: Path) -> None:
 def test_what_makes_a_part_is_in_the_pipeline(project: Path, workload: str) -> None:
     known = set()
     for name, stage in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"].items():
-        known |= {f"{name}@{item}" for item in stage.get("foreach", ())} or {name}
-    wanted = gather.targets(workload)
+        known |= {f"{name}@{workload}"} if "foreach" in stage else {name}
+    wanted = gather.targets(load_params(workload, paths.PARAMS))
     assert set(wanted.values()) <= known
-    assert ("sweep" in wanted) == (f"sweep@{workload}" in known)
 
 
 def test_nothing_at_all_is_an_error_of_one_line(project: Path) -> None:
@@ -418,7 +432,7 @@ def test_nothing_at_all_is_an_error_of_one_line(project: Path) -> None:
 
 def test_faces_say_which_were_kept_and_why(project: Path) -> None:
     outputs("faces")
-    write_json(paths.metrics("faces", "crop"), {"kept": 3, "found": 5, "precision": 0.75})
+    write_json(paths.metrics("faces", "collect"), {"kept": 3, "found": 5, "precision": 0.75})
     path = paths.collected("faces") / "decisions.csv"
     path.parent.mkdir(parents=True)
     with path.open("w", newline="") as file:
@@ -426,24 +440,24 @@ def test_faces_say_which_were_kept_and_why(project: Path) -> None:
         csv.writer(file).writerows(rows)
     html = written("faces")
     assert row_of(html, "kept")[1:3] == ["3", "60.0 %"]
-    assert row_of(html, "blurred")[-1] == "less sharp than crop.min_sharpness"
+    assert row_of(html, "blurred")[-1] == "less sharp than source.min_sharpness"
     assert row_of(html, "<i>")[1] == "1"
     assert "kept 3, found 5, precision 0.7500." in text(html.select_one("#data"))
 
 
 def test_merged_files_say_which_were_kept_and_why(project: Path) -> None:
     outputs("anime")
-    write_json(paths.metrics("anime", "merge"), {"kept": 1, "found": 3})
+    write_json(paths.metrics("anime", "collect"), {"kept": 1, "found": 3})
     path = paths.collected("anime") / "decisions.csv"
     path.parent.mkdir(parents=True)
     path.write_text("decision\nkept\nblank\nsmall\n")
     html = written("anime")
-    assert row_of(html, "blank")[-1] == "less contrast than merge.min_contrast"
-    assert row_of(html, "small")[-1] == "a side shorter than merge.min_side"
+    assert row_of(html, "blank")[-1] == "less contrast than source.min_contrast"
+    assert row_of(html, "small")[-1] == "a side shorter than source.min_side"
     assert "Files kept 1, found 3." in text(html.select_one("#data"))
     path.unlink()
-    paths.metrics("anime", "merge").unlink()
-    assert "dvc repro merge makes it" in text(written("anime"))
+    paths.metrics("anime", "collect").unlink()
+    assert "dvc repro collect@anime makes it" in text(written("anime"))
 
 
 def test_faces_say_what_was_found_and_fetched(project: Path) -> None:
@@ -467,7 +481,7 @@ def test_faces_say_what_was_found_and_fetched(project: Path) -> None:
 
 def test_captions_say_what_was_asked_for_and_which_prompts_fail(project: Path) -> None:
     outputs("captions")
-    evaluate = paths.plots("captions", "evaluate")
+    evaluate = paths.tables("captions", "evaluate")
     for name in ("objects", "sizes"):
         (evaluate / f"{name}.csv").unlink()
     asked = {f"single_{number:02d}": f"a red cube, {number}" for number in range(70)}
@@ -499,7 +513,7 @@ def test_captions_say_what_was_asked_for_and_which_prompts_fail(project: Path) -
 
 def test_ids_and_prompts_that_look_like_numbers_stay_as_they_are(project: Path) -> None:
     outputs("captions")
-    evaluate = paths.plots("captions", "evaluate")
+    evaluate = paths.tables("captions", "evaluate")
     for name in ("objects", "sizes"):
         (evaluate / f"{name}.csv").unlink()
     asked = [("00017", "1984"), ("12_34", "infinity"), ("nan", "2")]
@@ -531,7 +545,7 @@ def test_the_sweep_of_captions_is_about_sentences(project: Path) -> None:
         "Fréchet distance of each sampler",
     ]
     # Where nobody knows what sentences state, there are distances only.
-    folder = paths.plots("captions", "sweep")
+    folder = paths.tables("captions", "sweep")
     (folder / "steps.csv").unlink()
     for name in ("guidance", "samplers"):
         rows = read_csv(folder / f"{name}.csv")
@@ -544,7 +558,7 @@ def test_the_sweep_of_captions_is_about_sentences(project: Path) -> None:
 
 def test_columns_that_are_new_are_in_the_table_but_no_curve(project: Path) -> None:
     sweep()
-    path = paths.plots("iclevr", "sweep") / "guidance.csv"
+    path = paths.tables("iclevr", "sweep") / "guidance.csv"
     write_csv(path, [{**row, "accuracy_test_sd": 0.25, "x": 1} for row in read_csv(path)])
     html = written()
     assert text(html.select("#sweep figcaption")[0]) == "Accuracy test"
@@ -561,10 +575,8 @@ def test_one_seed_has_no_spread(project: Path) -> None:
 
 def test_everything_is_escaped(project: Path) -> None:
     outputs(odd='<b onclick="x">&')
-    write_json(paths.metrics("iclevr", "judge"), {"<img src=x>": 1.0})
-    path = paths.dataset("iclevr") / "dataset.json"
-    summary = read_json(path)
-    write_json(path, {**summary, "params": {"source": "</style><script>"}})
+    write_json(paths.metrics("iclevr", "evaluator"), {"<img src=x>": 1.0})
+    write_provenance(paths.dataset("iclevr"), {"source": "</style><script>"})
     commit("<script>alert(1)</script> & more")
     html = written()
     assert not html.select("script, [onclick], #metrics img")
@@ -603,16 +615,13 @@ def test_damaged_files_are_named(project: Path) -> None:
     ("path", "content", "said"),
     [
         ("data/dataset/iclevr/dataset.json", "{}", "KeyError: 'images'"),
-        ("data/dataset/iclevr/dataset.json", '{"images": 0, "train": 1}', "KeyError: 'params'"),
         ("data/dataset/iclevr/dataset.json", "[]", "TypeError: "),
         ("data/dataset/iclevr/test.json", "3", "TypeError: "),
-        ("judges/iclevr/judge.json", "[1]", "AttributeError: "),
-        ("models/iclevr/model.json", '{"params": null}', "AttributeError: "),
         ("plots/iclevr/train/train.csv", "step,loss\n10\n", "line 2 is too short or too long"),
         ("plots/iclevr/train/train.csv", "step\n10,2\n", "line 2 is too short or too long"),
         ("plots/iclevr/train/train.csv", "step\n\xff\n", "'utf-8' codec"),
-        ("plots/iclevr/sweep/guidance.csv", "steps\n20\n", "KeyError: 'guidance_scale'"),
-        ("plots/iclevr/sweep/guidance.csv", "guidance_scale\na\n", "ValueError: "),
+        ("tables/iclevr/sweep/guidance.csv", "steps\n20\n", "KeyError: 'guidance_scale'"),
+        ("tables/iclevr/sweep/guidance.csv", "guidance_scale\na\n", "ValueError: "),
         ("data/collected/faces/decisions.csv", "face\n1\n", "KeyError: 'decision'"),
         ("data/crawled/iclevr/articles.jsonl", "{}\n{\n", "Expecting property name"),
         ("data/downloaded/iclevr/manifest.jsonl", "\xff", "UnicodeDecodeError"),
@@ -664,12 +673,12 @@ def test_from_a_project_within_a_larger_repository(
 
 
 def test_parameters_in_force_are_those_that_the_command_prints(project: Path) -> None:
-    loaded = load_params("iclevr")
+    loaded = load_params("iclevr", paths.PARAMS)
     assert [
         f"{section.name}.{setting.name}".strip(".")
         for section in settings.sections(loaded)
         for setting in section.settings
-    ] == list(settings.in_force(loaded))
+    ] == list(loaded.in_force())
 
 
 def test_a_diverged_training_leaves_a_gap() -> None:
@@ -707,3 +716,23 @@ def test_numbers() -> None:
     assert numbers.text(-math.inf) == "−∞"
     assert numbers.column([1.0, 20.0]) == ["1", "20"]
     assert numbers.column([0.5, "", 1.0]) == ["0.500", "–", "1.000"]
+
+
+@pytest.mark.parametrize("condition", ["classes", "none", "prompts"])
+def test_a_workload_of_any_name_and_condition_has_a_page(project: Path, condition: str) -> None:
+    evaluator = {"classes": "classifier", "none": "rotation", "prompts": "scenes"}[condition]
+    document = yaml.safe_load(Path("params.yaml").read_text())
+    workload = {**document["captions" if condition == "prompts" else "anime"]}
+    workload |= {"condition": condition, "evaluator": {"type": evaluator}}
+    document |= {"workloads": ["pets"], "pets": workload}
+    for name in WORKLOADS:
+        del document[name]
+    Path("params.yaml").write_text(yaml.safe_dump(document))
+    outputs("pets")
+    (paths.dataset("pets") / "test.json").unlink()
+    sweep("pets")
+    write_json(paths.metrics("pets", "collect"), {"kept": 3, "found": 5})
+    html = written("pets")
+    assert text(html.select_one("h1")) == "pets"
+    assert len(html.select("#sweep svg")) == 4
+    assert ("colours" in text(html.select_one("#scores .lead"))) == (condition == "prompts")

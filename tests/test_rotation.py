@@ -14,11 +14,12 @@ from lockstep.config.load import load_params
 from lockstep.core import paths
 from lockstep.data import dataset
 from lockstep.data.dataset import Dataset
-from lockstep.evaluation import classifier, evaluators, rotation, spaces
+from lockstep.evaluation import classifier, classifier_training
+from lockstep.evaluation.evaluators import rotation
 from lockstep.evaluation.frechet import Moments, Normal, frechet_distance
 
 ROOT = Path(__file__).resolve().parent.parent
-JUDGE, HELD_OUT = 2, 3
+EVALUATOR, HELD_OUT = 2, 3
 
 
 def lit_from_above(count: int) -> NDArray[np.uint8]:
@@ -30,7 +31,7 @@ def lit_from_above(count: int) -> NDArray[np.uint8]:
 
 def packed(folder: Path, images: NDArray[np.uint8]) -> Dataset:
     count = len(images)
-    split = np.where(np.arange(count) < count * 3 // 4, JUDGE, HELD_OUT).astype(np.uint8)
+    split = np.where(np.arange(count) < count * 3 // 4, EVALUATOR, HELD_OUT).astype(np.uint8)
     split[:2] = 0
     folder.mkdir(parents=True)
     empty = np.zeros((count, 0), np.uint8)
@@ -40,7 +41,7 @@ def packed(folder: Path, images: NDArray[np.uint8]) -> Dataset:
 
 def test_every_image_stands_there_four_times(tmp_path: Path) -> None:
     images = lit_from_above(8)
-    examples = rotation.rotated(packed(tmp_path / "data", images), "judge_train")
+    examples = classifier_training.rotated(packed(tmp_path / "data", images), "evaluator_train")
     positions = [2, 3, 4, 5]
     assert examples.labels.shape == (16, 4)
     assert (examples.labels.argmax(1) == np.tile(np.arange(4), 4)).all()
@@ -59,18 +60,18 @@ def test_it_learns_which_way_up_and_its_features_tell_images_apart(
     monkeypatch.chdir(tmp_path)
     data = packed(paths.dataset("anime"), lit_from_above(80))
     committed = load_params("anime", ROOT / "params.yaml")
-    settings = dataclasses.replace(committed.judge, epochs=3, batch_size=16, precision="fp32")
-    wanted = dataclasses.replace(committed, judge=settings)
-    paths.judge("anime").mkdir(parents=True)
-    figures = evaluators.of_rotations(wanted, paths.judge("anime"))
+    settings = dataclasses.replace(committed.evaluator, epochs=3, batch_size=16, precision="fp32")
+    wanted = dataclasses.replace(committed, evaluator=settings)
+    paths.evaluator("anime").mkdir(parents=True)
+    figures = rotation.train(wanted, paths.evaluator("anime"))
     assert figures["rotation_accuracy"] > 0.9  # chance is 0.25
 
-    model = classifier.load(paths.judge("anime"), rotation.ROTATIONS)
+    model = classifier.load(paths.evaluator("anime"), classifier_training.ROTATIONS)
     upside_down = torch.from_numpy(np.rot90(data.images[-4:], 2, axes=(1, 2)).copy())
     seen = classifier.scores(model, upside_down.permute(0, 3, 1, 2) / 127.5 - 1)
     assert (seen.argmax(1) == 2).all()
 
-    space = spaces.own(wanted, data)
+    space = rotation.space(wanted, data)
     assert (space.name, space.frechet) == ("rotation", "fd_rotation")
 
     def seen_as(images: NDArray[np.uint8]) -> Normal:

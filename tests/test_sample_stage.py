@@ -24,7 +24,10 @@ from lockstep.core import images, paths
 from lockstep.core.images import grid, read_rgb
 from lockstep.core.pixels import to_bytes
 from lockstep.models import generator
+from lockstep.models.build import noise_schedule
+from lockstep.models.conditions import Conditions
 from lockstep.sampling.sample import denoising_strips, load
+from lockstep.stage import code_of
 from tiny import ROOT, tiny_params
 
 STAGE = ROOT / "stages" / "sample.py"
@@ -46,9 +49,10 @@ def prepare(workload: str, **sample: object) -> Params:
     torch.manual_seed(0)
     description = generator.Description(
         unet=tiny.model.unet(),
+        condition="labels" if labels else "none",
         labels=labels,
         size=16,
-        schedule=tiny.diffusion.noise_schedule(),
+        schedule=noise_schedule(tiny.diffusion),
         prediction="v",
         precision="fp32",
         fingerprint="0" * 64,
@@ -65,8 +69,7 @@ def prepare(workload: str, **sample: object) -> Params:
         for name, content in (("objects", numbers), ("test", asked), ("new_test", asked)):
             (folder / f"{name}.json").write_text(json.dumps(content))
     document = yaml.safe_load((ROOT / "params.yaml").read_text("utf-8"))
-    document[workload]["sample"] = {"count": 18, "batch_size": 5, **sample}
-    document["evaluate"]["seeds"] = document[workload]["evaluate"]["seeds"] = [3]
+    document[workload]["sample"] = {"count": 18, "batch_size": 5, "seeds": [3], **sample}
     document["threads"] = 1
     Path("params.yaml").write_text(yaml.safe_dump(document))
     return load_params(workload, Path("params.yaml"))
@@ -81,7 +84,8 @@ def run(settings: Params) -> Path:
 def strips(settings: Params, count: int) -> list[np.ndarray]:
     """What they are to be."""
     trained = load(paths.model(settings.workload), "ema")
-    rows = torch.ones(1, 3) if settings.workload == "iclevr" else torch.zeros(count, 0)
+    labelled = settings.workload == "iclevr"
+    rows = Conditions.of(torch.ones(1, 3)) if labelled else Conditions.none(count)
     drawn = denoising_strips(trained, settings.sample, rows, seed=3)
     return [to_bytes(strip) for strip in drawn]
 
@@ -99,17 +103,21 @@ def test_images_without_a_condition(work: Path, steps: int, strip: int, frames: 
     shown = run(settings)
     expected = strips(settings, 16)
     assert {len(one) for one in expected} == {min(strip, steps + 1)}
-    files = sorted((shown / "strips").iterdir())
-    assert {file.name for file in files} == {f"{number}.png" for number in range(1, 17)}
+    files = sorted((paths.strips(settings.workload)).iterdir())
+    assert {file.name for file in files} == {
+        *(f"{number}.png" for number in range(1, 17)),
+        "denoising.gif",
+        "provenance.json",
+    }
     for number, one in enumerate(expected, 1):
-        row = read_rgb(shown / "strips" / f"{number}.png")
+        row = read_rgb(paths.strips(settings.workload) / f"{number}.png")
         assert np.array_equal(row, grid(one, per_row=len(one)))
         # The same noise as the image's own.
         own = read_rgb(paths.samples("faces") / f"gen_{number - 1:05d}.png").astype(int)
         assert np.abs(own - one[-1]).max() <= 1
     stacked = grid(np.concatenate(expected), per_row=len(expected[0]))
     assert np.array_equal(read_rgb(shown / "strip.png"), stacked)
-    frame, count = last_frame(shown / "denoising.gif")
+    frame, count = last_frame(paths.strips(settings.workload) / "denoising.gif")
     assert count == frames
     clear = grid(np.stack([one[-1] for one in expected]), per_row=4)
     assert frame.shape == (2 * clear.shape[0], 2 * clear.shape[1], 3)
@@ -124,9 +132,10 @@ def test_images_of_objects_have_one_strip(work: Path) -> None:
     (expected,) = strips(settings, 1)
     row = read_rgb(shown / "strip.png")
     assert np.array_equal(row, grid(expected, per_row=3))
-    assert [file.name for file in (shown / "strips").iterdir()] == ["1.png"]
-    assert np.array_equal(read_rgb(shown / "strips/1.png"), row)
-    frame, count = last_frame(shown / "denoising.gif")
+    (own,) = paths.strips(settings.workload).glob("*.png")
+    assert own.name == "1.png"
+    assert np.array_equal(read_rgb(paths.strips(settings.workload) / "1.png"), row)
+    frame, count = last_frame(paths.strips(settings.workload) / "denoising.gif")
     assert (frame.shape, count) == ((32, 32, 3), 5)
 
 
@@ -135,6 +144,11 @@ def test_two_processes_give_the_files_of_one(work: Path) -> None:
     workload = "iclevr"
     settings = prepare(workload, steps=3, strip=3, processes=2)
     alone = run(settings).rename("alone")
+    for name in ("src", "stages"):  # what the digests are of
+        Path(name).symlink_to(ROOT / name)
+    code = paths.code(workload, "sample")
+    code.parent.mkdir(parents=True)
+    code.write_text(code_of("sample", settings), "utf-8")
     ours = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
     environment = {k: v for k, v in os.environ.items() if k not in ours}
     command = [sys.executable, str(STAGE), workload]
@@ -181,7 +195,7 @@ def test_the_command_takes_no_place_where_no_image_can_be(command) -> None:
     assert Path("f").read_text() == "mine"
 
 
-def test_a_image_that_is_there_stays_whole(command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_image_that_is_there_stays_whole(command, monkeypatch: pytest.MonkeyPatch) -> None:
     prepare("faces", steps=2)
     assert command("sample", "faces", "--count", "2", "--out", "new/x.png") == (0, "")
     before = Path("new/x.png").read_bytes()
@@ -209,11 +223,11 @@ def test_the_command_knows_the_models_levels(command) -> None:
 
 def test_the_command_knows_the_models_objects(command) -> None:
     prepare("iclevr", steps=2)
-    listed = paths.dataset("iclevr") / "objects.json"
+    listed = paths.model("iclevr") / "names.json"
     listed.write_text(json.dumps({"red sphere": 0}))
     status, err = command("sample", "iclevr", "red sphere")
     assert status == 1
-    assert "has 1 objects, and the model 3" in err and "`dvc repro train@iclevr`" in err
+    assert "has 1 names, and the model 3: train again" in err
     listed.unlink()
     status, err = command("sample", "iclevr", "red sphere")
-    assert (status, err) == (1, f"error: {listed}: missing; `dvc repro dataset@iclevr` makes it\n")
+    assert (status, err) == (1, f"error: {listed}: missing; `dvc checkout` restores it\n")

@@ -19,7 +19,7 @@ from lockstep.data.annotations import (
     number_of,
 )
 from lockstep.data.clevr import COLOURS, SHAPES
-from lockstep.evaluation.scene_evaluator import OBJECTS, Judged
+from lockstep.evaluation.scene_evaluator import OBJECTS, Detections
 from lockstep.evaluation.scene_figures import (
     binding_accuracy,
     false_objects,
@@ -44,22 +44,22 @@ def says(*names: str, relation: Relation | None = None) -> Stated:
     return Stated(tuple(mentions), relation)
 
 
-def sees(*rows: dict[str, float]) -> Judged:
+def sees(*rows: dict[str, float]) -> Detections:
     """Scores by name, a mapping for each image; 0.01 for all others."""
-    judged = Judged(
+    detected = Detections(
         torch.full((len(rows), OBJECTS), 0.01),
         torch.full((len(rows), OBJECTS, 2), 0.5),
         torch.zeros(len(rows), OBJECTS),
     )
     for number, row in enumerate(rows):
         for name, score in row.items():
-            judged.present[number, number_of(name)] = score
-    return judged
+            detected.present[number, number_of(name)] = score
+    return detected
 
 
-def of_scenes(rows: list[list[Seen]]) -> Judged:
-    """What a judge says that makes no mistake."""
-    return Judged(*(torch.from_numpy(part).float() for part in as_arrays(rows)))
+def of_scenes(rows: list[list[Seen]]) -> Detections:
+    """What an evaluator says that makes no mistake."""
+    return Detections(*(torch.from_numpy(part).float() for part in as_arrays(rows)))
 
 
 @st.composite
@@ -91,10 +91,10 @@ def swapped(stated: Stated) -> Stated:
 
 def test_objects_by_hand() -> None:
     stated = [says("red cube"), says("red cube", "blue sphere")]
-    judged = sees({"red cube": 0.9, "blue cube": 0.6}, {"red cube": 0.3, "red sphere": 0.8})
-    judged.present[1, number_of("blue sphere")] = 0.2
-    assert object_accuracy(judged, stated) == 2 / 3
-    assert false_objects(judged, stated) == 1
+    detected = sees({"red cube": 0.9, "blue cube": 0.6}, {"red cube": 0.3, "red sphere": 0.8})
+    detected.present[1, number_of("blue sphere")] = 0.2
+    assert object_accuracy(detected, stated) == 2 / 3
+    assert false_objects(detected, stated) == 1
     assert object_chance(stated) == pytest.approx((1 + 2 * 2) / 24 / 3)
     assert object_chance([says("red cube")] * 5) == pytest.approx(1 / 24)
 
@@ -125,9 +125,9 @@ def test_binding_counts_two_objects_of_two_colours_and_two_shapes() -> None:
     ]
     assert binding_accuracy(anything(4), others) is None
     stated = [*others, says("red cube", "blue sphere")]
-    judged = anything(5)
-    last = Judged(*(part[4:] for part in judged))
-    assert binding_accuracy(judged, stated) == binding_accuracy(last, stated[4:])
+    detected = anything(5)
+    last = Detections(*(part[4:] for part in detected))
+    assert binding_accuracy(detected, stated) == binding_accuracy(last, stated[4:])
 
 
 @given(st.lists(st.floats(-12, 12), min_size=4, max_size=4, unique=True), scenes())
@@ -135,16 +135,16 @@ def test_binding_is_the_greater_sum_of_logits(logits: list[float], scene) -> Non
     stated = scene[1]
     if binding_accuracy(anything(1), [stated]) is None:
         return
-    judged = anything(1)
+    detected = anything(1)
     other = swapped(stated)
     ids = [number_of(mention.name) for one in (stated, other) for mention in one.objects]
     scores = torch.sigmoid(torch.tensor(logits, dtype=torch.float64))
-    judged = judged._replace(present=judged.present.double())
-    judged.present[0, ids] = scores
+    detected = detected._replace(present=detected.present.double())
+    detected.present[0, ids] = scores
     difference = logits[0] + logits[1] - logits[2] - logits[3]
     if abs(difference) > 1e-6:
-        assert binding_accuracy(judged, [stated]) == (difference > 0)
-        assert binding_accuracy(judged, [other]) == (difference < 0)
+        assert binding_accuracy(detected, [stated]) == (difference > 0)
+        assert binding_accuracy(detected, [other]) == (difference < 0)
 
 
 @pytest.mark.parametrize(
@@ -155,37 +155,37 @@ def test_binding_is_the_greater_sum_of_logits(logits: list[float], scene) -> Non
     ],
 )
 def test_relations_by_hand(kind, opposite, first, second) -> None:
-    judged = sees({"red cube": 0.9, "blue sphere": 0.8}, {"red cube": 0.9})
+    detected = sees({"red cube": 0.9, "blue sphere": 0.8}, {"red cube": 0.9})
     for name, place in (("red cube", first), ("blue sphere", second)):
-        judged.place[:, number_of(name)] = torch.tensor(place)
-    judged.present[1, number_of("gray cube")] = 0.5
+        detected.place[:, number_of(name)] = torch.tensor(place)
+    detected.present[1, number_of("gray cube")] = 0.5
 
     def both(relation: Relation) -> list[Stated]:
         return [says("red cube", "blue sphere", relation=relation)] * 2
 
     for relation in (Relation(kind, 0, 1), Relation(opposite, 1, 0)):
         # The second image has only one of them.
-        assert relation_accuracy(judged, both(relation)) == 0.5
-        assert relation_accuracy_found(judged, both(relation)) == 1
-        assert relation_chance(judged, both(relation)) == 0.25
+        assert relation_accuracy(detected, both(relation)) == 0.5
+        assert relation_accuracy_found(detected, both(relation)) == 1
+        assert relation_chance(detected, both(relation)) == 0.25
     for relation in (Relation(opposite, 0, 1), Relation(kind, 1, 0)):
-        assert relation_accuracy(judged, both(relation)) == 0
-        assert relation_accuracy_found(judged, both(relation)) == 0
-        assert relation_chance(judged, both(relation)) == 0.25
+        assert relation_accuracy(detected, both(relation)) == 0
+        assert relation_accuracy_found(detected, both(relation)) == 0
+        assert relation_chance(detected, both(relation)) == 0.25
     # One that says nothing of how they stand does not count.
     mixed = [both(Relation(kind, 0, 1))[0], says("red cube")]
-    assert relation_accuracy(judged, mixed) == 1
+    assert relation_accuracy(detected, mixed) == 1
 
 
 def test_sizes_by_hand() -> None:
     stated = [says("small red cube", "blue sphere"), says("large red cube", "small gray cube")]
-    judged = sees({"red cube": 0.9, "blue sphere": 0.9}, {"red cube": 0.9, "cyan cube": 0.9})
-    judged.large[0, number_of("red cube")] = 0.3  # right
-    judged.large[0, number_of("blue sphere")] = 0.9  # not spoken of
-    judged.large[1, number_of("red cube")] = 0.2  # wrong
+    detected = sees({"red cube": 0.9, "blue sphere": 0.9}, {"red cube": 0.9, "cyan cube": 0.9})
+    detected.large[0, number_of("red cube")] = 0.3  # right
+    detected.large[0, number_of("blue sphere")] = 0.9  # not spoken of
+    detected.large[1, number_of("red cube")] = 0.2  # wrong
     # The gray cube of the second image is not found, so its size does not count.
-    assert size_accuracy(judged, stated) == 0.5
-    assert size_accuracy(judged, [says("red cube"), says("red cube")]) is None
+    assert size_accuracy(detected, stated) == 0.5
+    assert size_accuracy(detected, [says("red cube"), says("red cube")]) is None
 
 
 @given(st.lists(scenes(), min_size=1, max_size=6))
@@ -239,7 +239,7 @@ def test_a_judge_that_sees_nothing_gets_what_chance_gives() -> None:
 def test_means_over_seeds() -> None:
     stated = [says("red cube", "blue sphere"), says("small red cube")]
     seeds = [anything(2, seed) for seed in range(3)]
-    each = [of_images(judged, stated) for judged in seeds]
+    each = [of_images(detected, stated) for detected in seeds]
     found = figures(seeds, stated)
     assert "relation_accuracy" not in found  # no sentence speaks of one
     for name in ("object_accuracy", "binding_accuracy", "false_objects"):

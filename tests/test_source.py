@@ -36,7 +36,6 @@ REPLICA = origin_of("replica", articles=30, seed=0)
         ("crawl", "min_pushes", 101, "params.yaml: crawl.min_pushes: input should be less"),
         ("download", "max_failed_fraction", 1.5, "params.yaml: download.max_failed_fraction: "),
         ("download", "max_pixels", 10**9, "params.yaml: download.max_pixels: input should be less"),
-        ("crop", "size", 512, "params.yaml: crop.size: input should be less"),
         ("download", "workers", 0, "params.yaml: download.workers: input should be greater"),
     ],
 )
@@ -44,8 +43,15 @@ def test_mistakes_are_named(section: str, key: str, value: object, message: str)
     document = copy.deepcopy(COMMITTED)
     document[section][key] = value
     with pytest.raises(LockstepError, match=message) as caught:
-        parse_params(document, WORKLOADS[0])
+        parse_params(document, "iclevr")
     assert "\n" not in str(caught.value)
+
+
+def test_a_face_is_not_enlarged() -> None:
+    document = copy.deepcopy(COMMITTED)
+    document["faces"]["source"]["size"] = 512
+    with pytest.raises(LockstepError, match=r"source\.size: input should be less"):
+        parse_params(document, "faces")
 
 
 def test_the_real_board_is_asked_at_public_addresses_only() -> None:

@@ -17,21 +17,22 @@ from lockstep.config.schema import Params
 from lockstep.core import paths
 from lockstep.core.files import write_json
 from lockstep.core.pixels import to_bytes
+from lockstep.core.provenance import write_provenance
 from lockstep.data import captions, dataset
 from lockstep.data.annotations import Mention, Relation, Stated, Truth, write_annotations
 from lockstep.evaluation import (
     classifier,
+    classifier_training,
     reference,
-    rotation,
     scene_evaluator,
     scene_figures,
-    spaces,
     sweep,
 )
+from lockstep.evaluation.evaluators import evaluator_of
 from lockstep.models import generator
 from lockstep.models.generator import Description
 from lockstep.models.text import ScratchConfig, tokenizer
-from lockstep.sampling import reading
+from lockstep.sampling.conditions import prompts as reading
 from lockstep.sampling.sample import Trained, sample
 from tiny import ROOT, tiny_dataset, tiny_params
 
@@ -156,10 +157,10 @@ def outputs(home: Path) -> Description:
     ):
         (paths.dataset("iclevr") / f"{name}.json").write_text(json.dumps(asked))
     torch.manual_seed(0)
-    for folder in (paths.judge("iclevr"), paths.reference("iclevr")):
+    for folder in (paths.evaluator("iclevr"), paths.reference("iclevr")):
         folder.mkdir(parents=True)
-    classifier.save(classifier.Classifier(3), paths.judge("iclevr"))
-    (seen,) = reference.of_space(params, data, spaces.own(params, data)).values()
+    classifier.save(classifier.Classifier(3), paths.evaluator("iclevr"))
+    (seen,) = reference.of_space(params, data, evaluator_of(params).space(params, data)).values()
     reference.save(paths.reference("iclevr") / "classifier.npz", seen)
     return train_tiny.description(params, data)
 
@@ -209,10 +210,10 @@ def test_what_decides_a_row_decides_where_it_is_kept(outputs: Description) -> No
     }
     found.add(sweep.identity(params, dataclasses.replace(outputs, fingerprint="1" * 64)))
     first = sweep.identity(params, outputs)
-    (paths.judge("iclevr") / "another").write_text("judge")
+    (paths.evaluator("iclevr") / "another").write_text("evaluator")
     found.add(sweep.identity(params, outputs))
     assert len(found) == 6
-    (paths.judge("iclevr") / "another").unlink()
+    (paths.evaluator("iclevr") / "another").unlink()
     assert sweep.identity(params, outputs) == first
     # Another list of settings has rows in common with this one.
     assert sweep.identity(sweeping(seeds=1, guidance_scales=(9.0,)), outputs) in found
@@ -247,7 +248,7 @@ def prompted(*, known: bool) -> tuple[Params, Trained]:
         sample=dataclasses.replace(committed.sample, steps=2, clip=1.0),
         sweep=dataclasses.replace(committed.sweep, guidance_scales=(1.0, 3.0), seeds=2),
     )
-    for folder in (paths.dataset, paths.judge, paths.reference, paths.model):
+    for folder in (paths.dataset, paths.evaluator, paths.reference, paths.model):
         folder(W).mkdir(parents=True)
     images = np.random.default_rng(0).integers(0, 256, (8, 16, 16, 3)).astype(np.uint8)
     captions.write(paths.dataset(W), {f"{i}.png": ["a cube"] for i in range(8)}, PROMPTS)
@@ -256,19 +257,22 @@ def prompted(*, known: bool) -> tuple[Params, Trained]:
     torch.manual_seed(0)
     if known:
         write_annotations(paths.dataset(W), Truth({}, dict(reversed(STATED.items()))))
-        scene_evaluator.save(scene_evaluator.SceneJudge(), paths.judge(W))
+        scene_evaluator.save(scene_evaluator.SceneEvaluator(), paths.evaluator(W))
     else:
-        classifier.save(classifier.Classifier(rotation.ROTATIONS), paths.judge(W))
+        classifier.save(classifier.Classifier(classifier_training.ROTATIONS), paths.evaluator(W))
     learnt = scene_evaluator.SCENES if known else scene_evaluator.ROTATIONS
-    write_json(paths.judge(W) / paths.JUDGE, {scene_evaluator.LEARNT: learnt})
+    write_provenance(paths.evaluator(W), {}, learnt=learnt)
     data = dataset.open_dataset(paths.dataset(W))
-    for name, seen in reference.of_space(settings, data, spaces.own(settings, data)).items():
+    for name, seen in reference.of_space(
+        settings, data, evaluator_of(settings).space(settings, data)
+    ).items():
         reference.save(paths.reference(W) / f"{name}.npz", seen)
     words = tokenizer.build(PROMPTS.values(), length=8)
     words.save(paths.model(W) / tokenizer.FILE)
     description = dataclasses.replace(
         train_tiny.description(settings, data),
         unet=settings.model.cross_attention_unet(3, 8),
+        condition="prompts",
         labels=0,
         text=ScratchConfig(words=words.size, length=8, width=8, layers=1, heads=2),
     )
@@ -294,12 +298,12 @@ def test_sentences_are_scored_by_what_they_state(home: Path) -> None:
     assert len(seconds) == 2
     assert rows[0]["fd_classifier"] != rows[1]["fd_classifier"]
 
-    judge = scene_evaluator.load(paths.judge(W))
-    asked = reading.rows(paths.model(W), [*PROMPTS.values()])
+    evaluator = scene_evaluator.load(paths.evaluator(W))
+    asked = reading.read(paths.model(W), [*PROMPTS.values()])
     figures = []
-    for seed in settings.evaluate.seeds[:2]:
+    for seed in settings.sample.seeds[:2]:
         drawn = to_bytes(sample(trained, whole[1][1], asked, seed=seed))
-        said = scene_evaluator.look(judge, drawn)
+        said = scene_evaluator.detect(evaluator, drawn)
         figures.append(scene_figures.of_images(said, [STATED[name] for name in PROMPTS]))
     for name in ("object_accuracy", "binding_accuracy", "relation_accuracy"):
         assert rows[1][name] == pytest.approx(fmean(one[name] for one in figures))

@@ -353,31 +353,32 @@ def test_other_shapes_are_said() -> None:
     with pytest.raises(ValueError, match=r"ids have shape \(2, 9\): give \(batch, 8\)"):
         encoder()(torch.zeros(2, 9))
     with pytest.raises(ValueError, match=r"contexts have shape .* give \(batch, 3, 4\)"):
-        FrozenText(torch.ones(3, 4))(torch.zeros(2, 4, 4))
+        FrozenText(torch.ones(3, 4))(torch.zeros(2, 4, 4), torch.ones(2, dtype=torch.bool))
     with pytest.raises(ValueError, match=r"empty has shape \(3,\): give \(length, width\)"):
         FrozenText(torch.ones(3))
 
 
-def test_a_frozen_condition_of_zeros_is_the_empty_prompt(tmp_path: Path) -> None:
+def test_a_frozen_condition_that_is_not_given_is_the_empty_prompt(tmp_path: Path) -> None:
     empty, rows = torch.randn(3, 4), torch.randn(5, 3, 4)
-    rows[1] = 0
     rows[2, 1:] = 0
+    given_ = torch.tensor([True, False, True, True, True])
     frozen = FrozenText(empty)
     assert not list(frozen.parameters())
-    context, mask = frozen(rows)
+    context, mask = frozen(rows, given_)
     assert torch.equal(context[1], empty)
     assert torch.equal(context[[0, 2, 3, 4]], rows[[0, 2, 3, 4]])
     assert mask.shape == (5, 3)
     assert mask.dtype == torch.bool
     assert mask.all()
-    assert torch.equal(frozen(torch.zeros_like(rows))[0], empty.expand(5, 3, 4))
-    assert frozen(rows.bfloat16())[0].dtype == torch.bfloat16
+    assert torch.equal(frozen(rows, torch.zeros_like(given_))[0], empty.expand(5, 3, 4))
+    assert frozen(rows.half(), given_)[0].dtype == torch.float32  # as they are stored
     save_weights(frozen.state_dict(), tmp_path / "text.safetensors")
     loaded = FrozenText(torch.zeros(3, 4))
     load_weights(loaded, tmp_path / "text.safetensors")
-    assert torch.equal(loaded(rows)[0], context)
+    assert torch.equal(loaded(rows, given_)[0], context)
     empty += 1  # what was given is not what is kept
-    assert torch.equal(frozen(rows)[0], context)
+    assert torch.equal(frozen(rows, given_)[0], context)
+    assert frozen.bfloat16()(rows, given_)[0].dtype == torch.bfloat16
 
 
 def pooling(width: int = 24) -> PooledText:

@@ -22,12 +22,15 @@ from lockstep.core.pixels import to_bytes
 from lockstep.core.weights import read_tensors, save_weights
 from lockstep.data import captions, dataset
 from lockstep.data.dataset import Dataset
-from lockstep.models import autoencoder, generator
+from lockstep.models import autoencoder, build, generator
 from lockstep.models.autoencoder import KLAutoencoder, KLConfig
+from lockstep.models.build import noise_schedule
+from lockstep.models.conditions import Conditions
 from lockstep.models.generator import Description, FrozenConfig
 from lockstep.models.text import FrozenText, ScratchConfig, pretrained, tokenizer
 from lockstep.models.text.tokenizer import PADDING, UNKNOWN
-from lockstep.sampling import preview, reading
+from lockstep.sampling import preview
+from lockstep.sampling.conditions import prompts
 from lockstep.sampling.sample import Trained, denoising_strips, load, sample
 from lockstep.training import batches, loop
 from lockstep.training.checkpoint import Checkpoints
@@ -118,10 +121,9 @@ def test_the_latents_and_rows_come_out_mapped(data: Dataset, kind: str) -> None:
     assert data.seen is data.latents
     assert np.array_equal(data.latents, latents_of(data.conditions[:, 0]))
     assert data.params == {"text.length": 5}
-    found = data.conditions_of(np.array([3, 4, 5]), np.array([True, False, True]))
-    numbers = [data.conditions[3, 0], 0, data.conditions[5, 0]]
-    assert found.dtype == np.float32
-    assert np.array_equal(found, rows_of(kind)[numbers].astype(np.float32))
+    found = data.conditions_of(np.array([3, 4, 5]))
+    assert found.dtype == rows_of(kind).dtype
+    assert np.array_equal(found, rows_of(kind)[data.conditions[3:6, 0]])
     without = dataset.open_dataset(data.folder)
     assert without.seen is without.images
     assert without.digest != data.digest
@@ -168,9 +170,12 @@ def test_mirrored_latents_are_refused(words: Dataset) -> None:
 # Batches
 
 
-def conditions_of(settings: Params, data: Dataset, steps: int) -> torch.Tensor:
+def conditions_of(settings: Params, data: Dataset, steps: int) -> Conditions:
     drawn = batches.training_batches(data, settings, range(steps))
-    return torch.cat([part.condition for _, parts in drawn for part in parts])
+    found = [part.condition for _, parts in drawn for part in parts]
+    return Conditions(
+        torch.cat([some.values for some in found]), torch.cat([some.given for some in found])
+    )
 
 
 def test_x0_is_the_latents(words: Dataset) -> None:
@@ -181,39 +186,38 @@ def test_x0_is_the_latents(words: Dataset) -> None:
     assert np.array_equal(batch.x0.numpy(), words.latents[:count].astype(np.float32))
 
 
-def test_dropped_conditions_are_the_empty_prompt(tmp_path: Path, kind: str) -> None:
+def test_conditions_are_dropped_image_by_image(tmp_path: Path, kind: str) -> None:
     data = text_dataset(tmp_path, kind, 200)
     found = conditions_of(text_params(batch_size=100, condition_dropout=0.3), data, 20)
-    empty = torch.from_numpy(rows_of(kind)[0].astype(np.float32))
-    dropped = (found == empty).flatten(1).all(1)
-    assert dropped.float().mean().item() == pytest.approx(0.3, abs=0.04)
+    assert 1 - found.given.float().mean().item() == pytest.approx(0.3, abs=0.04)
     never = conditions_of(text_params(batch_size=100, condition_dropout=0.0), data, 3)
-    assert not (never == empty).flatten(1).all(1).any()
+    assert never.given.all()
 
 
 def test_words_are_forgotten_while_training_only(words: Dataset) -> None:
     plain, forgetful = (
         text_params(forget=rate, batch_size=30, condition_dropout=0.0) for rate in (0.0, 0.4)
     )
-    before, after = (conditions_of(one, words, 10) for one in (plain, forgetful))
+    before, after = (conditions_of(one, words, 10).values for one in (plain, forgetful))
     assert torch.equal(before == PADDING, after == PADDING)
     changed = before != after
     assert (after[changed] == UNKNOWN).all()
     assert changed[before != PADDING].float().mean().item() == pytest.approx(0.4, abs=0.06)
     ((one, _),) = batches.validation_batches(words, plain)
     ((other, _),) = batches.validation_batches(words, forgetful)
-    assert torch.equal(one.condition, other.condition)
+    assert torch.equal(one.condition.values, other.condition.values)
 
 
 def test_contexts_are_never_forgotten(tmp_path: Path) -> None:
     data = text_dataset(tmp_path, "contexts")
-    found = [conditions_of(text_params(forget=rate), data, 3) for rate in (0.0, 0.9)]
+    found = [conditions_of(text_params(forget=rate), data, 3).values for rate in (0.0, 0.9)]
     assert torch.equal(*found)
 
 
 # Training
 
 
+@pytest.mark.long
 def test_it_learns_what_the_words_say(tmp_path: Path, data: Dataset, kind: str) -> None:
     settings = text_params(
         steps=50,
@@ -227,7 +231,7 @@ def test_it_learns_what_the_words_say(tmp_path: Path, data: Dataset, kind: str) 
     losses = loop._losses(settings, "fp32")
     ((batch, _),) = batches.validation_batches(data, settings)
     numbers = data.conditions[data.indices("validation"), 0]
-    turned = torch.from_numpy(rows_of(kind)[3 - numbers].astype(np.float32))
+    turned = Conditions.of(torch.from_numpy(rows_of(kind)[3 - numbers]))
     with torch.no_grad(), state.best_guess() as model:
         right = losses(model, batch).mean()
         wrong = losses(model, dataclasses.replace(batch, condition=turned)).mean()
@@ -274,11 +278,11 @@ def test_labels_with_latents_will_do(tmp_path: Path) -> None:
     """The two are independent: an autoencoder for labelled images, prompts for pixels."""
     data = text_dataset(tmp_path, "words")
     labelled = dataclasses.replace(data, rows=None, conditions=data.conditions % 2)
-    form = generator.form(text_params(), labelled)
+    form = build.form(text_params(), labelled)
     assert (form.unet.in_channels, form.labels, form.text) == (4, 1, None)
     assert not form.pooled_text
     pixels = dataclasses.replace(data, latents=None)
-    form = generator.form(text_params(), pixels)
+    form = build.form(text_params(), pixels)
     assert (form.unet.in_channels, form.labels) == (3, 0)
     for some in (labelled, pixels):
         state = train(text_params(steps=2), some, tmp_path / f"{some.rows is None}")
@@ -289,15 +293,16 @@ def test_labels_with_latents_will_do(tmp_path: Path) -> None:
 
 
 def describe(settings: Params, data: Dataset) -> Description:
-    form = generator.form(settings, data)
+    form = build.form(settings, data)
     return Description(
+        condition="prompts",
         unet=form.unet,
         labels=form.labels,
         text=form.text,
         pooled_text=form.pooled_text,
         size=32,
         reduction=4,
-        schedule=settings.diffusion.noise_schedule(),
+        schedule=noise_schedule(settings.diffusion),
         prediction=settings.diffusion.prediction,
         precision="fp32",
         fingerprint="0" * 64,
@@ -341,8 +346,8 @@ def words_folder(tmp_path: Path, words: Dataset) -> Path:
     return tmp_path / "model"
 
 
-def conditions(kind: str) -> torch.Tensor:
-    return torch.from_numpy(rows_of(kind).astype(np.float32))
+def conditions(kind: str) -> Conditions:
+    return Conditions.of(torch.from_numpy(rows_of(kind)))
 
 
 def test_the_folder_rebuilds_the_model(folder: Path, data: Dataset, kind: str) -> None:
@@ -358,10 +363,11 @@ def test_the_folder_rebuilds_the_model(folder: Path, data: Dataset, kind: str) -
     if kind == "contexts":
         # What is said of nothing is the empty prompt's context, and goes with the weights.
         assert isinstance(found.model.embedding, FrozenText)
-        assert torch.equal(found.model.embedding.empty, conditions(kind)[0])
+        empty = conditions(kind)[:1]
+        assert torch.equal(found.model.embedding.empty, empty.values[0].float())
         x, t = torch.randn(1, 4, 8, 8), torch.tensor([5])
-        nothing = found.model(x, t, torch.zeros(1, 3, 12))
-        assert torch.equal(nothing, found.model(x, t, conditions(kind)[:1]))
+        nothing = found.model(x, t, conditions(kind)[1:2].null())
+        assert torch.equal(nothing, found.model(x, t, empty))
 
 
 @pytest.mark.parametrize("pooled", [True, False])
@@ -377,7 +383,11 @@ def test_the_mean_of_a_prompt_conditions_every_level_if_it_is_to(
     assert {name for name in saved if name.startswith("pooled.")} == (layers if pooled else set())
     assert same_bytes(model.state_dict(), saved)
     x, t, said = torch.randn(3, 4, 8, 8), torch.tensor([5, 400, 900]), conditions(kind)
-    context, mask = model.embedding(said)
+    context, mask = (
+        model.embedding(said.values)
+        if kind == "words"
+        else model.embedding(said.values, said.given)
+    )
     whole = model.pooled(context, mask) if pooled else None
     assert torch.equal(model(x, t, said), model.unet(x, t, context, mask, whole))
 
@@ -385,7 +395,7 @@ def test_the_mean_of_a_prompt_conditions_every_level_if_it_is_to(
 def test_the_empty_prompt_is_pooled_too(folder: Path, kind: str) -> None:
     model, _ = generator.load(folder, "ema")
     x, t, said = torch.randn(3, 4, 8, 8), torch.tensor([5, 400, 900]), conditions(kind)
-    drawn = model(x, t, torch.zeros_like(said))
+    drawn = model(x, t, said.null())
     assert drawn.isfinite().all()
     assert not torch.allclose(drawn[1:], model(x, t, said)[1:], atol=1e-4)
     for gradient in torch.autograd.grad(drawn.square().sum(), [*model.pooled.parameters()]):
@@ -409,21 +419,21 @@ def test_it_draws_images(folder: Path, kind: str) -> None:
 
 def test_guidance_goes_from_nothing_through_the_condition(folder: Path, kind: str) -> None:
     trained, said = load(folder, "ema"), conditions(kind)[[1, 2]]
-    zeros = torch.zeros_like(said)
+    nothing = said.null()
 
-    def drawn(scale: float, asked: torch.Tensor, model: Trained = trained) -> torch.Tensor:
+    def drawn(scale: float, asked: Conditions, model: Trained = trained) -> torch.Tensor:
         settings = dataclasses.replace(text_params().sample, guidance_scale=scale)
         return sample(model, settings, asked, seed=0)
 
     class Unguided(torch.nn.Module):
-        def forward(self, x: torch.Tensor, t: torch.Tensor, given: torch.Tensor) -> torch.Tensor:
-            assert given.flatten(1).any(1).all(), "it was asked what there is without a condition"
-            return trained.model(x, t, given)
+        def forward(self, x: torch.Tensor, t: torch.Tensor, said: Conditions) -> torch.Tensor:
+            assert said.given.all(), "it was asked what there is without a condition"
+            return trained.model(x, t, said)
 
     plain = dataclasses.replace(trained, model=Unguided())  # type: ignore[arg-type]
     assert torch.equal(drawn(1.0, said), drawn(1.0, said, plain))
-    assert torch.allclose(drawn(0.0, said), drawn(1.0, zeros), atol=1e-5)
-    assert torch.allclose(drawn(5.0, zeros), drawn(1.0, zeros), atol=1e-5)
+    assert torch.allclose(drawn(0.0, said), drawn(1.0, nothing), atol=1e-5)
+    assert torch.allclose(drawn(5.0, nothing), drawn(1.0, nothing), atol=1e-5)
     assert not torch.allclose(drawn(5.0, said), drawn(1.0, said), atol=1e-4)
 
 
@@ -446,22 +456,23 @@ ODD = ["a bright zebra", "", "dark " * 500, "😀", "一個紅色的正方體"]
 
 
 def test_any_prompt_is_read_and_drawn(words_folder: Path) -> None:
-    rows = reading.rows(words_folder, ODD)
+    rows = prompts.read(words_folder, ODD)
     a, bright, dark = TOKENIZER.encode(["a", "bright", "dark"])[:, 0].tolist()
-    assert rows.tolist() == [
+    assert rows.given.tolist() == [True, False, True, True, True]
+    assert rows.values.tolist() == [
         [a, bright, UNKNOWN, 0, 0],
         [0] * 5,
         [dark] * 5,
         [UNKNOWN, 0, 0, 0, 0],
         [UNKNOWN] * 5,
     ]
-    assert [reading.warnings(words_folder, prompt) for prompt in ODD[:4]] == [
+    assert [prompts.warnings(words_folder, prompt) for prompt in ODD[:4]] == [
         ["not among the training's words: zebra"],
         [],
         ["the prompt is too long: its last 495 words are left out"],
         ["not among the training's words: 😀"],
     ]
-    unknown, cut = reading.warnings(words_folder, ODD[4])
+    unknown, cut = prompts.warnings(words_folder, ODD[4])
     assert unknown.startswith("not among the training's words: 一, 個, 紅")
     assert cut == "the prompt is too long: its last 3 words are left out"
     drawn = sample(load(words_folder, "ema"), text_params().sample, rows, seed=0)
@@ -495,11 +506,11 @@ def test_a_pretrained_encoder_reads_prompts(
     untrained(tmp_path / "model", text_dataset(tmp_path, "contexts"))
     asked = []
     monkeypatch.setattr(pretrained, "given", lambda *which: asked.append(which) or Encoder())
-    rows = reading.rows(tmp_path / "model", ["dark", "", " \n"])
-    assert rows.shape == (3, 3, 12)
-    assert (rows[0] == 5).all() and (rows[1:] == 0).all()
-    assert reading.warnings(tmp_path / "model", "dark") == []
-    assert reading.warnings(tmp_path / "model", "x" * 80) == [
+    rows = prompts.read(tmp_path / "model", ["dark", "", " \n"])
+    assert rows.values.shape == (3, 3, 12)
+    assert (rows.values[0] == 5).all() and rows.given.tolist() == [True, False, False]
+    assert prompts.warnings(tmp_path / "model", "dark") == []
+    assert prompts.warnings(tmp_path / "model", "x" * 80) == [
         "the prompt is too long: its last 3 tokens are left out"
     ]
     assert set(asked) == {("folder/of/clip", "0" * 64)}
@@ -517,7 +528,7 @@ def project(tmp_path: Path, words: Dataset, monkeypatch: pytest.MonkeyPatch) -> 
     return tmp_path
 
 
-def test_a_image_is_asked_for_by_a_sentence(
+def test_an_image_is_asked_for_by_a_sentence(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     drawn = {}
@@ -539,14 +550,12 @@ def test_the_images_of_test_json_are_called_by_their_ids(project: Path) -> None:
     folder = paths.dataset("captions")
     folder.mkdir(parents=True)
     captions.write(folder, {}, {"one": "a bright image", "2": "a dark zebra"})
-    asked = reading.of_captions(load_params("captions", ROOT / "params.yaml"))
+    asked = prompts.targets(load_params("captions", ROOT / "params.yaml"))
     (wanted,) = asked.sets
     assert wanted.files == ["images/one.png", "images/2.png"]
-    assert torch.equal(
-        wanted.conditions,
-        reading.rows(paths.model("captions"), ["a bright image", "a dark zebra"]),
-    )
-    assert torch.equal(asked.strips, wanted.conditions)
+    read = prompts.read(paths.model("captions"), ["a bright image", "a dark zebra"])
+    for found in (wanted.conditions, asked.strips):
+        assert torch.equal(found.values, read.values) and torch.equal(found.given, read.given)
     drawn = sample(
         load(paths.model("captions"), "ema"), text_params().sample, wanted.conditions, seed=0
     )
@@ -565,16 +574,16 @@ def test_the_served_model_takes_prompts(words_folder: Path, tmp_path: Path) -> N
 
     settings, asked = text_params().sample, ["a bright image", "zebra", ""]
     export.write(
-        tmp_path / "served", words_folder, dataclasses.asdict(settings), tmp_path / "none", Model()
+        tmp_path / "served", words_folder, dataclasses.asdict(settings), Model()
     )
     served = mlflow.pyfunc.load_model(str(tmp_path / "served"))
     shutil.rmtree(words_folder)  # it has all it needs
     given = served.predict(pd.DataFrame({"prompt": asked}))
     folder = next((tmp_path / "served").rglob("model.json")).parent
-    expected = sample(load(folder, "ema"), settings, reading.rows(folder, asked), seed=0)
+    expected = sample(load(folder, "ema"), settings, prompts.read(folder, asked), seed=0)
     assert np.array_equal(given, to_bytes(expected))
     with pytest.raises(LockstepError, match='prompt: not text, such as "a red cube"'):
-        served.unwrap_python_model()._labels(pd.DataFrame({"prompt": [None]}))
+        served.unwrap_python_model()._conditions(pd.DataFrame({"prompt": [None]}))
 
 
 # params.yaml
@@ -585,11 +594,11 @@ def test_the_served_model_takes_prompts(words_folder: Path, tmp_path: Path) -> N
     [
         ("autoencoder", {"kind": "pretrained"}, r"autoencoder\.name: empty; name the pretrained"),
         ("autoencoder", {"kind": "vq"}, r"captions\.autoencoder\.kind: .* not 'vq'"),
-        ("autoencoder", {"kind": "kl", "patch": 0}, r"autoencoder\.patch: .* not 0"),
-        ("autoencoder", {"kind": "kl", "channels": [32, 60]}, r"KLConfig\.channels is \(32, 60\)"),
-        ("autoencoder", {"kind": "kl", "patch": 3}, r"caption\.size: 64 is not a multiple of 12"),
-        ("caption", {"size": 60}, r"caption\.size: 60 is not a multiple of 8, .* reduction want"),
-        ("caption", {"count": 63}, r"captions\.caption\.count: .* not 63"),
+        ("autoencoder", {"kind": "kl", "patch": 0}, r"autoencoder: Autoencoder\.patch is 0: give a"),
+        ("autoencoder", {"kind": "kl", "channels": [32, 60]}, r"Autoencoder\.channels is \(32, 60\)"),
+        ("autoencoder", {"kind": "kl", "patch": 3}, r"source\.size: 64 is not a multiple of 12"),
+        ("source", {"size": 60}, r"source\.size: 60 is not a multiple of 8, .* reduction want"),
+        ("source", {"count": 63}, r"source\.count: 63 is below 64, "),
         ("text", {"width": 40}, r"text\.width: 40 is not a multiple of text\.heads \(3\)"),
         ("text", {"heads": 0}, r"captions\.text\.heads: .* not 0"),
         ("text", {"forget": 1.0}, r"captions\.text\.forget: .* not 1.0"),

@@ -252,7 +252,7 @@ def test_a_machine_that_cannot_be_watched_is_trained_on(
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("no such counter")
 
-    monkeypatch.setattr("lockstep.tracking.runs.SystemMetricsMonitor", broken)
+    monkeypatch.setattr("lockstep.tracking.live.SystemMetricsMonitor", broken)
     with Tracking("iclevr").training("f" * 64, PARAMS):
         pass
     (run,) = runs(store, "training")

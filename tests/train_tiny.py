@@ -19,12 +19,13 @@ sys.path[:0] = [str(TESTS.parent / "src"), str(TESTS)]
 
 from lockstep import stage  # noqa: E402
 from lockstep.config.schema import Params  # noqa: E402
-from lockstep.core import distributed
-from lockstep.core.files import write_json
+from lockstep.core import distributed  # noqa: E402
+from lockstep.core.files import write_json  # noqa: E402
 from lockstep.core.weights import save_weights  # noqa: E402
 from lockstep.data.dataset import Dataset, open_dataset  # noqa: E402
+from lockstep.models.build import noise_schedule  # noqa: E402
 from lockstep.models.generator import Description, Generator  # noqa: E402
-from lockstep.sampling import preview
+from lockstep.sampling import preview  # noqa: E402
 from lockstep.training import loop  # noqa: E402
 from lockstep.training.checkpoint import Checkpoints  # noqa: E402
 from tiny import tiny_params, weights_of  # noqa: E402
@@ -59,9 +60,10 @@ def train(root: Path, run: str, changes: dict[str, object]) -> None:
 def description(params: Params, data: Dataset) -> Description:
     return Description(
         unet=params.model.unet(),
+        condition="classes",
         labels=data.conditions.shape[1],
         size=data.images.shape[1],
-        schedule=params.diffusion.noise_schedule(),
+        schedule=noise_schedule(params.diffusion),
         prediction=params.diffusion.prediction,
         precision="fp32",
         fingerprint="0" * 64,

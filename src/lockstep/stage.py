@@ -13,6 +13,7 @@ from lockstep.config.schema import Params
 from lockstep.core import code, paths, rank
 from lockstep.core.errors import LockstepError
 from lockstep.core.reports import reported
+from lockstep.data import texts
 from lockstep.evaluation import evaluators
 from lockstep.sampling import conditions
 from lockstep.sources import crawlers, downloaders
@@ -64,6 +65,7 @@ def run(
 def code_of(stage: str, params: Params) -> str:
     """A line with the digest of each module that decides a stage's result for a workload."""
     kinds = {
+        "lockstep.data.texts": texts.REGISTRY.module(params),
         "lockstep.evaluation.evaluators": evaluators.REGISTRY.module(params),
         "lockstep.sampling.conditions": conditions.REGISTRY.module(params),
         "lockstep.sources.crawlers": crawlers.REGISTRY.module(params),

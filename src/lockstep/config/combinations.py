@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from lockstep.config.schema import SCRATCH, Folder, Merged, Params, Ptt, Rendered, Train
+from lockstep.config.schema import Params
+from lockstep.config.sections import SCRATCH, Folder, Merged, Ptt, Rendered, Train
 from lockstep.core.errors import LockstepError
 
 _LEAST_LATENT_CLIP = 2.5
@@ -35,12 +36,9 @@ def check_combinations(params: Params, path: Path) -> None:
             f"{where}: dataset.validation + dataset.evaluator leave nothing to train on; lower them"
         )
     evaluator = params.evaluator
-    if evaluator.checkpoint is not None and evaluator.type != "classifier":
-        raise LockstepError(
-            f"{where}: evaluator.checkpoint: is for the type classifier, not {evaluator.type}; "
-            "empty it"
-        )
-    trains = evaluator.type != "dlib" and evaluator.checkpoint is None
+    # A shared checkpoint means nothing to evaluators of other types, and is no mistake there.
+    official = evaluator.type == "classifier" and evaluator.checkpoint is not None
+    trains = evaluator.type != "dlib" and not official
     if trains and params.dataset.evaluator == 0:
         instead = ", or give evaluator.checkpoint" if evaluator.type == "classifier" else ""
         raise LockstepError(
@@ -62,8 +60,8 @@ def _check_source(params: Params, where: str) -> None:
     match source := params.source:
         case Rendered() if params.condition == "prompts" and source.count < _FEWEST_CAPTIONED:
             raise LockstepError(
-                f"{where}: source.count: {source.count} is below {_FEWEST_CAPTIONED}, the different "
-                "combinations that test.json wants; raise it"
+                f"{where}: source.count: {source.count} is below {_FEWEST_CAPTIONED}, the "
+                "different combinations that test.json wants; raise it"
             )
         case Folder() | Merged():
             given, paths = len(source.sha256), len(source.paths)

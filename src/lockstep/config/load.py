@@ -7,14 +7,13 @@ impossible value is a `LockstepError` of one line that names the key.
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Any, get_args
 
-import yaml
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from lockstep.config.combinations import check_combinations
+from lockstep.config.document import RENAMED, read_yaml, workload_names
 from lockstep.config.schema import (
     EVALUATORS,
     OVERRIDABLE,
@@ -29,52 +28,7 @@ from lockstep.core.errors import LockstepError
 from lockstep.core.paths import PARAMS
 
 _TOP: dict[str, TypeAdapter[Any]] = {name: TypeAdapter(kind) for name, kind in TOP.items()}
-_WORKLOADS = TypeAdapter(Annotated[list[str], Field(min_length=1)])
 _CONDITIONS = get_args(Condition)
-# Names of workloads are those of folders, of stages and of sections.
-_NAME = re.compile(r"\w[\w-]*")
-_RESERVED = ("workloads", "data", "condition", *SECTIONS, *TOP)
-_LONGEST_NAME = 64
-
-# Keys of earlier versions, as they stood at the top or in a workload, and what says it now.
-_RENAMED = {
-    "scenes": "the workload's source, of type rendered",
-    "crop": "the workload's source, of type ptt",
-    "merge": "the workload's source, of type folder",
-    "caption": "the workload's source",
-    "judge": "evaluator",
-    "source_sha256": "source.sha256",
-    "dataset.judge": "dataset.evaluator",
-    "evaluate.seeds": "sample.seeds",
-}
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML 1.2 floats: PyYAML follows 1.1, to which `1e-05`, as DVC writes it, is a string."""
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: list(resolvers) for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
-    list("-+.0123456789"),
-)
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """The file as nested dicts, floats as floats. Raises `LockstepError` if it is not that."""
-    try:
-        document = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
-    except FileNotFoundError:
-        raise LockstepError(f"{path}: no such file; run from the project's folder") from None
-    except (yaml.YAMLError, ValueError) as error:  # a day such as 2024-02-30; another encoding
-        reason = " ".join(str(error).split())
-        raise LockstepError(f"{path}: not valid YAML: {reason}") from None
-    if not isinstance(document, dict):
-        raise LockstepError(f"{path}: expected sections, found {type(document).__name__}")
-    return document
 
 
 def load_params(workload: str, path: Path = PARAMS) -> Params:
@@ -91,52 +45,6 @@ def load_all(path: Path = PARAMS) -> dict[str, Params]:
     }
 
 
-def workload_names(document: dict[str, Any], path: Path = PARAMS) -> list[str]:
-    """The list `workloads`; each has a section, and each section of that kind is in it.
-
-    Raises
-    ------
-    LockstepError
-        If that is not so, or a name cannot be one.
-    """
-    try:
-        names = _WORKLOADS.validate_python(document.get("workloads"), strict=True)
-    except ValidationError as error:
-        raise _one_line(error, path, "workloads") from None
-    for name in names:
-        check_name(name, f"{path}: workloads: ")
-        if name not in document:
-            raise LockstepError(
-                f"{path}: workloads: {name} has no section; add `{name}:` with its source and "
-                "condition, or take it off the list"
-            )
-    if len(set(names)) < len(names):
-        raise LockstepError(f"{path}: workloads: a name stands in it twice; take one out")
-    for key in document:
-        if key in names or key in SHARED or key in TOP or key == "workloads":
-            continue
-        if key in _RENAMED:
-            raise LockstepError(f"{path}: {key}: is {_RENAMED[key]} now; see CHANGELOG.md")
-        section = document[key]
-        if isinstance(section, dict) and {"source", "condition"} & set(section):
-            raise LockstepError(f"{path}: {key}: is not in the list `workloads`; add it there")
-        raise LockstepError(
-            f"{path}: {key}: unknown section or parameter; remove it or correct its name"
-        )
-    return names
-
-
-def check_name(name: str, where: str = "") -> None:
-    """Raises `LockstepError` if a workload cannot be called so."""
-    if not _NAME.fullmatch(name) or len(name) > _LONGEST_NAME:
-        raise LockstepError(
-            f"{where}{name!r} is no name of a workload; give letters, digits, _ and -, at most "
-            f"{_LONGEST_NAME}"
-        )
-    if name in _RESERVED:
-        raise LockstepError(f"{where}{name!r} means something else in params.yaml; rename it")
-
-
 def parse_params(document: dict[str, Any], workload: str, path: Path = PARAMS) -> Params:
     """Validate a whole document and give what is in force for `workload`.
 
@@ -148,7 +56,7 @@ def parse_params(document: dict[str, Any], workload: str, path: Path = PARAMS) -
     own = _mapping(path, workload, document[workload])
     for key in own:
         if key not in (*SECTIONS, "condition", *OVERRIDABLE):
-            hint = f"is {_RENAMED[key]} now" if key in _RENAMED else "unknown parameter; remove it"
+            hint = f"is {RENAMED[key]} now" if key in RENAMED else "unknown parameter; remove it"
             raise LockstepError(f"{path}: {workload}.{key}: {hint}")
 
     condition = _kind(own.get("condition"), _CONDITIONS, f"{path}: {workload}.condition")
@@ -212,7 +120,7 @@ def _one_line(error: ValidationError, path: Path, prefix: str) -> LockstepError:
     key = ".".join([prefix, *(str(part) for part in first["loc"])]).strip(".")
     # Without the workload before it: a key that was renamed is so everywhere.
     parts = key.split(".")
-    if hint := _RENAMED.get(".".join(parts[-2:])):
+    if hint := RENAMED.get(".".join(parts[-2:])):
         return LockstepError(f"{path}: {key}: is {hint} now; see CHANGELOG.md")
     if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
         return LockstepError(f"{path}: {key}: unknown parameter; remove it or correct its name")

@@ -135,8 +135,9 @@ def _in_archive(path: Path) -> list[PurePosixPath]:
         with tarfile.open(path) as tar:
             return sorted(PurePosixPath(member.name) for member in tar if member.isfile())
     except (OSError, zipfile.BadZipFile, tarfile.TarError, EOFError, ValueError) as error:
+        reason = str(error).splitlines()[0].rstrip(":")  # tarfile tells of each way that it tried
         raise LockstepError(
-            f"{path}: no folder and no archive that can be read ({error})"
+            f"{path}: no folder, and no zip or tar that can be read ({reason}); name another one"
         ) from None
 
 
@@ -170,10 +171,13 @@ def _side(path: Path, images: list[PurePosixPath]) -> int | None:
 
 def _classes(path: Path, images: Iterable[PurePosixPath]) -> dict[str, int]:
     """Images of each class; empty where they lie in one folder."""
-    found = classes_of([name.as_posix() for name in images])
-    if found is None:
-        return {}
-    check_names(found)
+    try:
+        found = classes_of([name.as_posix() for name in images])
+        if found is None:
+            return {}
+        check_names(found)
+    except LockstepError as error:
+        raise LockstepError(f"{path}: {error}") from None
     counts = Counter(found)
     for name in sorted(counts):
         if counts[name] < 2:

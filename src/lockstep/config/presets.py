@@ -13,8 +13,7 @@ from typing import Any
 
 import yaml
 
-from lockstep.config.load import read_yaml
-from lockstep.config.schema import SHARED
+from lockstep.config.document import SHARED_NAMES, read_yaml
 from lockstep.core.errors import LockstepError
 
 FOLDER = Path("presets")
@@ -110,6 +109,6 @@ def load(name: str, folder: Path = FOLDER) -> Preset:
     for key, value in values.items():
         if isinstance(value, dict):
             raise LockstepError(f"{path}: {key}: name each parameter of it by itself, with dots")
-        if "." not in str(key) or str(key).split(".")[0] in SHARED:
+        if "." not in str(key) or str(key).split(".")[0] in SHARED_NAMES:
             raise LockstepError(f"{path}: {key}: a preset sets keys of a workload only")
     return Preset(name, str(content["description"]), targets, values)

@@ -1,1 +1,4 @@
-""" """
+"""Files, hashing, locks, processes, devices, code digests: nothing of images or models in it.
+
+Imports nothing else of the package.
+"""

@@ -26,8 +26,10 @@ _LEFT_OUT = tuple(
     f"{_NAME}.{name}"
     for name in (
         "config.combinations",
+        "config.document",
         "config.load",
         "config.schema",
+        "config.sections",
         "core.code",
         "core.errors",
         "core.lock",

@@ -1,4 +1,4 @@
-"""How well images show the objects they were asked to: figures from an evaluator's scores."""
+"""How well images show the objects they were to: figures from an evaluator's scores."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def top_k_accuracy(scores: Tensor, labels: Tensor) -> float:
 
 
 def exact_match(scores: Tensor, labels: Tensor, threshold: float = 0.5) -> float:
-    """The share of images where the objects above `threshold` are exactly those asked for."""
+    """The share of images where the objects above `threshold` are exactly those requested."""
     return ((scores > threshold) == labels.bool()).all(1).double().mean().item()
 
 
 def false_objects(scores: Tensor, labels: Tensor, threshold: float = 0.5) -> float:
-    """Objects above `threshold` that were not asked for, per image.
+    """Objects above `threshold` that were not requested, per image.
 
     The official accuracy never punishes these.
     """

@@ -1,4 +1,4 @@
-"""How well the drawn images show what their prompts say, all together and prompt by prompt."""
+"""How well the generated images show what their prompts say, all together and prompt by prompt."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lockstep.data.annotations import Stated, read_annotations
 from lockstep.evaluation import clip_score, scene_evaluator, scene_figures
 from lockstep.evaluation.clip_score import Clip
 from lockstep.evaluation.rows import ImageFiles, Rows
-from lockstep.evaluation.scene_evaluator import Judged
+from lockstep.evaluation.scene_evaluator import Detections
 from lockstep.models.text import SCRATCH, clip_files
 from lockstep.sampling.samples import seeds_of
 
@@ -39,61 +39,63 @@ def figures(params: Params, out: Path) -> dict[str, float]:
     Raises
     ------
     LockstepError
-        If judge, images, caption files or CLIP are missing or do not fit each other.
+        If evaluator, images, caption files or CLIP are missing or do not fit each other.
     """
     folder = paths.dataset(params.workload)
     with distributed.together():
-        asked = captions.read_test(folder / captions.TEST)
+        targets = captions.read_test(folder / captions.TEST)
         known = read_annotations(folder)
-        judge = None if known is None else scene_evaluator.load(paths.evaluator(params.workload))
+        evaluator = (
+            None if known is None else scene_evaluator.load(paths.evaluator(params.workload))
+        )
         clip = _clip(params)
-    stated = [] if known is None else [known.test[name] for name in asked]
-    drawn = []
+    stated = [] if known is None else [known.test[name] for name in targets]
+    generated = []
     for number, seed in enumerate(seeds_of(paths.samples(params.workload))):
         there = paths.of_seed(paths.samples(params.workload), number, seed)
-        drawn.append(ImageFiles([there / captions.image_of(name) for name in asked]))
-    prompts: list[Row] = [{"id": name, "prompt": prompt} for name, prompt in asked.items()]
-    places = by_kind(asked)
+        generated.append(ImageFiles([there / captions.image_of(name) for name in targets]))
+    prompts: list[Row] = [{"id": name, "prompt": prompt} for name, prompt in targets.items()]
+    places = by_kind(targets)
     kinds: list[Row] = [{"kind": kind, "prompts": len(some)} for kind, some in places.items()]
-    rows = [*zip(prompts, ([i] for i in range(len(asked))), strict=True)]
+    rows = [*zip(prompts, ([i] for i in range(len(targets))), strict=True)]
     rows += zip(kinds, places.values(), strict=True)
     found: dict[str, float] = {}
-    if judge is not None:
-        each = [scene_evaluator.look(judge, images) for images in drawn]
+    if evaluator is not None:
+        each = [scene_evaluator.detect(evaluator, images) for images in generated]
         found |= scene_figures.figures(each, stated)
         for row, some in rows:
             row |= shares(each, stated, some)
     if clip is not None:
-        said = list(asked.values())
-        scores = torch.stack([_clip_scores(clip, images, said) for images in drawn])
+        said = list(targets.values())
+        scores = torch.stack([_clip_scores(clip, images, said) for images in generated])
         found["clip_score"] = scores.mean().item()
         for row, some in rows:
             row["clip_score"] = scores[:, some].mean().item()
     if found and distributed.is_main():
         write_csv(out / "prompts.csv", prompts)
-        if judge is not None:  # without what the prompts state the ids are somebody's own
+        if evaluator is not None:  # without what the prompts state the ids are somebody's own
             write_csv(out / "kinds.csv", kinds)
     return found
 
 
-def by_kind(asked: Mapping[str, str]) -> dict[str, list[int]]:
+def by_kind(targets: Mapping[str, str]) -> dict[str, list[int]]:
     """The places of each kind of prompt: what stands before the last underscore of the ids.
 
     Ids without one are of the kind `other`.
     """
     found = defaultdict(list)
-    for place, name in enumerate(asked):
+    for place, name in enumerate(targets):
         found[name.rpartition("_")[0] or "other"].append(place)
     return dict(found)
 
 
-def shares(each: Sequence[Judged], stated: Sequence[Stated], some: Sequence[int]) -> Row:
-    """What the judge says of some prompts, over all seeds; empty where they ask for no such thing.
+def shares(each: Sequence[Detections], stated: Sequence[Stated], some: Sequence[int]) -> Row:
+    """What the evaluator says of some prompts, over all seeds; empty where nothing is to count.
 
-    `objects` are those found of those asked for, `binding` and `relation` the accuracies of
-    `scene_figures`, and `false_objects` those that nobody asked for, per image.
+    `objects` are those found of those requested, `binding` and `relation` the accuracies of
+    `scene_figures`, and `false_objects` those that nobody requested, per image.
     """
-    own = Judged(
+    own = Detections(
         *(torch.cat([part[list(some)] for part in parts]) for parts in zip(*each, strict=True))
     )
     here = scene_figures.of_images(own, [stated[i] for i in some] * len(each))

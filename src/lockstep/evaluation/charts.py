@@ -1,4 +1,4 @@
-"""Curves as images, drawn without a display."""
+"""Curves as images, generated without a display."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ def official(checkpoint: Path, labels: int) -> Classifier:
     try:
         content = torch.load(checkpoint, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise LockstepError(f"{checkpoint}: no such file; judge.checkpoint names it") from None
+        raise LockstepError(f"{checkpoint}: no such file; evaluator.checkpoint names it") from None
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise LockstepError(f"{checkpoint}: not a checkpoint of weights: {reason}") from None

@@ -1,4 +1,4 @@
-"""How far the drawn images are from those that the generator is to be like, and how near."""
+"""How far the generated images are from those that the generator is to be like, and how near."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lockstep.data.dataset import open_dataset
 from lockstep.evaluation import reference
 from lockstep.evaluation.frechet import frechet_distance
 from lockstep.evaluation.kernel import kernel_distance
-from lockstep.evaluation.neighbours import Copies, copies
+from lockstep.evaluation.neighbours import Memorization, memorization
 from lockstep.evaluation.rows import ImageFiles, Rows, SplitImages
 from lockstep.evaluation.swd import sliced_wasserstein
 from lockstep.evaluation.workload_spaces import spaces_of
@@ -27,9 +27,9 @@ _SHOWN = 8
 
 
 def figures(params: Params, shown: Path) -> dict[str, float]:
-    """Fréchet, kernel and sliced Wasserstein distances, and the shares of copies.
+    """Fréchet, kernel and sliced Wasserstein distances, and the shares of memorized images.
 
-    The images of all seeds are one set. In `shown`, `copies.png` has the drawn images that are
+    The images of all seeds are one set. In `shown`, `copies.png` has the generated images that are
     nearest to one of the training, above it. All processes take part; the first one writes, and
     only it gets the figures.
 
@@ -41,7 +41,7 @@ def figures(params: Params, shown: Path) -> dict[str, float]:
     folder = paths.reference(params.workload)
     with distributed.together():
         data = open_dataset(paths.dataset(params.workload))
-        drawn, others = _drawn(params), reference.images(params, data)
+        generated, others = _generated(params), reference.images(params, data)
         networks = spaces_of(params, data)
         known = {path.stem: reference.load(path) for path in sorted(folder.glob("*.npz"))}
         if missing := [space.name for space in networks if space.name not in known]:
@@ -50,7 +50,7 @@ def figures(params: Params, shown: Path) -> dict[str, float]:
             )
     found: dict[str, float] = {}
     for space in networks:
-        ours, theirs = reference.statistics_of(space.features(drawn)), known[space.name]
+        ours, theirs = reference.statistics_of(space.features(generated)), known[space.name]
         if not distributed.is_main():
             continue
         found[space.frechet] = frechet_distance(ours.normal, theirs.normal)
@@ -59,33 +59,33 @@ def figures(params: Params, shown: Path) -> dict[str, float]:
                 ours.features[:_PAIRED], theirs.features[:_PAIRED]
             )
         training = known.get(f"{space.name}_training", theirs)
-        found[f"copies_{space.name}"] = copies(ours.features, training.features).share
+        found[f"copies_{space.name}"] = memorization(ours.features, training.features).share
     if not distributed.is_main():
         return {}
     trained_on = SplitImages(data, "train")
-    near = copies(drawn, trained_on, mirrored=data.mirrorable)
-    write_png(shown / "copies.png", _side_by_side(drawn, trained_on, near))
-    count = min(len(drawn), len(others), _SLICED)
+    near = memorization(generated, trained_on, mirrored=data.mirrorable)
+    write_png(shown / "copies.png", _side_by_side(generated, trained_on, near))
+    count = min(len(generated), len(others), _SLICED)
     return {
         **found,
         "copies": near.share,
-        "swd": sliced_wasserstein(drawn[:count], others[:count]),
-        "n_generated": len(drawn),
+        "swd": sliced_wasserstein(generated[:count], others[:count]),
+        "n_generated": len(generated),
         "n_reference": known[networks[0].name].count,
     }
 
 
-def _drawn(params: Params) -> Rows:
+def _generated(params: Params) -> Rows:
     folder = paths.samples(params.workload)
     # By number, not by name: 10 comes after 9.
     files = sorted(folder.rglob("*.png"), key=lambda path: (path.parent, len(path.name), path.name))
     if not files:
-        raise LockstepError(f"{folder}: no images; `dvc repro sample@{params.workload}` draws some")
+        raise LockstepError(f"{folder}: no images; `dvc repro sample@{params.workload}` makes some")
     return ImageFiles(files[: params.evaluate.count])
 
 
-def _side_by_side(drawn: Rows, training: Rows, near: Copies) -> NDArray[np.uint8]:
-    """The drawn images that are nearest to one of the training, from left to right, above it."""
+def _side_by_side(generated: Rows, training: Rows, near: Memorization) -> NDArray[np.uint8]:
+    """The generated images nearest to one of the training, from left to right, above it."""
     nearest = near.distances.argsort(kind="stable")[:_SHOWN]
-    pairs = [drawn[int(i)] for i in nearest] + [training[int(near.nearest[i])] for i in nearest]
+    pairs = [generated[int(i)] for i in nearest] + [training[int(near.nearest[i])] for i in nearest]
     return grid(np.stack(pairs), per_row=len(nearest))

@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 from itertools import islice
+from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lockstep.core import hashing
 from lockstep.core.processes import in_order
 from lockstep.models.dlib_faces import engine
 from lockstep.models.dlib_faces.align import EYE_DISTANCE, EYE_LINE
@@ -26,6 +28,22 @@ _CHIP = 150
 _CHIP_EYE_DISTANCE, _CHIP_EYES_X, _CHIP_EYE_LINE = 0.3503, 0.4934, 0.2444
 # Faces that a process is given at a time.
 _PART = 16
+
+
+def description() -> dict[str, str]:
+    """Which network it is: the version of dlib, and the SHA-256 of the weights.
+
+    Raises
+    ------
+    LockstepError
+        If face_recognition cannot be used.
+    """
+    models = engine.models()
+    return {
+        "evaluator.name": "dlib's face embedding",
+        "evaluator.version": models.dlib.__version__,
+        "evaluator.sha256": hashing.sha256(Path(models.face_recognition_model)),
+    }
 
 
 def by_processes(

@@ -1,4 +1,4 @@
-"""How a judge learns, whatever it is to say of an image."""
+"""How an evaluator learns, whatever it is to say of an image."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def fit(
     progress: Callable[[Iterable[Any], int], Iterable[Any]],
     views: int = 1,
 ) -> M:
-    """A judge from some images; AdamW, warm-up and half a cosine.
+    """An evaluator from some images; AdamW, warm-up and half a cosine.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""How well the drawn images show what was asked for, as the workload's classifier sees it."""
+"""How well the generated images show what was requested, as the workload's classifier sees it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from lockstep.sampling.samples import seeds_of
 
 @dataclass(frozen=True)
 class Scored:
-    """A set of images of all seeds: what was asked for (N, L) and the scores (N, L)."""
+    """A set of images of all seeds: what was requested (N, L) and the scores (N, L)."""
 
     name: str
     labels: Tensor
@@ -41,24 +41,24 @@ def figures(params: Params, out: Path) -> dict[str, float]:
     Raises
     ------
     LockstepError
-        If judge, images or label files are missing or do not fit each other.
+        If evaluator, images or label files are missing or do not fit each other.
     """
     with distributed.together():
-        asked = condition_of(params).targets(params).sets
-        judge = classifier.load(
-            paths.evaluator(params.workload), asked[0].conditions.values.shape[1]
+        targets = condition_of(params).targets(params).sets
+        evaluator = classifier.load(
+            paths.evaluator(params.workload), targets[0].conditions.values.shape[1]
         )
     found: dict[str, list[float]] = defaultdict(list)
     scored = []
     seeds = seeds_of(paths.samples(params.workload))
     for number, seed in enumerate(seeds):
-        drawn = paths.of_seed(paths.samples(params.workload), number, seed)
-        tensors = read_tensors(drawn / "tensors.safetensors")
-        for wanted in asked:
-            name, labels = wanted.name, wanted.conditions.values.to(torch.uint8)
-            scores = classifier.scores(judge, tensors[name])
-            files = [drawn / file for file in wanted.files]
-            from_files = classifier.scores(judge, to_tensor(read_images(files)))
+        generated = paths.of_seed(paths.samples(params.workload), number, seed)
+        tensors = read_tensors(generated / "tensors.safetensors")
+        for target in targets:
+            name, labels = target.name, target.conditions.values.to(torch.uint8)
+            scores = classifier.scores(evaluator, tensors[name])
+            files = [generated / file for file in target.files]
+            from_files = classifier.scores(evaluator, to_tensor(read_images(files)))
             found[f"accuracy_{name}"].append(accuracy.top_k_accuracy(scores, labels))
             found[f"accuracy_png_{name}"].append(accuracy.top_k_accuracy(from_files, labels))
             found[f"exact_match_{name}"].append(accuracy.exact_match(scores, labels))
@@ -70,8 +70,8 @@ def figures(params: Params, out: Path) -> dict[str, float]:
         write_csv(out / "sizes.csv", by_size(scored))
     means = {name: fmean(values) for name, values in found.items()}
     if len(seeds) > 1:
-        for wanted in asked:
-            name = f"accuracy_{wanted.name}"
+        for target in targets:
+            name = f"accuracy_{target.name}"
             means[f"{name}_sd"] = stdev(found[name])
     return means
 
@@ -79,9 +79,9 @@ def figures(params: Params, out: Path) -> dict[str, float]:
 def by_object(scored: Sequence[Scored], objects: Sequence[str]) -> list[dict[str, Cell]]:
     """A row for each set and object.
 
-    `asked` and `drawn` are the images that were to show it and those of them whose highest k
-    scores have it, `accuracy` is their quotient (empty where it was never asked for), `uncalled`
-    counts images that show it (above one half) and were not to.
+    `requested` are the images that were to show it, `generated` those of them whose highest k
+    scores have it, and `accuracy` is their quotient (empty where it was never requested);
+    `unrequested` counts images that show it (above one half) and were not to.
     """
     rows: list[dict[str, Cell]] = []
     for name, labels, scores in _united(scored):
@@ -93,17 +93,17 @@ def by_object(scored: Sequence[Scored], objects: Sequence[str]) -> list[dict[str
                 {
                     "set": name,
                     "object": label,
-                    "asked": count,
-                    "drawn": hits,
+                    "requested": count,
+                    "generated": hits,
                     "accuracy": hits / count if count else "",
-                    "uncalled": int(shown[:, i].sum()),
+                    "unrequested": int(shown[:, i].sum()),
                 }
             )
     return rows
 
 
 def by_size(scored: Sequence[Scored]) -> list[dict[str, Cell]]:
-    """A row for each set and number of objects asked for: how many images, and the figures."""
+    """A row for each set and number of objects requested: how many images, and the figures."""
     rows: list[dict[str, Cell]] = []
     for name, labels, scores in _united(scored):
         sizes = labels.sum(1)

@@ -1,4 +1,4 @@
-"""Copies: drawn images that lie nearer to a training image than training images do."""
+"""Memorization: generated images that lie nearer to a training image than training images do."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from lockstep.core.errors import LockstepError
 from lockstep.evaluation.rows import Rows
 
 _ROWS = 1024
-_ASKED = 2000
+_QUERIES = 2000
 
 
 @dataclass(frozen=True)
-class Copies:
-    """How near drawn images come to those trained on.
+class Memorization:
+    """How near generated images come to those trained on.
 
     Parameters
     ----------
     share
-        Of the drawn images, those nearer to a training image than `threshold`, or equal to one.
+        Of the generated images, those nearer to a training image than `threshold`, or equal to one.
     threshold
         What 1 in 100 training images is nearer than to another one.
     distances
-        (N,) of each drawn image to the nearest training image: Euclidean.
+        (N,) of each generated image to the nearest training image: Euclidean.
     nearest
         (N,) which one that is.
     """
@@ -36,7 +36,7 @@ class Copies:
     nearest: NDArray[np.int64]
 
 
-def copies(drawn: Rows, training: Rows, *, mirrored: bool = False) -> Copies:
+def memorization(generated: Rows, training: Rows, *, mirrored: bool = False) -> Memorization:
     """Compare (N, ...) with (M, ...): images or features, read in parts.
 
     With `mirrored`, images (N, H, W, C) are compared as they are and mirrored: the nearer counts.
@@ -45,24 +45,24 @@ def copies(drawn: Rows, training: Rows, *, mirrored: bool = False) -> Copies:
     Raises
     ------
     LockstepError
-        If there is no drawn image, or fewer than 2 training images.
+        If there is no generated image, or fewer than 2 training images.
     """
-    if len(drawn) == 0 or len(training) < 2:
+    if len(generated) == 0 or len(training) < 2:
         raise LockstepError(
-            f"copies: wants drawn images and 2 of the training; there are {len(drawn)} and "
+            f"copies: wants generated images and 2 of the training; there are {len(generated)} and "
             f"{len(training)}"
         )
     # Small numbers lose fewer digits in the products below; distances stay the same.
     middle = np.asarray(training[:_ROWS], np.float32).mean(0).ravel()
-    count = min(_ASKED, len(training))
-    asked = np.linspace(0, len(training) - 1, count).round().astype(np.int64)
-    own = np.stack([np.asarray(training[i]) for i in asked])
-    _, apart = _nearest(own, training, middle, mirrored, itself=asked)
-    nearest, distances = _nearest(drawn, training, middle, mirrored)
+    count = min(_QUERIES, len(training))
+    chosen = np.linspace(0, len(training) - 1, count).round().astype(np.int64)
+    own = np.stack([np.asarray(training[i]) for i in chosen])
+    _, apart = _nearest(own, training, middle, mirrored, itself=chosen)
+    nearest, distances = _nearest(generated, training, middle, mirrored)
     threshold = float(np.quantile(apart, 0.01))
     # Where training images are there twice, the threshold is 0: a copy is one all the same.
     share = float(((distances < threshold) | (distances == 0)).mean())
-    return Copies(share, threshold, distances, nearest)
+    return Memorization(share, threshold, distances, nearest)
 
 
 def _nearest(
@@ -80,8 +80,8 @@ def _nearest(
         rows = slice(first, first + len(batch))
         left_out = None if itself is None else itself[rows]
         for one in (batch, batch[:, :, ::-1]) if mirrored else (batch,):
-            asked = one.reshape(len(one), -1) - middle
-            nearest, apart = _nearest_of_a_batch(asked, known, middle, left_out)
+            flat = one.reshape(len(one), -1) - middle
+            nearest, apart = _nearest_of_a_batch(flat, known, middle, left_out)
             better = apart < distances[rows]
             distances[rows][better] = apart[better]
             found[rows][better] = nearest[better]
@@ -89,28 +89,28 @@ def _nearest(
 
 
 def _nearest_of_a_batch(
-    asked: NDArray[np.float32],
+    queries: NDArray[np.float32],
     known: Rows,
     middle: NDArray[np.float32],
     itself: NDArray[np.int64] | None,
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    best = np.full(len(asked), np.inf, np.float32)
-    found = np.zeros(len(asked), np.int64)
+    best = np.full(len(queries), np.inf, np.float32)
+    found = np.zeros(len(queries), np.int64)
     for start in range(0, len(known), _ROWS):
         part = _flat(known[start : start + _ROWS], middle)
         # |a - b|^2 less |a|^2, which does not change which one is nearest.
-        apart = (part * part).sum(1) - 2 * (asked @ part.T)
+        apart = (part * part).sum(1) - 2 * (queries @ part.T)
         if itself is not None:
             places = itself - start
             here = np.flatnonzero((places >= 0) & (places < len(part)))
             apart[here, places[here]] = np.inf
         nearest = apart.argmin(1)
-        value = apart[np.arange(len(asked)), nearest]
+        value = apart[np.arange(len(queries)), nearest]
         better = value < best
         best[better] = value[better]
         found[better] = start + nearest[better]
     # The difference of large numbers above has lost digits: the one found, exactly.
-    pairs = zip(asked, found, strict=True)
+    pairs = zip(queries, found, strict=True)
     exact = [
         np.linalg.norm(one.astype(np.float64) - _one(known, int(i), middle)) for one, i in pairs
     ]

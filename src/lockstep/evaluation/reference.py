@@ -55,8 +55,8 @@ def statistics_of(batches: Iterable[NDArray[np.floating]]) -> Statistics:
     moments = Moments()
     kept: list[NDArray[np.float32]] = []
     for features in batches:
-        wanted = max(0, KEPT - moments.count)
-        kept.append(features[:wanted].astype(np.float32))
+        room = max(0, KEPT - moments.count)
+        kept.append(features[:room].astype(np.float32))
         moments.add(features)
     normal = moments.normal()
     return Statistics(normal, np.concatenate(kept), moments.count)
@@ -109,7 +109,7 @@ def check(params: Params, data: Dataset) -> None:
 
 
 def of_space(params: Params, data: Dataset, space: Space) -> dict[str, Statistics]:
-    """What drawn images are compared with in a feature space, by the name of its file.
+    """What generated images are compared with in a feature space, by the name of its file.
 
     The file `<space>` has the reference, and `<space>_training`, if that is something else, the
     images trained on: what copies are copies of. A file of statistics belongs to Inception if
@@ -135,7 +135,7 @@ def of_space(params: Params, data: Dataset, space: Space) -> dict[str, Statistic
 
 
 def images(params: Params, data: Dataset) -> Rows:
-    """The images that drawn ones are compared with: at most `evaluate.reference_count`.
+    """The images that generated ones are compared with: at most `evaluate.reference_count`.
 
     Those trained on, also where `evaluate.reference` is a file of statistics; or the validation
     images; or those of a folder, resized to the size of the data set's, evenly spread over it.

@@ -1,4 +1,4 @@
-"""The judge of images with a sentence: which objects an image shows, where, and how large.
+"""The evaluator of images with a sentence: which objects an image shows, where, and how large.
 
 An object is one of i-CLEVR's 24, by its `lockstep.synthetic.scenes.object_id`.
 """
@@ -26,8 +26,8 @@ _SAYS = 4  # of each object: present, x, y, large
 SCENES, ROTATIONS = "scenes", "rotations"
 
 
-class Judged(NamedTuple):
-    """What a judge says of each object in N images; place and size mean something if it is there.
+class Detections(NamedTuple):
+    """What is said of each object in N images; place and size mean something if it is there.
 
     `present` (N, 24) and `large` (N, 24) are scores in [0, 1]; `place` (N, 24, 2) is the object's
     centre in [0, 1], from the left and from the top, in sides of the image.
@@ -38,8 +38,8 @@ class Judged(NamedTuple):
     large: Tensor
 
 
-class SceneJudge(nn.Module):
-    """(B, 3, 64, 64) in [-1, 1] -> (B, 24, 4) in [0, 1]: the parts of `Judged` in one tensor.
+class SceneEvaluator(nn.Module):
+    """(B, 3, 64, 64) in [-1, 1] -> (B, 24, 4) in [0, 1]: the parts of `Detections` in one tensor.
 
     torchvision's ResNet-18 with one linear layer on its features, and a sigmoid.
     """
@@ -62,13 +62,13 @@ class SceneJudge(nn.Module):
         return torch.sigmoid(self.logits(images))
 
 
-def parts(said: Tensor) -> Judged:
-    """(N, 24, 4) as a `SceneJudge` says it, with a name for each part; logits stay logits."""
-    return Judged(said[..., 0], said[..., 1:3], said[..., 3])
+def parts(said: Tensor) -> Detections:
+    """(N, 24, 4) as a `SceneEvaluator` says it, with a name for each part; logits stay logits."""
+    return Detections(said[..., 0], said[..., 1:3], said[..., 3])
 
 
-def look(model: SceneJudge, images: Rows) -> Judged:
-    """What the judge says of (N, H, W, 3) bytes, which are read 256 at a time.
+def detect(model: SceneEvaluator, images: Rows) -> Detections:
+    """What the evaluator says of (N, H, W, 3) bytes, which are read 256 at a time.
 
     Several processes share the images, and each gets all that is said.
     """
@@ -77,18 +77,18 @@ def look(model: SceneJudge, images: Rows) -> Judged:
     return parts(torch.cat(said))
 
 
-def save(model: SceneJudge, folder: Path) -> None:
-    """Write `scene_judge.safetensors` into an existing folder."""
-    save_weights(model.state_dict(), folder / "scene_judge.safetensors")
+def save(model: SceneEvaluator, folder: Path) -> None:
+    """Write `scene_evaluator.safetensors` into an existing folder."""
+    save_weights(model.state_dict(), folder / "scene_evaluator.safetensors")
 
 
 def is_in(folder: Path) -> bool:
-    """Whether the judge in `folder` is one of scenes. Raises `LockstepError` if none is there."""
+    """Whether the evaluator in `folder` is of scenes. Raises `LockstepError` if none is there."""
     return bool(read_provenance(folder).inputs.get("learnt") == SCENES)
 
 
-def load(folder: Path) -> SceneJudge:
+def load(folder: Path) -> SceneEvaluator:
     """What `save` wrote, in evaluation mode. Raises `LockstepError` if it is damaged."""
-    model = SceneJudge()
-    load_weights(model, folder / "scene_judge.safetensors")
+    model = SceneEvaluator()
+    load_weights(model, folder / "scene_evaluator.safetensors")
     return hardware.place(model).eval()

@@ -1,4 +1,4 @@
-"""Training the judge of scenes, and measuring it on scenes it has not seen."""
+"""Training the evaluator of scenes, and measuring it on scenes it has not seen."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from lockstep.data.annotations import Arrays
 from lockstep.evaluation.accuracy import top_k_accuracy
 from lockstep.evaluation.fit import fit
 from lockstep.evaluation.rows import Rows
-from lockstep.evaluation.scene_evaluator import SceneJudge, look, parts
+from lockstep.evaluation.scene_evaluator import SceneEvaluator, detect, parts
 
-# Scale of the distribution of an object's place about where it is judged to be, in sides of the
+# Scale of the distribution of an object's place about where it is said to be, in sides of the
 # image: it says how much being a tenth of a side off counts.
 _PLACE_SCALE = 0.1
 # Which objects there are comes first: weighted as the likelihood asks, shapes are learnt last.
@@ -49,8 +49,8 @@ def train(
     settings: Evaluator,
     precision: hardware.Precision,
     progress: Callable[[Iterable[Any], int], Iterable[Any]],
-) -> SceneJudge:
-    """A judge from scenes that no generator sees, and from their mirror images.
+) -> SceneEvaluator:
+    """An evaluator from scenes that no generator sees, and from their mirror images.
 
     The loss is the negative log-likelihood of what an image shows: each object is there or not,
     and those that are there are large or not (Bernoulli), and stand where they do (Laplace, so
@@ -63,15 +63,15 @@ def train(
     """
     device = hardware.device()
 
-    def build() -> SceneJudge:
-        model = SceneJudge()
+    def build() -> SceneEvaluator:
+        model = SceneEvaluator()
         # Start from each object's frequency, not from one half: the first steps need not learn it.
         frequency = torch.from_numpy(scenes.shown.present).double().mean(0).clamp(1e-3, 1 - 1e-3)
         with torch.no_grad():
             parts(model.head.bias.view(len(frequency), -1)).present.copy_(torch.logit(frequency))
         return model
 
-    def loss(model: SceneJudge, chosen: NDArray[np.int64]) -> Tensor:
+    def loss(model: SceneEvaluator, chosen: NDArray[np.int64]) -> Tensor:
         # Number 2 i is image i, 2 i + 1 its mirror image.
         number, mirrored = np.divmod(chosen, 2)
         seen, places = np.array(scenes.images[number]), scenes.shown.place[number]
@@ -93,22 +93,22 @@ def train(
     return fit(build, loss, len(scenes.images), settings, precision, progress, views=2)
 
 
-def held_out(model: SceneJudge, scenes: Scenes) -> dict[str, float]:
-    """How well the judge sees scenes that it has not learnt from; nothing if there are none.
+def held_out(model: SceneEvaluator, scenes: Scenes) -> dict[str, float]:
+    """How well the evaluator sees scenes that it has not learnt from; nothing if there are none.
 
-    `judge_accuracy` is the micro top-k accuracy of the objects. Of the objects that are there,
-    `judge_place_error` is the mean distance from where they are, in sides of the image, and
-    `judge_size_accuracy` the share whose size is right.
+    `evaluator_accuracy` is the micro top-k accuracy of the objects. Of the objects that are there,
+    `evaluator_place_error` is the mean distance from where they are, in sides of the image, and
+    `evaluator_size_accuracy` the share whose size is right.
     """
     if len(scenes.images) == 0:
         return {}
-    judged = look(model, scenes.images)
+    detected = detect(model, scenes.images)
     present, place, large = map(torch.from_numpy, scenes.shown)
     there = present.bool()
-    off = torch.linalg.vector_norm(judged.place - place, dim=2)[there]
-    right = ((judged.large > 0.5) == large.bool())[there]
+    off = torch.linalg.vector_norm(detected.place - place, dim=2)[there]
+    right = ((detected.large > 0.5) == large.bool())[there]
     return {
-        "evaluator_accuracy": top_k_accuracy(judged.present, present),
+        "evaluator_accuracy": top_k_accuracy(detected.present, present),
         "evaluator_place_error": off.double().mean().item(),
         "evaluator_size_accuracy": right.double().mean().item(),
     }

@@ -1,7 +1,7 @@
-"""How well images show what sentences say: figures from what the judge of scenes says.
+"""How well images show what sentences say: figures from what the evaluator of scenes says.
 
-A figure is None where no prompt has anything for it to count. Chance is what a judge gets whose
-scores and places say nothing.
+A figure is None where no prompt has anything for it to count. Chance is what an evaluator gets
+whose scores and places say nothing.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from lockstep.data.annotations import Stated, lead, number_of
 from lockstep.evaluation import accuracy
-from lockstep.evaluation.scene_evaluator import OBJECTS, Judged
+from lockstep.evaluation.scene_evaluator import OBJECTS, Detections
 
 _SPREAD = (
     "object_accuracy",
@@ -26,19 +26,19 @@ _SPREAD = (
 )
 
 
-def figures(each: Iterable[Judged], stated: Sequence[Stated]) -> dict[str, float]:
+def figures(each: Iterable[Detections], stated: Sequence[Stated]) -> dict[str, float]:
     """The means over the seeds; of the accuracies their standard deviation (`_sd`), if several.
 
     Parameters
     ----------
     each
-        What the judge says of the N images of each seed.
+        What the evaluator says of the N images of each seed.
     stated
         What each of the N is to show.
     """
     found: dict[str, list[float]] = defaultdict(list)
-    for judged in each:
-        for name, value in of_images(judged, stated).items():
+    for detected in each:
+        for name, value in of_images(detected, stated).items():
             found[name].append(value)
     means = {name: fmean(values) for name, values in found.items()}
     for name in _SPREAD:
@@ -47,17 +47,17 @@ def figures(each: Iterable[Judged], stated: Sequence[Stated]) -> dict[str, float
     return means
 
 
-def of_images(judged: Judged, stated: Sequence[Stated]) -> dict[str, float]:
+def of_images(detected: Detections, stated: Sequence[Stated]) -> dict[str, float]:
     """The figures of one set of images; those without anything to count are left out."""
     values = {
-        "object_accuracy": object_accuracy(judged, stated),
+        "object_accuracy": object_accuracy(detected, stated),
         "object_accuracy_chance": object_chance(stated),
-        "binding_accuracy": binding_accuracy(judged, stated),
-        "relation_accuracy": relation_accuracy(judged, stated),
-        "relation_accuracy_chance": relation_chance(judged, stated),
-        "relation_accuracy_found": relation_accuracy_found(judged, stated),
-        "size_accuracy": size_accuracy(judged, stated),
-        "false_objects": false_objects(judged, stated),
+        "binding_accuracy": binding_accuracy(detected, stated),
+        "relation_accuracy": relation_accuracy(detected, stated),
+        "relation_accuracy_chance": relation_chance(detected, stated),
+        "relation_accuracy_found": relation_accuracy_found(detected, stated),
+        "size_accuracy": size_accuracy(detected, stated),
+        "false_objects": false_objects(detected, stated),
     }
     return {name: value for name, value in values.items() if value is not None}
 
@@ -70,18 +70,18 @@ def named(stated: Sequence[Stated]) -> Tensor:
     return labels
 
 
-def object_accuracy(judged: Judged, stated: Sequence[Stated]) -> float:
+def object_accuracy(detected: Detections, stated: Sequence[Stated]) -> float:
     """Of an image's k named objects those among its k highest scores: a micro average."""
-    return accuracy.top_k_accuracy(judged.present, named(stated))
+    return accuracy.top_k_accuracy(detected.present, named(stated))
 
 
 def object_chance(stated: Sequence[Stated]) -> float:
-    """The object accuracy of k objects drawn blindly: each is right with probability k / 24."""
+    """The object accuracy of k objects picked blindly: each is right with probability k / 24."""
     sizes = [len(prompt.objects) for prompt in stated]
     return sum(k * k for k in sizes) / OBJECTS / sum(sizes)
 
 
-def binding_accuracy(judged: Judged, stated: Sequence[Stated]) -> float | None:
+def binding_accuracy(detected: Detections, stated: Sequence[Stated]) -> float | None:
     """Whether colours are on the shapes that they were said of, and not on each other's.
 
     Counts prompts of two objects that differ in colour and in shape. With the scores p as
@@ -97,7 +97,7 @@ def binding_accuracy(judged: Judged, stated: Sequence[Stated]) -> float | None:
     1/2.
     """
     right = []
-    for prompt, row in zip(stated, judged.present.double(), strict=True):
+    for prompt, row in zip(stated, detected.present.double(), strict=True):
         if (swapped := _swapped(prompt)) is None:
             continue
         named, other = row[_ids(prompt)], row[swapped]
@@ -117,37 +117,37 @@ def _swapped(prompt: Stated) -> list[int] | None:
     return [number_of(f"{other_colour} {shape}"), number_of(f"{colour} {other_shape}")]
 
 
-def relation_accuracy(judged: Judged, stated: Sequence[Stated]) -> float | None:
+def relation_accuracy(detected: Detections, stated: Sequence[Stated]) -> float | None:
     """The share of prompts with a relation whose two objects are found, and stand as was said.
 
     Found is what `object_accuracy` counts: among the k highest scores. Nearer is lower in the
     image.
     """
-    found, stands = _relations(judged, stated)
+    found, stands = _relations(detected, stated)
     return _share(found & stands)
 
 
-def relation_accuracy_found(judged: Judged, stated: Sequence[Stated]) -> float | None:
+def relation_accuracy_found(detected: Detections, stated: Sequence[Stated]) -> float | None:
     """Of the prompts with a relation whose two objects are found, those that stand as was said.
 
     Chance is 1/2.
     """
-    found, stands = _relations(judged, stated)
+    found, stands = _relations(detected, stated)
     return _share(stands[found])
 
 
-def relation_chance(judged: Judged, stated: Sequence[Stated]) -> float | None:
+def relation_chance(detected: Detections, stated: Sequence[Stated]) -> float | None:
     """The relation accuracy if found objects stood anyhow: half the share where both are found."""
-    found, _ = _relations(judged, stated)
+    found, _ = _relations(detected, stated)
     share = _share(found)
     return None if share is None else share / 2
 
 
-def _relations(judged: Judged, stated: Sequence[Stated]) -> tuple[Tensor, Tensor]:
+def _relations(detected: Detections, stated: Sequence[Stated]) -> tuple[Tensor, Tensor]:
     """Of each prompt with a relation: whether both objects are found, and stand as was said."""
-    hits = accuracy.found(judged.present, named(stated))
+    hits = accuracy.found(detected.present, named(stated))
     found, stands = [], []
-    for prompt, row, place in zip(stated, hits, judged.place, strict=True):
+    for prompt, row, place in zip(stated, hits, detected.place, strict=True):
         if (relation := prompt.relation) is not None:
             ids = _ids(prompt)
             pair = [ids[relation.first], ids[relation.second]]
@@ -157,24 +157,24 @@ def _relations(judged: Judged, stated: Sequence[Stated]) -> tuple[Tensor, Tensor
     return torch.tensor(found, dtype=torch.bool), torch.tensor(stands, dtype=torch.bool)
 
 
-def size_accuracy(judged: Judged, stated: Sequence[Stated]) -> float | None:
+def size_accuracy(detected: Detections, stated: Sequence[Stated]) -> float | None:
     """Of the sizes said of objects that are found, those that are right."""
-    hits = accuracy.found(judged.present, named(stated))
+    hits = accuracy.found(detected.present, named(stated))
     right = [
         (large[i] > 0.5).item() == (mention.size == "large")
-        for prompt, row, large in zip(stated, hits, judged.large, strict=True)
+        for prompt, row, large in zip(stated, hits, detected.large, strict=True)
         for i, mention in zip(_ids(prompt), prompt.objects, strict=True)
         if mention.size is not None and row[i]
     ]
     return _share(torch.tensor(right))
 
 
-def false_objects(judged: Judged, stated: Sequence[Stated]) -> float:
+def false_objects(detected: Detections, stated: Sequence[Stated]) -> float:
     """Objects scored above one half that the sentence does not name, per image.
 
     It speaks of mistakes only where sentences name all that an image is to show.
     """
-    return accuracy.false_objects(judged.present, named(stated))
+    return accuracy.false_objects(detected.present, named(stated))
 
 
 def _ids(prompt: Stated) -> list[int]:

@@ -1,4 +1,4 @@
-"""The same images drawn with one setting after another: what each setting buys."""
+"""The same images generated with one setting after another: what each setting buys."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def _code(params: Params) -> list[str]:
 
 
 def seeds(params: Params) -> tuple[int, ...]:
-    """Those of `sample.seeds` that every setting is drawn with."""
+    """Those of `sample.seeds` that every setting is generated with."""
     return params.sample.seeds[: params.sweep.seeds]
 
 
@@ -113,17 +113,17 @@ def measure(
     What was measured is put into the folder `kept`, and what is there is not measured again.
 
     The rows have the name, `guidance_scale` and `steps` of the setting, the accuracies (means over
-    the first `sweep.seeds` of `sample.seeds`; none where it is not known what is asked for), the
+    the first `sweep.seeds` of `sample.seeds`; none where it is not known what is requested), the
     Fréchet distance of all the images, and their number. All processes take part, and each gets
     the rows.
 
     Raises
     ------
     LockstepError
-        If judge, reference, label or caption files are missing or do not fit each other.
+        If evaluator, reference, label or caption files are missing or do not fit each other.
     """
     with distributed.together():
-        asked = condition_of(params).targets(params).sets
+        targets = condition_of(params).targets(params).sets
         score = evaluator_of(params).scorer(params)
         data = open_dataset(paths.dataset(params.workload))
         space = evaluator_of(params).space(params, data)
@@ -134,13 +134,13 @@ def measure(
         images = []
         passed = 0.0
         for seed in seeds(params):
-            for wanted in asked:
+            for target in targets:
                 began = time.perf_counter()
-                drawn = sample_together(trained, setting, wanted.conditions, seed=seed)
+                generated = sample_together(trained, setting, target.conditions, seed=seed)
                 passed += time.perf_counter() - began
-                for name, value in score(wanted, drawn).items():
+                for name, value in score(target, generated).items():
                     found[name].append(value)
-                images.append(to_bytes(drawn))
+                images.append(to_bytes(generated))
         ours = reference.statistics_of(space.features(np.concatenate(images)))
         return {
             "guidance_scale": setting.guidance_scale,

@@ -1,1 +1,4 @@
-""" """
+"""The networks: UNets, text encoders, autoencoders, and the generator that is built of them.
+
+May import `core`, `config` and `diffusion`.
+"""

@@ -88,7 +88,7 @@ class Generator(nn.Module):
             case None:
                 return self.unet(x, t, None)
             case LabelEmbedding():  # one vector an image; nothing said is no label
-                return self.unet(x, t, self.embedding((values * given[:, None]).float()))
+                return self.unet(x, t, self.embedding(values.float() * given[:, None]))
             case FrozenText():
                 context, mask = self.embedding(values, given)
             case _:  # nothing said is no word

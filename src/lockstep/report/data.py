@@ -33,7 +33,7 @@ _DECISIONS = {
         "cut": "too much lies outside the image (source.max_outside)",
         "blurred": "less sharp than source.min_sharpness",
         "duplicate": "another copy of a face that was kept",
-        "excluded": "asked for in exclude.txt",
+        "excluded": "named in exclude.txt",
     },
     "folder": {
         "refused": "a link, a bomb, a name that leads out of its archive, or too large",
@@ -43,7 +43,7 @@ _DECISIONS = {
         "blank": "less contrast than source.min_contrast",
         "copy": "the same bytes as a file that was kept",
         "duplicate": "looks like an image that was kept",
-        "excluded": "asked for in exclude.txt",
+        "excluded": "named in exclude.txt",
     },
 }
 

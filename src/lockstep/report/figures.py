@@ -35,11 +35,11 @@ _MEANINGS = {
     "best_guidance_scale": "of the sweep: what gave the best accuracy, or else the least distance",
     "best_*": "of the sweep: with the best guidance scale",
     "accuracy_png_*": "the same of the PNG files, read back",
-    "accuracy_*": "objects found, of those asked for",
-    "exact_match_*": "images with exactly the objects asked for",
-    "false_objects*": "objects that nobody asked for, per image",
+    "accuracy_*": "objects found, of those requested",
+    "exact_match_*": "images with exactly the requested objects",
+    "false_objects*": "objects not requested, per image",
     "object_accuracy": "objects found, of those that the prompts name",
-    "object_accuracy_chance": "the same of objects drawn blindly",
+    "object_accuracy_chance": "the same of objects picked blindly",
     "binding_accuracy": "colours on the shapes that they were said of; chance is one half",
     "relation_accuracy": "both objects found, and standing as was said",
     "relation_accuracy_chance": "the same if found objects stood anyhow",
@@ -48,7 +48,7 @@ _MEANINGS = {
     "clip_score": "how well images fit their prompts, by CLIP: 100 times the cosine",
     "evaluator_accuracy": "the evaluator's own, on images it has not seen",
     "rotation_accuracy": "the evaluator's own: which way up an image is, of four",
-    "evaluator_place_error": "the evaluator's own: how far off it places them, in sides of an image",
+    "evaluator_place_error": "the evaluator's own: how far off places are, in sides of an image",
     "evaluator_size_accuracy": "the evaluator's own: sizes told right",
     "psnr": "the autoencoder's, of held-out images: signal to noise, in decibels",
     "precision": "of the kept ones, those that were right to keep",
@@ -59,16 +59,16 @@ _MEANINGS = {
     "fd_*": "Fréchet distance of features",
     "kid_*": "kernel distance of features",
     "swd": "sliced Wasserstein distance of images",
-    "copies_*": "drawn images too near to a training image, by features",
-    "copies": "drawn images too near to a training image",
-    "n_generated": "drawn images compared",
+    "copies_*": "generated images too near to a training image, by features",
+    "copies": "generated images too near to a training image",
+    "n_generated": "generated images compared",
     "n_reference": "images that they are compared with",
     "steps": "of training",
     "loss": "of training, at its end",
     "val_loss": "on held-out images, at the end",
 }
 
-Judgement = Literal["better", "worse", "changed", "same"]
+Verdict = Literal["better", "worse", "changed", "same"]
 
 
 @dataclass(frozen=True)
@@ -97,15 +97,15 @@ class Figure:
         return change if math.isfinite(change) else None
 
     @property
-    def judgement(self) -> Judgement | None:
+    def verdict(self) -> Verdict | None:
         if self.change is None:
             return None
         if self.change == 0:
             return "same"
-        wanted = direction(self.name)
-        if wanted == 0:
+        sign = direction(self.name)
+        if sign == 0:
             return "changed"
-        return "better" if self.change * wanted > 0 else "worse"
+        return "better" if self.change * sign > 0 else "worse"
 
     @property
     def text(self) -> str:

@@ -44,14 +44,14 @@ _TARGETS = {
     "sweep": "sweep@{}",
 }
 _CAPTIONS = {
-    "test": "Generated as asked, in its order",
+    "test": "Generated for test.json, in its order",
     "new_test": "Generated for new_test.json, in its order",
     "images": "Generated images, the first ones",
     "strip": "From noise to clear",
     "denoising": "From noise to clear, moving",
 }
 _FORMATS = (".png", ".gif")
-_COPIES = "Drawn images above, their nearest training images below"
+_COPIES = "Generated images above, their nearest training images below"
 _SCORES = {
     "sizes": "By number of objects",
     "objects": "By object",
@@ -77,7 +77,7 @@ class Shown:
     uri: str
     width: int
     height: int
-    asked: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ()
 
     @property
     def is_wide(self) -> bool:
@@ -98,7 +98,7 @@ class Table:
 @dataclass(frozen=True)
 class Sweep:
     charts: tuple[Chart, ...]
-    files: tuple[Table, ...]
+    tables: tuple[Table, ...]
 
 
 @dataclass(frozen=True)
@@ -110,6 +110,7 @@ class Report:
     """
 
     workload: str
+    has_prompts: bool
     commit: git.Commit | None
     stale: tuple[Setting, ...]
     outdated: tuple[str, ...]
@@ -180,6 +181,7 @@ def gather(workload: str, out: Path) -> Report:
     checkout = [f"git checkout {commit.name}"] if commit else []
     return Report(
         workload=workload,
+        has_prompts=params.condition == "prompts",
         commit=commit,
         stale=settings.stale(params),
         outdated=tuple(sorted({path for found in outdated.values() for path in found})),
@@ -233,14 +235,14 @@ def _images(params: Params) -> tuple[Shown, ...]:
         _image(
             files[name],
             _CAPTIONS.get(name, name),
-            _asked(params, name),
+            _requested(params, name),
         )
         for name in sorted(files, key=[*_CAPTIONS, *files].index)
     )
 
 
-def _asked(params: Params, name: str) -> tuple[str, ...]:
-    """What was asked for in a grid, a line an image, where a file lists it."""
+def _requested(params: Params, name: str) -> tuple[str, ...]:
+    """What was requested in a grid, a line an image, where a file lists it."""
     path = paths.dataset(params.workload) / f"{name}.json"
     if not path.exists():
         return ()
@@ -251,7 +253,7 @@ def _asked(params: Params, name: str) -> tuple[str, ...]:
         return tuple(", ".join(one) if isinstance(one, list) else str(one) for one in listed)
 
 
-def _image(path: Path, caption: str, asked: tuple[str, ...] = ()) -> Shown:
+def _image(path: Path, caption: str, requested: tuple[str, ...] = ()) -> Shown:
     content = path.read_bytes()
     try:
         with Image.open(BytesIO(content)) as image:
@@ -259,11 +261,11 @@ def _image(path: Path, caption: str, asked: tuple[str, ...] = ()) -> Shown:
     except (OSError, SyntaxError, ValueError) as error:
         raise LockstepError(f"{path}: not a readable image ({error})") from None
     uri = f"data:image/{path.suffix[1:]};base64,{base64.b64encode(content).decode('ascii')}"
-    return Shown(path.stem, caption, uri, width, height, asked)
+    return Shown(path.stem, caption, uri, width, height, requested)
 
 
 def _scores(folder: Path) -> tuple[Table, ...]:
-    """By what was asked for, a table for each set of images where there are several."""
+    """By what was requested, a table for each set of images where there are several."""
     found = []
     for name, title in _SCORES.items():
         by_set = defaultdict(list)

@@ -1,1 +1,4 @@
-"""Where images come from: each module ends in a folder of images with their conditions."""
+"""Where images come from: each source collects a folder of images with their conditions.
+
+May import `core`, `config`, `data`, `models` and `synthetic`.
+"""

@@ -36,8 +36,8 @@ class Drawing(PythonModel):
 
     A row is an image: number `number` of those of `seed`. Its columns:
 
-    - `objects`, such as "red cube, cyan sphere", `class`, such as "cat", or `prompt`, such as "a red
-      cube", where the model has a condition of that kind;
+    - `objects`, such as "red cube, cyan sphere", `class`, such as "cat", or `prompt`, such as "a
+      red cube", where the model has a condition of that kind;
     - `seed`; where the model has a condition it may be left out: the parameter `seed`, or 0;
     - `number`, which may be left out: 0 beside a column `seed`, else the row's own, so that rows
       of nothing but objects are as different as the images of `lockstep sample --count`.

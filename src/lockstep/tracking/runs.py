@@ -23,9 +23,7 @@ from typing import Any
 
 from lockstep.core import paths
 from lockstep.core.errors import LockstepError, Stopped
-from lockstep.core.images import write_png
 from lockstep.core.lock import exclusive
-from lockstep.sampling.preview import Preview
 from lockstep.tracking import data_input
 from lockstep.training.history import History, Row
 
@@ -51,18 +49,16 @@ from mlflow.entities import (  # noqa: E402
 from mlflow.exceptions import MlflowException  # noqa: E402
 from mlflow.models import Model  # noqa: E402
 from mlflow.store.db.db_types import DATABASE_ENGINES  # noqa: E402
-from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor  # noqa: E402
 from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_MODEL_VERSIONS, MLFLOW_PARENT_RUN_ID  # noqa: E402
 from sqlalchemy.exc import SQLAlchemyError  # noqa: E402
 
+from lockstep.tracking.live import GRIDS, Live, machine_watched  # noqa: E402
+
 FINGERPRINT = "lockstep.training.fingerprint"
 KIND = "lockstep.kind"
-_GRIDS = "samples"
-_STRIPS = "strips"
 _CURVES = ("loss", "lr", "val_loss")
 # The store's limits for one batch.
 _METRICS, _PARAMS = 1000, 100
-_SECONDS_BETWEEN_SAMPLES = 10
 
 # Without it the page takes the project for one that asks language models.
 _KIND_OF_WORK = {"mlflow.experimentKind": "custom_model_development"}
@@ -106,9 +102,14 @@ class Tracking:
             run_id = self._training_run(fingerprint, params)
             self.client.update_run(run_id, status="RUNNING")
             self._log_data(run_id, params)
-            live = Live(self, run_id, self._written_steps(run_id), self._shown_steps(run_id))
+            written = self._written_steps(run_id)
+
+            def write(step: int, values: Row) -> None:
+                self._log_rows(run_id, [(step, values)], written)
+
+            live = Live(self.client, run_id, write, self._shown_steps(run_id), self._in_one_line)
         try:
-            with _machine_watched(self.uri, run_id):
+            with machine_watched(self.uri, run_id):
                 yield live
         except BaseException as error:
             stopped = isinstance(error, Stopped | KeyboardInterrupt | SystemExit)
@@ -321,7 +322,7 @@ class Tracking:
 
     def _shown_steps(self, run_id: str) -> set[int]:
         files = [file.path for file in self.client.list_artifacts(run_id, "images")]
-        found = [re.match(rf"images/{_GRIDS}\+step\+(\d+)\+", path) for path in files]
+        found = [re.match(rf"images/{GRIDS}\+step\+(\d+)\+", path) for path in files]
         return {int(match[1]) for match in found if match}
 
     def _log_rows(
@@ -373,71 +374,6 @@ class Tracking:
         """Look and create as one act: parallel experiments must not both create a run."""
         with exclusive(paths.scratch() / "mlflow.lock"):
             yield
-
-
-class Live:
-    """The run of a training that goes on.
-
-    A store that fails on the way does not end the training: stderr says so, and the rows are
-    written when the training is recorded next.
-    """
-
-    def __init__(
-        self, tracking: Tracking, run_id: str, written: dict[str, set[int]], shown: set[int]
-    ) -> None:
-        self._tracking = tracking
-        self._run_id = run_id
-        self._written = written
-        self._shown = shown
-
-    def log(self, step: int, values: Row) -> None:
-        """A row of the history, unless it stands there already."""
-        with self._not_fatal(step):
-            self._tracking._log_rows(self._run_id, [(step, values)], self._written)
-
-    def show(self, step: int, preview: Preview) -> None:
-        """The images of this step, unless they are there.
-
-        MLflow shows the grids of all steps side by side; the strips are `1.png` and up in the
-        step's own folder.
-        """
-        if step in self._shown:
-            return
-        client = self._tracking.client
-        with self._not_fatal(step):
-            with tempfile.TemporaryDirectory() as folder:
-                for number, strip in enumerate(preview.strips, 1):
-                    write_png(Path(folder) / f"{number}.png", strip)
-                client.log_artifacts(self._run_id, folder, f"{_STRIPS}/{step:09d}")
-            # Last: where there is a grid, there are the strips.
-            client.log_image(self._run_id, preview.grid, key=_GRIDS, step=step)
-            self._shown.add(step)
-
-    @contextmanager
-    def _not_fatal(self, step: int) -> Iterator[None]:
-        try:
-            with self._tracking._in_one_line():
-                yield
-        except LockstepError as error:
-            print(f"step {step} is not in MLflow: {error}", file=sys.stderr)
-
-
-@contextmanager
-def _machine_watched(uri: str, run_id: str) -> Iterator[None]:
-    """The machine's load goes into the run meanwhile; no training ends for want of that."""
-    monitor = None
-    try:
-        monitor = SystemMetricsMonitor(
-            run_id, _SECONDS_BETWEEN_SAMPLES, resume_logging=True, tracking_uri=uri
-        )
-        monitor.start()
-    except Exception as error:
-        print(f"the machine is not watched: {error}", file=sys.stderr)
-    try:
-        yield
-    finally:
-        if monitor is not None:
-            monitor.finish()
 
 
 def _text(value: Any) -> str:

@@ -1,1 +1,4 @@
-"""Training: the loop, its checkpoints, and what they need."""
+"""The training loop, its batches, checkpoints and averages of the weights.
+
+May import `core`, `config`, `diffusion`, `models` and `data`.
+"""

@@ -6,7 +6,7 @@ A module of this registry has
 - `train(params, out) -> metrics`: fills the evaluator's folder;
 - `space(params, data) -> Space`: the features in which sets of images are compared;
 - `figures(params, out) -> metrics`: of the generated images, with tables in the folder `out`;
-- `scorer(params) -> Score`: how well images show what they were asked to, for sweeps.
+- `scorer(params) -> Score`: how well images show what they were to, for sweeps.
 """
 
 from __future__ import annotations

@@ -11,9 +11,9 @@ from lockstep.config.schema import Params
 from lockstep.core import hashing, paths
 from lockstep.core.provenance import write_provenance
 from lockstep.data.dataset import Dataset, open_dataset
-from lockstep.evaluation import accuracy, classifier, labelled, training
+from lockstep.evaluation import accuracy, classifier, classifier_training, labelled
+from lockstep.evaluation.classifier_training import of_split
 from lockstep.evaluation.evaluators import Score
-from lockstep.evaluation.examples import of_split
 from lockstep.evaluation.spaces import Space, network_space
 from lockstep.sampling.targets import ImageSet
 
@@ -36,10 +36,10 @@ def train(params: Params, out: Path) -> dict[str, float]:
         )
         model = classifier.official(checkpoint, data.conditions.shape[1])
     else:
-        model = training.trained(params, of_split(data, "evaluator_train"))
+        model = classifier_training.trained(params, of_split(data, "evaluator_train"))
     write_provenance(out, params.values("evaluator"))
     held_out = of_split(data, "evaluator_validation")
-    return training.measured("evaluator_accuracy", model, held_out, out)
+    return classifier_training.measured("evaluator_accuracy", model, held_out, out)
 
 
 def space(params: Params, data: Dataset) -> Space:
@@ -59,9 +59,9 @@ def scorer(params: Params) -> Score:
     labels = open_dataset(paths.dataset(params.workload)).conditions.shape[1]
     evaluator = classifier.load(paths.evaluator(params.workload), labels)
 
-    def score(wanted: ImageSet, generated: Tensor) -> dict[str, float]:
+    def score(target: ImageSet, generated: Tensor) -> dict[str, float]:
         scores = classifier.scores(evaluator, generated)
-        asked = wanted.conditions.values.to(torch.uint8)
-        return {f"accuracy_{wanted.name}": accuracy.top_k_accuracy(scores, asked)}
+        requested = target.conditions.values.to(torch.uint8)
+        return {f"accuracy_{target.name}": accuracy.top_k_accuracy(scores, requested)}
 
     return score

@@ -11,7 +11,7 @@ from lockstep.core.errors import LockstepError
 from lockstep.core.processes import cores
 from lockstep.core.provenance import read_provenance, write_provenance
 from lockstep.data.dataset import Dataset
-from lockstep.evaluation import dlib_embedding, dlib_network
+from lockstep.evaluation import dlib_embedding
 from lockstep.evaluation.evaluators import Score
 from lockstep.evaluation.spaces import Space
 
@@ -20,7 +20,7 @@ ACCURACY = "mean accuracy"
 
 def train(params: Params, out: Path) -> dict[str, float]:
     """Note which embedding it is. Raises `LockstepError` if face_recognition cannot be used."""
-    write_provenance(out, {"evaluator.type": "dlib", **dlib_network.description()})
+    write_provenance(out, {"evaluator.type": "dlib", **dlib_embedding.description()})
     return {}
 
 
@@ -28,7 +28,7 @@ def space(params: Params, data: Dataset) -> Space:
     """The embedding, if it is the one that the folder stands for: 128 numbers."""
     folder = paths.evaluator(params.workload)
     noted = read_provenance(folder).params
-    if any(noted.get(name) != value for name, value in dlib_network.description().items()):
+    if any(noted.get(name) != value for name, value in dlib_embedding.description().items()):
         raise LockstepError(
             f"{folder}: stands for another face embedding than the one installed; `dvc repro "
             f"--force --single-item evaluator@{params.workload}`, or install the other one"
@@ -44,4 +44,4 @@ def figures(params: Params, out: Path) -> dict[str, float]:
 
 def scorer(params: Params) -> Score:
     """None either."""
-    return lambda wanted, generated: {}
+    return lambda target, generated: {}

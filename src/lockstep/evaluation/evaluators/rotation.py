@@ -8,9 +8,9 @@ from lockstep.config.schema import Params
 from lockstep.core import paths
 from lockstep.core.provenance import write_provenance
 from lockstep.data.dataset import Dataset, open_dataset
-from lockstep.evaluation import classifier, training
+from lockstep.evaluation import classifier, classifier_training
+from lockstep.evaluation.classifier_training import ROTATIONS
 from lockstep.evaluation.evaluators import Score
-from lockstep.evaluation.rotation import ROTATIONS
 from lockstep.evaluation.spaces import Space, network_space
 
 ACCURACY = "mean accuracy"
@@ -19,7 +19,9 @@ ACCURACY = "mean accuracy"
 def train(params: Params, out: Path) -> dict[str, float]:
     """Train it; gives its accuracy. Raises `LockstepError` if there are too few images."""
     write_provenance(out, params.values("evaluator"))
-    return training.of_rotations(params, open_dataset(paths.dataset(params.workload)), out)
+    return classifier_training.of_rotations(
+        params, open_dataset(paths.dataset(params.workload)), out
+    )
 
 
 def space(params: Params, data: Dataset) -> Space:
@@ -35,4 +37,4 @@ def figures(params: Params, out: Path) -> dict[str, float]:
 
 def scorer(params: Params) -> Score:
     """None either."""
-    return lambda wanted, generated: {}
+    return lambda target, generated: {}

@@ -20,10 +20,10 @@ from lockstep.data.annotations import Arrays, read_annotations
 from lockstep.data.dataset import Dataset, open_dataset
 from lockstep.evaluation import (
     captioned_figures,
+    classifier_training,
     scene_evaluator,
     scene_evaluator_training,
     scene_figures,
-    training,
 )
 from lockstep.evaluation.evaluators import Score, rotation
 from lockstep.evaluation.rows import SplitImages
@@ -47,7 +47,10 @@ def train(params: Params, out: Path) -> dict[str, float]:
     data = open_dataset(paths.dataset(params.workload))
     shown = captions.shown_by_rows(data.folder)
     if shown is None:
-        figures, learnt = training.of_rotations(params, data, out), scene_evaluator.ROTATIONS
+        figures, learnt = (
+            classifier_training.of_rotations(params, data, out),
+            scene_evaluator.ROTATIONS,
+        )
     else:
 
         def scenes(split: str) -> Scenes:
@@ -86,12 +89,12 @@ def scorer(params: Params) -> Score:
     folder = paths.dataset(params.workload)
     known = read_annotations(folder)
     if known is None:
-        return lambda wanted, generated: {}
+        return lambda target, generated: {}
     evaluator = scene_evaluator.load(paths.evaluator(params.workload))
     stated = [known.test[name] for name in captions.read_test(folder / captions.TEST)]
 
-    def score(wanted: ImageSet, generated: Tensor) -> dict[str, float]:
-        seen = scene_evaluator.look(evaluator, to_bytes(generated))
+    def score(target: ImageSet, generated: Tensor) -> dict[str, float]:
+        seen = scene_evaluator.detect(evaluator, to_bytes(generated))
         found = scene_figures.of_images(seen, stated)
         return {name: found[name] for name in _SWEPT if name in found}
 

@@ -36,6 +36,6 @@ class FrozenText(nn.Module):
             raise ValueError(
                 f"contexts have shape {tuple(rows.shape)}: give (batch, {length}, {width})"
             )
-        rows = rows.float()
+        rows = rows.to(self.empty.dtype)
         context = torch.where(given[:, None, None], rows, self.empty)
         return context, torch.ones(rows.shape[:2], dtype=torch.bool, device=rows.device)

@@ -9,11 +9,12 @@ import torch
 from torchvision.models import resnet18
 
 from lockstep.config.load import load_params
+from lockstep.config.schema import Evaluator
 from lockstep.core.errors import LockstepError
 from lockstep.data.annotations import Seen, as_arrays
 from lockstep.evaluation import scene_evaluator, scene_evaluator_training
 from lockstep.evaluation.classifier import scores
-from lockstep.evaluation.scene_evaluator import SceneJudge, look, parts
+from lockstep.evaluation.scene_evaluator import SceneEvaluator, detect, parts
 from lockstep.evaluation.scene_evaluator_training import Scenes
 from readings import Reader, anything, numbered
 from tiny import ROOT
@@ -21,8 +22,8 @@ from tiny import ROOT
 COLOURS = {"red": (230, 30, 30), "blue": (30, 30, 230)}
 
 
-def settings(**changed: float) -> Judge:
-    return dataclasses.replace(load_params("iclevr", ROOT / "params.yaml").judge, **changed)
+def settings(**changed: float) -> Evaluator:
+    return dataclasses.replace(load_params("iclevr", ROOT / "params.yaml").evaluator, **changed)
 
 
 def squares(count: int, seed: int) -> Scenes:
@@ -40,18 +41,18 @@ def squares(count: int, seed: int) -> Scenes:
     return Scenes(images, as_arrays(rows))
 
 
-def train(scenes: Scenes, settings: Judge) -> SceneJudge:
+def train(scenes: Scenes, settings: Evaluator) -> SceneEvaluator:
     return scene_evaluator_training.train(scenes, settings, "fp32", lambda items, total: items)
 
 
-def same(one: SceneJudge, other: SceneJudge) -> bool:
+def same(one: SceneEvaluator, other: SceneEvaluator) -> bool:
     pairs = zip(one.state_dict().values(), other.state_dict().values(), strict=True)
     return all(torch.equal(a, b) for a, b in pairs)
 
 
 def test_its_features_are_what_resnet18_gives_its_last_layer() -> None:
     torch.manual_seed(0)
-    model = SceneJudge().eval()
+    model = SceneEvaluator().eval()
     theirs = resnet18(weights=None).eval()
     state = {f"fc.{name}": value for name, value in theirs.fc.state_dict().items()}
     theirs.load_state_dict({**model.trunk.state_dict(), **state})
@@ -62,28 +63,28 @@ def test_its_features_are_what_resnet18_gives_its_last_layer() -> None:
         torch.testing.assert_close(theirs.fc(features), theirs(images))
         said = model(images)
         torch.testing.assert_close(said, torch.sigmoid(model.logits(images)))
-    judged = parts(said)
-    assert [part.shape for part in judged] == [(2, 24), (2, 24, 2), (2, 24)]
-    assert torch.equal(judged.place[:, 3, 1], said[:, 3, 2])
+    detected = parts(said)
+    assert [part.shape for part in detected] == [(2, 24), (2, 24, 2), (2, 24)]
+    assert torch.equal(detected.place[:, 3, 1], said[:, 3, 2])
 
 
-def test_many_images_are_judged_in_their_order() -> None:
-    judged = anything(300)
+def test_many_images_are_looked_at_in_their_order() -> None:
+    detected = anything(300)
     order = np.random.default_rng(0).permutation(300)
-    seen = look(Reader(judged), numbered(*order.tolist()))
-    for found, expected in zip(seen, judged, strict=True):
+    seen = detect(Reader(detected), numbered(*order.tolist()))
+    for found, expected in zip(seen, detected, strict=True):
         assert torch.equal(found, expected[torch.from_numpy(order)])
 
 
 def test_what_is_saved_comes_back(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    model = SceneJudge().eval()
+    model = SceneEvaluator().eval()
     scene_evaluator.save(model, tmp_path)
     images = torch.rand(2, 3, 64, 64)
     found, expected = scores(scene_evaluator.load(tmp_path), images), scores(model, images)
     assert torch.allclose(found, expected, atol=1e-6)  # another memory format, other roundings
-    (tmp_path / "scene_judge.safetensors").write_bytes(b"garbage")
-    with pytest.raises(LockstepError, match=r"scene_judge\.safetensors: damaged"):
+    (tmp_path / "scene_evaluator.safetensors").write_bytes(b"garbage")
+    with pytest.raises(LockstepError, match=r"scene_evaluator\.safetensors: damaged"):
         scene_evaluator.load(tmp_path)
 
 
@@ -91,13 +92,13 @@ def test_it_learns_what_is_there_and_where_and_how_large() -> None:
     model = train(squares(240, seed=0), settings(epochs=5, batch_size=16))
     held_out = squares(100, seed=1)
     found = scene_evaluator_training.held_out(model, held_out)
-    assert list(found) == ["judge_accuracy", "judge_place_error", "judge_size_accuracy"]
+    assert list(found) == ["evaluator_accuracy", "evaluator_place_error", "evaluator_size_accuracy"]
     # Whoever knows nothing of an image says one of two colours and sizes, and its middle.
     there = held_out.shown.place[held_out.shown.present.astype(bool)]
     blind = float(np.linalg.norm(there - 0.5, axis=1).mean())
-    assert found["judge_accuracy"] > 0.9
-    assert found["judge_place_error"] < 0.7 * blind
-    assert found["judge_size_accuracy"] > 0.9
+    assert found["evaluator_accuracy"] > 0.9
+    assert found["evaluator_place_error"] < 0.7 * blind
+    assert found["evaluator_size_accuracy"] > 0.9
 
 
 def test_it_repeats_to_the_bit_and_never_reads_the_place_or_size_of_what_is_not_there() -> None:
@@ -116,21 +117,21 @@ def test_it_repeats_to_the_bit_and_never_reads_the_place_or_size_of_what_is_not_
 
 
 def test_held_out_figures_by_hand() -> None:
-    judged = anything(2)
+    detected = anything(2)
     rows = [[Seen("gray cube", "large", 0.2, 0.3)], [Seen("red cube", "small", 0.5, 0.5)]]
-    judged.present[0, 0], judged.present[1, 1] = 2, -1
-    judged.place[0, 0], judged.place[1, 1] = torch.tensor([0.5, 0.7]), torch.tensor([0.5, 0.4])
-    judged.large[0, 0], judged.large[1, 1] = 0.4, 0.3
+    detected.present[0, 0], detected.present[1, 1] = 2, -1
+    detected.place[0, 0], detected.place[1, 1] = torch.tensor([0.5, 0.7]), torch.tensor([0.5, 0.4])
+    detected.large[0, 0], detected.large[1, 1] = 0.4, 0.3
     scenes = Scenes(numbered(0, 1), as_arrays(rows))
-    assert scene_evaluator_training.held_out(Reader(judged), scenes) == {
-        "judge_accuracy": 0.5,
-        "judge_place_error": pytest.approx((0.5 + 0.1) / 2),
-        "judge_size_accuracy": 0.5,
+    assert scene_evaluator_training.held_out(Reader(detected), scenes) == {
+        "evaluator_accuracy": 0.5,
+        "evaluator_place_error": pytest.approx((0.5 + 0.1) / 2),
+        "evaluator_size_accuracy": 0.5,
     }
     none = Scenes(numbered(), as_arrays([]))
-    assert scene_evaluator_training.held_out(Reader(judged), none) == {}
+    assert scene_evaluator_training.held_out(Reader(detected), none) == {}
 
 
 def test_too_few_images_for_a_batch_are_refused() -> None:
-    with pytest.raises(LockstepError, match=r"dataset.judge: leaves 3 images"):
+    with pytest.raises(LockstepError, match=r"dataset.evaluator: leaves 3 images"):
         train(squares(3, seed=0), settings(batch_size=4))

@@ -1,0 +1,389 @@
+"""The sections of params.yaml as validated, frozen dataclasses: what each may say.
+
+A value that cannot be is pydantic's `ValidationError`, of which `lockstep.config.load` makes one
+line.
+"""
+
+import dataclasses
+import re
+from datetime import date
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+from lockstep.config.networks import Backbone, CrossAttentionUNetConfig, KLConfig, UNetConfig
+
+SCRATCH = "scratch"
+"""The value of `text.encoder` for the encoder that is trained along."""
+
+Positive = Annotated[int, Field(gt=0)]
+Count = Annotated[int, Field(ge=0)]
+PositiveFloat = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+def _all_different(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    if len(set(values)) < len(values):
+        raise ValueError("must be all different")
+    return values
+
+
+def _is_day(value: str) -> str:
+    date.fromisoformat(value)
+    return value
+
+
+Day = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\d$"), AfterValidator(_is_day)]
+
+
+def _weights_name(value: str | int) -> str | int:
+    if isinstance(value, str) and not re.fullmatch(r"ema|best|last|ema_0\.\d+", value):
+        raise ValueError("must be ema, ema_<sigma_rel>, best, last or a step")
+    return value
+
+
+_STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Rendered:
+    """Scenes that the ray-caster draws: i-CLEVR's with labels, or one a sentence.
+
+    With labels each of `count` scenes gives three images (of its first object, its first two, and
+    all three), with prompts one.
+    """
+
+    type: Literal["rendered"]
+    count: Annotated[int, Field(ge=32)]  # test.json alone wants 32 scenes
+    size: Positive
+    seed: Count
+    supersample: Annotated[int, Field(ge=1, le=8)]
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Folder:
+    """A folder of images with files that say what they show.
+
+    `sha256` is what `lockstep.core.hashing.sha256` gives for each path.
+    """
+
+    type: Literal["folder"]
+    paths: Annotated[
+        tuple[Annotated[str, Field(min_length=1)], ...],
+        Field(strict=False, min_length=1, max_length=1),
+    ]
+    sha256: Annotated[tuple[Sha256, ...], Field(strict=False)]
+    size: Positive
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Merged:
+    """Folders and archives of images, merged, and which of their images are kept.
+
+    A path is that of a folder, zip or tar, or `synthetic` for the two archives of drawn heads.
+    `sha256` is empty, or has what `lockstep.core.hashing.sha256` gives for each path (null for
+    `synthetic`).
+    """
+
+    type: Literal["folder"]
+    paths: Annotated[
+        tuple[Annotated[str, Field(min_length=1)], ...],
+        Field(strict=False, min_length=1),
+        AfterValidator(_all_different),
+    ]
+    sha256: Annotated[tuple[Sha256 | None, ...], Field(strict=False)]
+    size: Positive
+    min_side: Positive
+    max_aspect: Annotated[float, Field(ge=1)]
+    min_contrast: NonNegative
+    duplicate_bits: Annotated[int, Field(ge=0, le=256)]
+    synthetic_count: Positive = 2500
+    synthetic_seed: Count = 0
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Ptt:
+    """Faces of a board's images: how they are found, and which are kept; lengths in pixels."""
+
+    type: Literal["ptt"]
+    detector: Literal["hog", "cnn"]
+    megapixels: PositiveFloat
+    size: Annotated[int, Field(gt=0, le=256)]  # faces are cut out at 256 and reduced
+    min_box: NonNegative
+    max_slope: NonNegative
+    eye_ratio: Annotated[tuple[NonNegative, NonNegative], Field(strict=False)]
+    nose: Annotated[tuple[float, float], Field(strict=False)]
+    max_outside: Annotated[float, Field(ge=0, le=1)]
+    min_sharpness: NonNegative
+    duplicate_bits: Annotated[int, Field(ge=0, le=256)]
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Crawl:
+    """Which articles of which board; days are in Taipei, and both of them are in."""
+
+    source: Annotated[str, Field(pattern=r"^(replica|https?://[^/\s@]+)$")]
+    board: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
+    start: Day
+    end: Day
+    min_pushes: Annotated[int, Field(ge=-100, le=100)] | None
+    replies: bool
+    delay: NonNegative
+    tries: Positive
+    replica_articles: Positive
+    replica_seed: Count
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Download:
+    """How images are fetched, and what is too much."""
+
+    workers: Positive
+    per_host: Positive
+    tries: Positive
+    seconds: PositiveFloat
+    max_bytes: Positive
+    max_pixels: Annotated[int, Field(gt=0, le=178_956_970)]  # Pillow opens no larger ones
+    max_failed_fraction: Annotated[float, Field(ge=0, le=1)]
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Dataset:
+    """The shares of the scenes (or images) that are held out."""
+
+    validation: Fraction
+    evaluator: Fraction
+    seed: Count
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Evaluator:
+    """The network that measures: its kind, and its training or the official checkpoint instead."""
+
+    type: Literal["classifier", "rotation", "scenes", "dlib"]
+    checkpoint: str | None
+    checkpoint_sha256: Sha256 | None
+    epochs: Positive
+    batch_size: Annotated[int, Field(ge=2)]  # batch norm wants two
+    lr: PositiveFloat
+    weight_decay: NonNegative
+    precision: Literal["auto", "fp32", "bf16"]
+    seed: Count
+
+
+@dataclass(frozen=True, config=_STRICT, kw_only=True)
+class Autoencoder(KLConfig):
+    """What makes latents of images: see `lockstep.models.autoencoder`.
+
+    Besides the fields of `KLConfig`, `lr` to `seed` are those of its training; `name`,
+    `subfolder` and `sha256` say which pretrained one.
+    """
+
+    channels: Annotated[tuple[Positive, ...], Field(strict=False, min_length=1)]
+    kind: Literal["pixels", "kl", "pretrained"]
+    lr: PositiveFloat
+    steps: Positive
+    batch_size: Positive
+    kl_weight: NonNegative
+    precision: Literal["auto", "fp32", "bf16"]
+    seed: Count
+    name: str | None
+    subfolder: str
+    sha256: Sha256 | None
+
+    def kl(self) -> KLConfig:
+        """The network alone."""
+        return KLConfig(**_fields_of(KLConfig, self))
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Text:
+    """What reads prompts: see `lockstep.models.text`.
+
+    `encoder` is `scratch`, or the name or folder of a CLIP text model of transformers, in which
+    case the others say nothing.
+    """
+
+    encoder: Annotated[str, Field(min_length=1)]
+    encoder_sha256: Sha256 | None
+    length: Positive
+    min_count: Positive
+    width: Positive
+    layers: Positive
+    heads: Positive
+    forget: Fraction
+
+
+@dataclass(frozen=True, config=_STRICT, kw_only=True)
+class Model(Backbone):
+    """The UNet: see `Backbone`, `UNetConfig` and `CrossAttentionUNetConfig` for each field.
+
+    With text, `attention` says which levels attend to it, with `heads` each, and `pooled_text`
+    whether its mean is added to the time embedding: see `lockstep.models.text.PooledText`. Without,
+    `attention` says which levels have self-attention, with heads of `attention_head_dim`.
+    """
+
+    channels: Annotated[tuple[Positive, ...], Field(strict=False, min_length=1)]
+    dropout: Fraction
+    attention: Annotated[tuple[bool, ...], Field(strict=False)]
+    attention_head_dim: Positive | None
+    heads: Positive
+    pooled_text: bool
+
+    def unet(self, channels: int = 3) -> UNetConfig:
+        """For images or latents of so many channels. Raises `ValueError` if it cannot be."""
+        return UNetConfig(
+            **_fields_of(Backbone, self),
+            in_channels=channels,
+            out_channels=channels,
+            attention=self.attention,
+            attention_head_dim=self.attention_head_dim,
+        )
+
+    def cross_attention_unet(self, channels: int, width: int) -> CrossAttentionUNetConfig:
+        """The same with a context of this width."""
+        return CrossAttentionUNetConfig(
+            **_fields_of(Backbone, self),
+            in_channels=channels,
+            out_channels=channels,
+            cross_attention=self.attention,
+            cross_attention_dim=width,
+            heads=self.heads,
+        )
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Diffusion:
+    """The noise schedule, what the network predicts, and how the loss is weighted."""
+
+    schedule: Literal["linear", "scaled_linear", "squaredcos_cap_v2"]
+    timesteps: Positive
+    beta_start: PositiveFloat
+    beta_end: PositiveFloat
+    prediction: Literal["epsilon", "v", "x0"]
+    min_snr_gamma: PositiveFloat | None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.beta_start <= self.beta_end < 1:
+            raise ValueError(
+                f"beta_start and beta_end are {self.beta_start} and {self.beta_end}; give numbers "
+                "between 0 and 1, the first not above the second"
+            )
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Train:
+    """Optimisation."""
+
+    lr: PositiveFloat
+    steps: Positive | None
+    epochs: Positive | None
+    batch_size: Positive
+    accumulation: Positive
+    flip: bool
+    optimizer: Literal["adamw", "adam"]
+    warmup_steps: Count
+    lr_schedule: Literal["constant", "linear", "cosine"]
+    weight_decay: NonNegative
+    betas: Annotated[tuple[Fraction, Fraction], Field(strict=False)]
+    max_grad_norm: PositiveFloat | None
+    ema_decay: Fraction | None
+    ema_sigma_rel: Annotated[
+        tuple[Annotated[float, Field(gt=0, lt=0.28)], ...],
+        Field(strict=False),
+        AfterValidator(_all_different),
+    ]
+    condition_dropout: Annotated[float, Field(ge=0, le=1)]
+    precision: Literal["auto", "fp32", "bf16", "fp16"]
+    compile: bool
+    seed: Count
+    init_from: str | None
+    init_from_sha256: Sha256 | None
+    snapshots: Annotated[tuple[Positive, ...], Field(strict=False), AfterValidator(_all_different)]
+    snapshot_every_epochs: Positive | None
+    validate_every: Positive
+    log_every: Positive
+    processes: Positive
+    parallel: Literal["ddp", "fsdp"]
+
+    def averages(self) -> tuple[str, ...]:
+        """The names of the averages of the weights; the first is the one that is validated."""
+        constant = () if self.ema_decay is None else ("ema",)
+        return (*constant, *(f"ema_{sigma_rel:g}" for sigma_rel in self.ema_sigma_rel))
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Sample:
+    """How images are sampled from the trained model."""
+
+    weights: Annotated[str | Positive, AfterValidator(_weights_name)]
+    sampler: Literal["ddpm", "ddim", "dpmpp_2m"]
+    steps: Positive
+    spacing: Literal["leading", "trailing", "linspace"]
+    eta: Annotated[float, Field(ge=0, le=1)]
+    variance: Literal["fixed_small", "fixed_large"]
+    clip: PositiveFloat | None
+    guidance_scale: NonNegative
+    guidance_interval: Annotated[
+        tuple[
+            Annotated[float, Field(ge=0, le=1)],
+            Annotated[float, Field(ge=0, le=1)],
+        ]
+        | None,
+        Field(strict=False),
+    ]
+    batch_size: Positive
+    count: Annotated[int, Field(ge=2)]  # a distance between sets wants two
+    strip: Annotated[int, Field(ge=2)]
+    seeds: Annotated[
+        tuple[Count, ...], Field(strict=False, min_length=1), AfterValidator(_all_different)
+    ]
+    processes: Positive
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Evaluate:
+    """How many generated images are scored, and what they are compared with.
+
+    `inception` is where a file lies; what is in it has its hash beside it.
+    """
+
+    count: Annotated[int, Field(ge=2)] | None
+    reference: Annotated[str, Field(min_length=1)]
+    reference_sha256: Sha256 | None
+    reference_count: Annotated[int, Field(ge=2)] | None
+    fid: bool
+    inception: str | None
+    inception_sha256: Sha256 | None
+    processes: Positive
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Sweep:
+    """What is sampled over and over with another setting each time, and scored.
+
+    Guidance scales are swept where there is a condition; an empty list sweeps nothing.
+    """
+
+    guidance_scales: Annotated[
+        tuple[NonNegative, ...], Field(strict=False), AfterValidator(_all_different)
+    ]
+    samplers: Annotated[
+        tuple[Literal["ddpm", "ddim", "ddim_eta_1", "dpmpp_2m"], ...],
+        Field(strict=False),
+        AfterValidator(_all_different),
+    ]
+    steps: Annotated[
+        tuple[Positive | Literal["all"], ...],
+        Field(strict=False),
+        AfterValidator(_all_different),
+    ]
+    seeds: Positive
+
+
+def _fields_of(kind: type, config: Any) -> dict[str, Any]:
+    """The values that a config has for the fields of a class that it is made of."""
+    return {field.name: getattr(config, field.name) for field in dataclasses.fields(kind)}

@@ -1,0 +1,92 @@
+"""The run of a training while it goes on: its rows and images, and the machine's load."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+from mlflow import MlflowClient
+from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+from lockstep.core.errors import LockstepError
+from lockstep.core.images import write_png
+from lockstep.sampling.preview import Preview
+from lockstep.training.history import Row
+
+GRIDS = "samples"
+_STRIPS = "strips"
+_SECONDS_BETWEEN_SAMPLES = 10
+
+
+class Live:
+    """The run of a training that goes on.
+
+    A store that fails on the way does not end the training: stderr says so, and the rows are
+    written when the training is recorded next.
+    """
+
+    def __init__(
+        self,
+        client: MlflowClient,
+        run_id: str,
+        write: Callable[[int, Row], None],
+        shown: set[int],
+        in_one_line: Callable[[], AbstractContextManager[None]],
+    ) -> None:
+        self._client = client
+        self._run_id = run_id
+        self._write = write
+        self._shown = shown
+        self._in_one_line = in_one_line
+
+    def log(self, step: int, values: Row) -> None:
+        """A row of the history, unless it stands there already."""
+        with self._not_fatal(step):
+            self._write(step, values)
+
+    def show(self, step: int, preview: Preview) -> None:
+        """The images of this step, unless they are there.
+
+        MLflow shows the grids of all steps side by side; the strips are `1.png` and up in the
+        step's own folder.
+        """
+        if step in self._shown:
+            return
+        client = self._client
+        with self._not_fatal(step):
+            with tempfile.TemporaryDirectory() as folder:
+                for number, strip in enumerate(preview.strips, 1):
+                    write_png(Path(folder) / f"{number}.png", strip)
+                client.log_artifacts(self._run_id, folder, f"{_STRIPS}/{step:09d}")
+            # Last: where there is a grid, there are the strips.
+            client.log_image(self._run_id, preview.grid, key=GRIDS, step=step)
+            self._shown.add(step)
+
+    @contextmanager
+    def _not_fatal(self, step: int) -> Iterator[None]:
+        try:
+            with self._in_one_line():
+                yield
+        except LockstepError as error:
+            print(f"step {step} is not in MLflow: {error}", file=sys.stderr)
+
+
+@contextmanager
+def machine_watched(uri: str, run_id: str) -> Iterator[None]:
+    """The machine's load goes into the run meanwhile; no training ends for want of that."""
+    monitor = None
+    try:
+        monitor = SystemMetricsMonitor(
+            run_id, _SECONDS_BETWEEN_SAMPLES, resume_logging=True, tracking_uri=uri
+        )
+        monitor.start()
+    except Exception as error:
+        print(f"the machine is not watched: {error}", file=sys.stderr)
+    try:
+        yield
+    finally:
+        if monitor is not None:
+            monitor.finish()

@@ -1,0 +1,259 @@
+"""`lockstep new` and `lockstep add W.source`: a workload of one's own images."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import shutil
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lockstep import cli
+from lockstep.config.document import SHARED_NAMES, read_yaml
+from lockstep.config.load import load_all
+from lockstep.core import hashing
+
+ROOT = Path(__file__).resolve().parent.parent
+PARAMS = Path("params.yaml")
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
+    """`run("new", ...)` -> (exit status, stdout, stderr), in a folder with params.yaml."""
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+
+    def call(*arguments: str) -> tuple[object, str, str]:
+        monkeypatch.setattr(sys, "argv", ["lockstep", *arguments])
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        return caught.value.code, *capsys.readouterr()
+
+    return call
+
+
+def images(folder: Path, count: int, side: int = 70, ending: str = ".png") -> Path:
+    """Images of noise, a little wider than high."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(count)
+    for number in range(count):
+        pixels = rng.integers(0, 256, (side, side + 5, 3)).astype(np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}{ending}")
+    return folder
+
+
+def flat(root: Path) -> Path:
+    return images(root, 12)
+
+
+def of_classes(root: Path) -> Path:
+    images(root / "cat", 7)
+    images(root / "dog" / "small", 4, ending=".jpg")
+    return root
+
+
+def of_prompts(root: Path) -> Path:
+    images(root / "images", 6)
+    (root / "train_info.json").write_text(json.dumps({}))
+    return root
+
+
+def of_labels(root: Path) -> Path:
+    images(root, 6)
+    for name in ("objects.json", "train.json", "test.json", "new_test.json"):
+        (root / name).write_text("{}")
+    return root
+
+
+def zipped(root: Path) -> Path:
+    path = root.with_suffix(".zip")
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in sorted(of_classes(root).rglob("*.*")):
+            archive.write(file, file.relative_to(root.parent))
+    return path
+
+
+def tarred(root: Path) -> Path:
+    path = root.with_suffix(".tar.gz")
+    with tarfile.open(path, "w:gz") as archive:
+        archive.add(flat(root), "pets")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("make", "condition", "evaluator"),
+    [
+        (flat, "none", "rotation"),
+        (of_classes, "classes", "classifier"),
+        (of_prompts, "prompts", "scenes"),
+        (of_labels, "labels", "classifier"),
+        (zipped, "classes", "classifier"),
+        (tarred, "none", "rotation"),
+    ],
+)
+def test_a_folder_becomes_a_workload(run, make, condition: str, evaluator: str) -> None:
+    before = PARAMS.read_text().splitlines()
+    path = make(Path("my images"))
+    status, out, err = run("new", "pets", str(path))
+    assert (status, err) == (0, "")
+    assert f"condition: {condition}\n" in out and "dvc repro evaluate@pets" in out
+    after = PARAMS.read_text().splitlines()
+    changes = [line for line in difflib.ndiff(before, after) if line[0] in "+-"]
+    assert not [line for line in changes if line.startswith("-")]
+    assert changes[:1] == ["+ - pets"]
+    section = after.index("pets:")
+    assert [f"+ {line}" for line in after[section:]] == [line for line in changes[1:] if line[2:]]
+    assert after.index("- pets") == after.index("- captions") + 1
+    everything = load_all(PARAMS)
+    assert list(everything) == [*read_yaml(ROOT / "params.yaml")["workloads"], "pets"]
+    found = everything.pop("pets")
+    assert everything == load_all(ROOT / "params.yaml")
+    assert (found.condition, found.evaluator.type, found.source.size) == (condition, evaluator, 64)
+    assert found.source.paths == (str(path),)
+    assert found.source.sha256 == (hashing.sha256(path),)
+    assert set(read_yaml(PARAMS)["pets"]) == {"source", "condition", *SHARED_NAMES}
+    # A dozen images: held out ones for each purpose, and batches no larger than there are images.
+    assert found.dataset.validation > 0 and found.dataset.evaluator > 0
+    assert found.train.batch_size <= 6 and found.evaluator.batch_size <= 4
+
+
+def test_small_images_are_kept_small_and_many_are_trained_longer(run) -> None:
+    run("new", "small", str(images(Path("small"), 150, side=40)))
+    run("new", "tiny", str(images(Path("tiny"), 12, side=9)))
+    found = load_all(PARAMS)
+    assert [found[name].source.size for name in ("small", "tiny")] == [32, 16]
+    assert found["tiny"].source.min_side == 16
+    # Each of the few is seen more often.
+    assert found["small"].evaluator.epochs < found["tiny"].evaluator.epochs
+
+
+def empty(root: Path) -> None:
+    root.mkdir()
+
+
+def no_image(root: Path) -> None:
+    root.mkdir()
+    (root / "notes.txt").write_text("x")
+
+
+def an_empty_class(root: Path) -> None:
+    of_classes(root)
+    (root / "fish").mkdir()
+    (root / "fish" / "notes.txt").write_text("x")
+
+
+def a_class_of_one(root: Path) -> None:
+    of_classes(root)
+    images(root / "fish", 1)
+
+
+def classes_alike(root: Path) -> None:
+    of_classes(root)
+    images(root / "Cat", 3)
+
+
+def beside_classes(root: Path) -> None:
+    of_classes(root)
+    images(root, 1)
+
+
+def prompts_without_images(root: Path) -> None:
+    root.mkdir()
+    (root / "train_info.json").write_text("{}")
+
+
+def broken_archive(root: Path) -> None:
+    root.write_bytes(b"PK\x03\x04 and nothing more")
+
+
+def empty_archive(root: Path) -> None:
+    zipfile.ZipFile(root, "w").close()
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (None, "look: no such file or folder; name one with images"),
+        (empty, "look: no image in it (.png, "),
+        (no_image, "look: no image in it (.png, "),
+        (an_empty_class, "look/fish: no image in it; remove the folder, or add some"),
+        (a_class_of_one, "look: the class 'fish' has one image; add some, or remove its folder"),
+        (classes_alike, "look: the classes 'Cat' and 'cat' differ in case only; rename one folder"),
+        (beside_classes, "look: 0.png: lies beside the folders of the classes; move it into one"),
+        (prompts_without_images, "look: no image in it (.png, "),
+        (broken_archive, "look: no folder, and no zip or tar that can be read ("),
+        (empty_archive, "look: no image in it (.png, "),
+    ],
+)
+def test_a_folder_that_cannot_be_is_one_line(run, make, said: str) -> None:
+    before = PARAMS.read_bytes()
+    if make is not None:
+        make(Path("look"))
+    status, out, err = run("new", "pets", "look")
+    assert (status, out) == (1, "")
+    assert err.startswith(f"error: {said}")
+    assert err.count("\n") == 1
+    assert PARAMS.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("a/b", "'a/b' is no name of a workload; give letters"),
+        ("..", "'..' is no name of a workload"),
+        ("", "'' is no name of a workload"),
+        ("data", "'data' means something else in params.yaml; rename it"),
+        ("train", "'train' means something else"),
+        ("iclevr", "params.yaml: iclevr is a workload already; choose another name"),
+    ],
+)
+def test_a_name_that_cannot_be_is_one_line(run, name: str, said: str) -> None:
+    before = PARAMS.read_bytes()
+    flat(Path("mine"))
+    status, out, err = run("new", name, "mine")
+    assert (status, out, err.count("\n")) == (1, "", 1)
+    assert err.startswith(f"error: {said}")
+    assert PARAMS.read_bytes() == before
+
+
+def test_add_lets_a_workloads_images_come_from_elsewhere(run) -> None:
+    before = PARAMS.read_text().splitlines()
+    folder = of_labels(Path("official"))
+    status, out, err = run("add", "iclevr.source", str(folder))
+    assert (status, err) == (0, "")
+    digest = hashing.sha256(folder)
+    assert out == f"iclevr.source.paths: ['official']\niclevr.source.sha256: ['{digest}']\n"
+    found = load_all(PARAMS)
+    source = found.pop("iclevr").source
+    assert (source.type, source.paths, source.sha256) == ("folder", ("official",), (digest,))
+    assert source.size == 64  # as before
+    committed = load_all(ROOT / "params.yaml")
+    assert found == {name: params for name, params in committed.items() if name != "iclevr"}
+    after = PARAMS.read_text().splitlines()
+    gone = [line[2:] for line in difflib.ndiff(before, after) if line.startswith("- ")]
+    assert all(line.startswith("    ") for line in gone), "only lines of the source itself"
+    assert "  condition: labels" in after
+    # Again, with another folder.
+    other = shutil.copytree(folder, "other")
+    images(Path(other) / "images", 1)
+    assert run("add", "iclevr.source", "other")[0] == 0
+    assert load_all(PARAMS)["iclevr"].source.paths == ("other",)
+
+
+def test_add_refuses_images_of_which_something_else_is_said(run) -> None:
+    before = PARAMS.read_bytes()
+    of_classes(Path("my pets"))
+    status, _, err = run("add", "iclevr.source", "my pets")
+    assert status == 1
+    assert err == (
+        "error: my pets: looks like images with condition classes, and iclevr has labels; "
+        "`lockstep new NAME 'my pets'` makes a workload of it\n"
+    )
+    assert PARAMS.read_bytes() == before
