@@ -7,6 +7,7 @@ from lockstep.core.device import make_deterministic
 from lockstep.core.files import atomic_folder, write_json
 from lockstep.core.images import write_png
 from lockstep.core.processes import progress
+from lockstep.core.provenance import write_provenance
 from lockstep.data.dataset import open_dataset
 from lockstep.models import autoencoder
 from lockstep.stage import run
@@ -19,6 +20,8 @@ def main(params: Params) -> None:
     made = autoencoder_making.make(params, data, progress(f"autoencoder {params.workload}", "step"))
     with atomic_folder(paths.autoencoder(params.workload)) as out:
         autoencoder.save(made, out)
+        latent = params.autoencoder.kind != "pixels"
+        write_provenance(out, params.values("autoencoder") if latent else {})
         figures, sheet = autoencoder_making.measure(made, data)
         if sheet is not None:
             write_png(out / "reconstructions.png", sheet)

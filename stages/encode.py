@@ -6,6 +6,7 @@ from lockstep.core import paths
 from lockstep.core.device import make_deterministic
 from lockstep.core.files import atomic_folder
 from lockstep.core.processes import progress
+from lockstep.core.provenance import read_provenance
 from lockstep.data import dataset, encode
 from lockstep.data.texts import texts_of
 from lockstep.models import autoencoder
@@ -22,7 +23,10 @@ def main(params: Params) -> None:
         latents = encode.latents(made, data, bar)
         if (texts := texts_of(params)) is not None:
             texts.write_rows(params, data, out)
-        dataset.write_encoded(out, data, latents, encode.decided(params))
+        decided = read_provenance(paths.autoencoder(params.workload)).params
+        if params.reads_text:
+            decided |= params.values("text")
+        dataset.write_encoded(out, data, latents, decided)
 
 
 if __name__ == "__main__":

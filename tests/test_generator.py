@@ -63,7 +63,8 @@ def test_the_folder_rebuilds_the_model(saved) -> None:
     loaded, found = generator.load(folder, "ema")
     assert found.unet == description.unet
     assert found.schedule == description.schedule
-    x, t, labels = torch.randn(2, 3, 16, 16), torch.tensor([3, 900]), Conditions.of(torch.eye(3)[:2])
+    x, t = torch.randn(2, 3, 16, 16), torch.tensor([3, 900])
+    labels = Conditions.of(torch.eye(3)[:2])
     assert torch.equal(loaded(x, t, labels), model(x, t, labels))
 
 

@@ -573,16 +573,14 @@ def test_the_served_model_takes_prompts(words_folder: Path, tmp_path: Path) -> N
     from lockstep.tracking import export
 
     settings, asked = text_params().sample, ["a bright image", "zebra", ""]
-    export.write(
-        tmp_path / "served", words_folder, dataclasses.asdict(settings), Model()
-    )
+    export.write(tmp_path / "served", words_folder, dataclasses.asdict(settings), Model())
     served = mlflow.pyfunc.load_model(str(tmp_path / "served"))
     shutil.rmtree(words_folder)  # it has all it needs
     given = served.predict(pd.DataFrame({"prompt": asked}))
     folder = next((tmp_path / "served").rglob("model.json")).parent
     expected = sample(load(folder, "ema"), settings, prompts.read(folder, asked), seed=0)
     assert np.array_equal(given, to_bytes(expected))
-    with pytest.raises(LockstepError, match='prompt: not text, such as "a red cube"'):
+    with pytest.raises(LockstepError, match="prompt: not text, such as 'a red cube'"):
         served.unwrap_python_model()._conditions(pd.DataFrame({"prompt": [None]}))
 
 
@@ -594,8 +592,8 @@ def test_the_served_model_takes_prompts(words_folder: Path, tmp_path: Path) -> N
     [
         ("autoencoder", {"kind": "pretrained"}, r"autoencoder\.name: empty; name the pretrained"),
         ("autoencoder", {"kind": "vq"}, r"captions\.autoencoder\.kind: .* not 'vq'"),
-        ("autoencoder", {"kind": "kl", "patch": 0}, r"autoencoder: Autoencoder\.patch is 0: give a"),
-        ("autoencoder", {"kind": "kl", "channels": [32, 60]}, r"Autoencoder\.channels is \(32, 60\)"),
+        ("autoencoder", {"kind": "kl", "patch": 0}, r"Autoencoder\.patch is 0: give a"),
+        ("autoencoder", {"kind": "kl", "channels": [32, 60]}, r"Autoencoder\.channels is \(32"),
         ("autoencoder", {"kind": "kl", "patch": 3}, r"source\.size: 64 is not a multiple of 12"),
         ("source", {"size": 60}, r"source\.size: 60 is not a multiple of 8, .* reduction want"),
         ("source", {"count": 63}, r"source\.count: 63 is below 64, "),

@@ -75,6 +75,7 @@ def test_weight_decay_is_the_optimizers_own(
     assert not same_bytes(weights_of(plain), weights_of(train(params, data, tmp_path / "again")))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_lower_precisions_learn_the_same(tmp_path: Path, data: Dataset, precision: str) -> None:
     params = tiny_params(steps=40, batch_size=8, log_every=40, lr=1e-3)
@@ -106,6 +107,7 @@ def test_the_scaler_leaves_out_a_step_that_overflows(tmp_path: Path, data: Datas
     assert same_bytes(weights_of(whole), weights_of(resumed))
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile wants a C++ compiler")
 def test_a_compiled_network_gives_the_same_curve(tmp_path: Path, data: Dataset) -> None:
     def params(**changes: Any) -> Params:

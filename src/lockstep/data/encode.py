@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lockstep.config.schema import Params
 from lockstep.data.dataset import Dataset
 from lockstep.data.latents import encode_all
 from lockstep.models.autoencoder import Autoencoder, Pixels
@@ -26,10 +25,3 @@ def latents(
         return None
     batches = -(-len(data.images) // _BATCH)
     return progress(encode_all(autoencoder, data.images, _BATCH), batches)
-
-
-def decided(params: Params) -> dict[str, Any]:
-    """The values that decided it, where there is anything to decide."""
-    latent = params.autoencoder.kind != "pixels"
-    sections = [*(["autoencoder"] if latent else []), *(["text"] if params.reads_text else [])]
-    return params.values(*sections)

@@ -1,10 +1,10 @@
 """The trained thing: a UNet with what reads its conditions, saved and rebuilt from a folder.
 
 A model's folder has its weights (`ema.safetensors`, `last.safetensors` and others that training
-kept), `model.json` (all that is needed to rebuild and use it) and `provenance.json` (the fingerprint
-of the training that made it, and its parameters); and, copied, the autoencoder, the tokeniser and
-the names of labels that sampling takes. Nothing
-in it is a pickle: loading never runs code.
+kept), `model.json` (all that is needed to rebuild and use it) and `provenance.json` (the
+fingerprint of the training that made it, and its parameters); and, copied, the autoencoder, the
+tokeniser and the names of labels that sampling takes. Nothing in it is a pickle: loading never runs
+code.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from lockstep.models.unet import (
 
 @dataclass(frozen=True)
 class FrozenConfig:
-    """The shape of contexts that were computed beforehand: see `lockstep.models.text.FrozenText`."""
+    """The shape of contexts computed beforehand: see `lockstep.models.text.FrozenText`."""
 
     context_length: int
     context_width: int

@@ -130,8 +130,8 @@ class _Encoder(nn.Module):
     """(B, 3, H, W) -> (B, 2 C, h, w): means, then log variances.
 
     Like the decoder it has a linear way past all layers, as that of Chen et al. 2024 (DC-AE,
-    arXiv:2410.10733), but learnt: see `lockstep.training.autoencoder_linear`. The layers' last convolutions
-    begin at zero.
+    arXiv:2410.10733), but learnt: see
+    `lockstep.training.autoencoder_linear`. The layers' last convolutions begin at zero.
     """
 
     def __init__(self, config: KLConfig) -> None:
