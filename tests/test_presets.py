@@ -97,9 +97,7 @@ def test_a_value_that_a_shell_would_split_is_refused() -> None:
 
 def test_a_key_through_what_is_no_section_is_named() -> None:
     preset = presets.Preset("mine", "", [], {"iclevr.condition.kind": "x"})
-    with pytest.raises(
-        LockstepError, match=r"mine\.yaml: iclevr\.condition\.kind: condition is"
-    ):
+    with pytest.raises(LockstepError, match=r"mine\.yaml: iclevr\.condition\.kind: condition is"):
         preset.over(read_yaml(COMMITTED))
 
 
@@ -178,11 +176,18 @@ def some_images(wanted: Params, root: Path) -> Dataset:
     latents = encode.latents(made, data, lambda items, _: items)
     if (texts := texts_of(wanted)) is not None:
         texts.write_rows(wanted, data, out)
-    dataset.write_encoded(out, data, latents, encode.decided(wanted))
+    dataset.write_encoded(out, data, latents, wanted.values("text"))
     return dataset.open_dataset(folder, out)
 
 
-@pytest.mark.parametrize(("name", "workload"), ONLY)
+# Of the published ones each takes up to a minute; smoke has every kind of workload.
+@pytest.mark.parametrize(
+    ("name", "workload"),
+    [
+        pytest.param(name, workload, marks=[] if name == "smoke" else pytest.mark.long)
+        for name, workload in ONLY
+    ],
+)
 def test_its_first_steps_run(name: str, workload: str, pretrained: Path, tmp_path: Path) -> None:
     preset = presets.load(name, ROOT / "presets").only(workload)
     found = parse_params(preset.over(read_yaml(COMMITTED)), workload)

@@ -6,10 +6,12 @@ import dataclasses
 import json
 import random
 import unicodedata
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tokenizers
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -93,6 +95,24 @@ def test_a_row_is_zero_where_nothing_is_there(prompts: list[str]) -> None:
     assert len(unread.cut) == sum(max(0, len(split(prompt)) - 8) for prompt in prompts)
 
 
+@settings(max_examples=50, deadline=None)
+@given(st.lists(TEXT), st.lists(TEXT), st.integers(1, 5), st.integers(1, 3))
+def test_ids_are_those_of_a_table_in_a_few_lines(
+    prompts: list[str], others: list[str], length: int, min_count: int
+) -> None:
+    prompts = [*prompts, *["red cube", "Red"] * 3]
+    counts = Counter(word for prompt in prompts for word in split(prompt)[:length])
+    common = [word for word in counts if counts[word] >= min_count]
+    numbered = {word: 2 + i for i, word in enumerate(sorted(common, key=lambda w: (-counts[w], w)))}
+    built = tokenizer.build(prompts, length=length, min_count=min_count)
+    expected = [
+        ([numbered.get(word, UNKNOWN) for word in split(prompt)] + [PADDING] * length)[:length]
+        for prompt in [*prompts, *others]
+    ]
+    assert built.encode([*prompts, *others]).tolist() == expected
+    assert built.words == tuple(numbered)
+
+
 @settings(deadline=None)
 @given(st.lists(TEXT, min_size=1), st.integers(1, 3), st.randoms())
 def test_the_order_of_the_prompts_changes_nothing(
@@ -145,35 +165,64 @@ def test_no_words_are_an_error() -> None:
         tokenizer.build(PROMPTS, length=4, min_count=0)
 
 
+def test_the_file_is_the_package_s(tmp_path: Path) -> None:
+    WORDS.save(tmp_path / "words.json")
+    read = tokenizers.Tokenizer.from_file(str(tmp_path / "words.json"))
+    assert read.encode("red a blue zebra").ids == [5, 2, 3, 1, 0, 0, 0, 0]
+    assert read.get_vocab_size() == WORDS.size
+    assert read.token_to_id("[PAD]") == PADDING
+    assert read.token_to_id("[UNK]") == UNKNOWN
+
+
+VOCABULARY = {"[PAD]": 0, "[UNK]": 1, "red": 2, "cube": 3}
+
+
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    ("part", "changes", "message"),
     [
-        ({"length": 0}, r"length: 0 leaves no place"),
-        ({"length": "8"}, r": length: Input should be a valid integer"),
-        ({"length": True}, r": length: Input should be a valid integer"),
-        ({"words": ["red", "cube", "red"]}, r"'red' is there twice"),
-        ({"words": ["Red"]}, r"'Red' is not one word"),
-        ({"words": ["red cube"]}, r"'red cube' is not one word"),
-        ({"words": [1]}, r": words\.0: Input should be a valid string"),
-        ({"other": 1}, r": other: Unexpected keyword argument"),
+        ("truncation", {"max_length": 0}, r"length: 0 leaves no place"),
+        ("truncation", {"max_length": "8"}, r"invalid type"),
+        ("truncation", {"max_length": 7}, r"not a tokeniser as Lockstep saves it"),
+        ("truncation", {"direction": "Left"}, r"not a tokeniser as Lockstep saves it"),
+        ("padding", {"pad_id": 1}, r"not a tokeniser as Lockstep saves it"),
+        ("model", {"vocab": {**VOCABULARY, "cube": 2}}, r"not a tokeniser as Lockstep saves it"),
+        ("model", {"vocab": {**VOCABULARY, "ball": 5}}, r"not a tokeniser as Lockstep saves it"),
+        ("model", {"vocab": {"red": 0, "cube": 1}}, r"not a tokeniser as Lockstep saves it"),
+        ("model", {"vocab": {**VOCABULARY, "Red": 4}}, r"'Red' is not one word"),
+        ("model", {"vocab": {**VOCABULARY, "red cube": 4}}, r"'red cube' is not one word"),
+        ("model", {"type": "BPE"}, r"damaged"),
     ],
 )
-def test_a_damaged_file_is_said(tmp_path: Path, changes, message: str) -> None:
+def test_a_damaged_file_is_said(tmp_path: Path, part: str, changes, message: str) -> None:
     path = tmp_path / "words.json"
-    path.write_text(json.dumps({"length": 8, "words": ["red", "cube"], **changes}))
+    tokenizer.Tokenizer(("red", "cube"), 8).save(path)
+    record = json.loads(path.read_text("utf-8"))
+    record[part] |= changes
+    path.write_text(json.dumps(record))
     with pytest.raises(LockstepError, match=message) as caught:
         tokenizer.load(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b'{"length": 8}', b"\xff\xfe"])
-def test_no_such_file_is_said(tmp_path: Path, content: bytes) -> None:
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", r"damaged .*; `dvc checkout` restores it"),
+        (b"{", r"damaged .*; `dvc checkout` restores it"),
+        (b"\xff\xfe", r"damaged .*; `dvc checkout` restores it"),
+        (b'{"model": {}}', r"damaged .*; `dvc checkout` restores it"),
+        (b"[]", r"no tokeniser"),
+        (b"null", r"no tokeniser"),
+        (b'{"length": 8, "words": ["red", "model"]}', r"of an older version; train again"),
+    ],
+)
+def test_no_such_file_is_said(tmp_path: Path, content: bytes, message: str) -> None:
     path = tmp_path / "words.json"
     with pytest.raises(LockstepError, match=r"words.json: missing; `dvc repro` makes it"):
         tokenizer.load(path)
     path.write_bytes(content)
-    with pytest.raises(LockstepError, match=r"words\.json: .*`dvc checkout` restores it") as caught:
+    with pytest.raises(LockstepError, match=rf"words\.json: .*{message}$") as caught:
         tokenizer.load(path)
     assert "\n" not in str(caught.value)
 

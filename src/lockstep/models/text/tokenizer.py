@@ -1,10 +1,12 @@
 """Words as numbers: which words the training prompts have, and a prompt as a row of their ids.
 
 A row's zeros are padding, so the empty prompt is the all-zero row: "unconditional", as everywhere.
+The table of words is a `WordLevel` model of the package tokenizers, and its file that package's.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
 from collections import Counter
@@ -12,20 +14,21 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import ClassVar, TypeVar
+from typing import TypeVar
 
 import numpy as np
+import tokenizers
 from numpy.typing import NDArray
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from tokenizers import models, pre_tokenizers
 
-from lockstep.core.errors import LockstepError, what_is_wrong
-from lockstep.core.files import write_json
+from lockstep.core.errors import LockstepError
+from lockstep.core.files import atomic_file, read_json
 
 Ids = TypeVar("Ids", bound=np.generic)
 
 FILE = "tokenizer.json"
 PADDING, UNKNOWN = 0, 1
-_FIRST = 2  # the first word's id
+_SPECIAL = ("[PAD]", "[UNK]")  # no word has brackets
 
 # Chinese characters and Japanese kana: written without spaces between words.
 _UNSPACED = re.compile(
@@ -57,17 +60,15 @@ class Tokenizer:
     Parameters
     ----------
     words
-        All different, each one word as `split` gives it.
+        Each one word as `split` gives it, all different.
     length
         L, the width of a row, 1 or more: later words of a prompt are cut off.
 
     Raises
     ------
     ValueError
-        If they are not so.
+        If a word is not one, or the length is below 1.
     """
-
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
 
     words: tuple[str, ...]
     length: int
@@ -75,42 +76,42 @@ class Tokenizer:
     def __post_init__(self) -> None:
         if self.length < 1:
             raise ValueError(f"length: {self.length} leaves no place for a word; use 1 or more")
-        if len(self._ids) < len(self.words):
-            twice = next(word for word, count in Counter(self.words).items() if count > 1)
-            raise ValueError(f"words: {twice!r} is there twice; build the tokeniser again")
         for word in self.words:
             if split(word) != [word]:
-                raise ValueError(f"words: {word!r} is not one word; build the tokeniser again")
+                raise ValueError(f"words: {word!r} is not one word")
 
     @cached_property
-    def _ids(self) -> dict[str, int]:
-        return {word: number for number, word in enumerate(self.words, _FIRST)}
+    def library(self) -> tokenizers.Tokenizer:
+        """The package's tokeniser; it reads words as `split` gives them, with spaces between."""
+        ids = {word: number for number, word in enumerate((*_SPECIAL, *self.words))}
+        made = tokenizers.Tokenizer(models.WordLevel(ids, unk_token=_SPECIAL[UNKNOWN]))
+        made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+        made.enable_truncation(self.length)
+        made.enable_padding(length=self.length, pad_id=PADDING, pad_token=_SPECIAL[PADDING])
+        return made
 
     @property
     def size(self) -> int:
         """How many ids there are, padding and the unknown word among them."""
-        return _FIRST + len(self.words)
+        return len(_SPECIAL) + len(self.words)
 
     def encode(self, prompts: Sequence[str]) -> NDArray[np.int64]:
         """N prompts -> (N, L) ids in [0, size); a row is all zero if its prompt has no word."""
-        rows = np.full((len(prompts), self.length), PADDING, np.int64)
-        for row, prompt in zip(rows, prompts, strict=True):
-            ids = [self._ids.get(word, UNKNOWN) for word in split(prompt)[: self.length]]
-            row[: len(ids)] = ids
-        return rows
+        # One by one: in batches the package starts threads, and warns of every later fork.
+        rows = [self.library.encode(" ".join(split(prompt))).ids for prompt in prompts]
+        return np.array(rows, np.int64).reshape(-1, self.length)
 
     def unread(self, prompts: Iterable[str]) -> Unread:
         """Which words of the prompts `encode` does not tell, for a caller to say so."""
-        unknown: list[str] = []
-        cut: list[str] = []
-        for words in map(split, prompts):
-            unknown += (word for word in words[: self.length] if word not in self._ids)
-            cut += words[self.length :]
-        return Unread(tuple(unknown), tuple(cut))
+        rows, known = [split(prompt) for prompt in prompts], set(self.words)
+        read = [word for row in rows for word in row[: self.length]]
+        cut = [word for row in rows for word in row[self.length :]]
+        return Unread(tuple(word for word in read if word not in known), tuple(cut))
 
     def save(self, path: Path) -> None:
-        """Write it as JSON; there whole or not at all."""
-        write_json(path, {"length": self.length, "words": list(self.words)})
+        """Write the package's `tokenizer.json`; there whole or not at all."""
+        with atomic_file(path) as file:
+            self.library.save(str(file))
 
 
 def build(prompts: Iterable[str], *, length: int, min_count: int = 1) -> Tokenizer:
@@ -140,20 +141,19 @@ def build(prompts: Iterable[str], *, length: int, min_count: int = 1) -> Tokeniz
 
 
 def load(path: Path) -> Tokenizer:
-    """What `Tokenizer.save` wrote. Raises `LockstepError` if it is missing or damaged."""
+    """What `Tokenizer.save` wrote. Raises `LockstepError` if it is missing, damaged or older."""
+    text = json.dumps(read_json(path))
+    if '"model": ' not in text:
+        raise LockstepError(f"{path}: no tokeniser, or of an older version; train again")
     try:
-        return TypeAdapter(Tokenizer).validate_json(_text(path))
-    except ValidationError as error:
-        raise LockstepError(f"{path}: {what_is_wrong(error)}; `dvc checkout` restores it") from None
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text("utf-8")
-    except FileNotFoundError:
-        raise LockstepError(f"{path}: missing; `dvc repro` makes it") from None
-    except UnicodeDecodeError as error:
+        found = tokenizers.Tokenizer.from_str(text)
+        words = sorted(ids := found.get_vocab(), key=ids.__getitem__)[len(_SPECIAL) :]
+        made = Tokenizer(tuple(words), (found.truncation or {"max_length": 0})["max_length"])
+        if made.library.to_str() != found.to_str():
+            raise ValueError("not a tokeniser as Lockstep saves it")
+    except Exception as error:  # the package has no narrower one
         raise LockstepError(f"{path}: damaged ({error}); `dvc checkout` restores it") from None
+    return made
 
 
 def split(prompt: str) -> list[str]:
