@@ -131,6 +131,15 @@ def test_add_writes_path_and_hash_and_keeps_the_comments(run, tmp_path: Path) ->
     assert all(b.strip().startswith("checkpoint") for _, b in changed)
 
 
+def test_add_overrides_a_shared_parameter_in_a_workload(run, tmp_path: Path) -> None:
+    (tmp_path / "checkpoint.pth").write_bytes(b"weights")
+    status, _, _ = run("add", "iclevr.evaluator.checkpoint", str(tmp_path / "checkpoint.pth"))
+    assert status == 0
+    path = Path("params.yaml")
+    assert load_params("iclevr", path).evaluator.checkpoint == str(tmp_path / "checkpoint.pth")
+    assert load_params("captions", path).evaluator.checkpoint is None
+
+
 def test_add_refuses_what_is_not_there(run, tmp_path: Path) -> None:
     before = Path("params.yaml").read_text()
     status, _, err = run("add", "evaluator.checkpoint", str(tmp_path / "nothing"))

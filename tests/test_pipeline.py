@@ -104,7 +104,12 @@ def test_another_sampler_runs_what_samples_and_what_follows(project: Project) ->
 def test_a_stage_refuses_code_that_was_not_digested(project: Project) -> None:
     """As where a file is edited while `dvc repro` runs."""
     before = outputs(project)
-    edit(project, "training/ema.py", "from __future__ import annotations\n", "from __future__ import annotations\n\nX = 1\n")
+    edit(
+        project,
+        "training/ema.py",
+        "from __future__ import annotations\n",
+        "from __future__ import annotations\n\nX = 1\n",
+    )
     done = project.run("python", "stages/train.py", "iclevr", check=False)
     assert done.returncode == 1
     assert done.stderr == (

@@ -202,7 +202,9 @@ def _add(arguments: argparse.Namespace) -> None:
         )
     path = arguments.path.resolve()
     digest = hashing.sha256(path)
-    set_values(paths.PARAMS, {arguments.key: str(path), hash_key: digest})
+    # A workload may override a shared parameter that its own section does not have yet.
+    own = len(sections) == 2 and sections[0] in names and name in section(document, sections[1])
+    set_values(paths.PARAMS, {arguments.key: str(path), hash_key: digest}, may_add=own)
     print(f"{arguments.key}: {path}\n{hash_key}: {digest}")
     for workload in names:
         if name in section(document, workload, *sections):

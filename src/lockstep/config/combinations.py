@@ -63,6 +63,13 @@ def _check_source(params: Params, where: str) -> None:
                 f"{where}: source.count: {source.count} is below {_FEWEST_CAPTIONED}, the "
                 "different combinations that test.json wants; raise it"
             )
+        case Merged() if "synthetic" in source.paths and (
+            source.synthetic_count is None or source.synthetic_seed is None
+        ):
+            raise LockstepError(
+                f"{where}: source.synthetic_count and source.synthetic_seed: missing; the path "
+                "synthetic wants both"
+            )
         case Folder() | Merged():
             given, paths = len(source.sha256), len(source.paths)
             if given != paths and (given or isinstance(source, Folder)):

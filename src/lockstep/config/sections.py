@@ -4,7 +4,6 @@ A value that cannot be is pydantic's `ValidationError`, of which `lockstep.confi
 line.
 """
 
-import dataclasses
 import re
 from datetime import date
 from typing import Annotated, Any, Literal
@@ -12,7 +11,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from lockstep.config.networks import Backbone, CrossAttentionUNetConfig, KLConfig, UNetConfig
+from lockstep.config.networks import KLConfig
+from lockstep.config.unets import UNetSettings, fields_of
 
 SCRATCH = "scratch"
 """The value of `text.encoder` for the encoder that is trained along."""
@@ -100,8 +100,8 @@ class Merged:
     max_aspect: Annotated[float, Field(ge=1)]
     min_contrast: NonNegative
     duplicate_bits: Annotated[int, Field(ge=0, le=256)]
-    synthetic_count: Positive = 2500
-    synthetic_seed: Count = 0
+    synthetic_count: Positive | None = None  # different heads in the archives of `synthetic`
+    synthetic_seed: Count | None = None
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -196,7 +196,7 @@ class Autoencoder(KLConfig):
 
     def kl(self) -> KLConfig:
         """The network alone."""
-        return KLConfig(**_fields_of(KLConfig, self))
+        return KLConfig(**fields_of(KLConfig, self))
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -218,13 +218,8 @@ class Text:
 
 
 @dataclass(frozen=True, config=_STRICT, kw_only=True)
-class Model(Backbone):
-    """The UNet: see `Backbone`, `UNetConfig` and `CrossAttentionUNetConfig` for each field.
-
-    With text, `attention` says which levels attend to it, with `heads` each, and `pooled_text`
-    whether its mean is added to the time embedding: see `lockstep.models.text.PooledText`. Without,
-    `attention` says which levels have self-attention, with heads of `attention_head_dim`.
-    """
+class Model(UNetSettings):
+    """The UNet: see `UNetSettings`, `Backbone` and `CrossAttentionUNetConfig` for each field."""
 
     channels: Annotated[tuple[Positive, ...], Field(strict=False, min_length=1)]
     dropout: Fraction
@@ -232,27 +227,6 @@ class Model(Backbone):
     attention_head_dim: Positive | None
     heads: Positive
     pooled_text: bool
-
-    def unet(self, channels: int = 3) -> UNetConfig:
-        """For images or latents of so many channels. Raises `ValueError` if it cannot be."""
-        return UNetConfig(
-            **_fields_of(Backbone, self),
-            in_channels=channels,
-            out_channels=channels,
-            attention=self.attention,
-            attention_head_dim=self.attention_head_dim,
-        )
-
-    def cross_attention_unet(self, channels: int, width: int) -> CrossAttentionUNetConfig:
-        """The same with a context of this width."""
-        return CrossAttentionUNetConfig(
-            **_fields_of(Backbone, self),
-            in_channels=channels,
-            out_channels=channels,
-            cross_attention=self.attention,
-            cross_attention_dim=width,
-            heads=self.heads,
-        )
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -382,8 +356,3 @@ class Sweep:
         AfterValidator(_all_different),
     ]
     seeds: Positive
-
-
-def _fields_of(kind: type, config: Any) -> dict[str, Any]:
-    """The values that a config has for the fields of a class that it is made of."""
-    return {field.name: getattr(config, field.name) for field in dataclasses.fields(kind)}

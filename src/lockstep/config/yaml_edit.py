@@ -22,8 +22,8 @@ def section(document: Any, *names: str) -> dict[str, Any]:
     return place if isinstance(place, dict) else {}
 
 
-def set_values(path: Path, values: dict[str, Any]) -> None:
-    """Set dotted keys that exist already.
+def set_values(path: Path, values: dict[str, Any], *, may_add: bool = False) -> None:
+    """Set dotted keys that exist already; with `may_add` others too, in sections that exist.
 
     Raises
     ------
@@ -34,7 +34,7 @@ def set_values(path: Path, values: dict[str, Any]) -> None:
         for key, value in values.items():
             *sections, name = key.split(".")
             place = section(document, *sections)
-            if name not in place:
+            if name not in place and not (may_add and place is not None):
                 raise LockstepError(f"{path}: {key}: no such parameter to set")
             place[name] = value
 

@@ -42,7 +42,7 @@ def collect(params: Params, out: Path) -> tuple[Found, Merged]:
     )
     exclusions = exclude.read(paths.EXCLUDE).of_merges()
     scratch = paths.scratch() / "merge"
-    heads = synthetic.Heads(settings.synthetic_count, settings.synthetic_seed)
+    heads = synthetic.Heads(settings.synthetic_count or 0, settings.synthetic_seed or 0)
     work = hashing.digest_of(what_decides(looking))
     with (
         exclusive(scratch / f"{work}.lock", "the same merge is running"),
