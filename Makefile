@@ -1,6 +1,6 @@
 # make        environment in .venv, the whole pipeline, its runs in MLflow
 # make test   the tests, in minutes
-# make test-all   those that take long too
+# make test-all   and then those that take long
 # make lint   ruff and mypy
 # make ui     MLflow's web page over the runs
 # make clean  remove the outputs, checkpoints and environment (DVC's cache and MLflow's store stay)
@@ -28,8 +28,8 @@ $(BIN)/.complete: requirements.lock pyproject.toml
 test: env
 	pytest --numprocesses auto --maxprocesses 4
 
-test-all: env
-	pytest --numprocesses auto --maxprocesses 4 -m ""
+test-all: test
+	pytest --numprocesses auto --maxprocesses 4 -m long
 
 lint: env
 	ruff check

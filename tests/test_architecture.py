@@ -29,7 +29,6 @@ LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
 ALLOWED = {
     # Latents and encoded texts are a data set's, and networks make them.
     "data/encode.py": {"models"},
-    "data/latents.py": {"models"},
     "data/prompts.py": {"models"},
     # The shape of a network follows from the data set that it is trained on.
     "models/build.py": {"data"},

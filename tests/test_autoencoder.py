@@ -18,13 +18,12 @@ from torch.distributions import Normal, kl_divergence
 from lockstep.core.errors import LockstepError
 from lockstep.core.files import read_json, write_json
 from lockstep.core.pixels import to_bytes, to_tensor
-from lockstep.data.latents import encode_all
+from lockstep.data.encode import encode_all
 from lockstep.models import autoencoder
 from lockstep.models.autoencoder import KLAutoencoder, KLConfig, Pixels
 from lockstep.models.autoencoder.kl import Posterior
-from lockstep.training.autoencoder import reconstruction_loss, train
-from lockstep.training.autoencoder_linear import begin_linear
-from lockstep.training.autoencoder_quality import psnr, reconstruction_psnr
+from lockstep.training.autoencoder import begin_linear, reconstruction_loss, train
+from lockstep.training.autoencoder_stage import psnr, reconstruction_psnr
 from tiny import same_bytes
 
 SMALL = KLConfig(channels=(16, 32), norm_groups=8)

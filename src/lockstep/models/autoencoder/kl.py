@@ -131,7 +131,7 @@ class _Encoder(nn.Module):
 
     Like the decoder it has a linear way past all layers, as that of Chen et al. 2024 (DC-AE,
     arXiv:2410.10733), but learnt: see
-    `lockstep.training.autoencoder_linear`. The layers' last convolutions begin at zero.
+    `lockstep.training.autoencoder`. The layers' last convolutions begin at zero.
     """
 
     def __init__(self, config: KLConfig) -> None:

@@ -63,22 +63,10 @@ class Tokenizer:
         Each one word as `split` gives it, all different.
     length
         L, the width of a row, 1 or more: later words of a prompt are cut off.
-
-    Raises
-    ------
-    ValueError
-        If a word is not one, or the length is below 1.
     """
 
     words: tuple[str, ...]
     length: int
-
-    def __post_init__(self) -> None:
-        if self.length < 1:
-            raise ValueError(f"length: {self.length} leaves no place for a word; use 1 or more")
-        for word in self.words:
-            if split(word) != [word]:
-                raise ValueError(f"words: {word!r} is not one word")
 
     @cached_property
     def library(self) -> tokenizers.Tokenizer:
@@ -149,7 +137,9 @@ def load(path: Path) -> Tokenizer:
         found = tokenizers.Tokenizer.from_str(text)
         words = sorted(ids := found.get_vocab(), key=ids.__getitem__)[len(_SPECIAL) :]
         made = Tokenizer(tuple(words), (found.truncation or {"max_length": 0})["max_length"])
-        if made.library.to_str() != found.to_str():
+        if wrong := [word for word in words if split(word) != [word]]:
+            raise ValueError(f"{wrong[0]!r} is not one word")
+        if made.length < 1 or made.library.to_str() != found.to_str():
             raise ValueError("not a tokeniser as Lockstep saves it")
     except Exception as error:  # the package has no narrower one
         raise LockstepError(f"{path}: damaged ({error}); `dvc checkout` restores it") from None
