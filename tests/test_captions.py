@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lockstep.sources.captioned import with_captions
 from PIL import Image
 
 from collecting import silent
@@ -29,6 +28,7 @@ from lockstep.data.annotations import (
 from lockstep.data.captions import distinct_prompts, shown_by_rows
 from lockstep.data.clevr import object_id
 from lockstep.sources.captions.folder import import_folder
+from lockstep.sources.captions.packing import read as read_captions
 from lockstep.sources.captions.rendered import render
 from lockstep.sources.folders.read import Looking
 
@@ -190,7 +190,7 @@ def test_a_folder_comes_in(tmp_path: Path, inner: str) -> None:
         with Image.open(out / "images" / f"{name}.png") as image:
             assert (image.size, image.mode) == ((16, 16), "RGB")
             assert (np.asarray(image) == colour).all()
-    found = with_captions(out)
+    found = read_captions(out)
     assert [path.name for path in found.images] == [
         "clear.png",
         "grey.png",
@@ -205,7 +205,7 @@ def test_a_folder_comes_in(tmp_path: Path, inner: str) -> None:
     assert shown_by_rows(out) is None
     assert [path.name for path in found.carried] == [captions.TRAIN, captions.TEST]
     file_with(out, ["a bright, leftover cube"], captions.TEST)
-    assert with_captions(out).mirrorable
+    assert read_captions(out).mirrorable
 
 
 def test_all_missing_and_broken_images_are_listed(tmp_path: Path) -> None:
@@ -263,7 +263,7 @@ def test_the_number_of_processes_does_not_matter(rendered: Path, tmp_path: Path)
 
 
 def test_drawn_captions_are_read_as_rows(rendered: Path) -> None:
-    found, distinct = with_captions(rendered), distinct_prompts(rendered)
+    found, distinct = read_captions(rendered), distinct_prompts(rendered)
     assert len(found.images) == len(set(found.groups)) == COUNT
     assert sorted(found.images) == sorted((rendered / "images").iterdir())
     prompts = captions.read_train(rendered / captions.TRAIN)
@@ -357,4 +357,4 @@ def test_a_truth_of_other_captions_is_refused(rendered: Path, tmp_path: Path) ->
     with pytest.raises(
         LockstepError, match=r"annotations.json: nothing on scene_000007.png; mend it"
     ):
-        with_captions(tmp_path)
+        read_captions(tmp_path)

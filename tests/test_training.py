@@ -37,13 +37,13 @@ def train(params: Params, data: Dataset, scratch: Path, precision: Any = "fp32")
 
 
 def test_it_learns_and_repeats_to_the_bit(tmp_path: Path, data: Dataset) -> None:
-    params = tiny_params(steps=150, batch_size=8, validate_every=150, log_every=10, lr=3e-3)
+    params = tiny_params(steps=30, batch_size=8, validate_every=30, log_every=10, lr=1e-2)
     once = train(params, data, tmp_path / "a")
     again = train(params, data, tmp_path / "b")
     assert same_bytes(weights_of(once), weights_of(again))
     assert once.history == again.history
     losses = [row["loss"] for row in once.history.train]
-    assert np.mean(losses[-3:]) < 0.6 * losses[0]
+    assert losses[-1] < 0.5 * losses[0]
 
 
 def test_another_seed_gives_another_model(tmp_path: Path, data: Dataset) -> None:
@@ -51,15 +51,15 @@ def test_another_seed_gives_another_model(tmp_path: Path, data: Dataset) -> None
     assert not same_bytes(*map(weights_of, models))
 
 
-@pytest.mark.parametrize("parts", [2, 3, 8])
-def test_accumulated_parts_equal_the_big_batch(tmp_path: Path, data: Dataset, parts: int) -> None:
-    changes = {"batch_size": 8, "log_every": 1, "steps": 20, "lr": 1e-3}
+def test_accumulated_parts_equal_the_big_batch(tmp_path: Path, data: Dataset) -> None:
+    changes = {"batch_size": 8, "log_every": 1, "steps": 10, "lr": 1e-3}
     whole = train(tiny_params(**changes), data, tmp_path / "whole")
-    cut = train(tiny_params(**changes, accumulation=parts), data, tmp_path / "cut")
-    one, other = ([row["loss"] for row in state.history.train] for state in (whole, cut))
-    assert other == pytest.approx(one, rel=1e-4)
-    for name, tensor in whole.model.state_dict().items():
-        assert torch.allclose(tensor, cut.model.state_dict()[name], atol=2e-4), name
+    losses = [row["loss"] for row in whole.history.train]
+    for parts in (2, 3, 8):
+        cut = train(tiny_params(**changes, accumulation=parts), data, tmp_path / f"{parts}")
+        assert [row["loss"] for row in cut.history.train] == pytest.approx(losses, rel=1e-4), parts
+        for name, tensor in whole.model.state_dict().items():
+            assert torch.allclose(tensor, cut.model.state_dict()[name], atol=2e-4), (parts, name)
 
 
 @pytest.mark.parametrize(

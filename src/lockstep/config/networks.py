@@ -11,24 +11,36 @@ class Backbone:
     height and width. Every tuple, also of the configurations made of this one, has one entry a
     level, finest first.
 
-    Attributes:
-        channels: width of each level, at least one level; each a multiple of `norm_groups`.
-        layers_per_block: resnets a level on the way down (1 or more); one more on the way up.
-        norm_groups: groups of every group normalisation.
-        norm_eps: epsilon of every group normalisation of a resnet or before the last convolution.
-        dropout: probability, in [0, 1), of zeroing an activation inside a resnet while training.
-        time_embedding_dim: width of the time embedding, and so of the condition added to it. None
-            is 4 * channels[0]; `embedding_dim` gives the width in use.
-        patch: side p of the p x p pixel patches that are folded into channels before the first
-            convolution and unfolded after the last. 1 folds nothing.
-        scale_shift: let the time embedding scale and shift the activations after a resnet's second
-            normalisation (AdaGN: Dhariwal & Nichol 2021, arXiv:2105.05233, section 3), instead of
-            only shifting them before it.
-        gradient_checkpointing: keep only the inputs of each layer (a resnet with its attention)
-            and compute the rest again in the backward pass: less memory, more time, same numbers.
+    Parameters
+    ----------
+    channels
+        Width of each level, at least one level; each a multiple of `norm_groups`.
+    layers_per_block
+        Resnets a level on the way down (1 or more); one more on the way up.
+    norm_groups
+        Groups of every group normalisation.
+    norm_eps
+        Epsilon of every group normalisation of a resnet or before the last convolution.
+    dropout
+        Probability, in [0, 1), of zeroing an activation inside a resnet while training.
+    time_embedding_dim
+        Width of the time embedding, and so of the condition added to it. None is 4 * channels[0];
+        `embedding_dim` gives the width in use.
+    patch
+        Side p of the p x p pixel patches that are folded into channels before the first convolution
+        and unfolded after the last. 1 folds nothing.
+    scale_shift
+        Let the time embedding scale and shift the activations after a resnet's second normalisation
+        (AdaGN: Dhariwal & Nichol 2021, arXiv:2105.05233, section 3), instead of only shifting them
+        before it.
+    gradient_checkpointing
+        Keep only the inputs of each layer (a resnet with its attention) and compute the rest again
+        in the backward pass: less memory, more time, same numbers.
 
-    Raises:
-        ValueError: one line with the field, its value and the mend, if no such U-Net can be built.
+    Raises
+    ------
+    ValueError
+        One line with the field, its value and the fix, if no such U-Net can be built.
     """
 
     channels: tuple[int, ...]
@@ -62,8 +74,8 @@ class Backbone:
             raise self._error("channels", "give one width a level, at least one")
         for width in self.channels:
             if not _is_int(width) or width < 1 or width % self.norm_groups:
-                mend = f"give positive multiples of norm_groups = {self.norm_groups}"
-                raise self._error("channels", mend)
+                fix = f"give positive multiples of norm_groups = {self.norm_groups}"
+                raise self._error("channels", fix)
         if not self.norm_eps > 0:
             raise self._error("norm_eps", "give a small number above 0, such as 1e-5")
         if not 0 <= self.dropout < 1:
@@ -81,26 +93,34 @@ class Backbone:
         """
         attended = getattr(self, field)
         if len(attended) != len(self.channels) or not all(isinstance(a, bool) for a in attended):
-            mend = f"give one True or False a level, {len(self.channels)} in all"
-            raise self._error(field, mend)
+            fix = f"give one True or False a level, {len(self.channels)} in all"
+            raise self._error(field, fix)
         widths = zip(self.channels, attended, strict=True)
         return min([width for width, a in widths if a] + [self.channels[-1]])
 
-    def _error(self, field: str, mend: str) -> ValueError:
-        return _error(self, field, mend)
+    def _error(self, field: str, fix: str) -> ValueError:
+        return _error(self, field, fix)
 
 
 @dataclass(frozen=True, kw_only=True)
 class BackboneConfig(Backbone):
     """What decides the levels of any U-Net here, and its time embedding.
 
-    Attributes, besides those of `Backbone`:
-        in_channels: channels of the input images.
-        out_channels: channels of the output images.
-        flip_sin_to_cos: put the cosines of the timestep embedding before the sines.
-        freq_shift: shift of the timestep embedding's frequencies, see `timestep_embedding`.
-        downsample_padding: 1 pads every side of a downsampling convolution by one pixel; 0 pads
-            only the right and the bottom, as the original DDPM code does.
+    It has the fields of `Backbone`, and these.
+
+    Parameters
+    ----------
+    in_channels
+        Channels of the input images.
+    out_channels
+        Channels of the output images.
+    flip_sin_to_cos
+        Put the cosines of the timestep embedding before the sines.
+    freq_shift
+        Shift of the timestep embedding's frequencies, see `timestep_embedding`.
+    downsample_padding
+        1 pads every side of a downsampling convolution by one pixel; 0 pads only the right and the
+        bottom, as the original DDPM code does.
     """
 
     in_channels: int = 3
@@ -116,20 +136,25 @@ class BackboneConfig(Backbone):
         if self.downsample_padding not in (0, 1):
             raise self._error("downsample_padding", "give 0 or 1")
         if not 0 <= self.freq_shift < self.channels[0] // 2:
-            mend = f"give 0 or more and below channels[0] // 2 = {self.channels[0] // 2}"
-            raise self._error("freq_shift", mend)
+            fix = f"give 0 or more and below channels[0] // 2 = {self.channels[0] // 2}"
+            raise self._error("freq_shift", fix)
 
 
 @dataclass(frozen=True, kw_only=True)
 class UNetConfig(BackboneConfig):
     """Everything that decides what a `UNet` computes, save its weights.
 
-    Attributes, besides those of `BackboneConfig`:
-        attention: for each level, whether self-attention follows each of its resnets. The middle
-            block always has one attention, whatever stands here.
-        attention_head_dim: width d of one attention head. A layer of C channels has C // d heads,
-            so it attends at width d * (C // d), which is below C where d does not divide C.
-            None is a single head as wide as the layer.
+    It has the fields of `BackboneConfig`, and these.
+
+    Parameters
+    ----------
+    attention
+        For each level, whether self-attention follows each of its resnets. The middle block always
+        has one attention, whatever stands here.
+    attention_head_dim
+        Width d of one attention head. A layer of C channels has C // d heads, so it attends at
+        width d * (C // d), which is below C where d does not divide C. None is a single head as
+        wide as the layer.
     """
 
     attention: tuple[bool, ...]
@@ -141,8 +166,8 @@ class UNetConfig(BackboneConfig):
         if self.attention_head_dim is not None:
             self._check_positive("attention_head_dim")
             if self.attention_head_dim > narrowest:
-                mend = f"give at most {narrowest}, the narrowest layer with attention, or None"
-                raise self._error("attention_head_dim", mend)
+                fix = f"give at most {narrowest}, the narrowest layer with attention, or None"
+                raise self._error("attention_head_dim", fix)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,13 +186,18 @@ class CrossAttentionUNetConfig(BackboneConfig):
 
     and otherwise by name.
 
-    Attributes, besides those of `BackboneConfig`:
-        cross_attention: for each level, whether a transformer follows each of its resnets, in which
-            pixels attend to each other and to the context. The middle block always has one,
-            whatever stands here.
-        cross_attention_dim: width D of the context.
-        heads: number h of attention heads of every layer. A layer of C channels has heads of width
-            C // h, so it attends at width h * (C // h), which is below C where h does not divide C.
+    It has the fields of `BackboneConfig`, and these.
+
+    Parameters
+    ----------
+    cross_attention
+        For each level, whether a transformer follows each of its resnets, in which pixels attend to
+        each other and to the context. The middle block always has one, whatever stands here.
+    cross_attention_dim
+        Width D of the context.
+    heads
+        Number h of attention heads of every layer. A layer of C channels has heads of width C // h,
+        so it attends at width h * (C // h), which is below C where h does not divide C.
     """
 
     cross_attention: tuple[bool, ...]
@@ -182,8 +212,8 @@ class CrossAttentionUNetConfig(BackboneConfig):
         self._check_positive("heads")
         narrowest = self._narrowest_attended("cross_attention")
         if self.heads > narrowest:
-            mend = f"give at most {narrowest}, the width of the narrowest layer with attention"
-            raise self._error("heads", mend)
+            fix = f"give at most {narrowest}, the width of the narrowest layer with attention"
+            raise self._error("heads", fix)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,17 +222,26 @@ class KLConfig:
 
     A *level* is one resolution, finest first; each further one halves height and width.
 
-    Attributes:
-        channels: width of each level, at least one level; each a multiple of `norm_groups`.
-        latent_channels: channels of the latents.
-        layers_per_block: residual blocks a level in the encoder; one more in the decoder, whose
-            task is the harder one.
-        patch: side of the patches of pixels that are folded into channels (pixel unshuffle).
-        norm_groups: groups of every group normalisation.
-        norm_eps: epsilon of every group normalisation.
+    Parameters
+    ----------
+    channels
+        Width of each level, at least one level; each a multiple of `norm_groups`.
+    latent_channels
+        Channels of the latents.
+    layers_per_block
+        Residual blocks a level in the encoder; one more in the decoder, whose task is the harder
+        one.
+    patch
+        Side of the patches of pixels that are folded into channels (pixel unshuffle).
+    norm_groups
+        Groups of every group normalisation.
+    norm_eps
+        Epsilon of every group normalisation.
 
-    Raises:
-        ValueError: one line with the field, its value and the mend, if there is no such network.
+    Raises
+    ------
+    ValueError
+        One line with the field, its value and the fix, if there is no such network.
     """
 
     channels: tuple[int, ...] = (32, 64)
@@ -225,14 +264,14 @@ class KLConfig:
         if not self.channels:
             raise _error(self, "channels", "give one width a level, at least one")
         if any(width < 1 or width % self.norm_groups for width in self.channels):
-            mend = f"give positive multiples of norm_groups = {self.norm_groups}"
-            raise _error(self, "channels", mend)
+            fix = f"give positive multiples of norm_groups = {self.norm_groups}"
+            raise _error(self, "channels", fix)
         if not self.norm_eps > 0:
             raise _error(self, "norm_eps", "give a small number above 0, such as 1e-6")
 
 
-def _error(config: object, field: str, mend: str) -> ValueError:
-    return ValueError(f"{type(config).__name__}.{field} is {getattr(config, field)!r}: {mend}")
+def _error(config: object, field: str, fix: str) -> ValueError:
+    return ValueError(f"{type(config).__name__}.{field} is {getattr(config, field)!r}: {fix}")
 
 
 def _is_int(value: object) -> bool:

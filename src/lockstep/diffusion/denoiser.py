@@ -83,11 +83,20 @@ class Guidance:
     epsilon = epsilon_u + scale (epsilon_c - epsilon_u), Ho & Salimans 2022 (arXiv 2207.12598),
     eq. 6 with scale = 1 + w; x0 likewise, since x0 is affine in epsilon at a given x_t.
 
-    scale      0 is the unconditional denoiser, 1 the conditional (the unconditional is then not
-               evaluated), more than 1 extrapolates. Any finite number.
-    interval   where to guide (Kynkäänniemi et al. 2024, arXiv 2404.07724): a pair (low, high) of
-               noise levels in units of t / T, 0 <= low < high <= 1, both ends included. 0 is the
-               clean end. Outside it only the conditional is evaluated. None guides everywhere.
+    Parameters
+    ----------
+    scale
+        0 is the unconditional denoiser, 1 the conditional (the unconditional is then not
+        evaluated), more than 1 extrapolates. Any finite number.
+    interval
+        Where to guide (Kynkäänniemi et al. 2024, arXiv 2404.07724): a pair (low, high) of noise
+        levels in units of t / T, 0 <= low < high <= 1, both ends included. 0 is the clean end.
+        Outside it only the conditional is evaluated. None guides everywhere.
+
+    Raises
+    ------
+    ValueError
+        If either is out of its range.
     """
 
     conditional: ScheduledDenoise

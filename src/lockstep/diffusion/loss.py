@@ -21,8 +21,19 @@ def diffusion_loss(
 ) -> Tensor:
     """Mean squared error of the network's prediction, one number for each image.
 
-    x0 and noise (B, C, H, W), t (B,) int64 in [0, T). With `min_snr_gamma` each image is
-    weighted by `min_snr_weights`. Returns (B,) float32, whatever dtype the network answers in.
+    Parameters
+    ----------
+    x0, noise
+        (B, C, H, W).
+    t
+        (B,) int64 in [0, T).
+    min_snr_gamma
+        With it each image is weighted by `min_snr_weights`.
+
+    Returns
+    -------
+    (B,)
+        In float32, whatever dtype the network answers in.
     """
     one_of("prediction", prediction, get_args(Prediction))
     output = network(schedule.add_noise(x0, noise, t), t)
@@ -44,7 +55,16 @@ def min_snr_weights(schedule: NoiseSchedule, prediction: Prediction, gamma: floa
 
     The weight on the error of x0 is min(SNR, gamma). The same error is SNR times
     smaller read as epsilon, and SNR + 1 times smaller read as v, so theirs is divided by that.
-    gamma > 0; the paper uses 5. Raises ValueError otherwise.
+
+    Parameters
+    ----------
+    gamma
+        Above 0; the paper uses 5.
+
+    Raises
+    ------
+    ValueError
+        If gamma is not.
     """
     one_of("prediction", prediction, get_args(Prediction))
     if not gamma > 0:

@@ -20,12 +20,21 @@ class ImageNoise:
     The same bytes need the same torch and a CPU with AVX2 (or one without, both times): torch's
     two ways of computing a normal differ in the last bits.
 
-    seed      any int, the run's. Distinct seeds give unrelated streams.
-    indices   the images, ints in [0, 2**32); no two of them share a stream.
-    shape     of one image, (C, H, W).
-    dtype     drawn in this dtype: float64 noise is other noise, not float32 noise with more digits.
+    Parameters
+    ----------
+    seed
+        Any int, the run's. Distinct seeds give unrelated streams.
+    indices
+        The images, ints in [0, 2**32); no two of them share a stream.
+    shape
+        Of one image, (C, H, W).
+    dtype
+        Drawn in this dtype: float64 noise is other noise, not float32 noise with more digits.
 
-    Raises ValueError for an index out of range.
+    Raises
+    ------
+    ValueError
+        For an index out of range.
     """
 
     def __init__(

@@ -64,10 +64,13 @@ def ddpm(
 ) -> Tensor:
     """Ancestral sampling, Ho et al. 2020 (arXiv 2006.11239), algorithm 2.
 
-    variance   of the step's noise: `fixed_small`, the posterior's beta-tilde, or `fixed_large`,
-               beta (its section 3.2). The last step adds none: it returns the mean.
-
     Between levels that are not neighbours, beta is that of the stride, 1 - ab / ab'.
+
+    Parameters
+    ----------
+    variance
+        Of the step's noise: `fixed_small`, the posterior's beta-tilde, or `fixed_large`, beta (its
+        section 3.2). The last step adds none: it returns the mean.
     """
     one_of("variance", variance, get_args(Variance))
     for step in _steps(schedule, timesteps, "one"):
@@ -100,15 +103,19 @@ def ddim(
 ) -> Tensor:
     """Song et al. 2021 (arXiv 2010.02502), eq. 12.
 
-    eta                0 is deterministic and needs no `noise`; 1 is `ddpm` with `fixed_small`.
-    final_alpha_bar    the clean end: `one`, an image without noise, or `first`, alphas_bar[0],
-                       which leaves the noise of level 0 (diffusers' set_alpha_to_one=False).
-    rederive_epsilon   whether, after clipping x0, epsilon is taken anew from x_t and the clipped
-                       x0 (diffusers' use_clipped_model_output, there off). On by default:
-                       eq. 12 presumes x_t = sqrt(ab) x0 + sqrt(1 - ab) epsilon, and a clipped x0
-                       beside the old epsilon makes up another x_t. With it, eta = 1 is `ddpm`
-                       with clipping, exactly; without it, it is not. Nothing is amplified: the
-                       division by sqrt(1 - ab) meets a factor of at most sqrt(1 - ab').
+    Parameters
+    ----------
+    eta
+        0 is deterministic and needs no `noise`; 1 is `ddpm` with `fixed_small`.
+    rederive_epsilon
+        Whether, after clipping x0, epsilon is taken anew from x_t and the clipped x0 (diffusers'
+        use_clipped_model_output, there off). On by default: eq. 12 presumes
+        x_t = sqrt(ab) x0 + sqrt(1 - ab) epsilon, and a clipped x0 beside the old epsilon makes up
+        another x_t. With it, eta = 1 is `ddpm` with clipping, exactly; without it, it is not.
+        Nothing is amplified: the division by sqrt(1 - ab) meets a factor of at most sqrt(1 - ab').
+    final_alpha_bar
+        The clean end: `one`, an image without noise, or `first`, alphas_bar[0], which leaves the
+        noise of level 0 (diffusers' set_alpha_to_one=False).
     """
     if not 0 <= eta <= 1:
         raise ValueError(f"eta: {eta} is out of range; use 0 (DDIM) to 1 (DDPM)")
@@ -149,8 +156,11 @@ def dpmpp_2m(
     the last one, where fewer than 15 steps make the extrapolation unsafe (diffusers'
     lower_order_final), and where it ends without noise: at infinite log-SNR there is no slope.
 
-    final_alpha_bar   `one`, ending at sigma 0, or `first`, ending at the sigma of level 0
-                      (diffusers' final_sigmas_type `zero` and `sigma_min`).
+    Parameters
+    ----------
+    final_alpha_bar
+        `one`, ending at sigma 0, or `first`, ending at the sigma of level 0 (diffusers'
+        final_sigmas_type `zero` and `sigma_min`).
     """
     previous: tuple[Tensor, float] | None = None  # x0 and log-SNR of the step before
     for step in _steps(schedule, timesteps, final_alpha_bar):

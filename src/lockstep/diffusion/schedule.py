@@ -27,14 +27,22 @@ ScheduleKind = Literal["linear", "scaled_linear", "squaredcos_cap_v2"]
 class NoiseSchedule:
     """A variance-preserving noise schedule of `timesteps` levels.
 
-    kind         `linear` (Ho et al. 2020), `scaled_linear` (linear in sqrt(beta): Rombach et al.
-                 2022) or `squaredcos_cap_v2` (the cosine of Nichol & Dhariwal 2021).
-    timesteps    T >= 1, the number of noise levels.
-    beta_start   first and last beta of the two linear kinds, 0 < beta_start <= beta_end < 1;
-    beta_end     the cosine does not use them.
+    Parameters
+    ----------
+    kind
+        `linear` (Ho et al. 2020), `scaled_linear` (linear in sqrt(beta): Rombach et al. 2022) or
+        `squaredcos_cap_v2` (the cosine of Nichol & Dhariwal 2021).
+    timesteps
+        T >= 1, the number of noise levels.
+    beta_start, beta_end
+        First and last beta of the two linear kinds, 0 < beta_start <= beta_end < 1; the cosine
+        does not use them.
 
-    Raises ValueError for a field out of its range, and for a schedule that leaves float64: no
-    noise at all at the first level, or nothing at all of the image at the last.
+    Raises
+    ------
+    ValueError
+        For a field out of its range, and for a schedule that leaves float64: no noise at all at
+        the first level, or nothing at all of the image at the last.
     """
 
     kind: ScheduleKind
@@ -84,8 +92,17 @@ class NoiseSchedule:
     def add_noise(self, x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
         """x_t of x0: the forward process in one step, Ho et al. 2020, eq. 4.
 
-        x0 and noise (B, ...) of one floating dtype, t (B,) or () int64 in [0, T) on any device.
-        Returns (B, ...) in x0's dtype, on x0's device.
+        Parameters
+        ----------
+        x0, noise
+            (B, ...) of one floating dtype.
+        t
+            (B,) or () int64 in [0, T), on any device.
+
+        Returns
+        -------
+        (B, ...)
+            In x0's dtype, on x0's device.
         """
         signal, sigma = self._coefficients(t, like=x0)
         return signal * x0 + sigma * noise

@@ -21,17 +21,24 @@ def timesteps(
 ) -> list[int]:
     """Strictly decreasing levels in [0, T), `steps` of them; fewer where `start` cuts.
 
-    trailing   begins at T - 1, pure noise, in strides of T / steps; stops above 0. The default:
-               few steps then spend none of them where there is no noise left to remove.
-    leading    ends at 0, in strides of T // steps; begins below T - 1, at a level that is not
-               quite noise, though a sampler is given noise there.
-    linspace   from T - 1 to 0, both included. A single step is then level 0 (as in diffusers),
-               which removes next to nothing: use trailing for it.
-    start      drop the levels above it, 0 <= start < T: to begin from an image that carries
-               that much noise already.
+    Parameters
+    ----------
+    spacing
+        - `trailing` begins at T - 1, pure noise, in strides of T / steps; stops above 0. The
+          default: few steps then spend none of them where there is no noise left to remove.
+        - `leading` ends at 0, in strides of T // steps; begins below T - 1, at a level that is not
+          quite noise, though a sampler is given noise there.
+        - `linspace` goes from T - 1 to 0, both included. A single step is then level 0 (as in
+          diffusers), which removes next to nothing: use trailing for it.
+    start
+        Drop the levels above it, 0 <= start < T: to begin from an image that carries that much
+        noise already.
 
-    Raises ValueError for steps outside [1, T], for start outside [0, T), and where no level is
-    left at or below start.
+    Raises
+    ------
+    ValueError
+        For steps outside [1, T], for start outside [0, T), and where no level is left at or below
+        start.
     """
     one_of("spacing", spacing, get_args(Spacing))
     if T < 1:

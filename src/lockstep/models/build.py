@@ -26,7 +26,10 @@ def noise_schedule(settings: Diffusion) -> NoiseSchedule:
 def form(params: Params, data: Dataset) -> Form:
     """What params.yaml asks for, made for these images or latents, and labels or prompts.
 
-    Raises `ValueError` if there is no such network.
+    Raises
+    ------
+    ValueError
+        If there is no such network.
     """
     model, settings, rows = params.model, params.text, data.rows
     channels = 3 if data.latents is None else data.latents.shape[1]

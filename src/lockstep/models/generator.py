@@ -63,7 +63,10 @@ class Generator(nn.Module):
     The UNet attends to the contexts of prompts; with `pooled_text` it also gets their mean as a
     vector.
 
-    Raises `ValueError` for `pooled_text` without `text`.
+    Raises
+    ------
+    ValueError
+        For `pooled_text` without `text`.
     """
 
     def __init__(

@@ -69,8 +69,10 @@ class KLAutoencoder(nn.Module):
     def posterior(self, images: Tensor) -> Posterior:
         """(B, 3, H, W) in [-1, 1] -> what the encoder believes of their latents.
 
-        Raises:
-            ValueError: one line, if the reduction does not divide height and width.
+        Raises
+        ------
+        ValueError
+            One line, if the reduction does not divide height and width.
         """
         height, width = images.shape[2:]
         if height % self.reduction or width % self.reduction:
@@ -130,8 +132,8 @@ class _Encoder(nn.Module):
     """(B, 3, H, W) -> (B, 2 C, h, w): means, then log variances.
 
     Like the decoder it has a linear way past all layers, as that of Chen et al. 2024 (DC-AE,
-    arXiv:2410.10733), but learnt: see
-    `lockstep.training.autoencoder`. The layers' last convolutions begin at zero.
+    arXiv:2410.10733), but learnt: see `lockstep.training.autoencoder`. The layers' last
+    convolutions begin at zero.
     """
 
     def __init__(self, config: KLConfig) -> None:

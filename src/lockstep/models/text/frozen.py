@@ -10,11 +10,15 @@ class FrozenText(nn.Module):
     Where no prompt is given it is the empty one, whose context is kept beside the generator's
     weights: sampling without a prompt needs no encoder.
 
-    Args:
-        empty: (L, D), the context of the empty prompt; zeros where saved weights are loaded next.
+    Parameters
+    ----------
+    empty
+        (L, D), the context of the empty prompt; zeros where saved weights are loaded next.
 
-    Raises:
-        ValueError: if it has another number of dimensions.
+    Raises
+    ------
+    ValueError
+        If it has another number of dimensions.
     """
 
     empty: Tensor
@@ -28,8 +32,10 @@ class FrozenText(nn.Module):
     def forward(self, rows: Tensor, given: Tensor) -> tuple[Tensor, Tensor]:
         """Contexts (B, L, D), and which are given (B,) -> (B, L, D) and mask (B, L), all True.
 
-        Raises:
-            ValueError: if the shape does not fit.
+        Raises
+        ------
+        ValueError
+            If the shape does not fit.
         """
         if rows.ndim != 3 or rows.shape[1:] != self.empty.shape:
             length, width = self.empty.shape

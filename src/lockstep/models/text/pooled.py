@@ -12,13 +12,18 @@ class PooledText(nn.Module):
     arXiv:2112.10741, section 4.1), SDXL the pooled output of its text encoder (Podell et al. 2023,
     arXiv:2307.01952, section 2.1).
 
-    Args:
-        context: D, the width of the context, 1 or more.
-        width: of the vector, 1 or more; `CrossAttentionUNetConfig.embedding_dim` to condition a
-            `CrossAttentionUNet`.
+    Parameters
+    ----------
+    context
+        D, the width of the context, 1 or more.
+    width
+        Of the vector, 1 or more; `CrossAttentionUNetConfig.embedding_dim` to condition a
+        `CrossAttentionUNet`.
 
-    Raises:
-        ValueError: if either number is below 1.
+    Raises
+    ------
+    ValueError
+        If either number is below 1.
     """
 
     def __init__(self, context: int, *, width: int) -> None:
@@ -34,8 +39,10 @@ class PooledText(nn.Module):
     def forward(self, context: Tensor, mask: Tensor) -> Tensor:
         """Context (B, L, D) and mask (B, L), True where it counts, once or more -> (B, width).
 
-        Raises:
-            ValueError: if a shape does not fit.
+        Raises
+        ------
+        ValueError
+            If a shape does not fit.
         """
         width = self.linear_1.in_features
         if context.ndim != 3 or context.shape[2] != width or mask.shape != context.shape[:2]:

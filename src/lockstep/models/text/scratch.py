@@ -13,17 +13,25 @@ from lockstep.models.text.tokenizer import PADDING
 class ScratchConfig:
     """Everything that decides what a `ScratchTextEncoder` computes, save its weights.
 
-    Attributes:
-        words: how many word ids there are, `Tokenizer.size`.
-        length: L, the most words of a prompt, `Tokenizer.length`.
-        width: D, of the context; a multiple of `heads`.
-        layers: of the transformer.
-        heads: of each attention.
+    All fields are whole numbers, 1 or more.
 
-    All are whole numbers, 1 or more.
+    Parameters
+    ----------
+    words
+        How many word ids there are, `Tokenizer.size`.
+    length
+        L, the most words of a prompt, `Tokenizer.length`.
+    width
+        D, of the context; a multiple of `heads`.
+    layers
+        Of the transformer.
+    heads
+        Of each attention.
 
-    Raises:
-        ValueError: one line with the field, its value and the mend.
+    Raises
+    ------
+    ValueError
+        One line with the field, its value and the fix.
     """
 
     words: int
@@ -41,8 +49,8 @@ class ScratchConfig:
             raise _error("width", self.width, f"give a multiple of heads = {self.heads}")
 
 
-def _error(field: str, value: object, mend: str) -> ValueError:
-    return ValueError(f"ScratchConfig.{field} is {value!r}: {mend}")
+def _error(field: str, value: object, fix: str) -> ValueError:
+    return ValueError(f"ScratchConfig.{field} is {value!r}: {fix}")
 
 
 class ScratchTextEncoder(nn.Module):
@@ -72,8 +80,10 @@ class ScratchTextEncoder(nn.Module):
         The ids may be of a floating type, as conditions are: they are whole numbers in
         [0, words). The beginning comes first, and its mask is True. The context of padding is 0.
 
-        Raises:
-            ValueError: if the shape does not fit.
+        Raises
+        ------
+        ValueError
+            If the shape does not fit.
         """
         if ids.ndim != 2 or ids.shape[1] != self.length:
             raise ValueError(f"ids have shape {tuple(ids.shape)}: give (batch, {self.length})")

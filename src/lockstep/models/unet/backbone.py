@@ -22,15 +22,22 @@ def timestep_embedding(t: Tensor, dim: int, flip_sin_to_cos: bool, freq_shift: f
         w_k = 10000 ** (-k / (dim // 2 - freq_shift)),  k = 0 .. dim // 2 - 1
         (sin(t w_0), sin(t w_1), ..., cos(t w_0), cos(t w_1), ...)
 
-    Args:
-        t: timesteps, (B,), whole or not; 0 to 1000 or so.
-        dim: width of the embedding; an odd width gets a 0 at its end.
-        flip_sin_to_cos: put the cosines first.
-        freq_shift: below dim // 2. Vaswani's equation has 0; 1 makes the lowest frequency 1/10000.
+    Parameters
+    ----------
+    t
+        Timesteps, (B,), whole or not; 0 to 1000 or so.
+    dim
+        Width of the embedding; an odd width gets a 0 at its end.
+    flip_sin_to_cos
+        Put the cosines first.
+    freq_shift
+        Below dim // 2. Vaswani's equation has 0; 1 makes the lowest frequency 1/10000.
 
-    Returns:
-        (B, dim), always computed in float32, also under autocast: in bfloat16 neighbouring
-        timesteps above 256 would be one.
+    Returns
+    -------
+    (B, dim)
+        Always computed in float32, also under autocast: in bfloat16 neighbouring timesteps above
+        256 would be one.
     """
     half = dim // 2
     k = torch.arange(half, dtype=torch.float32, device=t.device)
@@ -58,10 +65,14 @@ class Backbone(nn.Module):
     Ho et al. 2020 (arXiv:2006.11239, appendix B), after Ronneberger et al. 2015. The submodules
     carry diffusers' names, and initial weights are torch's defaults, as the library's are.
 
-    Args:
-        config: of the U-Net.
-        attended: for each level, whether an attention follows each of its resnets.
-        attention: makes them, and the middle's, each from its number of channels.
+    Parameters
+    ----------
+    config
+        Of the U-Net.
+    attended
+        For each level, whether an attention follows each of its resnets.
+    attention
+        Makes them, and the middle's, each from its number of channels.
     """
 
     config: BackboneConfig

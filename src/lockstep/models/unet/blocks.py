@@ -145,11 +145,16 @@ class Upsample(nn.Module):
 class Block(nn.Module):
     """Resnets one after another, the first `attentions` of them each followed by an attention.
 
-    Args:
-        widths: (in_channels, out_channels) of each resnet.
-        attentions: how many resnets an attention follows.
-        attention: makes the attentions.
-        config: of the U-Net.
+    Parameters
+    ----------
+    widths
+        (in_channels, out_channels) of each resnet.
+    attentions
+        How many resnets an attention follows.
+    attention
+        Makes the attentions.
+    config
+        Of the U-Net.
     """
 
     def __init__(

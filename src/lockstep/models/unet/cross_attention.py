@@ -44,22 +44,30 @@ class CrossAttentionUNet(Backbone):
     ) -> Tensor:
         """One prediction an image.
 
-        Args:
-            x: noisy images, (B, in_channels, H, W), H and W multiples of `config.size_multiple`.
-            t: timestep of each image, (B,), int or float.
-            context: what each image attends to, (B, L, `config.cross_attention_dim`), L 1 or more.
-            mask: which of its positions, (B, L), boolean, True to attend, at least one an image;
-                None attends to all.
-            condition: added to the time embedding, (B, `config.embedding_dim`); None adds nothing.
+        Parameters
+        ----------
+        x
+            Noisy images, (B, in_channels, H, W), H and W multiples of `config.size_multiple`.
+        t
+            Timestep of each image, (B,), int or float.
+        context
+            What each image attends to, (B, L, `config.cross_attention_dim`), L 1 or more.
+        mask
+            Which of its positions, (B, L), boolean, True to attend, at least one an image; None
+            attends to all.
+        condition
+            Added to the time embedding, (B, `config.embedding_dim`); None adds nothing.
 
-        Returns:
-            (B, out_channels, H, W).
+        Returns
+        -------
+        (B, out_channels, H, W)
 
-        Raises:
-            ValueError: one line, if a shape does not fit, or an image's mask is False everywhere.
-                The latter is looked for only where `mask` is on a CPU and nothing is compiled:
-                elsewhere the program would have to wait for the device, and such an image's
-                prediction means nothing.
+        Raises
+        ------
+        ValueError
+            One line, if a shape does not fit, or an image's mask is False everywhere. The latter is
+            looked for only where `mask` is on a CPU and nothing is compiled: elsewhere the program
+            would have to wait for the device, and such an image's prediction means nothing.
         """
         self.check_shapes(x, t, condition)
         self._check_context(len(x), context, mask)

@@ -11,12 +11,17 @@ class LabelEmbedding(nn.Module):
     which nothing is said, and a label dropped for classifier-free guidance (Ho & Salimans 2022,
     arXiv:2207.12598), are the same input, and its embedding (of the biases alone) is learned.
 
-    Args:
-        labels: how many labels there are, 1 or more.
-        width: of the embedding, 1 or more; `UNetConfig.embedding_dim` to condition a `UNet`.
+    Parameters
+    ----------
+    labels
+        How many labels there are, 1 or more.
+    width
+        Of the embedding, 1 or more; `UNetConfig.embedding_dim` to condition a `UNet`.
 
-    Raises:
-        ValueError: if either number is below 1.
+    Raises
+    ------
+    ValueError
+        If either number is below 1.
     """
 
     def __init__(self, labels: int = 24, *, width: int) -> None:
@@ -34,8 +39,10 @@ class LabelEmbedding(nn.Module):
     def forward(self, labels: Tensor) -> Tensor:
         """Multi-hot float (B, labels), 1 where an image has a label and 0 elsewhere -> (B, width).
 
-        Raises:
-            ValueError: if the shape does not fit.
+        Raises
+        ------
+        ValueError
+            If the shape does not fit.
         """
         count = self.linear_1.in_features
         if labels.ndim != 2 or labels.shape[1] != count:

@@ -28,16 +28,23 @@ class UNet(Backbone):
     def forward(self, x: Tensor, t: Tensor, condition: Tensor | None = None) -> Tensor:
         """One prediction an image.
 
-        Args:
-            x: noisy images, (B, in_channels, H, W), H and W multiples of `config.size_multiple`.
-            t: timestep of each image, (B,), int or float.
-            condition: added to the time embedding, (B, `config.embedding_dim`); None adds nothing.
+        Parameters
+        ----------
+        x
+            Noisy images, (B, in_channels, H, W), H and W multiples of `config.size_multiple`.
+        t
+            Timestep of each image, (B,), int or float.
+        condition
+            Added to the time embedding, (B, `config.embedding_dim`); None adds nothing.
 
-        Returns:
-            (B, out_channels, H, W).
+        Returns
+        -------
+        (B, out_channels, H, W)
 
-        Raises:
-            ValueError: one line, if a shape does not fit.
+        Raises
+        ------
+        ValueError
+            One line, if a shape does not fit.
         """
         self.check_shapes(x, t, condition)
         return self.predict(x, t, condition)

@@ -1,4 +1,4 @@
-"""What workloads have collected, as it is packed; and what is asked of their models."""
+"""What sources have collected, as it is packed; and what their models are to generate."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ import torch
 from lockstep.config.load import load_params
 from lockstep.core import paths
 from lockstep.core.errors import LockstepError
-from lockstep.sampling import targets
-from lockstep.sources import collected
+from lockstep.sampling.conditions import condition_of
+from lockstep.sources import iclevr, ptt_faces
+from lockstep.sources.folders import merging
 from tiny import ROOT
 
 OBJECTS = {"red cube": 0, "red sphere": 1, "cyan cube": 2}
@@ -34,23 +35,24 @@ def labelled(folder: Path, objects: dict[str, int]) -> Path:
 
 
 def test_images_with_labels(tmp_path: Path) -> None:
-    found = collected.with_labels(labelled(tmp_path / "x", OBJECTS))
+    found = iclevr.read(labelled(tmp_path / "x", OBJECTS))
     assert [path.name for path in found.images] == ["a_3_0.png", "b_0_0.png", "b_0_1.png"]
     assert found.groups == ["a_3", "b_0", "b_0"]
     assert found.conditions.tolist() == [[0, 0, 1], [1, 0, 0], [1, 1, 0]]
     assert found.mirrorable
+    assert found.names == list(OBJECTS)
     assert {path.name for path in found.carried} == {"objects.json", "test.json", "new_test.json"}
     sided = {"cube on the left": 0, "sphere": 1, "cone": 2}
-    assert not collected.with_labels(labelled(tmp_path / "y", sided)).mirrorable
+    assert not iclevr.read(labelled(tmp_path / "y", sided)).mirrorable
 
 
 def test_faces(tmp_path: Path) -> None:
-    with pytest.raises(LockstepError, match=r"crops: no faces; `dvc repro crop`"):
-        collected.faces(tmp_path)
+    with pytest.raises(LockstepError, match=r"crops: no faces; `dvc repro collect`"):
+        ptt_faces.read(tmp_path)
     (tmp_path / "crops").mkdir()
     for name in ("b_0", "a_10", "a_2"):
         (tmp_path / f"crops/{name}.png").touch()
-    found = collected.faces(tmp_path)
+    found = ptt_faces.read(tmp_path)
     assert [path.stem for path in found.images] == ["a_10", "a_2", "b_0"]
     assert found.groups == ["a", "a", "b"]
     assert found.conditions.shape == (3, 0)
@@ -58,12 +60,12 @@ def test_faces(tmp_path: Path) -> None:
 
 
 def test_merged_images(tmp_path: Path) -> None:
-    with pytest.raises(LockstepError, match=r"images: no images; `dvc repro merge`"):
-        collected.merged(tmp_path)
+    with pytest.raises(LockstepError, match=r"images: no images; `dvc repro collect`"):
+        merging.read(tmp_path)
     (tmp_path / "images").mkdir()
     for name in (10, 2, 1):
         (tmp_path / f"images/{name}.png").touch()
-    found = collected.merged(tmp_path)
+    found = merging.read(tmp_path)
     assert [path.stem for path in found.images] == ["1", "2", "10"]
     assert found.groups == ["1", "2", "10"]
     assert found.conditions.shape == (3, 0)
@@ -74,21 +76,21 @@ def test_what_labels_ask_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.chdir(tmp_path)
     found = load_params("iclevr", ROOT / "params.yaml")
     labelled(paths.dataset("iclevr"), OBJECTS)
-    asked = targets.of_labels(found)
-    test, new_test = asked.sets
+    targets = condition_of(found).targets(found)
+    test, new_test = targets.sets
     assert (test.name, new_test.name) == ("test", "new_test")
-    assert test.conditions.tolist() == [[1, 0, 0], [0, 1, 1]]
+    assert test.conditions.values.tolist() == [[1, 0, 0], [0, 1, 1]]
     assert test.files[1] == "images/test/1.png"
-    assert asked.strips.tolist() == [[1, 0, 0]]  # "cyan cylinder" is not there: the first set
-    assert asked.exactly
+    assert targets.strips.values.tolist() == [[1, 0, 0]]  # "cyan cylinder" is not there: the first set
+    assert targets.exactly
 
 
 def test_without_labels_images_are_counted_and_written_as_they_come(tmp_path: Path) -> None:
     found = load_params("faces", ROOT / "params.yaml")
-    asked = targets.of_nothing(found)
-    (wanted,) = asked.sets
-    assert wanted.conditions.shape == (found.sample.count, 0)
-    assert asked.strips.shape[1] == 0
+    targets = condition_of(found).targets(found)
+    (wanted,) = targets.sets
+    assert wanted.conditions.values.shape == (found.sample.count, 0)
+    assert targets.strips.values.shape[1] == 0
     drawn = torch.rand(70, 3, 4, 4) * 2 - 1
     kept = wanted.write(tmp_path, [(0, drawn[:30]), (30, drawn[30:66]), (66, drawn[66:])])
     assert torch.equal(kept, drawn[:64])
