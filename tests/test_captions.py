@@ -338,7 +338,7 @@ def test_what_is_asked_for(rendered: Path) -> None:
 
 
 def test_too_few_images_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(LockstepError, match=r"caption.count: the images show .* raise it"):
+    with pytest.raises(LockstepError, match=r"source.count: the images show .* raise it"):
         render(tmp_path, count=20, seed=0, size=8, supersample=1, processes=1, progress=silent)
 
 

@@ -266,7 +266,7 @@ def of_kind(kind: str, count: int = 1) -> list[int]:
 
 def test_an_empty_result_is_an_error(tmp_path: Path) -> None:
     downloaded = download(tmp_path / "downloaded", of_kind("nobody", 2) + of_kind("blurred"))
-    with pytest.raises(LockstepError, match=r"no face is kept of \d+ in 3 images .*crop\.") as e:
+    with pytest.raises(LockstepError, match=r"no face is kept of \d+ in 3 images .*source\.") as e:
         run(downloaded.folder, tmp_path / "out", tmp_path / "journal.db")
     assert "\n" not in str(e.value)
     empty = tmp_path / "empty"
@@ -289,8 +289,8 @@ def test_a_process_that_dies_is_told() -> None:
 
 _IMPORT = """
 import sys
-from lockstep.collect.faces.engine import models
-from lockstep.errors import LockstepError
+from lockstep.models.dlib_faces.engine import models
+from lockstep.core.errors import LockstepError
 try:
     models()
 except LockstepError as error:
@@ -651,21 +651,22 @@ def test_processes_give_the_same_embedding(monkeypatch: pytest.MonkeyPatch) -> N
     assert list(dlib_embedding.by_processes([], 2)) == []
 
 
-def test_another_network_than_the_judge_is_refused(
+def test_another_network_than_the_evaluators_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from lockstep.config.load import load_params
     from lockstep.core import paths
-    from lockstep.core.files import read_json, write_json
-    from lockstep.evaluation import evaluators, spaces
+    from lockstep.core.provenance import read_provenance, write_provenance
+    from lockstep.evaluation.evaluators import dlib
 
     found = load_params("faces", Path(__file__).parent.parent / "params.yaml")
     monkeypatch.chdir(tmp_path)
-    folder = paths.judge("faces")
+    folder = paths.evaluator("faces")
     folder.mkdir(parents=True)
-    assert evaluators.of_faces(found, folder) == {}
-    about = read_json(folder / paths.JUDGE)
-    assert len(about["judge.sha256"]) == 64
-    write_json(folder / paths.JUDGE, {**about, "judge.version": "18"})
-    with pytest.raises(LockstepError, match="judges/faces: stands for another face embedding"):
-        spaces.dlib_space(found)
+    assert dlib.train(found, folder) == {}
+    noted = read_provenance(folder).params
+    assert len(noted["evaluator.sha256"]) == 64
+    assert dlib.space(found, None).name == "dlib"
+    write_provenance(folder, {**noted, "evaluator.version": "18"})
+    with pytest.raises(LockstepError, match=r"stands for another face embedding .*`dvc repro"):
+        dlib.space(found, None)

@@ -171,7 +171,7 @@ def test_test_sets_occur_and_new_test_sets_never_do(rendered: Path) -> None:
 
 
 def test_too_few_scenes_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(LockstepError, match=r"scenes.count: too few scenes"):
+    with pytest.raises(LockstepError, match=r"source.count: too few scenes"):
         iclevr.render(tmp_path, scenes=5, seed=0, size=32, supersample=1, progress=silent)
 
 

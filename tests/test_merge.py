@@ -5,9 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import hashlib
-import importlib
 import io
-import json
 import os
 import random
 import signal
@@ -35,6 +33,7 @@ from lockstep.core.errors import LockstepError
 from lockstep.sources.faces import exclude
 from lockstep.sources.faces.exclude import Exclusions
 from lockstep.sources.folders import merge as module
+from lockstep.sources.folders import merging
 from lockstep.sources.folders.decide import (
     ASPECT,
     BLANK,
@@ -55,6 +54,7 @@ from lockstep.sources.folders.origin import verified
 from lockstep.sources.folders.read import Looking, Measures, look
 from lockstep.sources.folders.synthetic import Heads
 from lockstep.sources.folders.unpack import Source
+from lockstep.sources.registry import source_of
 from lockstep.sources.resume_cache import journal
 from lockstep.synthetic.heads import files
 from odd_files import by_opencv, by_pillow, encoded, head, others
@@ -482,38 +482,38 @@ def test_sources_are_held_against_their_hashes(tmp_path: Path) -> None:
         verified(("b",), (), tmp_path, lambda: drawn)
 
 
-def test_the_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    committed = load_params("faces", ROOT / "params.yaml")
-    settings = dataclasses.replace(committed.merge, drawn_count=30)
-    monkeypatch.syspath_prepend(str(ROOT / "stages"))
+def test_collecting_and_collecting_that_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    committed = load_params("anime", ROOT / "params.yaml")
+    settings = dataclasses.replace(committed.source, synthetic_count=30)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DVC_ROOT", raising=False)
+    monkeypatch.setattr(merging, "cores", lambda: 1)
     (tmp_path / "exclude.txt").touch()
-    stage = importlib.import_module("stages.merge")
-    monkeypatch.setattr(stage, "cores", lambda: 1)
-    stage.main(dataclasses.replace(committed, workload="anime", merge=settings))
-    out = tmp_path / "data/collected/anime"
-    figures = json.loads((tmp_path / "metrics/anime/merge.json").read_text())
-    assert figures.keys() == {"kept", "found", "precision", "recall"}
-    assert figures["kept"] == len(list((out / "images").iterdir()))
-    written = json.loads((out / "collected.json").read_text())
-    assert written["merge.sources"] == ["drawn"]
-    assert written["merge.sources_sha256"] == [None]
+    out, again = tmp_path / "out", tmp_path / "again"
+    for folder in (out, again):
+        folder.mkdir()
+    params = dataclasses.replace(committed, source=settings)
+    found = source_of(params).collect(params, out)
+    assert found.metrics.keys() == {"kept", "found", "precision", "recall"}
+    assert found.metrics["kept"] == len(source_of(params).read(out).images)
+    assert found.params["source.paths"] == ["synthetic"]
+    assert found.params["source.sha256"] == [None]
 
     # Of what was merged, again, from outside.
-    outside = dataclasses.replace(settings, sources=("data/collected/anime/images",))
-    stage.main(dataclasses.replace(committed, workload="other", merge=outside))
-    again = json.loads((tmp_path / "metrics/other/merge.json").read_text())
-    assert again == {"kept": figures["kept"], "found": figures["kept"]}
-    written = json.loads((tmp_path / "data/collected/other/collected.json").read_text())
-    assert written["merge.sources_sha256"] == [hashing.sha256(out / "images")]
+    outside = dataclasses.replace(settings, paths=("out/images",))
+    params = dataclasses.replace(committed, source=outside)
+    second = source_of(params).collect(params, again)
+    assert second.metrics == {"kept": found.metrics["kept"], "found": found.metrics["kept"]}
+    assert second.params["source.sha256"] == [hashing.sha256(out / "images")]
 
 
 def test_the_number_of_hashes_is_checked() -> None:
     document = read_yaml(ROOT / "params.yaml")
-    document["merge"]["sources_sha256"] = ["0" * 64, None]
-    with pytest.raises(LockstepError, match=r"merge\.sources_sha256: 2 hashes for 1 sources"):
-        parse_params(document, "faces")
+    document["anime"]["source"]["sha256"] = ["0" * 64, None]
+    with pytest.raises(LockstepError, match=r"source\.sha256: 2 hashes for 1 paths"):
+        parse_params(document, "anime")
 
 
 def test_what_is_found_is_counted(merged: Done) -> None:

@@ -163,7 +163,7 @@ def _test_sets(seen: Iterator[list[str]]) -> list[list[str]]:
                 break
         else:
             raise LockstepError(
-                f"scenes.count: too few scenes for test.json's {len(TEST_SIZES)} different "
+                f"source.count: too few scenes for test.json's {len(TEST_SIZES)} different "
                 "combinations; raise it"
             )
     return chosen

@@ -74,7 +74,7 @@ def _some_of(
 ) -> list[tuple[str, ...]]:
     if len(found) < count:
         raise LockstepError(
-            f"caption.count: the images show {len(found)} of the {count} different combinations "
+            f"source.count: the images show {len(found)} of the {count} different combinations "
             "that test.json asks for; raise it"
         )
     ordered = sorted(found)

@@ -125,7 +125,7 @@ def collect(
         counts = ", ".join(f"{name} {decisions.count(name)}" for name in reasons(decisions))
         raise LockstepError(
             f"crop: no face is kept of {len(faces)} in {len(images)} images "
-            f"({counts or 'none found'}); loosen the rule in crop.* that most of them break"
+            f"({counts or 'none found'}); loosen the rule in source.* that most of them break"
         )
     _write_images(out, journal, faces, decisions)
     addresses = {image.sha256: image.address for image in images}

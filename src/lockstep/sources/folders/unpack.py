@@ -79,7 +79,7 @@ def entries(sources: Sequence[Source], max_bytes: int) -> Iterator[Entry]:
         elif source.path.is_file():
             yield from _of_archive(source, max_bytes)
         else:
-            raise LockstepError(f"{source.path}: no such file or folder; see merge.sources")
+            raise LockstepError(f"{source.path}: no such file or folder; see source.paths")
 
 
 def _of_folder(source: Source, max_bytes: int) -> Iterator[Entry]:
@@ -115,7 +115,7 @@ def _of_archive(source: Source, max_bytes: int) -> Iterator[Entry]:
         file.seek(0)
         if kind is None:
             raise LockstepError(
-                f"{source.path}: neither a folder nor a zip or tar archive; see merge.sources"
+                f"{source.path}: neither a folder nor a zip or tar archive; see source.paths"
             )
         try:
             yield from reader.unpack("", kind, file, 0)
