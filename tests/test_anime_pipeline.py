@@ -94,7 +94,7 @@ def test_the_run_has_what_decided_it_and_what_came_out(anime: Project) -> None:
     client = MlflowClient(f"sqlite:///{anime.root / 'mlflow.db'}")
     for run in (training, evaluation):
         shown = {file.path for file in client.list_artifacts(run.info.run_id, "images")}
-        assert {"images/anime", "images/denoising.gif", "images/strip.png"} <= shown
+        assert {"images/strips", "images/denoising.gif", "images/strip.png"} <= shown
 
 
 def test_heads_can_be_drawn_from_the_command_line(anime: Project, tmp_path: Path) -> None:

@@ -124,7 +124,7 @@ def test_the_run_has_what_decided_it_and_what_came_out(captions: Project) -> Non
     client = MlflowClient(f"sqlite:///{captions.root / 'mlflow.db'}")
     for run in (training, evaluation):
         shown = {file.path for file in client.list_artifacts(run.info.run_id, "images")}
-        assert {"images/captions", "images/denoising.gif", "images/test.png"} <= shown
+        assert {"images/strips", "images/denoising.gif", "images/test.png"} <= shown
 
 
 def test_the_report_has_prompts_and_figures(captions: Project) -> None:

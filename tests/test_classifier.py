@@ -77,6 +77,7 @@ def test_what_is_saved_comes_back(tmp_path: Path) -> None:
     assert torch.allclose(found, expected, atol=1e-6)  # another memory format, other roundings
 
 
+@pytest.mark.long
 def test_it_learns_colours_and_repeats_to_the_bit(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     colour = rng.integers(0, 3, 240)

@@ -58,6 +58,9 @@ def store(empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     return MlflowClient(uri)
 
 
+ROOT = Path(__file__).resolve().parent.parent
+
+
 def settings() -> Params:
     params = tiny_params()
     some = dataclasses.replace(params.sample, steps=3, guidance_scale=2.0, batch_size=3)
@@ -431,6 +434,7 @@ def test_track_writes_all_that_it_can(
 ) -> None:
     swept(finished("iclevr", labels=3))
     finished("faces", labels=0)
+    shutil.copy(ROOT / "params.yaml", "params.yaml")
     path = paths.tables("iclevr", "sweep") / "provenance.json"
     write_json(path, {**read_json(path), "inputs": {**read_json(path)["inputs"], "model": "0"}})
     with pytest.raises(LockstepError, match=r"iclevr: tables/iclevr/sweep: another model's"):
@@ -447,6 +451,7 @@ def test_track_writes_all_that_it_can(
 
 def test_track_takes_no_figures_of_other_images_than_those_here(store: MlflowClient) -> None:
     finished("faces", labels=0)
+    shutil.copy(ROOT / "params.yaml", "params.yaml")
     drawn, read = ({"path": "samples/faces", "md5": md5} for md5 in ("new", "old"))
     stages = {"sample@faces": {"outs": [drawn]}, "evaluate@faces": {"deps": [read]}}
     write_json(Path("dvc.lock"), {"stages": stages})

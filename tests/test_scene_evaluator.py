@@ -88,6 +88,7 @@ def test_what_is_saved_comes_back(tmp_path: Path) -> None:
         scene_evaluator.load(tmp_path)
 
 
+@pytest.mark.long
 def test_it_learns_what_is_there_and_where_and_how_large() -> None:
     model = train(squares(240, seed=0), settings(epochs=5, batch_size=16))
     held_out = squares(100, seed=1)
@@ -101,6 +102,7 @@ def test_it_learns_what_is_there_and_where_and_how_large() -> None:
     assert found["evaluator_size_accuracy"] > 0.9
 
 
+@pytest.mark.long
 def test_it_repeats_to_the_bit_and_never_reads_the_place_or_size_of_what_is_not_there() -> None:
     scenes = squares(16, seed=0)
     absent = scenes.shown.present == 0

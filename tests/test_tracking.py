@@ -83,7 +83,7 @@ def test_records_are_written_once(store: MlflowClient, tmp_path: Path) -> None:
         tracking = Tracking("iclevr")
         training = tracking.record_training("f" * 64, PARAMS, history, {"loss": 0.5, "steps": 5})
         params = {**PARAMS, **SAMPLING}
-        tracking.record_evaluation(training, "e" * 64, params, scores, [grid])
+        tracking.record_evaluation(training, "e" * 64, params, scores, [(grid, "images")])
     (run,), (evaluation,) = runs(store, "training"), runs(store, "evaluation")
     assert evaluation.data.tags["mlflow.parentRunId"] == run.info.run_id
     assert evaluation.info.run_name == "ddim, 20 steps, guidance 4"

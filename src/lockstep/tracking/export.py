@@ -19,9 +19,8 @@ from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, Tens
 from lockstep.config.schema import Condition
 from lockstep.core.files import write_json
 from lockstep.core.provenance import FILE
-from lockstep.data.labels import read_objects
 from lockstep.models import generator
-from lockstep.sampling.conditions.names import FILE as NAMES
+from lockstep.sampling.conditions.names import read_names
 
 logging.getLogger("mlflow.pyfunc").setLevel(logging.WARNING)
 
@@ -56,7 +55,7 @@ def write(out: Path, model: Path, settings: Mapping[str, Any], about: Model) -> 
             shutil.copyfile(model / file, folder / file)
         generator.copy_tools(model, folder)
         if (column := COLUMNS.get(description.condition)) is not None:
-            example = {column: [_example(description, folder)], **example}
+            example = {column: [_example(description, model)], **example}
         # Of the processes that drew together nothing is left in the images.
         write_json(folder / "sample.json", {**settings, "processes": 1})
         pyfunc.save_model(
@@ -77,7 +76,7 @@ def _example(description: generator.Description, folder: Path) -> str:
     """What a row may ask for."""
     if description.condition == "prompts":
         return "a red cube"
-    names = list(read_objects(folder / NAMES))
+    names = list(read_names(folder))
     return names[0] if description.condition == "classes" else ", ".join(names[:2])
 
 

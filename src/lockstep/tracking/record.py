@@ -69,12 +69,13 @@ def record(workload: str) -> None:
         for name, value in read_json(paths.metrics(workload, stage)).items()
     }
     shown = [
-        image
+        (image, "images")
         for stage in ("sample", "evaluate")
         for image in sorted(paths.plots(workload, stage).glob("*.png"))
     ]
-    if (strips := paths.strips(workload)).exists():
-        shown += [strips / "denoising.gif", strips]
+    strips = paths.strips(workload)
+    shown += [(animation, "images") for animation in strips.glob("*.gif")]
+    shown += [(strip, "images/strips") for strip in sorted(strips.glob("*.png"))]
     settings = {
         name.removeprefix("sample."): value
         for name, value in sampling.params.items()

@@ -217,7 +217,7 @@ class Tracking:
         fingerprint: str,
         params: Mapping[str, Any],
         metrics: Row,
-        images: Sequence[Path],
+        images: Sequence[tuple[Path, str]],
         *,
         guided: bool = True,
         model: str | None = None,
@@ -225,7 +225,7 @@ class Tracking:
         """An evaluation as a child of its training's run; gives the child's id.
 
         The training's run shows the metrics and images too, each of the latest evaluation that
-        has it. `images` may be folders of them. `guided` is whether there is a condition, and
+        has it. `images` are files and the folders to show them in. `guided` is whether there is a condition, and
         `model` the id of what was evaluated.
         """
         name = _drawing(params, guided)
@@ -236,8 +236,8 @@ class Tracking:
                 self.client.log_inputs(child, models=[LoggedModelInput(model)])
             for run_id in (child, training_run):
                 self._log_metrics(run_id, metrics, model if run_id == child else None)
-                for path in images:
-                    self.client.log_artifact(run_id, str(path), "images")
+                for path, folder in images:
+                    self.client.log_artifact(run_id, str(path), folder)
             self._finish(child)
         return child
 
