@@ -190,9 +190,7 @@ def test_a_folder_of_ones_own(anime: Project, tmp_path: Path) -> None:
     assert kept == list(range(1, len(kept) + 1))
     assert anime.figures("anime", "collect") == {"kept": len(kept), "found": len(rows)}
     data = open_dataset(anime.root / "data/dataset/anime")
-    images = sorted(
-        (anime.root / COLLECTED / "images").iterdir(), key=lambda path: int(path.stem)
-    )
+    images = sorted((anime.root / COLLECTED / "images").iterdir(), key=lambda path: int(path.stem))
     assert len(data.images) == len(images) == len(kept)
     as_packed = {image.tobytes() for image in data.images}
     as_merged = set()

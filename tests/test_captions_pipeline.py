@@ -131,7 +131,13 @@ def test_the_report_has_prompts_and_figures(captions: Project) -> None:
     captions.lockstep("report", "captions")
     page = BeautifulSoup((captions.root / "report/captions.html").read_text("utf-8"), "html.parser")
     text = "".join(page.get_text().split())  # names may break after their underscores
-    for name in ("psnr", "evaluator_accuracy", "object_accuracy", "binding_accuracy", "fd_classifier"):
+    for name in (
+        "psnr",
+        "evaluator_accuracy",
+        "object_accuracy",
+        "binding_accuracy",
+        "fd_classifier",
+    ):
         assert name in text
     asked = files.read_test(captions.root / "data/dataset/captions/test.json")
     assert asked["relation_03"].replace(" ", "") in text
@@ -251,7 +257,7 @@ def test_a_folder_of_ones_own(captions: Project, tmp_path: Path) -> None:
     captions.lockstep("add", "captions.source", str(tmp_path / "listed"))
     done = captions.dvc("repro", TARGET)
     made = ran(done.stdout)
-    assert made[:3] == ["check", "collect@captions", "dataset@captions"]
+    assert made[:4] == ["check", "crawl@captions", "collect@captions", "dataset@captions"]
     assert "sample@captions" in made
     assert made[-1] == TARGET
     images = captions.root / "samples/captions/images"
@@ -275,7 +281,10 @@ def test_a_folder_of_ones_own(captions: Project, tmp_path: Path) -> None:
     digest, prompts = open_dataset(folder).digest, distinct_prompts(folder)
     write_own(tmp_path / "mapped", listed=False)
     captions.lockstep("add", "captions.source", str(tmp_path / "mapped"))
-    assert ran(captions.dvc("repro", "dataset@captions").stdout)[:2] == ["check", "collect@captions"]
+    assert ran(captions.dvc("repro", "dataset@captions").stdout)[:2] == [
+        "check",
+        "collect@captions",
+    ]
     assert (open_dataset(folder).digest, distinct_prompts(folder)) == (digest, prompts)
     back(captions)
 
@@ -288,7 +297,7 @@ def test_a_folder_with_a_mistake_ends_in_one_line(captions: Project, tmp_path: P
     captions.lockstep("add", "captions.source", str(folder))
     done = captions.dvc("repro", TARGET, check=False)
     assert done.returncode != 0
-    assert ran(done.stdout) == ["check", "collect@captions"]
+    assert ran(done.stdout) == ["check", "crawl@captions", "collect@captions"]
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert line.startswith(f"error: {path}: [0]: unknown key 'text_promt'; a row has file_name,")
     back(captions)

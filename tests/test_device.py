@@ -22,7 +22,9 @@ def test_fp16_without_a_gpu_is_refused() -> None:
 def test_a_gpu_without_bf16_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: False)
-    with pytest.raises(LockstepError, match=r"^evaluator.precision: this GPU has no bf16; set fp16"):
+    with pytest.raises(
+        LockstepError, match=r"^evaluator.precision: this GPU has no bf16; set fp16"
+    ):
         resolve_precision("bf16", "evaluator.precision")
     assert resolve_precision("auto", "evaluator.precision") == "fp32"
     assert resolve_precision("fp16", "evaluator.precision") == "fp16"

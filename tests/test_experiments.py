@@ -19,7 +19,16 @@ BACK = "params.yaml keeps the experiment's values; to go back: `git checkout par
 
 def workspace(project: Project) -> dict[str, str]:
     """The hash of everything in the main checkout that an experiment could change."""
-    names = ("params.yaml", "dvc.lock", "data", "evaluators", "models", "samples", "plots", "metrics")
+    names = (
+        "params.yaml",
+        "dvc.lock",
+        "data",
+        "evaluators",
+        "models",
+        "samples",
+        "plots",
+        "metrics",
+    )
     return {name: hashing.sha256(project.root / name) for name in names}
 
 

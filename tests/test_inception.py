@@ -127,7 +127,9 @@ def test_it_stands_beside_the_workloads_own(
     classifier.save(classifier.Classifier(3), tmp_path / "evaluators/iclevr")
     monkeypatch.chdir(tmp_path)
     digest = hashing.sha256(published)
-    both = workload_spaces.spaces_of(asking(inception=str(published), inception_sha256=digest), data)
+    both = workload_spaces.spaces_of(
+        asking(inception=str(published), inception_sha256=digest), data
+    )
     assert [space.frechet for space in both] == ["fd_classifier", "fid"]
     (own,) = workload_spaces.spaces_of(tiny_params(), data)
     (features,) = own.features(np.array(data.images[:5]))

@@ -373,7 +373,9 @@ def row(name: str, side: int = 100, looks: int = 0, out: bool = False, **change:
     sha256 = hashlib.sha256(change.pop("data", name).encode()).hexdigest()
     bits = hashlib.sha256(str(looks // 100).encode()).digest()
     near = bytes([bits[0] ^ (looks % 100), *bits[1:]]).hex()
-    measures = Measures(**{"width": side, "height": side, "contrast": 50.0, "perceptual_hash": near} | change)
+    measures = Measures(
+        **{"width": side, "height": side, "contrast": 50.0, "perceptual_hash": near} | change
+    )
     return Row(0, "s", name, sha256, measures, "", out)
 
 

@@ -81,7 +81,9 @@ def test_what_labels_ask_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert (test.name, new_test.name) == ("test", "new_test")
     assert test.conditions.values.tolist() == [[1, 0, 0], [0, 1, 1]]
     assert test.files[1] == "images/test/1.png"
-    assert targets.strips.values.tolist() == [[1, 0, 0]]  # "cyan cylinder" is not there: the first set
+    assert targets.strips.values.tolist() == [
+        [1, 0, 0]
+    ]  # "cyan cylinder" is not there: the first set
     assert targets.exactly
 
 

@@ -31,7 +31,7 @@ from lockstep.tracking.export import COLUMNS
 _EXAMPLES = {"class": "cat", "objects": "red cube, cyan sphere", "prompt": "a red cube"}
 
 
-class Drawing(PythonModel):
+class Sampler(PythonModel):
     """Draws what `lockstep sample` draws.
 
     A row is an image: number `number` of those of `seed`. Its columns:
@@ -115,4 +115,4 @@ class Drawing(PythonModel):
         return condition_called(kind).read(self._folder, list(rows[column]))
 
 
-set_model(Drawing())
+set_model(Sampler())

@@ -88,13 +88,13 @@ def record(workload: str) -> None:
         except FileNotFoundError as error:
             raise LockstepError(f"{error.filename}: missing; `dvc checkout` restores it") from None
 
-    drawing, failed = None, None
+    logged, failed = None, None
     try:
-        drawing = tracking.record_model(run, model.fingerprint, settings, package_into)
+        logged = tracking.record_model(run, model.fingerprint, settings, package_into)
     except LockstepError as error:  # the figures are not lost for want of a registry
         failed = error
     tracking.record_evaluation(
-        run, identity, params, metrics, shown, guided=model.is_conditional, model=drawing
+        run, identity, params, metrics, shown, guided=model.is_conditional, model=logged
     )
     if failed is not None:
         raise failed

@@ -228,7 +228,7 @@ class Tracking:
         has it. `images` are files and the folders to show them in. `guided` is whether there is a condition, and
         `model` the id of what was evaluated.
         """
-        name = _drawing(params, guided)
+        name = _sampling_name(params, guided)
         with self._in_one_line():
             parent = {MLFLOW_PARENT_RUN_ID: training_run}
             child = self._find_or_create("evaluation", fingerprint, name, params, parent)
@@ -381,7 +381,7 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _drawing(params: Mapping[str, Any], guided: bool) -> str:
+def _sampling_name(params: Mapping[str, Any], guided: bool) -> str:
     """What a person would call this way of drawing."""
     parts = [params["sample.sampler"]]
     if params["sample.sampler"] == "ddim" and params.get("sample.eta"):

@@ -17,7 +17,7 @@ __all__ = [
     "ImageFile",
     "Portrait",
     "draw",
-    "kind_of",
     "image",
+    "kind_of",
     "truth",
 ]
