@@ -1,4 +1,4 @@
-"""The evaluator of captions and what it says of drawn images: small made-up images and evaluators."""
+"""The evaluator of captions, and what it says of small made-up images."""
 
 from __future__ import annotations
 

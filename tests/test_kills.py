@@ -48,6 +48,7 @@ def left_by(root: Path, run: str) -> dict[str, bytes]:
     return found | {path.name: path.read_bytes() for path in (root / run / "weights").iterdir()}
 
 
+@pytest.mark.long
 def test_killed_again_and_again_it_ends_in_the_same_bytes(tmp_path: Path) -> None:
     tiny_dataset(tmp_path / "data")
     lasted = 0.0

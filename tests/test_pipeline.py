@@ -93,6 +93,7 @@ def test_other_words_in_the_code_run_the_check_alone(project: Project) -> None:
     assert project.run("git", "status", "--porcelain", "metrics").stdout == ""
 
 
+@pytest.mark.long
 def test_another_sampler_runs_what_samples_and_what_follows(project: Project) -> None:
     last = "previous = x0, half_log_snr\n    return "
     edit(project, "diffusion/samplers.py", f"{last}x\n", f"{last}0.9 * x\n")

@@ -54,6 +54,7 @@ def test_every_image_stands_there_four_times(tmp_path: Path) -> None:
     assert (examples.images(some) == found[some]).all()
 
 
+@pytest.mark.long
 def test_it_learns_which_way_up_and_its_features_tell_images_apart(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

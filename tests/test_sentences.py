@@ -161,7 +161,7 @@ def test_words_for_a_statement() -> None:
         in_words(Stated((*both, Mention("gray cube", None)), None), np.random.default_rng(0))
 
 
-# --- annotations.json ------------------------------------------------------------------------------
+# --- annotations.json ---
 
 ROWS = {
     "a.png": [

@@ -225,8 +225,8 @@ class Tracking:
         """An evaluation as a child of its training's run; gives the child's id.
 
         The training's run shows the metrics and images too, each of the latest evaluation that
-        has it. `images` are files and the folders to show them in. `guided` is whether there is a condition, and
-        `model` the id of what was evaluated.
+        has it. `images` are files and the folders to show them in. `guided` is whether there
+        is a condition, and `model` the id of what was evaluated.
         """
         name = _sampling_name(params, guided)
         with self._in_one_line():

@@ -108,7 +108,7 @@ def collect(
     engine.models()  # Here, where a failure can be told.
     images = _images(downloaded, exclusions)
     if not images:
-        raise LockstepError(f"{downloaded / MANIFEST}: lists no image; run `dvc repro download`")
+        raise LockstepError(f"{downloaded / MANIFEST}: lists no image; run `dvc repro`")
     missing = {image.path: image.sha256 for image in images if journal.get(image.sha256) is None}
     # The work is another module's: what a process must import for it is little.
     work = partial(look_at_file, looking=looking)
