@@ -19,6 +19,8 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
@@ -27,9 +29,9 @@ from lockstep.core.errors import LockstepError
 from lockstep.core.processes import each
 from lockstep.models.dlib_faces import engine
 from lockstep.models.dlib_faces.engine import Box
-from lockstep.sources import perceptual_hash
+from lockstep.sources import exclude, perceptual_hash
+from lockstep.sources.exclude import Exclusions
 from lockstep.sources.faces import collect as faces
-from lockstep.sources.faces import exclude
 from lockstep.sources.faces.collect import Collection, collect
 from lockstep.sources.faces.decide import (
     DUPLICATE,
@@ -42,7 +44,6 @@ from lockstep.sources.faces.decide import (
     decide,
 )
 from lockstep.sources.faces.detect import Found, Looking, from_text, look, look_at_file
-from lockstep.sources.faces.exclude import Exclusions
 from lockstep.sources.faces.measure import Measures
 from lockstep.sources.faces.score import precision_and_recall
 from lockstep.sources.resume_cache import journal
@@ -376,9 +377,8 @@ def test_the_size_of_a_image_changes_little(astronaut: NDArray[np.uint8], scale:
     assert after.measures.box.width == pytest.approx(before.measures.box.width * scale, rel=0.2)
     assert after.measures.slope == pytest.approx(before.measures.slope, abs=0.02)
     assert after.measures.sharpness == pytest.approx(before.measures.sharpness, rel=0.5)
-    seen = perceptual_hash.HashIndex()
-    seen.add(before.measures.perceptual_hash)
-    assert seen.has(after.measures.perceptual_hash, 40)
+    hashes = [one.measures.perceptual_hash for one in (before, after)]
+    assert perceptual_hash.alike(hashes[:1], hashes[1:], 40) == [True]
 
 
 def test_a_photograph_made_worse_is_rejected(astronaut: NDArray[np.uint8]) -> None:
@@ -478,15 +478,58 @@ def test_a_copy_does_not_take_the_place_of_an_excluded_face() -> None:
     assert decide(faces, RULES_HERE) == [EXCLUDED, EXCLUDED, KEPT]
 
 
-def test_many_fingerprints_are_remembered() -> None:
-    rng = np.random.default_rng(0)
-    seen = perceptual_hash.HashIndex()
-    for _ in range(3000):
-        seen.add(rng.bytes(32).hex())
-    assert not seen.has("00" * 32, 32)
-    seen.add(with_looks(32))
-    assert seen.has("00" * 32, 32)
-    assert not seen.has("00" * 32, 31)
+def as_one_by_one(faces: list[Candidate], rules: Rules) -> list[str]:
+    """`decide` as a person would do it: each face against all before it, bit by bit."""
+
+    def near(one: Candidate, others: list[Candidate]) -> bool:
+        own = int(one.measures.perceptual_hash, 16)
+        differing = (own ^ int(other.measures.perceptual_hash, 16) for other in others)
+        return any(bits.bit_count() <= rules.duplicate_bits for bits in differing)
+
+    found: dict[int, str] = {}
+    kept: list[Candidate] = []
+    banned = [face for face in faces if face.is_excluded]
+    order = sorted(
+        range(len(faces)),
+        key=lambda i: (
+            -faces[i].measures.box.width,
+            -faces[i].measures.sharpness,
+            faces[i].sha256,
+            faces[i].number,
+        ),
+    )
+    for i in order:
+        face = faces[i]
+        if face.is_excluded or (rule := broken_rule(face.measures, rules)) is None:
+            if face.is_excluded or near(face, banned):
+                found[i] = EXCLUDED
+            elif near(face, kept):
+                found[i] = DUPLICATE
+            else:
+                found[i] = KEPT
+                kept.append(face)
+        else:
+            found[i] = rule
+    return [found[i] for i in range(len(faces))]
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 120), st.sampled_from([70, 100, 220]), st.booleans(), st.booleans()
+        ),
+        max_size=12,
+    )
+)
+def test_decisions_are_those_of_one_by_one(drawn: list[tuple[int, int, bool, bool]]) -> None:
+    faces = [
+        dataclasses.replace(
+            candidate(f"{i:02d}", box=Box(0, 0, side, side), perceptual_hash=with_looks(bits)),
+            is_excluded=out and rarely,
+        )
+        for i, (bits, side, out, rarely) in enumerate(drawn)
+    ]
+    assert decide(faces, RULES_HERE) == as_one_by_one(faces, RULES_HERE)
 
 
 @dataclasses.dataclass(frozen=True)

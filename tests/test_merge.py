@@ -30,8 +30,8 @@ from collecting import contents, silent
 from lockstep.config.load import load_params, parse_params, read_yaml
 from lockstep.core import hashing
 from lockstep.core.errors import LockstepError
-from lockstep.sources.faces import exclude
-from lockstep.sources.faces.exclude import Exclusions
+from lockstep.sources import exclude
+from lockstep.sources.exclude import Exclusions
 from lockstep.sources.folders import merge as module
 from lockstep.sources.folders import merging
 from lockstep.sources.folders.decide import (
@@ -48,12 +48,12 @@ from lockstep.sources.folders.decide import (
     Rules,
     decide,
 )
-from lockstep.sources.folders.duplicates import alike, first_alike
 from lockstep.sources.folders.merge import Merged, merge
 from lockstep.sources.folders.origin import verified
 from lockstep.sources.folders.read import Looking, Measures, look
 from lockstep.sources.folders.synthetic import Heads
 from lockstep.sources.folders.unpack import Source
+from lockstep.sources.perceptual_hash import alike, first_alike
 from lockstep.sources.registry import source_of
 from lockstep.sources.resume_cache import journal
 from lockstep.synthetic.heads import files
@@ -430,8 +430,8 @@ def test_repeats_are_those_of_the_definition(data: st.DataObject, bits: int) -> 
         if best[0] > bits:
             kept.append(i)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lockstep.sources.folders.duplicates._ROWS", 4)
-        patch.setattr("lockstep.sources.folders.duplicates._COLUMNS", 3)
+        patch.setattr("lockstep.sources.perceptual_hash._ROWS", 4)
+        patch.setattr("lockstep.sources.perceptual_hash._COLUMNS", 3)
         assert first_alike(hashes, bits) == expected
         assert alike(hashes, hashes[:1], bits) == [
             (value ^ values[0]).bit_count() <= bits for value in values

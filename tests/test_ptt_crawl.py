@@ -12,7 +12,7 @@ import pytest
 
 from drawings import drawing
 from lockstep.core.errors import LockstepError
-from lockstep.sources.faces.exclude import Exclusions
+from lockstep.sources.exclude import Exclusions
 from lockstep.sources.listing import read_lines, read_list
 from lockstep.sources.names import IMAGES
 from lockstep.sources.ptt import output

@@ -12,8 +12,8 @@ from lockstep.core.errors import LockstepError
 from lockstep.core.lock import exclusive
 from lockstep.core.processes import cores, progress
 from lockstep.core.provenance import read_provenance
+from lockstep.sources import exclude
 from lockstep.sources.faces import collect as faces
-from lockstep.sources.faces import exclude
 from lockstep.sources.faces.decide import Rules
 from lockstep.sources.faces.detect import Looking
 from lockstep.sources.faces.known import truth_of

@@ -24,10 +24,10 @@ from lockstep.core.errors import LockstepError
 from lockstep.core.images import grid, write_png
 from lockstep.core.processes import each
 from lockstep.models.dlib_faces import engine
+from lockstep.sources.exclude import Exclusions
 from lockstep.sources.faces import table
 from lockstep.sources.faces.decide import EXCLUDED, KEPT, Candidate, Rules, decide, reasons
 from lockstep.sources.faces.detect import Found, Looking, from_text, look_at_file
-from lockstep.sources.faces.exclude import Exclusions
 from lockstep.sources.listing import read_lines
 from lockstep.sources.names import CROPS, MANIFEST
 from lockstep.sources.resume_cache import Journal

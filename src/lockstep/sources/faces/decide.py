@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from lockstep.sources.faces.measure import Measures
-from lockstep.sources.perceptual_hash import HashIndex
+from lockstep.sources.perceptual_hash import alike, first_alike
 
 KEPT = "kept"
 EXCLUDED = "excluded"
@@ -60,20 +60,18 @@ def decide(faces: Sequence[Candidate], rules: Rules) -> list[str]:
     decisions = [
         EXCLUDED if face.is_excluded else broken_rule(face.measures, rules) for face in faces
     ]
-    excluded, kept = HashIndex(), HashIndex()
-    for face in faces:
-        if face.is_excluded:
-            excluded.add(face.measures.perceptual_hash)
     passed = [i for i, decision in enumerate(decisions) if decision is None]
-    for i in sorted(passed, key=lambda i: _best_first(faces[i])):
-        looks = faces[i].measures.perceptual_hash
-        if excluded.has(looks, rules.duplicate_bits):
+    passed.sort(key=lambda i: _best_first(faces[i]))
+    hashes = {i: face.measures.perceptual_hash for i, face in enumerate(faces)}
+    banned = [hashes[i] for i, face in enumerate(faces) if face.is_excluded]
+    near = alike([hashes[i] for i in passed], banned, rules.duplicate_bits)
+    for i, is_banned in zip(passed, near, strict=True):
+        if is_banned:
             decisions[i] = EXCLUDED
-        elif kept.has(looks, rules.duplicate_bits):
-            decisions[i] = DUPLICATE
-        else:
-            decisions[i] = KEPT
-            kept.add(looks)
+    left = [i for i in passed if decisions[i] is None]
+    repeats = first_alike([hashes[i] for i in left], rules.duplicate_bits)
+    for i, of in zip(left, repeats, strict=True):
+        decisions[i] = KEPT if of is None else DUPLICATE
     return [str(decision) for decision in decisions]
 
 

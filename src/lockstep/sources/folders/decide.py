@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from lockstep.sources.folders.duplicates import alike, first_alike
 from lockstep.sources.folders.read import Measures
+from lockstep.sources.perceptual_hash import alike, first_alike
 
 KEPT = "kept"
 EXCLUDED = "excluded"

@@ -24,7 +24,7 @@ from lockstep.core.code import digest_of_code
 from lockstep.core.errors import LockstepError
 from lockstep.core.images import grid, write_png
 from lockstep.core.processes import each
-from lockstep.sources.faces.exclude import Exclusions
+from lockstep.sources.exclude import Exclusions
 from lockstep.sources.folders import table
 from lockstep.sources.folders.decide import (
     DUPLICATE,

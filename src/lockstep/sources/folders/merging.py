@@ -12,7 +12,7 @@ from lockstep.core import hashing, paths
 from lockstep.core.errors import LockstepError
 from lockstep.core.lock import exclusive
 from lockstep.core.processes import cores, progress
-from lockstep.sources.faces import exclude
+from lockstep.sources import exclude
 from lockstep.sources.folders import synthetic
 from lockstep.sources.folders.decide import Rules
 from lockstep.sources.folders.merge import Merged, merge, what_decides
