@@ -5,7 +5,6 @@ A collected folder has `images/*.png` and the label files (see `lockstep.data.la
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -17,7 +16,7 @@ from PIL import Image
 
 from lockstep.core.errors import LockstepError
 from lockstep.core.images import read_rgb
-from lockstep.core.processes import cores
+from lockstep.core.processes import cores, in_order
 from lockstep.data.clevr import COLOURS, SHAPES
 from lockstep.data.labels import (
     PROMPT_FILES,
@@ -99,9 +98,7 @@ def render(
         supersample=supersample,
         folder=out / "images",
     )
-    # "spawn": a forked child of a process that has used threads may hang.
-    with multiprocessing.get_context("spawn").Pool(cores()) as pool:
-        drawn = list(progress(pool.imap(task, range(scenes), chunksize=16), scenes))
+    drawn = list(progress(in_order(task, range(scenes), cores()), scenes))
     train = {name: names for images in drawn for name, names in images}
 
     seen = iter(_shuffled([list(images[-1][1]) for images in drawn], rng))
