@@ -23,6 +23,8 @@ def main(params: Params) -> None:
         evaluator=settings.evaluator,
         seed=settings.seed,
     )
+    if params.condition == "classes":
+        dataset.check_classes(found.conditions, split, found.names)
     images = (read_rgb(path) for path in found.images)
     with atomic_folder(paths.dataset(params.workload)) as out:
         dataset.pack(

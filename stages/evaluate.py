@@ -30,7 +30,11 @@ def main(params: Params) -> None:
             shown = stack.enter_context(atomic_folder(paths.plots(workload, "evaluate")))
         metrics = evaluator_of(params).figures(params, out) | distances.figures(params, shown)
         if distributed.is_main():
-            write_provenance(out, params.deciding("evaluate"))
+            decided = params.deciding("evaluate")
+            if params.reads_text:  # a CLIP scores too
+                names = ("text.encoder", "text.encoder_sha256")
+                decided |= {name: params.values("text")[name] for name in names}
+            write_provenance(out, decided)
     if distributed.is_main():
         write_json(paths.metrics(workload, "evaluate"), metrics)
         at_the_end(lambda: record(workload))

@@ -17,6 +17,7 @@ from lockstep.core.pixels import to_bytes
 from lockstep.core.provenance import write_provenance
 from lockstep.sampling.conditions import condition_of
 from lockstep.sampling.sample import denoising_strips, frames, load, moments, sample_by_batches
+from lockstep.sampling.samples import of_seed
 from lockstep.stage import run
 
 
@@ -52,7 +53,7 @@ def main(params: Params) -> None:
                     trained, settings, wanted.conditions, seed=seed, progress=bar.update
                 )
                 if writes:
-                    kept[wanted.name] = wanted.write(paths.of_seed(out, number, seed), batches)
+                    kept[wanted.name] = wanted.write(of_seed(out, number, seed), batches)
                 else:
                     deque(batches, maxlen=0)  # draws its share, and keeps nothing
             if writes and number == 0:
@@ -60,7 +61,7 @@ def main(params: Params) -> None:
                     sheet = grid(to_bytes(kept[wanted.name]), per_row=wanted.per_row)
                     write_png(shown / f"{wanted.name}.png", sheet)
             if writes and targets.exactly:
-                save_file(kept, paths.of_seed(out, number, seed) / "tensors.safetensors")
+                save_file(kept, of_seed(out, number, seed) / "tensors.safetensors")
         at = frames(settings)
         ways = denoising_strips(
             trained,

@@ -125,7 +125,7 @@ def test_what_is_excluded_is_gone_at_the_next_run(anime: Project) -> None:
         one["sha256"], f"{other['source']}:{other['path']}", "nobody", "synthetic/x.zip:1.png"
     )
     done = anime.dvc("repro", "dataset@anime")
-    assert ran(done.stdout) == ["collect@anime", "dataset@anime"]
+    assert ran(done.stdout) == ["check", "collect@anime", "dataset@anime"]
     assert anime.figures("anime", "collect")["kept"] == before - 2
     decisions = {row["sha256"]: row["decision"] for row in table(anime)}
     assert {decisions[row["sha256"]] for row in (one, other)} == {"excluded"}

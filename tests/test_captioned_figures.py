@@ -41,6 +41,7 @@ from lockstep.evaluation import (
 )
 from lockstep.evaluation.evaluators import scenes
 from lockstep.evaluation.scene_evaluator import Detections
+from lockstep.sampling.samples import of_seed
 from readings import Reader, anything, numbered
 from tiny import ROOT
 
@@ -106,7 +107,7 @@ def draw(of_seeds: list[NDArray[np.uint8]]) -> None:
     write_provenance(paths.samples(W), {"sample.seeds": list(SEEDS)})
     for number, (seed, drawn) in enumerate(zip(SEEDS, of_seeds, strict=True)):
         for name, image in zip(PROMPTS, drawn, strict=True):
-            folder = paths.of_seed(paths.samples(W), number, seed)
+            folder = of_seed(paths.samples(W), number, seed)
             images.write_png(folder / captions.image_of(name), image)
 
 

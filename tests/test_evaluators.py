@@ -20,6 +20,7 @@ from lockstep.data import dataset
 from lockstep.evaluation import dlib_embedding
 from lockstep.evaluation.evaluators import evaluator_of
 from lockstep.sampling.conditions import condition_of
+from lockstep.sampling.samples import of_seed
 from tiny import tiny_params
 
 NAMES = ("cat", "dog", "owl")
@@ -69,7 +70,7 @@ def test_classes_are_scored_without_test_lists() -> None:
     generated = torch.rand(7, 3, 16, 16) * 2 - 1
     write_provenance(paths.samples("iclevr"), {"sample.seeds": [3, 5]})
     for number, seed in enumerate((3, 5)):
-        folder = paths.of_seed(paths.samples("iclevr"), number, seed)
+        folder = of_seed(paths.samples("iclevr"), number, seed)
         target.write(folder, [(0, generated)])
         save_weights({"test": generated}, folder / "tensors.safetensors")
     out = Path("out")

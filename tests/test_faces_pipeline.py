@@ -90,7 +90,7 @@ def test_what_is_excluded_is_gone_at_the_next_run(faces: Project) -> None:
     before = faces.figures("faces", "collect")["kept"]
     faces.exclude(image)
     done = faces.dvc("repro", "dataset@faces")
-    assert ran(done.stdout) == ["collect@faces", "dataset@faces"]
+    assert ran(done.stdout) == ["check", "collect@faces", "dataset@faces"]
     assert faces.figures("faces", "collect")["kept"] < before
     assert not list((faces.root / "data/collected/faces/crops").glob(f"{image}*"))
     faces.run("git", "checkout", ".")

@@ -61,14 +61,23 @@ def of_classes(root: Path) -> Path:
 
 def of_prompts(root: Path) -> Path:
     images(root / "images", 6)
-    (root / "train_info.json").write_text(json.dumps({}))
+    names = sorted(path.name for path in (root / "images").iterdir())
+    (root / "train_info.json").write_text(json.dumps({name: "a thing" for name in names}))
+    (root / "test.json").write_text(json.dumps(["a thing"]))
     return root
 
 
 def of_labels(root: Path) -> Path:
     images(root, 6)
-    for name in ("objects.json", "train.json", "test.json", "new_test.json"):
-        (root / name).write_text("{}")
+    names = sorted(path.name for path in root.glob("*.png"))
+    files = {
+        "objects": {"cube": 0},
+        "train": {name: ["cube"] for name in names},
+        "test": [["cube"]],
+        "new_test": [["cube"]],
+    }
+    for name, content in files.items():
+        (root / f"{name}.json").write_text(json.dumps(content))
     return root
 
 
@@ -206,7 +215,7 @@ def test_a_folder_that_cannot_be_is_one_line(run, make, said: str) -> None:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("a/b", "'a/b' is no name of a workload; give letters"),
+        ("a/b", "'a/b' is no name of a workload; begin"),
         ("..", "'..' is no name of a workload"),
         ("", "'' is no name of a workload"),
         ("data", "'data' means something else in params.yaml; rename it"),

@@ -252,7 +252,7 @@ def test_a_workload_that_cannot_be_is_one_line(document: dict, message: str) -> 
 
 @pytest.mark.parametrize("name", ["a/b", "..", "", "a b", "-a", "a.b", "a" * 65, "a\n", 7, None])
 def test_a_name_that_is_no_folders_is_refused(name: object) -> None:
-    assert "is no name of a workload; give letters" in refused(with_mine(name))
+    assert "is no name of a workload; begin" in refused(with_mine(name))
 
 
 @pytest.mark.parametrize("name", ["data", "train", "source", "condition", "threads", "workloads"])

@@ -15,6 +15,7 @@ from torch import nn
 
 import tiny_clip
 from lockstep.config import presets
+from lockstep.config.derived import averages_of
 from lockstep.config.document import _Loader, read_yaml
 from lockstep.config.load import parse_params
 from lockstep.config.schema import Params
@@ -156,7 +157,7 @@ def some_images(wanted: Params, root: Path) -> Dataset:
     """Six images of noise with any labels or prompts, packed and encoded."""
     # The smallest that the network takes: latents of 8 x 8 at least.
     kind = wanted.autoencoder
-    reduction = kind.kl().reduction if kind.kind == "kl" else 1
+    reduction = kind.reduction if kind.kind == "kl" else 1
     side = 64 if wanted.reads_text else max(16, wanted.model.unet().size_multiple * reduction)
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (6, side, side, 3)).astype(np.uint8)
@@ -218,7 +219,7 @@ def test_its_first_steps_run(name: str, workload: str, pretrained: Path, tmp_pat
     folder.mkdir()
     generator.save(folder, description, trained.weights())
     generator.copy_tools(tmp_path / "encoded", folder)
-    (weights, *_) = wanted.train.averages()
+    (weights, *_) = averages_of(wanted.train.ema_decay, wanted.train.ema_sigma_rel)
     settings = dataclasses.replace(found.sample, steps=2)
     conditions = Conditions.of(torch.from_numpy(data.conditions[:1].copy()).float())
     if wanted.reads_text:

@@ -171,6 +171,7 @@ def _new(arguments: argparse.Namespace) -> None:
     if name in workload_names(document):
         raise LockstepError(f"{paths.PARAMS}: {name} is a workload already; choose another name")
     look = look_at(arguments.folder)
+    _check_files(arguments.folder, look.condition)
     path = paths.from_home(arguments.folder)
     section = section_of(look, path, hashing.sha256(arguments.folder))
     # Whether it can be, before anything is written.
@@ -181,6 +182,19 @@ def _new(arguments: argparse.Namespace) -> None:
     print(
         f"{paths.PARAMS} has it now; run `dvc repro evaluate@{name}`, then `lockstep report {name}`"
     )
+
+
+def _check_files(folder: Path, condition: str) -> None:
+    """Whether the files that say what images show can be read. Raises `LockstepError` if not."""
+    if condition == "prompts":
+        from lockstep.data import captions
+
+        captions.read_train(folder / captions.TRAIN)
+        captions.read_test(folder / captions.TEST)
+    elif condition == "labels":
+        from lockstep.data.labels import read_labels
+
+        read_labels(folder)
 
 
 def _add(arguments: argparse.Namespace) -> None:
@@ -203,7 +217,11 @@ def _add(arguments: argparse.Namespace) -> None:
     path = arguments.path.resolve()
     digest = hashing.sha256(path)
     # A workload may override a shared parameter that its own section does not have yet.
-    own = len(sections) == 2 and sections[0] in names and name in section(document, sections[1])
+    own = (
+        len(sections) == 2
+        and sections[0] in names
+        and {name, f"{name}_sha256"} <= set(section(document, sections[1]))
+    )
     set_values(paths.PARAMS, {arguments.key: str(path), hash_key: digest}, may_add=own)
     print(f"{arguments.key}: {path}\n{hash_key}: {digest}")
     for workload in names:
@@ -226,12 +244,18 @@ def _add_source(document: dict[str, Any], workload: str, path: Path) -> None:
             f"{path}: looks like images with condition {look.condition}, and {workload} has "
             f"{condition}; `lockstep new NAME {shlex.quote(str(path))}` makes a workload of it"
         )
+    _check_files(path, look.condition)
     digest = hashing.sha256(path)
     source = section_of(look, paths.from_home(path), digest)["source"]
-    source["size"] = document[workload]["source"]["size"]
-    changed = {**document, workload: {**document[workload], "source": source}}
-    parse_params(changed, workload)
-    set_values(paths.PARAMS, {f"{workload}.source": source})
+    before = document[workload]["source"]
+    if before["type"] == source["type"]:  # the rules stay as they are
+        source = {**before, "paths": source["paths"], "sha256": source["sha256"]}
+        changes = {f"{workload}.source.{key}": source[key] for key in ("paths", "sha256")}
+    else:
+        source["size"] = before["size"]
+        changes = {f"{workload}.source": source}
+    parse_params({**document, workload: {**document[workload], "source": source}}, workload)
+    set_values(paths.PARAMS, changes)
     print(f"{workload}.source.paths: {source['paths']}\n{workload}.source.sha256: {[digest]}")
 
 
@@ -346,13 +370,21 @@ def _clean(arguments: argparse.Namespace) -> None:
 
     found = [path for path in sorted(paths.scratch().glob("*/*")) if path.is_dir()]
     for path in found:
-        size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+        size = sum(map(_size, path.rglob("*")))
         running = is_held(path.with_name(f"{path.name}.lock"))
         print(f"{path}  {size / 2**20:.0f} MiB{'  running' if running else ''}")
         if arguments.force and not running:
-            shutil.rmtree(path)
+            shutil.rmtree(path, ignore_errors=True)
     if not found:
         print("nothing is left")
+
+
+def _size(path: Path) -> int:
+    """Of a file, in bytes; 0 where a running stage has just taken it away."""
+    try:
+        return path.stat().st_size if path.is_file() else 0
+    except FileNotFoundError:
+        return 0
 
 
 if __name__ == "__main__":

@@ -73,7 +73,7 @@ def code_of(stage: str, params: Params) -> str:
         "lockstep.sources.registry": sources.REGISTRY.module(params),
     }
     leads_to = {registry: [module] for registry, module in kinds.items() if module is not None}
-    modules = code.closure([f"stages/{stage}.py"], leads_to)
+    modules = code.closure([f"stages/{stage}.py", "stages/this_tree.py"], leads_to)
     return "".join(f"{digest}  {module}\n" for module, digest in code.digests(modules).items())
 
 

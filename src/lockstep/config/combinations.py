@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+from lockstep.config.derived import averages_of
 from lockstep.config.schema import Params
 from lockstep.config.sections import SCRATCH, Folder, Merged, Ptt, Rendered, Train
 from lockstep.core.errors import LockstepError
@@ -94,7 +95,7 @@ def _check_sizes(params: Params, where: str) -> None:
             f"{where}: autoencoder.name: empty; name the pretrained one, or its folder"
         )
     if autoencoder.kind == "kl":
-        reduction = autoencoder.kl().reduction
+        reduction = autoencoder.reduction
     try:
         unet = params.model.cross_attention_unet(4, 1) if params.reads_text else params.model.unet()
     except ValueError as error:
@@ -143,7 +144,11 @@ def _check_training(params: Params, where: str) -> None:
     if train.precision == "fp16" and train.parallel == "fsdp":
         raise LockstepError(f"{where}: train.precision: fp16 is not for fsdp; set bf16")
     weights = params.sample.weights
-    offered: tuple[str | int, ...] = (*train.averages(), "last", *train.snapshots)
+    offered: tuple[str | int, ...] = (
+        *averages_of(train.ema_decay, train.ema_sigma_rel),
+        "last",
+        *train.snapshots,
+    )
     if params.dataset.validation > 0:
         offered = ("best", *offered)
     is_step = isinstance(weights, int) and train.snapshot_every_epochs is not None

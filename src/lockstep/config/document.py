@@ -40,7 +40,8 @@ TOP_NAMES = (
 """What stands at the top beside the sections."""
 
 # Names of workloads are those of folders, of stages and of sections.
-_NAME = re.compile(r"\w[\w-]*")
+# DVC's `-S` takes no others: not `3d`, not letters with accents.
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 _RESERVED = ("workloads", "data", "condition", "source", *SHARED_NAMES, *TOP_NAMES)
 _LONGEST_NAME = 64
 
@@ -127,8 +128,10 @@ def check_name(name: Any, where: str = "") -> None:
     """Raises `LockstepError` if a workload cannot be called so."""
     if not isinstance(name, str) or not _NAME.fullmatch(name) or len(name) > _LONGEST_NAME:
         raise LockstepError(
-            f"{where}{name!r} is no name of a workload; give letters, digits, _ and -, at most "
-            f"{_LONGEST_NAME}"
+            f"{where}{name!r} is no name of a workload; begin with a letter from a to z, go on "
+            f"with letters, digits, _ and -, {_LONGEST_NAME} at most"
         )
+    if yaml.load(name, _Loader) != name:  # `no` and `on` are false and true to YAML 1.1
+        raise LockstepError(f"{where}{name!r} is a value and no name to YAML; rename it")
     if name in _RESERVED:
         raise LockstepError(f"{where}{name!r} means something else in params.yaml; rename it")

@@ -7,11 +7,11 @@ import os
 import tarfile
 import zipfile
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from statistics import median
-from typing import Any
+from typing import IO, Any
 
 from lockstep.config.classes import check_names, classes_of
 from lockstep.config.schema import SHARED, Condition
@@ -72,7 +72,7 @@ def look_at(path: Path) -> Look:
     images = [name for name in names if name.suffix.lower() in _IMAGES]
     if not images:
         raise LockstepError(f"{path}: no image in it ({', '.join(_IMAGES)}); name another one")
-    side = _side(path, images) if path.is_dir() else None
+    side = _side(path, images)
     classes = _classes(path, images)
     return Look("classes" if classes else "none", len(images), side, classes)
 
@@ -124,16 +124,18 @@ def _in_folder(path: Path) -> list[PurePosixPath]:
     for folder, _, files in os.walk(path):
         own = Path(folder).relative_to(path)
         found += [PurePosixPath((own / name).as_posix()) for name in files]
-    return sorted(found)
+    return sorted(name for name in found if not _is_hidden(name))
 
 
 def _in_archive(path: Path) -> list[PurePosixPath]:
     try:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
-                return sorted(PurePosixPath(name) for name in archive.namelist())
-        with tarfile.open(path) as tar:
-            return sorted(PurePosixPath(member.name) for member in tar if member.isfile())
+                found = [PurePosixPath(name) for name in archive.namelist()]
+        else:
+            with tarfile.open(path) as tar:
+                found = [PurePosixPath(member.name) for member in tar if member.isfile()]
+        return sorted(name for name in found if not _is_hidden(name))
     except (OSError, zipfile.BadZipFile, tarfile.TarError, EOFError, ValueError) as error:
         reason = str(error).splitlines()[0].rstrip(":")  # tarfile tells of each way that it tried
         raise LockstepError(
@@ -141,8 +143,13 @@ def _in_archive(path: Path) -> list[PurePosixPath]:
         ) from None
 
 
+def _is_hidden(name: PurePosixPath) -> bool:
+    """Whether a system or a program, not a person, has put it there."""
+    return any(part.startswith(".") or part == "__MACOSX" for part in name.parts)
+
+
 def _is_without_images(folder: Path) -> bool:
-    if not folder.is_dir():
+    if not folder.is_dir() or _is_hidden(PurePosixPath(folder.name)):
         return False
     return not any(name.suffix.lower() in _IMAGES for name in _in_folder(folder))
 
@@ -158,15 +165,31 @@ def _side(path: Path, images: list[PurePosixPath]) -> int | None:
     """Of some images, evenly spread; None if none of them can be read."""
     from PIL import Image
 
-    some = images[:: max(1, len(images) // _MEASURED)]
     sides = []
-    for name in some:
+    for file in _opened(path, images[:: max(1, len(images) // _MEASURED)]):
         try:
-            with Image.open(path / name) as image:
+            with Image.open(file) as image:
                 sides.append(min(image.size))
         except (OSError, ValueError, SyntaxError):
             continue  # collecting says of each file what is wrong with it
     return int(median(sides)) if sides else None
+
+
+def _opened(path: Path, names: list[PurePosixPath]) -> Iterator[Path | IO[bytes]]:
+    """These files of a folder or an archive, one after the other."""
+    if path.is_dir():
+        yield from (path / name for name in names)
+    elif zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            for name in names:
+                with archive.open(name.as_posix()) as file:
+                    yield file
+    else:
+        wanted = {name.as_posix() for name in names}
+        with tarfile.open(path) as tar:
+            for member in tar:
+                if member.name in wanted and (found := tar.extractfile(member)) is not None:
+                    yield found
 
 
 def _classes(path: Path, images: Iterable[PurePosixPath]) -> dict[str, int]:

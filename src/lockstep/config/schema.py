@@ -99,7 +99,7 @@ class Params:
         `train.init_from` is where a file lies; what is in it has its hash beside it. The others
         say how patiently a web server is asked.
         """
-        left_out = ("processes", "parallel", "init_from", "inception", *_PATIENCE)
+        left_out = ("processes", "parallel", "init_from", "inception", "checkpoint", *_PATIENCE)
         return {
             key: value
             for key, value in self.values(*sections).items()

@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
+from lockstep.config.derived import UNetSettings
 from lockstep.config.networks import KLConfig
-from lockstep.config.unets import UNetSettings, fields_of
 
 SCRATCH = "scratch"
 """The value of `text.encoder` for the encoder that is trained along."""
@@ -194,10 +194,6 @@ class Autoencoder(KLConfig):
     subfolder: str
     sha256: Sha256 | None
 
-    def kl(self) -> KLConfig:
-        """The network alone."""
-        return KLConfig(**fields_of(KLConfig, self))
-
 
 @dataclass(frozen=True, config=_STRICT)
 class Text:
@@ -282,11 +278,6 @@ class Train:
     log_every: Positive
     processes: Positive
     parallel: Literal["ddp", "fsdp"]
-
-    def averages(self) -> tuple[str, ...]:
-        """The names of the averages of the weights; the first is the one that is validated."""
-        constant = () if self.ema_decay is None else ("ema",)
-        return (*constant, *(f"ema_{sigma_rel:g}" for sigma_rel in self.ema_sigma_rel))
 
 
 @dataclass(frozen=True, config=_STRICT)

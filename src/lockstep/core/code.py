@@ -41,7 +41,6 @@ _LEFT_OUT = tuple(
         "tracking",
     )
 )
-_DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 class _Import(NamedTuple):
@@ -98,14 +97,18 @@ def without_texts(source: str) -> str:
     """What decides a result: the syntax tree without docstrings and the texts of errors."""
     tree = ast.parse(source)
     for node in ast.walk(tree):
-        if isinstance(node, _DOCUMENTED):
-            node.body = [one for one in node.body if not _is_text(one)] or [ast.Pass()]
-        elif isinstance(node, ast.Raise):
+        for name in ("body", "orelse", "finalbody"):
+            statements = getattr(node, name, None)
+            if isinstance(statements, list) and any(map(_is_text, statements)):
+                setattr(
+                    node, name, [one for one in statements if not _is_text(one)] or [ast.Pass()]
+                )
+        if isinstance(node, ast.Raise) or (isinstance(node, ast.Call) and _makes_error(node)):
             _blank(node)
     return "".join(_dump(tree))
 
 
-def _is_text(node: ast.stmt) -> bool:
+def _is_text(node: object) -> bool:
     """A docstring, also one that stands below a constant."""
     return (
         isinstance(node, ast.Expr)
@@ -114,8 +117,13 @@ def _is_text(node: ast.stmt) -> bool:
     )
 
 
+def _makes_error(node: ast.Call) -> bool:
+    """Whether a call makes an error: one may be handed on before it is raised."""
+    return ast.unparse(node.func).endswith(("Error", "Stopped"))
+
+
 def _blank(node: ast.AST) -> None:
-    """Empty the texts in a `raise`; what stands between the braces of an f-string goes too."""
+    """Empty the texts of an error; what stands between the braces of an f-string goes too."""
     for name, value in ast.iter_fields(node):
         if _is_message(value):
             setattr(node, name, ast.Constant(""))
@@ -188,6 +196,8 @@ def _imports(module: str) -> tuple[_Import, ...]:
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
             waiting += node.orelse
             continue
+        if isinstance(node, ast.ImportFrom) and node.level:
+            raise ValueError(f"{module} has a relative import; write it out, from {_NAME} on")
         if isinstance(node, ast.ImportFrom) and _is_own(node.module):
             found += [_Import(str(node.module), alias.name) for alias in node.names]
         elif isinstance(node, ast.Import):

@@ -10,9 +10,6 @@ from pathlib import Path
 PARAMS = Path("params.yaml")
 EXCLUDE = Path("exclude.txt")
 CODE = Path("data/code")
-# Beside encoded images and beside weights: what turns latents into images, prompts into rows, and
-# names into labels.
-TOOLS = ("autoencoder.json", "autoencoder.safetensors", "tokenizer.json", "names.json")
 
 
 def home() -> Path:
@@ -85,11 +82,6 @@ def model(workload: str) -> Path:
 def samples(workload: str) -> Path:
     """The generated images."""
     return Path("samples") / workload
-
-
-def of_seed(samples: Path, number: int, seed: int) -> Path:
-    """The set of images of a seed: the first stands where the official evaluation looks."""
-    return samples if number == 0 else samples / f"seed_{seed}"
 
 
 def metrics(workload: str, stage: str) -> Path:

@@ -14,7 +14,16 @@ from lockstep.core.errors import LockstepError
 from lockstep.core.rank import launched, rank
 
 # What a disk says that has no room, no right to be written to, or no more life in it.
-_REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO)
+_REFUSALS = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EROFS,
+    errno.EACCES,
+    errno.EIO,
+    errno.ENAMETOOLONG,
+    errno.ELOOP,
+)
 
 
 def reported(action: Callable[[], None]) -> int:

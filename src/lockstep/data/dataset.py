@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 
 from lockstep.core.errors import LockstepError
 from lockstep.core.files import read_json, write_json
-from lockstep.core.paths import TOOLS
 from lockstep.core.provenance import read_provenance, write_provenance
+from lockstep.core.tools import TOOLS
 
 SPLITS = ("train", "validation", "evaluator_train", "evaluator_validation")
 _ARRAYS = ("images", "conditions", "split")
@@ -111,6 +111,20 @@ def split_of_groups(
         below = np.flatnonzero(place < bounds)
         codes[group] = split_at[below[0]] if len(below) else SPLITS.index("train")
     return np.array([codes[group] for group in groups], np.uint8)
+
+
+def check_classes(
+    conditions: NDArray[np.integer], split: NDArray[np.uint8], names: Sequence[str]
+) -> None:
+    """Raise `LockstepError` if a class (a column of `conditions`) has no image to learn from."""
+    for place in ("train", "evaluator_train"):
+        own = conditions[split == SPLITS.index(place)]
+        for name, count in zip(names, own.sum(0), strict=True):
+            if len(own) and count == 0:
+                raise LockstepError(
+                    f"dataset: no image of the class {name!r} is in the split {place}; add images "
+                    "of it, or set another dataset.seed"
+                )
 
 
 def pack(

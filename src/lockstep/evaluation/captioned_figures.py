@@ -20,7 +20,7 @@ from lockstep.evaluation.clip_score import Clip
 from lockstep.evaluation.rows import ImageFiles, Rows
 from lockstep.evaluation.scene_evaluator import Detections
 from lockstep.models.text import SCRATCH, clip_files
-from lockstep.sampling.samples import seeds_of
+from lockstep.sampling.samples import of_seed, seeds_of
 
 Row = dict[str, Cell]
 
@@ -52,7 +52,7 @@ def figures(params: Params, out: Path) -> dict[str, float]:
     stated = [] if known is None else [known.test[name] for name in targets]
     generated = []
     for number, seed in enumerate(seeds_of(paths.samples(params.workload))):
-        there = paths.of_seed(paths.samples(params.workload), number, seed)
+        there = of_seed(paths.samples(params.workload), number, seed)
         generated.append(ImageFiles([there / captions.image_of(name) for name in targets]))
     prompts: list[Row] = [{"id": name, "prompt": prompt} for name, prompt in targets.items()]
     places = by_kind(targets)

@@ -20,7 +20,7 @@ from lockstep.core.weights import read_tensors
 from lockstep.data.dataset import open_dataset
 from lockstep.evaluation import accuracy, classifier
 from lockstep.sampling.conditions import condition_of
-from lockstep.sampling.samples import seeds_of
+from lockstep.sampling.samples import of_seed, seeds_of
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def figures(params: Params, out: Path) -> dict[str, float]:
     scored = []
     seeds = seeds_of(paths.samples(params.workload))
     for number, seed in enumerate(seeds):
-        generated = paths.of_seed(paths.samples(params.workload), number, seed)
+        generated = of_seed(paths.samples(params.workload), number, seed)
         tensors = read_tensors(generated / "tensors.safetensors")
         for target in targets:
             name, labels = target.name, target.conditions.values.to(torch.uint8)

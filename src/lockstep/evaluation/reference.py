@@ -97,7 +97,7 @@ def load(path: Path) -> Statistics:
 
 def decided(params: Params) -> dict[str, Any]:
     """The values that decide the reference, by dotted name."""
-    names = ("reference", "reference_sha256", "reference_count", "fid")
+    names = ("reference", "reference_sha256", "reference_count", "fid", "inception_sha256")
     return {f"evaluate.{name}": getattr(params.evaluate, name) for name in names}
 
 

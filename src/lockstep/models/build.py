@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from lockstep.config.derived import UNetSettings
 from lockstep.config.schema import Diffusion, Params
 from lockstep.diffusion import NoiseSchedule
 from lockstep.models.generator import Form, FrozenConfig, Generator, TextConfig
@@ -31,7 +32,8 @@ def form(params: Params, data: Dataset) -> Form:
     ValueError
         If there is no such network.
     """
-    model, settings, rows = params.model, params.text, data.rows
+    model: UNetSettings = params.model
+    settings, rows = params.text, data.rows
     channels = 3 if data.latents is None else data.latents.shape[1]
     if rows is None:
         return Form(model.unet(channels), data.conditions.shape[1], None)

@@ -24,8 +24,8 @@ from lockstep.config.schema import Condition
 from lockstep.core import device as hardware
 from lockstep.core.errors import LockstepError, what_is_wrong
 from lockstep.core.files import read_json, write_json
-from lockstep.core.paths import TOOLS
 from lockstep.core.provenance import read_provenance, write_provenance
+from lockstep.core.tools import TOOLS
 from lockstep.core.weights import load_weights, save_weights
 from lockstep.diffusion import NoiseSchedule
 from lockstep.models.conditions import Conditions

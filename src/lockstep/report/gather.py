@@ -44,7 +44,7 @@ _TARGETS = {
     "sweep": "sweep@{}",
 }
 _CAPTIONS = {
-    "test": "Generated for test.json, in its order",
+    "test": "Generated as requested, in order",
     "new_test": "Generated for new_test.json, in its order",
     "images": "Generated images, the first ones",
     "strip": "From noise to clear",

@@ -70,6 +70,7 @@ def stale(params: Params) -> tuple[Setting, ...]:
         del now["train.epochs"], now["train.steps"]
     if params.train.snapshot_every_epochs is not None:  # and these
         del now["train.snapshot_every_epochs"], now["train.snapshots"]
+    now.pop("source.paths", None)  # outputs know the last part alone
     if not now.get("source.sha256"):  # they were not asked for, but were found all the same
         now.pop("source.sha256", None)
     workload = params.workload

@@ -1,4 +1,4 @@
-"""What the sample stage left: which seeds its images are of."""
+"""What the sample stage leaves: which seeds its images are of, and where each set is."""
 
 from __future__ import annotations
 
@@ -20,3 +20,8 @@ def seeds_of(samples: Path) -> list[int]:
     if not seeds:
         raise LockstepError(f"{samples / FILE}: names no sample.seeds; `dvc checkout` restores it")
     return list(seeds)
+
+
+def of_seed(samples: Path, number: int, seed: int) -> Path:
+    """The set of images of a seed: the first stands where the official evaluation looks."""
+    return samples if number == 0 else samples / f"seed_{seed}"

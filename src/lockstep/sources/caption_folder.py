@@ -10,7 +10,7 @@ from lockstep.core.processes import cores, progress
 from lockstep.sources.captions import packing
 from lockstep.sources.captions.folder import import_folder
 from lockstep.sources.folders.read import Looking
-from lockstep.sources.registry import Collected, Found
+from lockstep.sources.registry import Collected, Found, said_of
 
 
 def collect(params: Params, out: Path) -> Found:
@@ -26,7 +26,7 @@ def collect(params: Params, out: Path) -> Found:
     folder = hashing.verified(settings.paths[0], settings.sha256[0], f"{params.workload}.source")
     looking = Looking(settings.size, params.download.max_pixels)
     import_folder(folder, out, looking, cores(), progress("read images", "image"))
-    return Found(params.values("source"))
+    return Found(said_of(params))
 
 
 def read(folder: Path) -> Collected:

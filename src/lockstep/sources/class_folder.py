@@ -31,16 +31,18 @@ def collect(params: Params, out: Path) -> Found:
         or two differ in case only.
     """
     found, merged = merging.collect(params, out)
-    classes = classes_of([row.path for row in merged.rows])
+    # Readmes and the like may lie anywhere.
+    images = [i for i, row in enumerate(merged.rows) if row.measures is not None]
+    classes = classes_of([merged.rows[i].path for i in images])
     if classes is None:
         raise LockstepError(
             f"{params.workload}.source: its images lie in one folder; give each class one of its "
             "own, or set condition: none"
         )
     kept = {
-        f"{decision.number}.png": name
-        for decision, name in zip(merged.decisions, classes, strict=True)
-        if decision.what == KEPT
+        f"{merged.decisions[i].number}.png": name
+        for i, name in zip(images, classes, strict=True)
+        if merged.decisions[i].what == KEPT
     }
     check_classes(classes, list(kept.values()))
     write_json(out / CLASSES, kept)

@@ -8,7 +8,7 @@ from lockstep.config.schema import Folder, Params
 from lockstep.core import hashing
 from lockstep.core.processes import progress
 from lockstep.sources import iclevr
-from lockstep.sources.registry import Collected, Found
+from lockstep.sources.registry import Collected, Found, said_of
 
 
 def collect(params: Params, out: Path) -> Found:
@@ -23,7 +23,7 @@ def collect(params: Params, out: Path) -> Found:
     assert isinstance(settings, Folder)
     folder = hashing.verified(settings.paths[0], settings.sha256[0], f"{params.workload}.source")
     iclevr.import_folder(folder, out, settings.size, progress("read images", "image"))
-    return Found(params.values("source"))
+    return Found(said_of(params))
 
 
 def read(folder: Path) -> Collected:

@@ -83,6 +83,12 @@ REGISTRY = Registry(
 )
 
 
+def said_of(params: Params) -> dict[str, Any]:
+    """The values of `source`, of paths the last part: where a folder lies decides nothing."""
+    values = params.values("source")
+    return {**values, "source.paths": [Path(path).name for path in values["source.paths"]]}
+
+
 def source_of(params: Params) -> Source:
     """The module for a workload's source."""
     return cast(Source, REGISTRY.load(params))

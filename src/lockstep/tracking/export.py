@@ -26,7 +26,18 @@ logging.getLogger("mlflow.pyfunc").setLevel(logging.WARNING)
 
 # What `pyfunc.py` and all that it imports need. Named, not found out: that takes MLflow seconds.
 # Lockstep itself is on no index.
-_NEEDED = ("mlflow", "numpy", "pandas", "pillow", "pydantic", "pyyaml", "safetensors", "torch")
+_NEEDED = (
+    "mlflow",
+    "numpy",
+    "pandas",
+    "pillow",
+    "pydantic",
+    "pyyaml",
+    "safetensors",
+    "tokenizers",
+    "torch",
+    "tqdm",
+)
 
 # The column of a row that says what its image is to show.
 COLUMNS: dict[Condition, str] = {"classes": "class", "labels": "objects", "prompts": "prompt"}

@@ -10,6 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lockstep.config.derived import fields_of
+from lockstep.config.networks import KLConfig
 from lockstep.config.schema import Params
 from lockstep.core import device as hardware
 from lockstep.core import paths
@@ -45,7 +47,12 @@ def make(
             precision = hardware.resolve_precision(settings.precision, "autoencoder.precision")
             train = data.indices("train")
             made = autoencoder.train(
-                data.images, train, settings.kl(), settings, precision, progress
+                data.images,
+                train,
+                KLConfig(**fields_of(KLConfig, settings)),
+                settings,
+                precision,
+                progress,
             )
         case "pretrained":
             assert settings.name is not None  # params.yaml was checked for it

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lockstep.config.derived import averages_of
 from lockstep.config.schema import Train
 
 Profile = Callable[[int], float]
@@ -20,7 +21,7 @@ def profiles(settings: Train) -> dict[str, Profile]:
     if settings.ema_decay is not None:
         each.append(partial(constant, decay=settings.ema_decay))
     each += [partial(power, exponent=exponent_of(s)) for s in settings.ema_sigma_rel]
-    return dict(zip(settings.averages(), each, strict=True))
+    return dict(zip(averages_of(settings.ema_decay, settings.ema_sigma_rel), each, strict=True))
 
 
 def constant(step: int, *, decay: float) -> float:

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor, nn
 
+from lockstep.config.derived import averages_of
 from lockstep.config.schema import Params, Train
 from lockstep.core import device as hardware
 from lockstep.core import distributed, paths
@@ -126,7 +127,8 @@ def begin(params: Params, data: Dataset, precision: hardware.Precision) -> State
     if settings.init_from is not None:
         with distributed.together():
             load_weights(model, paths.home() / settings.init_from)
-    copies = [copy.deepcopy(model).eval().requires_grad_(False) for _ in settings.averages()]
+    names = averages_of(settings.ema_decay, settings.ema_sigma_rel)
+    copies = [copy.deepcopy(model).eval().requires_grad_(False) for _ in names]
     model, *averages = parallel.place([model.train(), *copies], settings.parallel)
     if settings.compile:
         hardware.check_compiler("train.compile")
@@ -141,7 +143,7 @@ def begin(params: Params, data: Dataset, precision: hardware.Precision) -> State
     return State(
         model=model,
         network=parallel.share_gradients(model),
-        averages=dict(zip(settings.averages(), averages, strict=True)),
+        averages=dict(zip(names, averages, strict=True)),
         optimizer=optimizer,
         scaler=torch.amp.GradScaler(hardware.device().type, enabled=precision == "fp16"),
         history=History(),

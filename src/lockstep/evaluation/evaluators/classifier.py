@@ -37,7 +37,7 @@ def train(params: Params, out: Path) -> dict[str, float]:
         model = classifier.official(checkpoint, data.conditions.shape[1])
     else:
         model = classifier_training.trained(params, of_split(data, "evaluator_train"))
-    write_provenance(out, params.values("evaluator"))
+    write_provenance(out, params.deciding("evaluator"))
     held_out = of_split(data, "evaluator_validation")
     return classifier_training.measured("evaluator_accuracy", model, held_out, out)
 

@@ -13,14 +13,14 @@ from lockstep.core.errors import LockstepError
 from lockstep.data.dataset import open_dataset
 from lockstep.models.conditions import Conditions
 from lockstep.sampling.conditions.names import read_names, rows_of
-from lockstep.sampling.targets import PER_ROW, SHOWN, ImageSet, Targets
+from lockstep.sampling.targets import PER_ROW, SHOWN, STRIPS, ImageSet, Targets
 
 
 def targets(params: Params) -> Targets:
     """`sample.count` images, as many of each class as of the others, or one more.
 
-    They go through the classes in turn. The grid has a row for each class where eight columns or
-    fewer make one; a strip is shown for each class.
+    They go through the classes in turn. A column of the grid is a class, where there are 16 at
+    most; a strip is shown for each of the first 16.
 
     Raises
     ------
@@ -29,12 +29,13 @@ def targets(params: Params) -> Targets:
     """
     classes = len(open_dataset(paths.dataset(params.workload)).names)
     count = max(params.sample.count, classes)
-    # Column by column, so that the first ones are of all classes.
     ids = torch.arange(count) % classes
     conditions = Conditions.of(torch.eye(classes, dtype=torch.uint8)[ids])
     files = [f"gen_{number:05d}.png" for number in range(count)]
-    images = ImageSet("test", conditions, files, shown=_shown(count, classes), per_row=classes)
-    return Targets((images,), strips=conditions[:classes], exactly=True)
+    images = ImageSet(
+        "test", conditions, files, shown=_shown(count, classes), per_row=min(classes, STRIPS)
+    )
+    return Targets((images,), strips=conditions[: min(classes, STRIPS)], exactly=True)
 
 
 def _shown(count: int, classes: int) -> int:

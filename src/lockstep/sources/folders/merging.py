@@ -19,7 +19,7 @@ from lockstep.sources.folders.merge import Merged, merge, what_decides
 from lockstep.sources.folders.names import IMAGES
 from lockstep.sources.folders.origin import verified
 from lockstep.sources.folders.read import Looking
-from lockstep.sources.registry import Collected, Found
+from lockstep.sources.registry import Collected, Found, said_of
 from lockstep.sources.resume_cache import journal
 
 
@@ -68,7 +68,7 @@ def collect(params: Params, out: Path) -> tuple[Found, Merged]:
     metrics: dict[str, float] = {"kept": merged.kept, "found": len(merged.rows)}
     if settings.paths == (synthetic.SYNTHETIC,):
         metrics |= heads.precision_and_recall(merged)
-    return Found({**params.values("source"), "source.sha256": hashes}, metrics), merged
+    return Found({**said_of(params), "source.sha256": hashes}, metrics), merged
 
 
 def read(folder: Path) -> Collected:

@@ -1,4 +1,8 @@
-"""The shape of a U-Net as parameters say it, whatever it diffuses and reads."""
+"""What follows from parameters: shapes of networks, names of averages of weights.
+
+Apart from the sections, whose fields are inputs of a stage by themselves: this is code that decides
+results, and so is in the digests.
+"""
 
 from __future__ import annotations
 
@@ -43,6 +47,12 @@ class UNetSettings(Backbone):
             cross_attention_dim=width,
             heads=self.heads,
         )
+
+
+def averages_of(ema_decay: float | None, ema_sigma_rel: tuple[float, ...]) -> tuple[str, ...]:
+    """The names of the averages of the weights; the first is the one that is validated."""
+    constant = () if ema_decay is None else ("ema",)
+    return (*constant, *(f"ema_{sigma_rel:g}" for sigma_rel in ema_sigma_rel))
 
 
 def fields_of(kind: type, config: Any) -> dict[str, Any]:
