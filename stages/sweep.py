@@ -1,4 +1,4 @@
-"""Draw and score the images with one guidance scale after another, and one sampler."""
+"""Sample and score images with one guidance scale after another, and one sampler."""
 
 import shutil
 from contextlib import ExitStack

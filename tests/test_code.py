@@ -256,3 +256,23 @@ def test_no_module_is_hidden_from_the_digests_by_a_relative_import() -> None:
     for path in (ROOT / "src").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             assert not (isinstance(node, ast.ImportFrom) and node.level), path
+
+
+@pytest.mark.parametrize("name", ["train", "autoencoder"])
+def test_what_follows_from_parameters_is_digested(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    assert "lockstep.config.derived" in modules(name, load_all(ROOT / "params.yaml")["anime"])
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("if a:\n    'a note'\n    b()", "if a:\n    b()"),
+        ("end(LockstepError(f'lower {x}'))", "end(LockstepError('another text'))"),
+        ("try:\n    a()\nfinally:\n    'note'\n    b()", "try:\n    a()\nfinally:\n    b()"),
+    ],
+)
+def test_notes_and_errors_that_are_handed_on_are_words(one: str, other: str) -> None:
+    assert code.without_texts(one) == code.without_texts(other)

@@ -106,3 +106,14 @@ def test_the_shares_are_kept() -> None:
     # Four standard deviations of a share of 20,000.
     assert np.allclose(shares, [0.5, 0.1, 0.36, 0.04], atol=0.015)
     assert (dataset.split_of_groups(names, validation=0.0, evaluator=0.0, seed=1) == 0).all()
+
+
+def test_a_class_without_an_image_to_learn_from_is_named() -> None:
+    conditions = np.eye(2, dtype=np.uint8)[[0, 0, 1, 1]]
+    split = np.array([dataset.SPLITS.index(n) for n in ("train", "evaluator_train") * 2], np.uint8)
+    dataset.check_classes(conditions, split, ["cat", "dog"])
+    for place in (0, 1):
+        wrong = split.copy()
+        wrong[place] = dataset.SPLITS.index("validation")
+        with pytest.raises(LockstepError, match=r"no image of the class 'cat' is in the split"):
+            dataset.check_classes(conditions, wrong, ["cat", "dog"])

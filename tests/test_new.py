@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import json
 import shutil
@@ -62,7 +63,7 @@ def of_classes(root: Path) -> Path:
 def of_prompts(root: Path) -> Path:
     images(root / "images", 6)
     names = sorted(path.name for path in (root / "images").iterdir())
-    (root / "train_info.json").write_text(json.dumps({name: "a thing" for name in names}))
+    (root / "train_info.json").write_text(json.dumps(dict.fromkeys(names, "a thing")))
     (root / "test.json").write_text(json.dumps(["a thing"]))
     return root
 
@@ -216,6 +217,8 @@ def test_a_folder_that_cannot_be_is_one_line(run, make, said: str) -> None:
     ("name", "said"),
     [
         ("a/b", "'a/b' is no name of a workload; begin"),
+        ("3d", "'3d' is no name of a workload; begin"),  # DVC's -S takes no such key
+        ("no", "'no' is a value and no name to YAML"),
         ("..", "'..' is no name of a workload"),
         ("", "'' is no name of a workload"),
         ("data", "'data' means something else in params.yaml; rename it"),
@@ -266,3 +269,50 @@ def test_add_refuses_images_of_which_something_else_is_said(run) -> None:
         "`lockstep new NAME 'my pets'` makes a workload of it\n"
     )
     assert PARAMS.read_bytes() == before
+
+
+def test_what_systems_leave_in_folders_is_no_class(run) -> None:
+    folder = of_classes(Path("my pets"))
+    (folder / ".DS_Store").write_bytes(b"x")
+    (folder / "readme.txt").write_text("mine")
+    images(folder / ".ipynb_checkpoints", 3)
+    (folder / ".git").mkdir()
+    path = Path("flat.zip")
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in sorted(images(Path("flat"), 4, side=40).iterdir()):
+            archive.write(file, f"flat/{file.name}")
+            archive.writestr(f"__MACOSX/flat/._{file.name}", b"x")
+    assert "condition: classes" in run("new", "pets", str(folder))[1]
+    assert "condition: none" in run("new", "packed", str(path))[1]
+    found = load_all(PARAMS)
+    assert found["packed"].source.size == found["packed"].source.min_side == 32
+
+
+def test_files_that_say_what_images_show_are_read_first(run) -> None:
+    before = PARAMS.read_bytes()
+    folder = of_prompts(Path("said"))
+    (folder / "train_info.json").write_text("[1")
+    status, _, err = run("new", "said", str(folder))
+    assert status == 1
+    assert err.startswith(f"error: {folder / 'train_info.json'}: not valid JSON")
+    assert PARAMS.read_bytes() == before
+
+
+def test_add_sets_what_has_a_hash_and_nothing_else(run, tmp_path: Path) -> None:
+    before = PARAMS.read_bytes()
+    (tmp_path / "file").write_text("x")
+    for key in ("anime.train.lr", "anime.train.betas", "train.lr"):
+        status, _, err = run("add", key, str(tmp_path / "file"))
+        assert status == 1
+        assert "no such parameter to set" in err
+    status, _, err = run("new", "long", "x" * 300)
+    assert (status, err) == (1, f"error: {'x' * 300}: File name too long\n")
+    assert PARAMS.read_bytes() == before
+
+
+def test_another_folder_of_the_same_type_keeps_the_rules(run) -> None:
+    rules = load_all(PARAMS)["anime"].source
+    assert run("add", "anime.source", str(flat(Path("heads"))))[0] == 0
+    found = load_all(PARAMS)["anime"].source
+    assert found == dataclasses.replace(rules, paths=found.paths, sha256=found.sha256)
+    assert found.paths == ("heads",)
