@@ -1,4 +1,4 @@
-"""Look at what drawn images are compared with, once for all comparisons."""
+"""Features of what generated images are compared with, once for all comparisons."""
 
 from threadpoolctl import threadpool_limits
 

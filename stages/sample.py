@@ -1,4 +1,4 @@
-"""Draw the images that are evaluated, grids to look at, and denoising strips."""
+"""Sample the images that are evaluated, grids to look at, and denoising strips."""
 
 from collections import deque
 from contextlib import ExitStack
