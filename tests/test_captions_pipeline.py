@@ -293,11 +293,20 @@ def test_a_folder_with_a_mistake_ends_in_one_line(captions: Project, tmp_path: P
     folder = tmp_path / "wrong"
     write_own(folder, listed=True)
     path = folder / "train_info.json"
-    path.write_text(path.read_text("utf-8").replace("text_prompt", "text_promt", 1), "utf-8")
+    text = path.read_text("utf-8")
+    path.write_text(text.replace("text_prompt", "text_promt", 1), "utf-8")
+    done = captions.lockstep("add", "captions.source", str(folder), check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: {path}: [0]: unknown key 'text_promt'; a row has file")
+    assert captions.run("git", "status", "--porcelain").stdout == ""
+
+    # Changed after it was added.
+    path.write_text(text, "utf-8")
     captions.lockstep("add", "captions.source", str(folder))
+    path.write_text(text.replace("red", "pink"), "utf-8")
     done = captions.dvc("repro", TARGET, check=False)
     assert done.returncode != 0
-    assert ran(done.stdout) == ["check", "crawl@captions", "collect@captions"]
+    assert ran(done.stdout)[-1] == "collect@captions"
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    assert line.startswith(f"error: {path}: [0]: unknown key 'text_promt'; a row has file_name,")
+    assert line.startswith(f"error: {folder}: captions.source is not what params.yaml says")
     back(captions)
