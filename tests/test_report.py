@@ -167,7 +167,7 @@ def test_everything_is_on_the_page(project: Path) -> None:
     assert [text(b) for b in html.select("#training figcaption b")] == ["Loss", "Learning rate"]
     assert all(path["d"].startswith("M") for path in html.select("path.curve"))
     assert [text(c) for c in html.select("#images figcaption")] == [
-        "Generated for test.json, in its order",
+        "Generated as requested, in order",
         "From noise to clear",
         "Generated images above, their nearest training images below",
     ]
