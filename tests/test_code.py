@@ -196,10 +196,10 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, text in files.items():
         (root / name).write_text(text)
     monkeypatch.setattr(code, "_ROOT", root)
-    for cached in (code._parsed, code._digest, code._imports):
+    for cached in (code._source, code._digest, code._imports):
         cached.cache_clear()
     yield root
-    for cached in (code._parsed, code._digest, code._imports):
+    for cached in (code._source, code._digest, code._imports):
         cached.cache_clear()
 
 
@@ -221,7 +221,7 @@ def test_one_changed_module_changes_one_digest(package: Path) -> None:
     before = code.digests(code.closure(["lockstep.late"]))
     total = code.digest_of_code("lockstep.late")
     (package / "deep.py").write_text("X = 1\n")
-    for cached in (code._parsed, code._digest, code._imports):
+    for cached in (code._source, code._digest, code._imports):
         cached.cache_clear()
     after = code.digests(code.closure(["lockstep.late"]))
     assert {name for name in before if before[name] != after[name]} == {"lockstep.deep"}

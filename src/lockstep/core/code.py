@@ -119,7 +119,15 @@ def _is_text(node: object) -> bool:
 
 def _makes_error(node: ast.Call) -> bool:
     """Whether a call makes an error: one may be handed on before it is raised."""
-    return ast.unparse(node.func).endswith(("Error", "Stopped"))
+    return _named(node.func).endswith(("Error", "Stopped"))
+
+
+def _named(node: ast.expr) -> str:
+    """The last name of `a` or `x.a`; empty for what is neither."""
+    match node:
+        case ast.Name(name) | ast.Attribute(attr=name):
+            return name
+    return ""
 
 
 def _blank(node: ast.AST) -> None:
@@ -171,31 +179,29 @@ def _file(module: str) -> Path | None:
 
 
 @cache
-def _parsed(module: str) -> ast.Module:
+def _source(module: str) -> str:
     path = _file(module)
     if path is None:
         raise FileNotFoundError(module)
-    return ast.parse(path.read_text("utf-8"))
+    return path.read_text("utf-8")
 
 
 @cache
 def _digest(module: str) -> str:
-    path = _file(module)
-    if path is None:
-        raise FileNotFoundError(module)
-    return hashlib.sha256(without_texts(path.read_text("utf-8")).encode()).hexdigest()
+    return hashlib.sha256(without_texts(_source(module)).encode()).hexdigest()
 
 
 @cache
 def _imports(module: str) -> tuple[_Import, ...]:
     """The imports of the package's modules; not those for type checkers alone."""
     found: list[_Import] = []
-    waiting: list[ast.AST] = [_parsed(module)]
+    waiting: list[ast.AST] = [ast.parse(_source(module))]
     while waiting:
         node = waiting.pop()
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
-            waiting += node.orelse
-            continue
+        match node:
+            case ast.If(test=ast.Name("TYPE_CHECKING")):
+                waiting += node.orelse
+                continue
         if isinstance(node, ast.ImportFrom) and node.level:
             raise ValueError(f"{module} has a relative import; write it out, from {_NAME} on")
         if isinstance(node, ast.ImportFrom) and _is_own(node.module):
