@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lockstep.config.schema import Folder, Params
-from lockstep.core import hashing
+from lockstep.config.schema import Params
 from lockstep.core.processes import cores, progress
 from lockstep.sources.captions import packing
 from lockstep.sources.captions.folder import import_folder
 from lockstep.sources.folders.read import Looking
-from lockstep.sources.registry import Collected, Found, said_of
+from lockstep.sources.registry import Collected, Found, said_of, verified_folder
 
 
 def collect(params: Params, out: Path) -> Found:
@@ -21,9 +20,7 @@ def collect(params: Params, out: Path) -> Found:
     LockstepError
         If it is not the one of params.yaml, or a file is missing or wrong.
     """
-    settings = params.source
-    assert isinstance(settings, Folder)
-    folder = hashing.verified(settings.paths[0], settings.sha256[0], f"{params.workload}.source")
+    settings, folder = verified_folder(params)
     looking = Looking(settings.size, params.download.max_pixels)
     import_folder(folder, out, looking, cores(), progress("read images", "image"))
     return Found(said_of(params))

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lockstep.config.schema import Folder, Params
-from lockstep.core import hashing
+from lockstep.config.schema import Params
 from lockstep.core.processes import progress
 from lockstep.sources import iclevr
-from lockstep.sources.registry import Collected, Found, said_of
+from lockstep.sources.registry import Collected, Found, said_of, verified_folder
 
 
 def collect(params: Params, out: Path) -> Found:
@@ -19,9 +18,7 @@ def collect(params: Params, out: Path) -> Found:
     LockstepError
         If it is not the one of params.yaml, or a file is missing or wrong.
     """
-    settings = params.source
-    assert isinstance(settings, Folder)
-    folder = hashing.verified(settings.paths[0], settings.sha256[0], f"{params.workload}.source")
+    settings, folder = verified_folder(params)
     iclevr.import_folder(folder, out, settings.size, progress("read images", "image"))
     return Found(said_of(params))
 

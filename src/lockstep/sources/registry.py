@@ -16,7 +16,8 @@ from typing import Any, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from lockstep.config.schema import Params
+from lockstep.config.schema import Folder, Params
+from lockstep.core import hashing
 from lockstep.core.registry import Registry
 
 
@@ -87,6 +88,20 @@ def said_of(params: Params) -> dict[str, Any]:
     """The values of `source`, of paths the last part: where a folder lies decides nothing."""
     values = params.values("source")
     return {**values, "source.paths": [Path(path).name for path in values["source.paths"]]}
+
+
+def verified_folder(params: Params) -> tuple[Folder, Path]:
+    """The settings of a source that is one folder, and the folder.
+
+    Raises
+    ------
+    LockstepError
+        If it is missing, or not the one of params.yaml.
+    """
+    settings = params.source
+    assert isinstance(settings, Folder)
+    key = f"{params.workload}.source"
+    return settings, hashing.verified(settings.paths[0], settings.sha256[0], key)
 
 
 def source_of(params: Params) -> Source:
