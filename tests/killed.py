@@ -12,28 +12,27 @@ from lockstep.sources.names import IMAGES
 from lockstep.sources.ptt import output
 from lockstep.sources.ptt.client import Client
 from lockstep.sources.ptt.crawl import Wanted, crawl
-from lockstep.sources.resume_cache import journal
+from lockstep.sources.resume_cache import open_cache
 from lockstep.sources.web.get import Limits
-from lockstep.sources.web.loopback import Loopback
-from lockstep.sources.web.retries import Patience
-from lockstep.sources.web.session import session
+from lockstep.sources.web.retries import RetryPolicy
+from lockstep.sources.web.session import Loopback, session
 from lockstep.synthetic.board.site import BOARD, SOURCE
 
-PATIENCE = Patience(tries=4, backoff=0.001)
+POLICY = RetryPolicy(tries=4, backoff=0.001)
 SETTINGS = Settings(
     workers=4,
     per_host=3,
     max_pixels=1_000_000,
     max_failed_fraction=0.5,
     limits=Limits(10.0, 1_000_000),
-    patience=PATIENCE,
+    policy=POLICY,
 )
 
 
 def run_crawl(port: int, folder: Path, wanted: Wanted) -> None:
     """Into `folder/crawled`."""
-    with journal(folder / "crawl.db") as pages, atomic_folder(folder / "crawled") as out:
-        client = Client(session(Loopback(port)), SOURCE, delay=0.0, patience=PATIENCE)
+    with open_cache(folder / "crawl.db") as pages, atomic_folder(folder / "crawled") as out:
+        client = Client(session(Loopback(port)), SOURCE, delay=0.0, policy=POLICY)
         output.write(out, crawl(client.page, SOURCE, BOARD, wanted, pages))
 
 
@@ -41,7 +40,10 @@ def run_download(
     port: int, folder: Path, images: Path | None = None, settings: Settings = SETTINGS
 ) -> None:
     """Into `folder/downloaded`."""
-    with journal(folder / "download.db") as outcomes, atomic_folder(folder / "downloaded") as out:
+    with (
+        open_cache(folder / "download.db") as outcomes,
+        atomic_folder(folder / "downloaded") as out,
+    ):
         download(
             images or folder / "crawled" / IMAGES,
             out,

@@ -26,11 +26,9 @@ from lockstep.sources.download.decode import NoImage, check, decode
 from lockstep.sources.download.fetch import fetch
 from lockstep.sources.listing import read_lines, write_list
 from lockstep.sources.web import session as web
-from lockstep.sources.web.failed import Failed
-from lockstep.sources.web.get import Limits
-from lockstep.sources.web.loopback import Loopback
-from lockstep.sources.web.rate_limiter import Rests
-from lockstep.sources.web.retries import Patience
+from lockstep.sources.web.get import Failed, Limits
+from lockstep.sources.web.retries import RateLimiter, RetryPolicy
+from lockstep.sources.web.session import Loopback
 from lockstep.synthetic.board import forms, hosting
 from lockstep.synthetic.board.server import Served, Trouble, serve
 from lockstep.synthetic.board.site import Answer, Site
@@ -166,8 +164,8 @@ FILES = {
 
 
 def fetched(port: int, address: str, folder: Path, seconds: float = 5.0) -> bytes:
-    limits, patience = Limits(seconds, MOST), Patience(3, 0.0)
-    got = fetch(web.session(Loopback(port)), address, folder, limits, patience, Rests(patience))
+    limits, policy = Limits(seconds, MOST), RetryPolicy(3, 0.0)
+    got = fetch(web.session(Loopback(port)), address, folder, limits, policy, RateLimiter(policy))
     assert [file.name for file in folder.iterdir()] == [got.sha256]
     data = (folder / got.sha256).read_bytes()
     assert len(data) == got.size
@@ -234,8 +232,8 @@ def test_a_redirect_to_a_private_address_is_refused(
     with serve(always(Answer(302, headers={"Location": inner}))) as served:
         address = f"http://127.0.0.1:{served.port}/"
         with pytest.raises(Failed, match="not a public address"):
-            patience = Patience(3, 0.0)
-            fetch(guarded, address, tmp_path, Limits(5.0, MOST), patience, Rests(patience))
+            policy = RetryPolicy(3, 0.0)
+            fetch(guarded, address, tmp_path, Limits(5.0, MOST), policy, RateLimiter(policy))
         assert len(served.log) == 1
 
 
@@ -303,7 +301,7 @@ def test_a_host_that_says_too_many_is_left_alone_by_all(header: str | None, tmp_
     images = listed(
         tmp_path, [f"https://{host}.example/{i}.jpg" for i in range(9) for host in "ab"]
     )
-    patient = dataclasses.replace(killed.SETTINGS, patience=Patience(2, 0.0 if header else 1.0))
+    patient = dataclasses.replace(killed.SETTINGS, policy=RetryPolicy(2, 0.0 if header else 1.0))
     with serve(always(Answer(200, drawing(1).data)), busy) as served:
         killed.run_download(served.port, tmp_path, images, patient)
     assert len(asked) == 10

@@ -46,7 +46,7 @@ from lockstep.sources.faces.decide import (
 from lockstep.sources.faces.detect import Found, Looking, from_text, look, look_at_file
 from lockstep.sources.faces.measure import Measures
 from lockstep.sources.faces.score import precision_and_recall
-from lockstep.sources.resume_cache import journal
+from lockstep.sources.resume_cache import open_cache
 from lockstep.synthetic.portraits import Face, draw, image, kind_of, truth
 
 LOOKING = Looking(detector="hog", megapixels=1.0, size=64, max_pixels=10**8)
@@ -104,7 +104,7 @@ def run(
     processes: int = 1,
 ) -> Collection:
     out.mkdir(parents=True)
-    with journal(database) as seen:
+    with open_cache(database) as seen:
         return collect(downloaded, out, seen, LOOKING, rules, exclusions, processes, silent)
 
 
@@ -226,7 +226,7 @@ def test_killed_and_run_again_it_goes_on(judged: Judged, tmp_path: Path) -> None
     def seen() -> list[str]:
         if not database.exists():
             return []
-        with journal(database) as entries:
+        with open_cache(database) as entries:
             return [sha256 for sha256 in everything if entries.get(sha256) is not None]
 
     deadline = time.monotonic() + 60

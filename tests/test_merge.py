@@ -55,7 +55,7 @@ from lockstep.sources.folders.synthetic import Heads
 from lockstep.sources.folders.unpack import Source
 from lockstep.sources.perceptual_hash import alike, first_alike
 from lockstep.sources.registry import source_of
-from lockstep.sources.resume_cache import journal
+from lockstep.sources.resume_cache import open_cache
 from lockstep.synthetic.heads import files
 from odd_files import by_opencv, by_pillow, encoded, head, others
 
@@ -76,7 +76,7 @@ def run(
     processes: int = 1,
 ) -> Merged:
     out.mkdir(parents=True)
-    with journal(database) as seen:
+    with open_cache(database) as seen:
         return merge(sources, out, seen, LOOKING, rules, exclusions, 10**7, processes, silent)
 
 

@@ -19,10 +19,9 @@ from lockstep.sources.ptt import output
 from lockstep.sources.ptt.client import Client
 from lockstep.sources.ptt.crawl import Article, Wanted, crawl, must_be_over
 from lockstep.sources.ptt.names import in_taipei
-from lockstep.sources.resume_cache import Journal, journal
-from lockstep.sources.web.loopback import Loopback
-from lockstep.sources.web.retries import Patience
-from lockstep.sources.web.session import Adapter, session
+from lockstep.sources.resume_cache import ResumeCache, open_cache
+from lockstep.sources.web.retries import RetryPolicy
+from lockstep.sources.web.session import Adapter, Loopback, session
 from lockstep.synthetic.board import markup
 from lockstep.synthetic.board.server import Served, Trouble, no_trouble, serve
 from lockstep.synthetic.board.site import BOARD, SOURCE, Answer, Site
@@ -33,12 +32,12 @@ INDEX = f"/bbs/{BOARD}/index.html"
 
 
 @pytest.fixture
-def pages(tmp_path: Path) -> Iterator[Journal]:
-    with journal(tmp_path / "journal.db") as opened:
+def pages(tmp_path: Path) -> Iterator[ResumeCache]:
+    with open_cache(tmp_path / "journal.db") as opened:
         yield opened
 
 
-SETTINGS: dict = {"delay": 0.0, "patience": Patience(3, 0.0)}
+SETTINGS: dict = {"delay": 0.0, "policy": RetryPolicy(3, 0.0)}
 
 
 def client(served: Served, **options: object) -> Client:
@@ -51,14 +50,14 @@ def from_site(path: str) -> str | None:
     return answer.body.decode() if answer.status == 200 else None
 
 
-def walk(wanted: Wanted, pages: Journal, fetch: Callable = from_site) -> list[Article]:
+def walk(wanted: Wanted, pages: ResumeCache, fetch: Callable = from_site) -> list[Article]:
     return list(crawl(fetch, SOURCE, BOARD, wanted, pages))
 
 
 # --- which articles
 
 
-def test_all_that_can_be_read_is_found_once_newest_first(pages: Journal) -> None:
+def test_all_that_can_be_read_is_found_once_newest_first(pages: ResumeCache) -> None:
     found = walk(ALL, pages)
     expected = [post.id for post in reversed(SITE.posts) if post.kind == "article"]
     assert [article.id for article in found] == expected
@@ -69,7 +68,7 @@ def test_all_that_can_be_read_is_found_once_newest_first(pages: Journal) -> None
         assert article.time == in_taipei(post.time)
 
 
-def test_the_years_turn_at_midnight_in_taipei(pages: Journal) -> None:
+def test_the_years_turn_at_midnight_in_taipei(pages: ResumeCache) -> None:
     old = walk(Wanted(date(2022, 1, 1), date(2022, 12, 31), replies=True), pages)
     new = walk(Wanted(date(2023, 1, 1), date(2023, 12, 31), replies=True), pages)
     both = walk(Wanted(date(2022, 1, 1), date(2023, 12, 31), replies=True), pages)
@@ -81,7 +80,7 @@ def test_the_years_turn_at_midnight_in_taipei(pages: Journal) -> None:
         assert (turn in {article.time for article in both}) == (turn in times)
 
 
-def test_the_walk_stops_where_nothing_is_new_enough(pages: Journal) -> None:
+def test_the_walk_stops_where_nothing_is_new_enough(pages: ResumeCache) -> None:
     asked: list[str] = []
 
     def fetch(path: str) -> str | None:
@@ -94,7 +93,7 @@ def test_the_walk_stops_where_nothing_is_new_enough(pages: Journal) -> None:
     assert len(asked) == len(set(asked)) <= len(found) + 3
 
 
-def test_pushes_replies_and_announcements(pages: Journal) -> None:
+def test_pushes_replies_and_announcements(pages: ResumeCache) -> None:
     hot = walk(Wanted(ALL.start, ALL.end, min_pushes=100), pages)
     assert [a.id for a in hot] == [
         post.id for post in reversed(SITE.posts) if post.score >= 100 and post.kind == "article"
@@ -105,14 +104,16 @@ def test_pushes_replies_and_announcements(pages: Journal) -> None:
     assert not any("公告" in article.title for article in with_replies)
 
 
-def test_an_article_deleted_meanwhile_is_left_out_and_not_asked_for_again(pages: Journal) -> None:
+def test_an_article_deleted_meanwhile_is_left_out_for_good(
+    pages: ResumeCache,
+) -> None:
     gone = walk(ALL, pages)[0].id
     pages.remove(f"/bbs/{BOARD}/{gone}.html")
     for fetch in (lambda path: None, pytest.fail):
         assert gone not in [article.id for article in walk(ALL, pages, fetch)]
 
 
-def test_missing_meta_lines_are_filled_from_the_index_and_the_file_name(pages: Journal) -> None:
+def test_missing_meta_lines_are_filled_from_the_index_and_the_file_name(pages: ResumeCache) -> None:
     def fetch(path: str) -> str | None:
         if "index" in path:
             return from_site(path)
@@ -126,7 +127,7 @@ def test_missing_meta_lines_are_filled_from_the_index_and_the_file_name(pages: J
 
 
 def test_an_author_whom_only_the_index_names_can_be_excluded(
-    tmp_path: Path, pages: Journal
+    tmp_path: Path, pages: ResumeCache
 ) -> None:
     def fetch(path: str) -> str | None:
         if "index" in path:
@@ -151,14 +152,14 @@ def test_a_day_that_is_not_over_is_refused() -> None:
             must_be_over(end, today)
 
 
-def test_a_board_that_is_not_there(pages: Journal) -> None:
+def test_a_board_that_is_not_there(pages: ResumeCache) -> None:
     with pytest.raises(LockstepError, match=r"crawl\.board"):
         list(crawl(from_site, SOURCE, "Ugly", ALL, pages))
     # A mistake is not remembered as the truth.
     assert pages.get("/bbs/Ugly/index.html") is None
 
 
-def test_a_page_that_is_none_is_not_kept(pages: Journal) -> None:
+def test_a_page_that_is_none_is_not_kept(pages: ResumeCache) -> None:
     for html in ("", "<p>Server Too Busy</p>", markup.age_question("/")):
         with pytest.raises(LockstepError):
             walk(ALL, pages, lambda path, html=html: html)
@@ -167,7 +168,7 @@ def test_a_page_that_is_none_is_not_kept(pages: Journal) -> None:
 
 @pytest.mark.parametrize("every", [7, 2])
 def test_an_odd_article_is_left_out_but_not_if_that_is_the_rule(
-    every: int, pages: Journal, capsys: pytest.CaptureFixture[str]
+    every: int, pages: ResumeCache, capsys: pytest.CaptureFixture[str]
 ) -> None:
     all_of_them = [article.id for article in walk(ALL, pages)]
     kept = [article for number, article in enumerate(all_of_them) if number % every]
@@ -214,7 +215,7 @@ def test_a_busy_server_is_asked_again_as_late_as_it_wishes() -> None:
 
     pauses: list[float] = []
     with serve(SITE.answer, busy) as served:
-        patient = client(served, patience=Patience(3, 1.0), sleep=pauses.append)
+        patient = client(served, policy=RetryPolicy(3, 1.0), sleep=pauses.append)
         assert patient.page(INDEX)
         assert [r.status for r in served.log] == [200, 429, 503, 200]
     assert pauses == [9.0, 2.0]
@@ -279,7 +280,7 @@ def test_robots_txt_may_ask_for_more_time_or_be_missing() -> None:
 # --- outputs
 
 
-def test_the_files_say_what_was_found_each_image_once(tmp_path: Path, pages: Journal) -> None:
+def test_the_files_say_what_was_found_each_image_once(tmp_path: Path, pages: ResumeCache) -> None:
     articles = walk(ALL, pages)
     assert output.write(tmp_path, articles) == (
         len(articles),
@@ -307,9 +308,9 @@ def test_nothing_found_is_an_error(tmp_path: Path) -> None:
 
 
 def test_everything_over_the_wire_is_what_the_site_says(tmp_path: Path) -> None:
-    with serve(SITE.answer, no_trouble) as served, journal(tmp_path / "a.db") as one:
+    with serve(SITE.answer, no_trouble) as served, open_cache(tmp_path / "a.db") as one:
         over_the_wire = walk(ALL, one, client(served).page)
-    with journal(tmp_path / "b.db") as other:
+    with open_cache(tmp_path / "b.db") as other:
         assert over_the_wire == walk(ALL, other)
 
 
@@ -317,13 +318,13 @@ def test_a_damaged_journal_is_named(tmp_path: Path) -> None:
     (tmp_path / "journal.db").write_bytes(b"not a database" * 100)
     with (
         pytest.raises(LockstepError, match=r"journal\.db: damaged .*delete it"),
-        journal(tmp_path / "journal.db"),
+        open_cache(tmp_path / "journal.db"),
     ):
         pass
 
 
 def test_a_journal_without_room_is_kept(tmp_path: Path) -> None:
-    with journal(tmp_path / "journal.db") as pages:
+    with open_cache(tmp_path / "journal.db") as pages:
         pages.put("a", "b")
         pages._database.execute("PRAGMA max_page_count = 1")
         with pytest.raises(LockstepError, match=r"journal\.db: not usable now .*full.*room"):
@@ -332,7 +333,7 @@ def test_a_journal_without_room_is_kept(tmp_path: Path) -> None:
 
 
 def test_the_mistakes_of_another_database_are_not_the_journals(tmp_path: Path) -> None:
-    with pytest.raises(sqlite3.OperationalError), journal(tmp_path / "journal.db"):
+    with pytest.raises(sqlite3.OperationalError), open_cache(tmp_path / "journal.db"):
         sqlite3.connect("").execute("SELECT * FROM nothing")
 
 

@@ -20,7 +20,7 @@ import pytest
 import killed
 from drawings import drawing
 from lockstep.sources.ptt.crawl import Wanted
-from lockstep.sources.resume_cache import journal
+from lockstep.sources.resume_cache import open_cache
 from lockstep.synthetic.board.server import Request, Served, Trouble, serve
 from lockstep.synthetic.board.site import Site
 
@@ -51,7 +51,7 @@ def recorded(path: Path) -> set[str]:
     """What the journal has: of the form host/path, or /path on the board."""
     if not path.exists():
         return set()
-    with journal(path) as found:
+    with open_cache(path) as found:
         rows = found._database.execute("SELECT key FROM entry").fetchall()
     return {key.split("//")[-1] for (key,) in rows}
 

@@ -15,8 +15,7 @@ from lockstep.core.errors import LockstepError
 from lockstep.sources import replica, source
 from lockstep.sources.origin import code_of, origin_of, site_of
 from lockstep.sources.ptt.client import Client
-from lockstep.sources.web.failed import Failed
-from lockstep.sources.web.get import Limits, get
+from lockstep.sources.web.get import Failed, Limits, get
 from lockstep.synthetic.board.site import BOARD
 
 COMMITTED = read_yaml(Path(__file__).resolve().parent.parent / "params.yaml")
@@ -58,7 +57,7 @@ def test_the_real_board_is_asked_at_public_addresses_only() -> None:
     origin = origin_of("http://127.0.0.1:9", articles=30, seed=0)
     assert origin == {"source": "http://127.0.0.1:9"} and code_of(origin) == {}
     with source.opened(origin) as web:
-        assert not web.is_replica and web.patience(3).backoff == 1.0
+        assert not web.is_replica and web.policy(3).backoff == 1.0
         with pytest.raises(Failed, match="not a public address"):
             get(web.session, f"{web.address}/", Limits(5.0, 1000), io.BytesIO())
 
@@ -66,7 +65,7 @@ def test_the_real_board_is_asked_at_public_addresses_only() -> None:
 def test_the_replica_serves_pages_and_drawn_images() -> None:
     with source.opened(REPLICA) as web:
         assert web.is_replica
-        client = Client(web.session, web.address, delay=0.0, patience=web.patience(5))
+        client = Client(web.session, web.address, delay=0.0, policy=web.policy(5))
         assert "r-list-container" in (client.page(f"/bbs/{BOARD}/index.html") or "")
         good = next(p for p in site_of(REPLICA).images if p.fault is None and p.form is None)
         sink = io.BytesIO()

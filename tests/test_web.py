@@ -16,11 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lockstep.sources.web import session as web
-from lockstep.sources.web.failed import Failed
-from lockstep.sources.web.get import Answer, Limits, get
-from lockstep.sources.web.loopback import Loopback
+from lockstep.sources.web.get import Answer, Failed, Limits, get
 from lockstep.sources.web.public import is_public
-from lockstep.sources.web.retries import Patience, persist
+from lockstep.sources.web.retries import RetryPolicy, retry
+from lockstep.sources.web.session import Loopback
 from lockstep.synthetic.board.server import Served, Trouble, serve
 from lockstep.synthetic.board.site import Answer as Page
 
@@ -148,7 +147,7 @@ def test_pauses_double_and_are_as_long_as_asked() -> None:
             raise failure
         return "done"
 
-    assert persist(action, Patience(4, 1.0), pauses.append) == "done"
+    assert retry(action, RetryPolicy(4, 1.0), pauses.append) == "done"
     assert pauses == [1.0, 7.0, 4.0]
 
 
@@ -168,7 +167,7 @@ def test_giving_up(failure: Failed, tries: int) -> None:
         raise failure
 
     with pytest.raises(Failed):
-        persist(action, Patience(3, 0.0), lambda seconds: None)
+        retry(action, RetryPolicy(3, 0.0), lambda seconds: None)
     assert len(tried) == tries
 
 

@@ -20,7 +20,7 @@ from lockstep.sources.faces.known import truth_of
 from lockstep.sources.faces.score import precision_and_recall
 from lockstep.sources.names import CROPS
 from lockstep.sources.registry import Collected, Found
-from lockstep.sources.resume_cache import journal
+from lockstep.sources.resume_cache import open_cache
 
 
 def collect(params: Params, out: Path) -> Found:
@@ -52,7 +52,7 @@ def collect(params: Params, out: Path) -> Found:
     scratch = paths.scratch() / "faces"
     with (
         exclusive(scratch / f"{work}.lock", "the same faces are being looked for"),
-        journal(scratch / work / "journal.db") as seen,
+        open_cache(scratch / work / "journal.db") as seen,
     ):
         found = faces.collect(
             downloaded,

@@ -15,7 +15,7 @@ from pathlib import Path
 from lockstep.core.errors import LockstepError
 
 
-class Journal:
+class ResumeCache:
     """Text by key. An entry is there as soon as `put` returns. For one thread.
 
     Each method raises `LockstepError` if the file at `path` does not let it.
@@ -45,7 +45,7 @@ class Journal:
 
 
 @contextmanager
-def journal(path: Path) -> Iterator[Journal]:
+def open_cache(path: Path) -> Iterator[ResumeCache]:
     """Open the journal at `path`, or begin one. Raises `LockstepError` if that cannot be."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with _named(path):
@@ -56,7 +56,7 @@ def journal(path: Path) -> Iterator[Journal]:
             database.execute("PRAGMA journal_mode = WAL")
             database.execute("PRAGMA synchronous = NORMAL")
             database.execute("CREATE TABLE IF NOT EXISTS entry (key TEXT PRIMARY KEY, value BLOB)")
-        yield Journal(path, database)
+        yield ResumeCache(path, database)
 
 
 @contextmanager

@@ -11,9 +11,8 @@ import requests
 
 from lockstep.sources import replica
 from lockstep.sources.origin import REPLICA
-from lockstep.sources.web.loopback import Loopback
-from lockstep.sources.web.retries import Patience
-from lockstep.sources.web.session import Adapter, session
+from lockstep.sources.web.retries import RetryPolicy
+from lockstep.sources.web.session import Adapter, Loopback, session
 from lockstep.synthetic.board.site import SOURCE
 
 _BACKOFF = 1.0  # seconds
@@ -37,9 +36,9 @@ class Source:
     session: requests.Session
     is_replica: bool
 
-    def patience(self, tries: int) -> Patience:
+    def policy(self, tries: int) -> RetryPolicy:
         """How long to wait between so many tries."""
-        return Patience(tries, backoff=0.01 if self.is_replica else _BACKOFF)
+        return RetryPolicy(tries, backoff=0.01 if self.is_replica else _BACKOFF)
 
 
 @contextmanager

@@ -29,11 +29,9 @@ from lockstep.sources.download.decode import Kind, NoImage, check
 from lockstep.sources.download.fetch import PART, fetch
 from lockstep.sources.listing import read_list, write_lines
 from lockstep.sources.names import MANIFEST
-from lockstep.sources.resume_cache import Journal
-from lockstep.sources.web.failed import Failed
-from lockstep.sources.web.get import Limits
-from lockstep.sources.web.rate_limiter import Rests
-from lockstep.sources.web.retries import Patience
+from lockstep.sources.resume_cache import ResumeCache
+from lockstep.sources.web.get import Failed, Limits
+from lockstep.sources.web.retries import RateLimiter, RetryPolicy
 
 FAILED = "failed.txt"
 IMAGES = "images"
@@ -50,7 +48,7 @@ class Settings:
     max_pixels: int
     max_failed_fraction: float
     limits: Limits
-    patience: Patience
+    policy: RetryPolicy
 
 
 @dataclass(frozen=True)
@@ -68,7 +66,7 @@ def download(
     images: Path,
     out: Path,
     scratch: Path,
-    journal: Journal,
+    journal: ResumeCache,
     session: requests.Session,
     settings: Settings,
     progress: Progress,
@@ -89,12 +87,12 @@ def download(
     for left in files.glob(f"{PART}*"):
         left.unlink()
     judge = _Judge(journal, files, settings.max_pixels)
-    rests = Rests(settings.patience)
+    limiter = RateLimiter(settings.policy)
     code = digest_of_code("lockstep.sources.download.fetch")
 
     def work(address: str) -> tuple[Outcome, str | None]:
         try:
-            fetched = fetch(session, address, files, settings.limits, settings.patience, rests)
+            fetched = fetch(session, address, files, settings.limits, settings.policy, limiter)
         except Failed as failure:
             return Outcome(failed=failure.reason, transient=failure.transient, code=code), None
         return Outcome(fetched.sha256, fetched.size), judge.look(fetched.sha256)
@@ -118,7 +116,7 @@ def download(
 class _Judge:
     """Verdicts on files, kept in the journal: they hold for one version of the code."""
 
-    def __init__(self, journal: Journal, files: Path, max_pixels: int) -> None:
+    def __init__(self, journal: ResumeCache, files: Path, max_pixels: int) -> None:
         code = digest_of_code("lockstep.sources.download.decode")
         self._prefix = f"verdict {code} {PIL.__version__} {max_pixels} "
         self._journal = journal
@@ -151,7 +149,7 @@ def _write(
     images: Path,
     out: Path,
     scratch: Path,
-    journal: Journal,
+    journal: ResumeCache,
     judge: _Judge,
     max_failed_fraction: float,
 ) -> None:
@@ -198,7 +196,7 @@ def _write(
         )
 
 
-def _outcome(journal: Journal, address: str) -> Outcome | None:
+def _outcome(journal: ResumeCache, address: str) -> Outcome | None:
     text = journal.get(address)
     return None if text is None else Outcome(**json.loads(text))
 

@@ -12,10 +12,8 @@ from urllib.parse import urlsplit
 import requests
 
 from lockstep.core import hashing
-from lockstep.sources.web.failed import Failed
-from lockstep.sources.web.get import Limits, get
-from lockstep.sources.web.rate_limiter import Rests
-from lockstep.sources.web.retries import Patience, persist
+from lockstep.sources.web.get import Failed, Limits, get
+from lockstep.sources.web.retries import RateLimiter, RetryPolicy, retry
 
 PART = ".part-"
 """How the names of unfinished files begin."""
@@ -36,25 +34,25 @@ def fetch(
     address: str,
     folder: Path,
     limits: Limits,
-    patience: Patience,
-    rests: Rests,
+    policy: RetryPolicy,
+    limiter: RateLimiter,
 ) -> Fetched:
     """Fetch `address` into `folder`, following redirects. Raises `Failed` after the last try.
 
     `limits` are those of one try, all its redirects together.
     """
-    return persist(lambda: _once(session, address, folder, limits, rests), patience)
+    return retry(lambda: _once(session, address, folder, limits, limiter), policy)
 
 
 def _once(
-    session: requests.Session, address: str, folder: Path, limits: Limits, rests: Rests
+    session: requests.Session, address: str, folder: Path, limits: Limits, limiter: RateLimiter
 ) -> Fetched:
     descriptor, name = tempfile.mkstemp(prefix=PART, dir=folder)
     part = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as file:
             for _ in range(_REDIRECTS + 1):
-                with rests.asking(urlsplit(address).hostname or ""):
+                with limiter.request(urlsplit(address).hostname or ""):
                     began = time.monotonic()
                     answer = get(session, address, limits, file)
                 left = limits.seconds - (time.monotonic() - began)

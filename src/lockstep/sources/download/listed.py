@@ -13,7 +13,7 @@ from lockstep.sources import source
 from lockstep.sources.download.download import Settings, download
 from lockstep.sources.names import IMAGES
 from lockstep.sources.origin import code_of
-from lockstep.sources.resume_cache import journal
+from lockstep.sources.resume_cache import open_cache
 from lockstep.sources.web.get import Limits
 
 
@@ -33,7 +33,7 @@ def fetch(params: Params, crawled: Path, out: Path) -> None:
     scratch = paths.scratch() / "download"
     with (
         exclusive(scratch / f"{work}.lock", "the same download is running"),
-        journal(scratch / work / "journal.db") as outcomes,
+        open_cache(scratch / work / "journal.db") as outcomes,
         source.opened(origin, connections=settings.workers) as web,
     ):
         download(
@@ -48,7 +48,7 @@ def fetch(params: Params, crawled: Path, out: Path) -> None:
                 max_pixels=settings.max_pixels,
                 max_failed_fraction=settings.max_failed_fraction,
                 limits=Limits(settings.seconds, settings.max_bytes),
-                patience=web.patience(settings.tries),
+                policy=web.policy(settings.tries),
             ),
             progress("download", "image"),
         )

@@ -30,7 +30,7 @@ from lockstep.sources.faces.decide import EXCLUDED, KEPT, Candidate, Rules, deci
 from lockstep.sources.faces.detect import Found, Looking, from_text, look_at_file
 from lockstep.sources.listing import read_lines
 from lockstep.sources.names import CROPS, MANIFEST
-from lockstep.sources.resume_cache import Journal
+from lockstep.sources.resume_cache import ResumeCache
 
 DECISIONS = "decisions.csv"
 SHEETS = "sheets"
@@ -87,7 +87,7 @@ def what_decides(looking: Looking) -> dict[str, Any]:
 def collect(
     downloaded: Path,
     out: Path,
-    journal: Journal,
+    journal: ResumeCache,
     looking: Looking,
     rules: Rules,
     exclusions: Exclusions,
@@ -134,7 +134,7 @@ def collect(
     return Collection(faces, decisions, excluded)
 
 
-def _seen(journal: Journal, sha256: str) -> list[Found]:
+def _seen(journal: ResumeCache, sha256: str) -> list[Found]:
     text = journal.get(sha256)
     assert text is not None
     return from_text(text)
@@ -163,7 +163,7 @@ def _images(downloaded: Path, exclusions: Exclusions) -> list[Image]:
 
 
 def _write_images(
-    out: Path, journal: Journal, faces: Sequence[Candidate], decisions: Sequence[str]
+    out: Path, journal: ResumeCache, faces: Sequence[Candidate], decisions: Sequence[str]
 ) -> None:
     (out / CROPS).mkdir()
     sheets: dict[str, list[NDArray[np.uint8]]] = {name: [] for name in reasons(decisions)}
@@ -179,7 +179,7 @@ def _write_images(
 
 
 def _with_crops(
-    journal: Journal, faces: Sequence[Candidate], decisions: Sequence[str]
+    journal: ResumeCache, faces: Sequence[Candidate], decisions: Sequence[str]
 ) -> Iterator[tuple[Candidate, str, bytes]]:
     """Each face with its crop, read from the journal an image at a time."""
     sha256 = ""

@@ -17,7 +17,7 @@ RULES = ("small", "tilted", "turned", "eyes", "cut", "blurred")
 
 @dataclass(frozen=True)
 class Rules:
-    """What a face must be to be kept; see `lockstep.config.sections.Ptt`."""
+    """What a face must be to be kept; see `lockstep.config.schema.Ptt`."""
 
     min_box: float
     max_slope: float

@@ -39,7 +39,7 @@ from lockstep.sources.folders.decide import (
 from lockstep.sources.folders.names import DECISIONS, IMAGES, SHEETS
 from lockstep.sources.folders.read import Looking, Measures, from_text, look_at_batch
 from lockstep.sources.folders.unpack import Entry, Source, entries
-from lockstep.sources.resume_cache import Journal
+from lockstep.sources.resume_cache import ResumeCache
 
 _ON_A_SHEET, _A_ROW = 240, 20
 _BATCH_FILES, _BATCH_BYTES = 32, 2**22
@@ -77,7 +77,7 @@ def what_decides(looking: Looking) -> dict[str, Any]:
 def merge(
     sources: Sequence[Source],
     out: Path,
-    journal: Journal,
+    journal: ResumeCache,
     looking: Looking,
     rules: Rules,
     exclusions: Exclusions,
@@ -166,14 +166,14 @@ def _figures(text: str) -> tuple[Measures | None, str]:
     return seen.measures, seen.broken
 
 
-def _png(journal: Journal, row: Row) -> bytes:
+def _png(journal: ResumeCache, row: Row) -> bytes:
     text = journal.get(row.sha256)
     assert text is not None
     return from_text(text).png
 
 
 def _write_images(
-    out: Path, journal: Journal, rows: Sequence[Row], decisions: Sequence[Decision]
+    out: Path, journal: ResumeCache, rows: Sequence[Row], decisions: Sequence[Decision]
 ) -> None:
     (out / IMAGES).mkdir()
     for row, decision in zip(rows, decisions, strict=True):

@@ -20,7 +20,7 @@ from lockstep.sources.folders.names import IMAGES
 from lockstep.sources.folders.origin import verified
 from lockstep.sources.folders.read import Looking
 from lockstep.sources.registry import Collected, Found, said_of
-from lockstep.sources.resume_cache import journal
+from lockstep.sources.resume_cache import open_cache
 
 
 def collect(params: Params, out: Path) -> tuple[Found, Merged]:
@@ -46,7 +46,7 @@ def collect(params: Params, out: Path) -> tuple[Found, Merged]:
     work = hashing.digest_of(what_decides(looking))
     with (
         exclusive(scratch / f"{work}.lock", "the same merge is running"),
-        journal(scratch / work / "journal.db") as seen,
+        open_cache(scratch / work / "journal.db") as seen,
     ):
         sources, hashes = verified(
             settings.paths,

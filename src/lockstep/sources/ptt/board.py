@@ -17,7 +17,7 @@ from lockstep.sources.ptt.crawl import Wanted, must_be_over
 from lockstep.sources.ptt.crawl import crawl as articles_of
 from lockstep.sources.ptt.names import TAIPEI
 from lockstep.sources.ptt.progress import progress
-from lockstep.sources.resume_cache import journal
+from lockstep.sources.resume_cache import open_cache
 
 
 def crawl(params: Params, out: Path) -> None:
@@ -45,7 +45,7 @@ def crawl(params: Params, out: Path) -> None:
     scratch = paths.scratch() / "crawl"
     with (
         exclusive(scratch / f"{work}.lock", "the same crawl is running"),
-        journal(scratch / work / "journal.db") as pages,
+        open_cache(scratch / work / "journal.db") as pages,
         source.opened(origin) as web,
         progress(wanted) as passed,
     ):
@@ -53,7 +53,7 @@ def crawl(params: Params, out: Path) -> None:
             web.session,
             web.address,
             delay=0.0 if web.is_replica else settings.delay,
-            patience=web.patience(settings.tries),
+            policy=web.policy(settings.tries),
         )
         articles = articles_of(client.page, web.address, settings.board, wanted, pages, passed)
         output.write(out, articles)

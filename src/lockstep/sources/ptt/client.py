@@ -12,9 +12,8 @@ import requests
 
 from lockstep.core.errors import LockstepError
 from lockstep.sources.ptt.page import age_gate
-from lockstep.sources.web.failed import Failed
-from lockstep.sources.web.get import Answer, Limits, get
-from lockstep.sources.web.retries import Patience, persist
+from lockstep.sources.web.get import Answer, Failed, Limits, get
+from lockstep.sources.web.retries import RetryPolicy, retry
 
 _LIMITS = Limits(seconds=120.0, bytes=64_000_000)
 
@@ -31,7 +30,7 @@ class Client:
     delay
         Seconds between the end of an answer and the next request, tries again included. A
         `Crawl-delay` in robots.txt counts if it is longer.
-    patience
+    policy
         For 429, 5xx, and connections that fail.
     sleep
         For tests.
@@ -43,14 +42,14 @@ class Client:
         source: str,
         *,
         delay: float,
-        patience: Patience,
+        policy: RetryPolicy,
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
         self.source = source.rstrip("/")
         self._session = session
         self._session.cookies.set("over18", "1", domain=urlsplit(source).hostname or "")
         self._delay = delay
-        self._patience = patience
+        self._policy = policy
         self._sleep = sleep
         self._last: float | None = None
         self._robots: RobotFileParser | None = None
@@ -99,7 +98,7 @@ class Client:
 
     def _get(self, path: str) -> tuple[Answer, str]:
         try:
-            return persist(lambda: self._once(path), self._patience, self._sleep)
+            return retry(lambda: self._once(path), self._policy, self._sleep)
         except Failed as failure:
             raise LockstepError(f"{self.source}{path}: {self._told(failure)}") from None
 
@@ -108,10 +107,10 @@ class Client:
             return (
                 f"{failure.reason}; see in a browser whether crawl.source: {self.source} is right"
             )
-        if (failure.retry_after or 0) > self._patience.longest:
+        if (failure.retry_after or 0) > self._policy.longest:
             return f"{failure.reason}; run again in {failure.retry_after:.0f} seconds, as it asks"
         return (
-            f"{failure.reason}, {self._patience.tries} tries; run again later: what is there "
+            f"{failure.reason}, {self._policy.tries} tries; run again later: what is there "
             "already is not asked for again"
         )
 

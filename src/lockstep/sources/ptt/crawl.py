@@ -21,7 +21,7 @@ from lockstep.core.errors import LockstepError
 from lockstep.sources.ptt.article import BODY, Mention, NoArticle, parse_article
 from lockstep.sources.ptt.index import Index, Row, parse_index
 from lockstep.sources.ptt.names import day_begins, in_taipei, written_at
-from lockstep.sources.resume_cache import Journal
+from lockstep.sources.resume_cache import ResumeCache
 
 T = TypeVar("T")
 
@@ -100,7 +100,7 @@ def crawl(
     source: str,
     board: str,
     wanted: Wanted,
-    journal: Journal,
+    journal: ResumeCache,
     passed: Callable[[int], object] = lambda seconds: None,
 ) -> Iterator[Article]:
     """The articles wanted, the newest first, each once.
@@ -156,7 +156,7 @@ class _Pages:
 
     fetch: Callable[[str], str | None]
     source: str
-    journal: Journal
+    journal: ResumeCache
 
     def read(self, path: str, parse: Callable[[str, str], T]) -> T | None:
         """What a page says; None if there is none."""

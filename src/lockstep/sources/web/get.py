@@ -11,7 +11,6 @@ import urllib3
 from urllib3.util.retry import Retry
 
 from lockstep.sources.web.deadline import deadline
-from lockstep.sources.web.failed import Failed
 
 # "Too many requests", and what servers say when they are at their limit.
 _AGAIN = frozenset({429, 500, 502, 503, 504, 520, 521, 522, 523, 524})
@@ -23,6 +22,26 @@ _INVALID = (
 )
 _CHUNK = 64 * 1024
 _CONNECT_SECONDS = 10.0
+
+
+class Failed(Exception):
+    """A request that gave nothing.
+
+    Parameters
+    ----------
+    reason
+        A few words, the same every time: they end up in `failed.txt`. No numbers that vary.
+    transient
+        Whether another try may succeed.
+    retry_after
+        Seconds that the server asks to wait before it.
+    """
+
+    def __init__(self, reason: str, *, transient: bool, retry_after: float | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.transient = transient
+        self.retry_after = retry_after
 
 
 @dataclass(frozen=True)
@@ -63,8 +82,7 @@ def get(session: requests.Session, address: str, limits: Limits, sink: BinaryIO)
             if passed():
                 raise Failed("too slow", transient=True) from None
             cut = isinstance(error, requests.exceptions.ChunkedEncodingError)
-            reason = "cut off" if cut else "no connection"
-            raise Failed(reason, transient=True) from None
+            raise Failed("cut off" if cut else "no connection", transient=True) from None
         if passed():  # To a reader the shut connection can look like the end.
             raise Failed("too slow", transient=True)
     return answer
@@ -74,28 +92,21 @@ def _get(session: requests.Session, address: str, limits: Limits, sink: BinaryIO
     # The deadline comes before the socket's own timeout: one reason for one cause.
     timeout = (min(_CONNECT_SECONDS, limits.seconds), limits.seconds + 5)
     with session.get(address, stream=True, allow_redirects=False, timeout=timeout) as response:
-        if response.status_code in _AGAIN:
-            raise Failed(
-                f"HTTP {response.status_code}",
-                transient=True,
-                retry_after=_seconds(response.headers.get("Retry-After")),
-            )
+        status = response.status_code
+        if status in _AGAIN:
+            after = _seconds(response.headers.get("Retry-After"))
+            raise Failed(f"HTTP {status}", transient=True, retry_after=after)
         size = 0
-        if response.status_code == 200:
-            for chunk in response.iter_content(_CHUNK):
-                size += len(chunk)
-                if size > limits.bytes:
-                    raise Failed(f"larger than {limits.bytes} bytes", transient=False)
-                sink.write(chunk)
-        return Answer(response.status_code, _location(session, address, response), size)
-
-
-def _location(session: requests.Session, address: str, response: requests.Response) -> str | None:
-    target = session.get_redirect_target(response)
-    try:
-        return target and urljoin(address, target)
-    except ValueError:
-        raise Failed("not a valid address", transient=False) from None
+        for chunk in response.iter_content(_CHUNK) if status == 200 else ():
+            size += len(chunk)
+            if size > limits.bytes:
+                raise Failed(f"larger than {limits.bytes} bytes", transient=False)
+            sink.write(chunk)
+        target = session.get_redirect_target(response)
+        try:
+            return Answer(status, target and urljoin(address, target), size)
+        except ValueError:
+            raise Failed("not a valid address", transient=False) from None
 
 
 def _seconds(retry_after: str | None) -> float | None:

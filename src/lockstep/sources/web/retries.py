@@ -1,19 +1,23 @@
-"""Trying again, with exponential back-off and as late as the server asks."""
+"""Trying again with exponential back-off, and leaving hosts alone for as long as they ask."""
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
-from lockstep.sources.web.failed import Failed
+from lockstep.sources.web.get import Failed
 
 T = TypeVar("T")
 
+_TOO_MANY = "HTTP 429"
+
 
 @dataclass(frozen=True)
-class Patience:
+class RetryPolicy:
     """How often to try, and how long to wait in between.
 
     Parameters
@@ -31,8 +35,8 @@ class Patience:
     longest: float = 300.0
 
 
-def persist(
-    action: Callable[[], T], patience: Patience, sleep: Callable[[float], object] = time.sleep
+def retry(
+    action: Callable[[], T], policy: RetryPolicy, sleep: Callable[[float], object] = time.sleep
 ) -> T:
     """`action()`, tried again after each transient failure. Raises the last `Failed`."""
     number = 1
@@ -40,8 +44,48 @@ def persist(
         try:
             return action()
         except Failed as failure:
-            pause = max(patience.backoff * 2.0 ** (number - 1), failure.retry_after or 0.0)
-            if not failure.transient or number >= patience.tries or pause > patience.longest:
+            pause = max(policy.backoff * 2.0 ** (number - 1), failure.retry_after or 0.0)
+            if not failure.transient or number >= policy.tries or pause > policy.longest:
                 raise
             sleep(pause)
             number += 1
+
+
+class RateLimiter:
+    """Until when each host is left alone: it told one thread, and all heed it.
+
+    `policy.backoff` is how long a host limiter that names no time; for more than `policy.longest`
+    no thread waits.
+    """
+
+    def __init__(self, policy: RetryPolicy) -> None:
+        self._policy = policy
+        self._lock = threading.Lock()
+        self._until: dict[str, tuple[float, str]] = {}
+
+    @contextmanager
+    def request(self, host: str) -> Iterator[None]:
+        """Around a request: waits until `host` may be asked, and heeds what it says then.
+
+        Raises `Failed`, for the reason that the host gave, if the wait would be too long.
+        """
+        self._wait(host)
+        try:
+            yield
+        except Failed as failure:
+            if failure.reason == _TOO_MANY or failure.retry_after is not None:
+                pause = max(failure.retry_after or 0.0, self._policy.backoff)
+                until = time.monotonic() + pause, failure.reason
+                with self._lock:
+                    self._until[host] = max(self._until.get(host, until), until)
+            raise
+
+    def _wait(self, host: str) -> None:
+        while host in self._until:  # It may have become later meanwhile.
+            until, reason = self._until[host]
+            left = until - time.monotonic()
+            if left <= 0:
+                return
+            if left > self._policy.longest:
+                raise Failed(reason, transient=True, retry_after=left)
+            time.sleep(left)

@@ -16,7 +16,7 @@ from urllib3.util.connection import create_connection
 
 import lockstep
 from lockstep.sources.web.deadline import waits_on
-from lockstep.sources.web.failed import Failed
+from lockstep.sources.web.get import Failed
 from lockstep.sources.web.public import is_public
 
 USER_AGENT = f"lockstep/{lockstep.__version__} (image data sets; python-requests)"
@@ -56,44 +56,42 @@ class _Public(_Watched):
         raise NewConnectionError(self, f"no connection: {reason}") from reason
 
 
-class _WatchedHTTPS(_Watched, HTTPSConnection):
-    pass
-
-
-class _PublicHTTPS(_Public, HTTPSConnection):
-    pass
-
-
-class _WatchedPool(HTTPConnectionPool):
-    ConnectionCls = _Watched
-
-
-class _WatchedPoolHTTPS(HTTPSConnectionPool):
-    ConnectionCls = _WatchedHTTPS
-
-
-class _PublicPool(HTTPConnectionPool):
-    ConnectionCls = _Public
-
-
-class _PublicPoolHTTPS(HTTPSConnectionPool):
-    ConnectionCls = _PublicHTTPS
+def _pools(connection: type[HTTPConnection]) -> dict[str, type[HTTPConnectionPool]]:
+    """The pools of each scheme, whose connections are `connection` too."""
+    secure = type("_Secure", (connection, HTTPSConnection), {})
+    return {
+        "http": type("_Pool", (HTTPConnectionPool,), {"ConnectionCls": connection}),
+        "https": type("_SecurePool", (HTTPSConnectionPool,), {"ConnectionCls": secure}),
+    }
 
 
 class Adapter(HTTPAdapter):
     """Connections that `deadline` can end; with `public_only`, to public addresses alone."""
 
     def __init__(self, *, public_only: bool, connections: int = 10) -> None:
-        self._pools: dict[str, type[HTTPConnectionPool]] = (
-            {"http": _PublicPool, "https": _PublicPoolHTTPS}
-            if public_only
-            else {"http": _WatchedPool, "https": _WatchedPoolHTTPS}
-        )
+        self._connection = _Public if public_only else _Watched
         super().__init__(pool_maxsize=connections)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = self._pools
+        self.poolmanager.pool_classes_by_scheme = _pools(self._connection)
+
+
+class Loopback(Adapter):
+    """Sends every request, whatever host it names, to a port of this machine.
+
+    The host goes along in its header. So addresses stay what they are, and nothing leaves.
+    """
+
+    def __init__(self, port: int, connections: int = 10) -> None:
+        super().__init__(public_only=False, connections=connections)
+        self._port = port
+
+    def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> HTTPConnectionPool:
+        return self.poolmanager.connection_from_host("127.0.0.1", self._port, "http")
+
+    def add_headers(self, request: requests.PreparedRequest, **kwargs: Any) -> None:
+        request.headers["Host"] = (request.url or "").split("/")[2]
 
 
 class _Session(requests.Session):
