@@ -6,30 +6,31 @@ import sys
 from datetime import date
 from pathlib import Path
 
+from lockstep.config.schema import Download
 from lockstep.core.files import atomic_folder
-from lockstep.sources.download.download import Settings, download
-from lockstep.sources.names import IMAGES
+from lockstep.sources.download.download import download
+from lockstep.sources.listing import IMAGES
 from lockstep.sources.ptt import output
 from lockstep.sources.ptt.client import Client
-from lockstep.sources.ptt.crawl import Wanted, crawl
+from lockstep.sources.ptt.crawl import Criteria, crawl
 from lockstep.sources.resume_cache import open_cache
-from lockstep.sources.web.get import Limits
 from lockstep.sources.web.retries import RetryPolicy
 from lockstep.sources.web.session import Loopback, session
 from lockstep.synthetic.board.site import BOARD, SOURCE
 
 POLICY = RetryPolicy(tries=4, backoff=0.001)
-SETTINGS = Settings(
+SETTINGS = Download(
     workers=4,
     per_host=3,
+    tries=POLICY.tries,
+    seconds=10.0,
+    max_bytes=1_000_000,
     max_pixels=1_000_000,
     max_failed_fraction=0.5,
-    limits=Limits(10.0, 1_000_000),
-    policy=POLICY,
 )
 
 
-def run_crawl(port: int, folder: Path, wanted: Wanted) -> None:
+def run_crawl(port: int, folder: Path, wanted: Criteria) -> None:
     """Into `folder/crawled`."""
     with open_cache(folder / "crawl.db") as pages, atomic_folder(folder / "crawled") as out:
         client = Client(session(Loopback(port)), SOURCE, delay=0.0, policy=POLICY)
@@ -37,7 +38,11 @@ def run_crawl(port: int, folder: Path, wanted: Wanted) -> None:
 
 
 def run_download(
-    port: int, folder: Path, images: Path | None = None, settings: Settings = SETTINGS
+    port: int,
+    folder: Path,
+    images: Path | None = None,
+    settings: Download = SETTINGS,
+    policy: RetryPolicy = POLICY,
 ) -> None:
     """Into `folder/downloaded`."""
     with (
@@ -51,6 +56,7 @@ def run_download(
             outcomes,
             session(Loopback(port)),
             settings,
+            policy,
             lambda items, total: items,
         )
 
@@ -58,6 +64,6 @@ def run_download(
 if __name__ == "__main__":
     what, port, folder = sys.argv[1:]
     if what == "crawl":
-        run_crawl(int(port), Path(folder), Wanted(date(2022, 1, 1), date(2023, 12, 31)))
+        run_crawl(int(port), Path(folder), Criteria(date(2022, 1, 1), date(2023, 12, 31)))
     else:
         run_download(int(port), Path(folder))

@@ -122,9 +122,9 @@ def test_16_bits_keep_their_brightness(tmp_path: Path) -> None:
 )
 def test_what_is_no_image_has_a_reason(data: bytes, reason: str, tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(data)
-    for judge in (check, decode):
+    for read in (check, decode):
         with pytest.raises(NoImage, match=f"^{reason}$"):
-            judge(tmp_path / "x", MOST)
+            read(tmp_path / "x", MOST)
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -301,9 +301,9 @@ def test_a_host_that_says_too_many_is_left_alone_by_all(header: str | None, tmp_
     images = listed(
         tmp_path, [f"https://{host}.example/{i}.jpg" for i in range(9) for host in "ab"]
     )
-    patient = dataclasses.replace(killed.SETTINGS, policy=RetryPolicy(2, 0.0 if header else 1.0))
+    policy = RetryPolicy(2, 0.0 if header else 1.0)
     with serve(always(Answer(200, drawing(1).data)), busy) as served:
-        killed.run_download(served.port, tmp_path, images, patient)
+        killed.run_download(served.port, tmp_path, images, policy=policy)
     assert len(asked) == 10
     assert sum(at < asked[0] + 1 for at in asked) <= killed.SETTINGS.per_host
     assert not (tmp_path / "downloaded" / "failed.txt").read_text()

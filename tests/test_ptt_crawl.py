@@ -13,11 +13,10 @@ import pytest
 from drawings import drawing
 from lockstep.core.errors import LockstepError
 from lockstep.sources.exclude import Exclusions
-from lockstep.sources.listing import read_lines, read_list
-from lockstep.sources.names import IMAGES
+from lockstep.sources.listing import IMAGES, read_lines, read_list
 from lockstep.sources.ptt import output
 from lockstep.sources.ptt.client import Client
-from lockstep.sources.ptt.crawl import Article, Wanted, crawl, must_be_over
+from lockstep.sources.ptt.crawl import Article, Criteria, crawl, must_be_over
 from lockstep.sources.ptt.names import in_taipei
 from lockstep.sources.resume_cache import ResumeCache, open_cache
 from lockstep.sources.web.retries import RetryPolicy
@@ -27,7 +26,7 @@ from lockstep.synthetic.board.server import Served, Trouble, no_trouble, serve
 from lockstep.synthetic.board.site import BOARD, SOURCE, Answer, Site
 
 SITE = Site(70, 5, drawing)
-ALL = Wanted(date(2022, 1, 1), date(2023, 12, 31))
+ALL = Criteria(date(2022, 1, 1), date(2023, 12, 31))
 INDEX = f"/bbs/{BOARD}/index.html"
 
 
@@ -50,7 +49,7 @@ def from_site(path: str) -> str | None:
     return answer.body.decode() if answer.status == 200 else None
 
 
-def walk(wanted: Wanted, pages: ResumeCache, fetch: Callable = from_site) -> list[Article]:
+def walk(wanted: Criteria, pages: ResumeCache, fetch: Callable = from_site) -> list[Article]:
     return list(crawl(fetch, SOURCE, BOARD, wanted, pages))
 
 
@@ -69,9 +68,9 @@ def test_all_that_can_be_read_is_found_once_newest_first(pages: ResumeCache) -> 
 
 
 def test_the_years_turn_at_midnight_in_taipei(pages: ResumeCache) -> None:
-    old = walk(Wanted(date(2022, 1, 1), date(2022, 12, 31), replies=True), pages)
-    new = walk(Wanted(date(2023, 1, 1), date(2023, 12, 31), replies=True), pages)
-    both = walk(Wanted(date(2022, 1, 1), date(2023, 12, 31), replies=True), pages)
+    old = walk(Criteria(date(2022, 1, 1), date(2022, 12, 31), replies=True), pages)
+    new = walk(Criteria(date(2023, 1, 1), date(2023, 12, 31), replies=True), pages)
+    both = walk(Criteria(date(2022, 1, 1), date(2023, 12, 31), replies=True), pages)
     assert new + old == both
     assert all("2022-01-01T00" <= article.time < "2023" for article in old)
     assert all("2023-01-01T00" <= article.time < "2024" for article in new)
@@ -87,18 +86,18 @@ def test_the_walk_stops_where_nothing_is_new_enough(pages: ResumeCache) -> None:
         asked.append(path)
         return from_site(path)
 
-    found = walk(Wanted(date(2023, 11, 1), date(2023, 12, 31)), pages, fetch)
+    found = walk(Criteria(date(2023, 11, 1), date(2023, 12, 31)), pages, fetch)
     assert 0 < len(found) < 20
     assert sum("index" in path for path in asked) <= 2  # of four
     assert len(asked) == len(set(asked)) <= len(found) + 3
 
 
 def test_pushes_replies_and_announcements(pages: ResumeCache) -> None:
-    hot = walk(Wanted(ALL.start, ALL.end, min_pushes=100), pages)
+    hot = walk(Criteria(ALL.start, ALL.end, min_pushes=100), pages)
     assert [a.id for a in hot] == [
         post.id for post in reversed(SITE.posts) if post.score >= 100 and post.kind == "article"
     ]
-    with_replies = walk(Wanted(ALL.start, ALL.end, replies=True), pages)
+    with_replies = walk(Criteria(ALL.start, ALL.end, replies=True), pages)
     kinds = {post.id: post.kind for post in SITE.posts}
     assert {kinds[article.id] for article in with_replies} == {"article", "reply"}
     assert not any("公告" in article.title for article in with_replies)

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lockstep.core.errors import LockstepError
-from lockstep.sources.ptt.article import Mention, parse_article
-from lockstep.sources.ptt.emails import reveal
+from lockstep.sources.ptt.article import ImageLink, parse_article
 from lockstep.sources.ptt.index import parse_index, parse_pushes
 from lockstep.sources.ptt.links import Album, Image, classify, links, trim
 from lockstep.sources.ptt.names import article_id, day_begins, in_taipei, written_at
+from lockstep.sources.ptt.page import reveal
 from lockstep.synthetic.board import markup
 
 AT = "https://www.ptt.example/bbs/Beauty/M.1704067200.A.5F3.html"
@@ -335,9 +335,9 @@ def test_images_are_links_of_the_body_and_of_pushes_and_never_thumbnails() -> No
         AT,
     )
     assert page.images == (
-        Mention("https://i.imgur.com/body1.jpg", "body", "me"),
-        Mention("https://i.imgur.com/body2.jpg", "body", "me"),
-        Mention("https://i.imgur.com/push2.jpg", "push 2", "her"),
-        Mention("https://i.imgur.com/push3.jpg", "push 3", "him"),
+        ImageLink("https://i.imgur.com/body1.jpg", "body", "me"),
+        ImageLink("https://i.imgur.com/body2.jpg", "body", "me"),
+        ImageLink("https://i.imgur.com/push2.jpg", "push 2", "her"),
+        ImageLink("https://i.imgur.com/push3.jpg", "push 3", "him"),
     )
     assert page.albums == ("https://imgur.com/a/abcde",)

@@ -25,7 +25,7 @@ from lockstep.core.files import read_csv, write_csv, write_json
 from lockstep.core.provenance import write_provenance
 from lockstep.data import captions
 from lockstep.report import curves, figures, gather, numbers, page, settings
-from lockstep.sources import listing, names
+from lockstep.sources import listing
 from lockstep.sources.download.download import FAILED
 from lockstep.sources.ptt import output as ptt
 from lockstep.training import history
@@ -466,10 +466,10 @@ def test_faces_say_what_was_found_and_fetched(project: Path) -> None:
     for folder in (crawled, downloaded):
         folder.mkdir(parents=True)
     listing.write_lines(crawled / ptt.ARTICLES, [{}] * 1200)
-    listing.write_list(crawled / names.IMAGES, [{"address": "a"}] * 5)
+    listing.write_list(crawled / listing.IMAGES, [{"address": "a"}] * 5)
     lead = "1,200 articles, 5 images named in them."
     assert lead in text(written("faces").select_one("#data"))  # without a download
-    listing.write_lines(downloaded / names.MANIFEST, [{}] * 2)
+    listing.write_lines(downloaded / listing.MANIFEST, [{}] * 2)
     reasons = ("HTTP 404", "above max_pixels", "HTTP 404")
     (downloaded / FAILED).write_text("".join(f"https://a/b\t{r}\n" for r in reasons))
     html = written("faces")

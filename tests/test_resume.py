@@ -19,12 +19,12 @@ import pytest
 
 import killed
 from drawings import drawing
-from lockstep.sources.ptt.crawl import Wanted
+from lockstep.sources.ptt.crawl import Criteria
 from lockstep.sources.resume_cache import open_cache
 from lockstep.synthetic.board.server import Request, Served, Trouble, serve
 from lockstep.synthetic.board.site import Site
 
-ALL = Wanted(date(2022, 1, 1), date(2023, 12, 31))
+ALL = Criteria(date(2022, 1, 1), date(2023, 12, 31))
 KILLS = 5
 
 
@@ -118,7 +118,7 @@ def test_finished_work_asks_for_nothing(site: Site, whole: Path, tmp_path: Path)
         killed.run_download(served.port, whole)
         assert served.log == []
         # Other wishes of the same pages need no more requests either.
-        fewer = Wanted(date(2022, 6, 1), date(2023, 12, 31), min_pushes=5)
+        fewer = Criteria(date(2022, 6, 1), date(2023, 12, 31), min_pushes=5)
         killed.run_crawl(served.port, whole, fewer)
         assert served.log == []
         killed.run_crawl(served.port, whole, ALL)

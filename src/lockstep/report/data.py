@@ -14,7 +14,7 @@ from lockstep.report import settings
 from lockstep.report.figures import Figure
 from lockstep.report.settings import Setting
 from lockstep.sources.listing import read_lines, read_list
-from lockstep.sources.names import IMAGES, MANIFEST
+from lockstep.sources.listing import IMAGES, MANIFEST
 
 _SPLITS = {
     "train": "trains the generator",

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from lockstep.core.errors import LockstepError
-from lockstep.sources.names import ARTICLE
 from lockstep.sources.ptt.links import Image, classify
+from lockstep.sources.ptt.names import ARTICLE
 
 _REMARK = re.compile(r"(?:^|\s)#.*")
 _SHA256 = re.compile(r"^[0-9a-fA-F]{64}$")
@@ -87,21 +87,17 @@ def _is_merged(entry: str) -> bool:
 
 
 def _normal(entry: str, where: str) -> str:
-    if _SHA256.match(entry):
+    if _SHA256.match(entry) or _AUTHOR.match(entry):
         return entry.lower()
-    if _ARTICLE.match(entry):
+    if _ARTICLE.match(entry) or _is_merged(entry):
         return entry
-    if _AUTHOR.match(entry):
-        return entry.lower()
     if _ADDRESS.match(entry):
         found = classify(entry)
-        # An article's address stands for the article.
-        article = _ARTICLE_PAGE.search(entry)
         if isinstance(found, Image):
             return found.address
+        # An article's address stands for the article.
+        article = _ARTICLE_PAGE.search(entry)
         return article.group(1) if article else entry
-    if _MERGED.match(entry):
-        return entry
     raise LockstepError(
         f"{where}: {entry!r} is no address, article, SHA-256, author or source:path; mend or "
         "remove the line"

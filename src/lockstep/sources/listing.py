@@ -12,6 +12,11 @@ from typing import Any
 
 from lockstep.core.errors import LockstepError
 
+IMAGES = "images.json"
+"""The list of images' addresses that a crawl leaves to the download."""
+MANIFEST = "manifest.jsonl"
+"""The lines on images that the download leaves to the finding of faces."""
+
 
 def write_list(path: Path, entries: Iterable[Any]) -> int:
     """Write a JSON list; gives the number of entries."""

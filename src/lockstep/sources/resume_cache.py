@@ -46,7 +46,7 @@ class ResumeCache:
 
 @contextmanager
 def open_cache(path: Path) -> Iterator[ResumeCache]:
-    """Open the journal at `path`, or begin one. Raises `LockstepError` if that cannot be."""
+    """Open the cache at `path`, or begin one. Raises `LockstepError` if that cannot be."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with _named(path):
         # No transactions of its own: each statement is one, written whole or not at all.
@@ -61,7 +61,7 @@ def open_cache(path: Path) -> Iterator[ResumeCache]:
 
 @contextmanager
 def _named(path: Path) -> Iterator[None]:
-    """What goes wrong in the block is told of the journal at `path`, with the mend."""
+    """What goes wrong in the block is told of the cache at `path`, with the fix."""
     try:
         yield
     except (sqlite3.DatabaseError, zlib.error) as error:

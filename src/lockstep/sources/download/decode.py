@@ -12,16 +12,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-_ENDINGS = {
-    "JPEG": "jpg",
-    "PNG": "png",
-    "GIF": "gif",
-    "WEBP": "webp",
-    "AVIF": "avif",
-    "BMP": "bmp",
-}
-_FORMATS = tuple(_ENDINGS)
-_ENDINGS["MPO"] = "jpg"  # What Pillow calls a JPEG that turns out to have further views in it.
+_FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "AVIF", "BMP")
+# MPO is what Pillow calls a JPEG that turns out to have further views in it.
+_ENDINGS = {name: name.lower() for name in _FORMATS} | {"JPEG": "jpg", "MPO": "jpg"}
 _ORIENTATION = 0x0112
 # EXIF 2.32, 4.6.4: what brings an image of each orientation upright.
 _UPRIGHT = {

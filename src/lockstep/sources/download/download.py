@@ -1,7 +1,7 @@
 """All the images that a crawl named: fetched, checked, written down.
 
-Each outcome goes into a journal as soon as it is there. Killed and run again, the same call goes
-on: an address is asked for again only if its outcome was not written yet, which is true of no more
+Each outcome goes into a cache as soon as it is there. Killed and run again, the same call goes on:
+an address is asked for again only if its outcome was not written yet, which is true of no more
 than `workers` of them. When the call ended, it forgets the failures that may be none the next time;
 the lasting ones hold for one version of the code that asks.
 """
@@ -22,13 +22,13 @@ from urllib.parse import urlsplit
 import PIL
 import requests
 
+from lockstep.config.schema import Download
 from lockstep.core.code import digest_of_code
 from lockstep.core.errors import LockstepError
 from lockstep.sources.download.by_host import by_host
 from lockstep.sources.download.decode import Kind, NoImage, check
 from lockstep.sources.download.fetch import PART, fetch
-from lockstep.sources.listing import read_list, write_lines
-from lockstep.sources.names import MANIFEST
+from lockstep.sources.listing import MANIFEST, read_list, write_lines
 from lockstep.sources.resume_cache import ResumeCache
 from lockstep.sources.web.get import Failed, Limits
 from lockstep.sources.web.retries import RateLimiter, RetryPolicy
@@ -37,18 +37,6 @@ FAILED = "failed.txt"
 IMAGES = "images"
 
 Progress = Callable[[Iterable[Any], int], Iterable[Any]]
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How to download; see `lockstep.config.params.Download`."""
-
-    workers: int
-    per_host: int
-    max_pixels: int
-    max_failed_fraction: float
-    limits: Limits
-    policy: RetryPolicy
 
 
 @dataclass(frozen=True)
@@ -66,9 +54,10 @@ def download(
     images: Path,
     out: Path,
     scratch: Path,
-    journal: ResumeCache,
+    cache: ResumeCache,
     session: requests.Session,
-    settings: Settings,
+    settings: Download,
+    policy: RetryPolicy,
     progress: Progress,
 ) -> None:
     """Bring the images listed in `images` into the folder `out`.
@@ -86,62 +75,62 @@ def download(
     files.mkdir(parents=True, exist_ok=True)
     for left in files.glob(f"{PART}*"):
         left.unlink()
-    judge = _Judge(journal, files, settings.max_pixels)
-    limiter = RateLimiter(settings.policy)
+    checks = _Checks(cache, files, settings.max_pixels)
+    limiter = RateLimiter(policy)
+    limits = Limits(settings.seconds, settings.max_bytes)
     code = digest_of_code("lockstep.sources.download.fetch")
 
     def work(address: str) -> tuple[Outcome, str | None]:
         try:
-            fetched = fetch(session, address, files, settings.limits, settings.policy, limiter)
+            fetched = fetch(session, address, files, limits, policy, limiter)
         except Failed as failure:
             return Outcome(failed=failure.reason, transient=failure.transient, code=code), None
-        return Outcome(fetched.sha256, fetched.size), judge.look(fetched.sha256)
+        return Outcome(fetched.sha256, fetched.size), checks.run(fetched.sha256)
 
     def missing() -> Iterator[str]:
         for entry in read_list(images):
-            outcome = _outcome(journal, entry["address"])
+            outcome = _outcome(cache, entry["address"])
             if outcome is None or (
                 not (files / outcome.sha256).exists() if outcome.sha256 else outcome.code != code
             ):
                 yield entry["address"]
 
     done = by_host(missing(), _host, work, workers=settings.workers, per_host=settings.per_host)
-    for address, (outcome, verdict) in progress(done, sum(1 for _ in missing())):
-        if outcome.sha256 is not None and verdict is not None:
-            judge.remember(outcome.sha256, verdict)
-        journal.put(address, json.dumps(asdict(outcome)))
-    _write(images, out, scratch, journal, judge, settings.max_failed_fraction)
+    for address, (outcome, checked) in progress(done, sum(1 for _ in missing())):
+        if outcome.sha256 is not None and checked is not None:
+            checks.keep(outcome.sha256, checked)
+        cache.put(address, json.dumps(asdict(outcome)))
+    _write(images, out, scratch, cache, checks, settings.max_failed_fraction)
 
 
-class _Judge:
-    """Verdicts on files, kept in the journal: they hold for one version of the code."""
+class _Checks:
+    """What files are, as texts in the cache, which hold for one version of the code."""
 
-    def __init__(self, journal: ResumeCache, files: Path, max_pixels: int) -> None:
+    def __init__(self, cache: ResumeCache, files: Path, max_pixels: int) -> None:
         code = digest_of_code("lockstep.sources.download.decode")
         self._prefix = f"verdict {code} {PIL.__version__} {max_pixels} "
-        self._journal = journal
+        self._cache = cache
         self._files = files
         self._max_pixels = max_pixels
         self._one_at_a_time = Lock()  # An image unpacked may be a thousand times its file.
 
-    def look(self, sha256: str) -> str:
-        """The verdict as text, from the file itself."""
+    def run(self, sha256: str) -> str:
         with self._one_at_a_time:
             try:
                 return json.dumps(asdict(check(self._files / sha256, self._max_pixels)))
             except NoImage as reason:
                 return json.dumps({"failed": str(reason)})
 
-    def remember(self, sha256: str, verdict: str) -> None:
-        self._journal.put(self._prefix + sha256, verdict)
+    def keep(self, sha256: str, checked: str) -> None:
+        self._cache.put(self._prefix + sha256, checked)
 
-    def __call__(self, sha256: str) -> Kind | str:
+    def result(self, sha256: str) -> Kind | str:
         """What the file is, or the reason why it is no image."""
-        verdict = self._journal.get(self._prefix + sha256)
-        if verdict is None:
-            verdict = self.look(sha256)
-            self.remember(sha256, verdict)
-        found = json.loads(verdict)
+        checked = self._cache.get(self._prefix + sha256)
+        if checked is None:
+            checked = self.run(sha256)
+            self.keep(sha256, checked)
+        found = json.loads(checked)
         return str(found["failed"]) if "failed" in found else Kind(**found)
 
 
@@ -149,8 +138,8 @@ def _write(
     images: Path,
     out: Path,
     scratch: Path,
-    journal: ResumeCache,
-    judge: _Judge,
+    cache: ResumeCache,
+    checks: _Checks,
     max_failed_fraction: float,
 ) -> None:
     (out / IMAGES).mkdir()
@@ -161,8 +150,8 @@ def _write(
         def lines() -> Iterator[dict[str, Any]]:
             for entry in read_list(images):
                 address = entry["address"]
-                outcome = _outcome(journal, address) or Outcome()
-                kind = judge(outcome.sha256) if outcome.sha256 else str(outcome.failed)
+                outcome = _outcome(cache, address) or Outcome()
+                kind = checks.result(outcome.sha256) if outcome.sha256 else str(outcome.failed)
                 if isinstance(kind, str):
                     failed.write(f"{address}\t{kind}\n")
                     reasons[kind] += 1
@@ -183,7 +172,7 @@ def _write(
 
         good = write_lines(out / MANIFEST, lines())
     for address in transient.read_text().splitlines():
-        journal.remove(address)
+        cache.remove(address)
     bad = reasons.total()
     if good + bad == 0:
         raise LockstepError(f"{images}: names no image; choose other dates in crawl.start, .end")
@@ -196,8 +185,8 @@ def _write(
         )
 
 
-def _outcome(journal: ResumeCache, address: str) -> Outcome | None:
-    text = journal.get(address)
+def _outcome(cache: ResumeCache, address: str) -> Outcome | None:
+    text = cache.get(address)
     return None if text is None else Outcome(**json.loads(text))
 
 

@@ -10,11 +10,10 @@ from lockstep.core.lock import exclusive
 from lockstep.core.processes import progress
 from lockstep.core.provenance import read_provenance, write_provenance
 from lockstep.sources import source
-from lockstep.sources.download.download import Settings, download
-from lockstep.sources.names import IMAGES
+from lockstep.sources.download.download import download
+from lockstep.sources.listing import IMAGES
 from lockstep.sources.origin import code_of
 from lockstep.sources.resume_cache import open_cache
-from lockstep.sources.web.get import Limits
 
 
 def fetch(params: Params, crawled: Path, out: Path) -> None:
@@ -42,14 +41,8 @@ def fetch(params: Params, crawled: Path, out: Path) -> None:
             scratch / work,
             outcomes,
             web.session,
-            Settings(
-                workers=settings.workers,
-                per_host=settings.per_host,
-                max_pixels=settings.max_pixels,
-                max_failed_fraction=settings.max_failed_fraction,
-                limits=Limits(settings.seconds, settings.max_bytes),
-                policy=web.policy(settings.tries),
-            ),
+            settings,
+            web.policy(settings.tries),
             progress("download", "image"),
         )
         decided = {**before.params, **params.deciding("download")}

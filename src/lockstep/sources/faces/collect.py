@@ -29,7 +29,7 @@ from lockstep.sources.faces import table
 from lockstep.sources.faces.decide import EXCLUDED, KEPT, Candidate, Rules, decide, reasons
 from lockstep.sources.faces.detect import Found, Looking, from_text, look_at_file
 from lockstep.sources.listing import read_lines
-from lockstep.sources.names import CROPS, MANIFEST
+from lockstep.sources.listing import MANIFEST
 from lockstep.sources.resume_cache import ResumeCache
 
 DECISIONS = "decisions.csv"

@@ -18,8 +18,8 @@ BODY = "body"
 
 
 @dataclass(frozen=True)
-class Mention:
-    """A place that names an image: `body` or `push 12`, and who wrote it if that is known."""
+class ImageLink:
+    """An image and the place that names it, `body` or `push 12`, with its author if known."""
 
     address: str
     place: str
@@ -37,7 +37,7 @@ class Page:
     title: str | None
     author: str | None
     time: str | None
-    images: tuple[Mention, ...]
+    images: tuple[ImageLink, ...]
     albums: tuple[str, ...]
 
 
@@ -62,12 +62,12 @@ def parse_article(html: str, address: str) -> Page:
         odd.decompose()
     said = _meta_lines(content)
     author = (said.get("作者") or "").split(" ")[0] or None
-    images: list[Mention] = []
+    images: list[ImageLink] = []
     albums: list[str] = []
     for place, who, node in _places(content, author):
         for found in links(_hrefs(node, address)):
             if isinstance(found, Image):
-                images.append(Mention(found.address, place, who))
+                images.append(ImageLink(found.address, place, who))
             elif found.address not in albums:
                 albums.append(found.address)
     return Page(
@@ -80,7 +80,7 @@ def parse_article(html: str, address: str) -> Page:
 
 
 def _meta_lines(content: Tag) -> dict[str, str]:
-    """Taken out of the content: tag -> value of the lines above the text."""
+    """Tag -> value of the lines above the text, which are taken out of the content."""
     said = {}
     for line in content.select(".article-metaline, .article-metaline-right"):
         tag, value = (line.select_one(f".article-meta-{part}") for part in ("tag", "value"))
@@ -91,18 +91,14 @@ def _meta_lines(content: Tag) -> dict[str, str]:
 
 
 def _places(content: Tag, author: str | None) -> Iterable[tuple[str, str | None, Tag]]:
-    """(place, author, node) of the pushes, then of what is left of the content: the body.
-
-    In the order of the page, the body first.
-    """
-    pushes: list[tuple[str, str | None, Tag]] = []
-    for push in content.select(".push"):
+    """(place, author, node) of the body, then of the pushes, which are taken out of it."""
+    places: list[tuple[str, str | None, Tag]] = [(BODY, author, content)]
+    for number, push in enumerate(content.select(".push"), 1):
         user = push.select_one(".push-userid")
         who = user.get_text().strip() if user else ""
-        pushes.append((f"push {len(pushes) + 1}", who or None, push))
-    for *_, push in pushes:
+        places.append((f"push {number}", who or None, push))
         push.extract()
-    return [(BODY, author, content), *pushes]
+    return places
 
 
 def _hrefs(node: Tag, address: str) -> list[str]:
@@ -124,8 +120,7 @@ def _shared_title(page: BeautifulSoup) -> str | None:
 def _time(text: str | None) -> str | None:
     """`Mon Jan  1 08:00:00 2024`, as the board writes it in Taipei, in ISO form."""
     try:
-        return (
-            datetime.strptime(text or "", "%a %b %d %H:%M:%S %Y").replace(tzinfo=TAIPEI).isoformat()
-        )
+        local = datetime.strptime(text or "", "%a %b %d %H:%M:%S %Y")
     except ValueError:
         return None
+    return local.replace(tzinfo=TAIPEI).isoformat()

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import date, datetime
 from pathlib import Path
+
+from tqdm import tqdm
 
 from lockstep.config.schema import Params
 from lockstep.core import hashing, paths
@@ -13,11 +17,12 @@ from lockstep.sources import source
 from lockstep.sources.origin import REPLICA, code_of, origin_of
 from lockstep.sources.ptt import output
 from lockstep.sources.ptt.client import Client
-from lockstep.sources.ptt.crawl import Wanted, must_be_over
+from lockstep.sources.ptt.crawl import Criteria, must_be_over
 from lockstep.sources.ptt.crawl import crawl as articles_of
 from lockstep.sources.ptt.names import TAIPEI
-from lockstep.sources.ptt.progress import progress
 from lockstep.sources.resume_cache import open_cache
+
+_DAY = 86_400  # seconds
 
 
 def crawl(params: Params, out: Path) -> None:
@@ -29,7 +34,7 @@ def crawl(params: Params, out: Path) -> None:
         If the board cannot be read, or the last day is not over yet.
     """
     settings = params.crawl
-    wanted = Wanted(
+    criteria = Criteria(
         start=date.fromisoformat(settings.start),
         end=date.fromisoformat(settings.end),
         min_pushes=settings.min_pushes,
@@ -37,8 +42,8 @@ def crawl(params: Params, out: Path) -> None:
     )
     origin = origin_of(settings.source, settings.replica_articles, settings.replica_seed)
     if settings.source != REPLICA:
-        must_be_over(wanted.end, datetime.now(TAIPEI).date())
-    # What else is wanted does not change the pages: they need not be asked for again.
+        must_be_over(criteria.end, datetime.now(TAIPEI).date())
+    # The other criteria do not change the pages: they need not be asked for again.
     work = hashing.digest_of(
         {**origin, **code_of(origin), "board": settings.board, "end": settings.end}
     )
@@ -47,14 +52,24 @@ def crawl(params: Params, out: Path) -> None:
         exclusive(scratch / f"{work}.lock", "the same crawl is running"),
         open_cache(scratch / work / "journal.db") as pages,
         source.opened(origin) as web,
-        progress(wanted) as passed,
+        _progress(criteria) as passed,
     ):
-        client = Client(
-            web.session,
-            web.address,
-            delay=0.0 if web.is_replica else settings.delay,
-            policy=web.policy(settings.tries),
-        )
-        articles = articles_of(client.page, web.address, settings.board, wanted, pages, passed)
+        delay = 0.0 if web.is_replica else settings.delay
+        client = Client(web.session, web.address, delay=delay, policy=web.policy(settings.tries))
+        articles = articles_of(client.page, web.address, settings.board, criteria, pages, passed)
         output.write(out, articles)
         write_provenance(out, params.deciding("crawl"), origin=origin)
+
+
+@contextmanager
+def _progress(criteria: Criteria) -> Iterator[Callable[[int], None]]:
+    """A bar over the days: nobody knows how many articles there are. As `crawl`'s `passed`."""
+    days = (criteria.end_second - criteria.first_second) // _DAY
+    with tqdm(desc="crawl", total=days, unit="day", mininterval=1) as bar:
+
+        def passed(second: int) -> None:
+            walked = (criteria.end_second - second) // _DAY
+            bar.update(max(0, min(walked, days) - bar.n))
+
+        yield passed
+        bar.update(days - bar.n)

@@ -63,46 +63,44 @@ class Client:
             If robots.txt forbids it, the age gate stands before it, the server sends elsewhere,
             or it gives nothing after all tries.
         """
-        self._ask_leave(path)
+        self._check_robots(path)
         answer, html = self._get(path)
         if answer.status == 200:
             return html
         if answer.status in (404, 410):
             return None
-        if answer.location is not None and "/ask/over18" in answer.location:
-            raise age_gate(self.source + path)
-        if answer.location is not None:
+        if answer.location is None:
             raise LockstepError(
-                f"{self.source}{path}: the server sends to {answer.location}; if the board has "
-                "moved there, say so in crawl.source"
+                f"{self.source}{path}: HTTP {answer.status}; look at it in a browser"
             )
-        raise LockstepError(f"{self.source}{path}: HTTP {answer.status}; look at it in a browser")
+        if "/ask/over18" in answer.location:
+            raise age_gate(self.source + path)
+        raise LockstepError(
+            f"{self.source}{path}: the server sends to {answer.location}; if the board has "
+            "moved there, say so in crawl.source"
+        )
 
-    def _ask_leave(self, path: str) -> None:
+    def _check_robots(self, path: str) -> None:
+        agent = str(self._session.headers["User-Agent"])
         if self._robots is None:
-            self._robots = self._read_robots()
-            asked = self._robots.crawl_delay(_agent(self._session))
-            self._delay = max(self._delay, float(asked or 0))
-        if not self._robots.can_fetch(_agent(self._session), self.source + path):
+            answer, text = self._get("/robots.txt")
+            self._robots = RobotFileParser()
+            # RFC 9309, 2.3.1: where there is no robots.txt, all is allowed.
+            self._robots.parse(text.splitlines() if answer.status == 200 else [])
+            self._delay = max(self._delay, float(self._robots.crawl_delay(agent) or 0))
+        if not self._robots.can_fetch(agent, self.source + path):
             raise LockstepError(
                 f"{self.source}{path}: robots.txt asks programs to keep out; choose another "
                 "crawl.source or crawl.board"
             )
 
-    def _read_robots(self) -> RobotFileParser:
-        """RFC 9309, 2.3.1: where there is no robots.txt, all is allowed."""
-        answer, text = self._get("/robots.txt")
-        robots = RobotFileParser()
-        robots.parse(text.splitlines() if answer.status == 200 else [])
-        return robots
-
     def _get(self, path: str) -> tuple[Answer, str]:
         try:
             return retry(lambda: self._once(path), self._policy, self._sleep)
         except Failed as failure:
-            raise LockstepError(f"{self.source}{path}: {self._told(failure)}") from None
+            raise LockstepError(f"{self.source}{path}: {self._explained(failure)}") from None
 
-    def _told(self, failure: Failed) -> str:
+    def _explained(self, failure: Failed) -> str:
         if not failure.transient:
             return (
                 f"{failure.reason}; see in a browser whether crawl.source: {self.source} is right"
@@ -125,7 +123,3 @@ class Client:
         finally:
             self._last = time.monotonic()
         return answer, sink.getvalue().decode("utf-8", "replace")
-
-
-def _agent(session: requests.Session) -> str:
-    return str(session.headers["User-Agent"])

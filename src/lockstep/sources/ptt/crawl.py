@@ -1,9 +1,8 @@
 """The walk through a board, from the newest page of its index backwards.
 
-Every page that was read goes into a journal as it came. To go on after a cut is to walk again with
-the journal at hand: only what is not in it is asked for. So each page is asked for once, save the
-one whose answer was under way when the process died. (robots.txt, which is no page of the board,
-is asked for once a run that asks for anything.)
+Every page that was read goes into a cache as it came, so a walk after a cut asks only for what is
+not in it: each page once, save the one whose answer was under way when the process died.
+(robots.txt, which is no page of the board, is asked for once a run that asks for anything.)
 """
 
 from __future__ import annotations
@@ -18,8 +17,8 @@ from typing import TypeVar
 from tqdm import tqdm
 
 from lockstep.core.errors import LockstepError
-from lockstep.sources.ptt.article import BODY, Mention, NoArticle, parse_article
-from lockstep.sources.ptt.index import Index, Row, parse_index
+from lockstep.sources.ptt.article import BODY, ImageLink, NoArticle, parse_article
+from lockstep.sources.ptt.index import Row, parse_index
 from lockstep.sources.ptt.names import day_begins, in_taipei, written_at
 from lockstep.sources.resume_cache import ResumeCache
 
@@ -32,8 +31,8 @@ _FEW = 20  # articles, of which any number may be odd
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """Which articles.
+class Criteria:
+    """Which articles a crawl is for.
 
     Parameters
     ----------
@@ -50,7 +49,7 @@ class Wanted:
     min_pushes: int | None = None
     replies: bool = False
 
-    def has(self, row: Row) -> bool:
+    def accept(self, row: Row) -> bool:
         """Whether this is one of them."""
         return (
             self.first_second <= written_at(row.id) < self.end_second
@@ -92,18 +91,18 @@ class Article:
     pushes: int
     url: str
     albums: tuple[str, ...]
-    images: tuple[Mention, ...]
+    images: tuple[ImageLink, ...]
 
 
 def crawl(
     fetch: Callable[[str], str | None],
     source: str,
     board: str,
-    wanted: Wanted,
-    journal: ResumeCache,
+    criteria: Criteria,
+    cache: ResumeCache,
     passed: Callable[[int], object] = lambda seconds: None,
 ) -> Iterator[Article]:
-    """The articles wanted, the newest first, each once.
+    """The articles that meet the criteria, the newest first, each once.
 
     Parameters
     ----------
@@ -111,7 +110,7 @@ def crawl(
         Path -> HTML, or None if there is no such page; asked for each path at most once.
     source
         What comes before a path in an address.
-    journal
+    cache
         Of a crawl of the same board, with the same last day; or an empty one.
     passed
         Told the Unix time that the walk has come to, after each row.
@@ -122,52 +121,56 @@ def crawl(
         If there is no such board, or a page is not what it should be. A single article that is
         none is left out with a line on stderr; not so if it is the rule.
     """
-    pages = _Pages(fetch, source, journal)
-    seen: set[str] = set()
+    pages = _Pages(fetch, source, cache)
+    known: set[str] = set()
     whole, odd = 0, 0
     path = f"/bbs/{board}/index.html"
     while True:
         index = pages.read(path, parse_index)
         if index is None:
-            journal.remove(path)
+            cache.remove(path)
             raise LockstepError(f"{source}{path}: no such page; is crawl.board: {board} right?")
         for row in reversed(index.rows):
-            if row.id not in seen:
-                seen.add(row.id)
-                try:
-                    article = _article(pages, row, board) if wanted.has(row) else None
-                except NoArticle as error:
-                    article, odd = None, odd + 1
-                    if odd > whole and odd + whole >= _FEW:
-                        raise
-                    tqdm.write(f"left out: {error}", file=sys.stderr)
-                if article is not None:
-                    whole += 1
-                    yield article
-                passed(written_at(row.id))
-        if index.previous is None or _is_before(index, wanted.first_second):
+            if row.id in known:
+                continue
+            known.add(row.id)
+            try:
+                article = _article(pages, row, board) if criteria.accept(row) else None
+            except NoArticle as error:
+                article, odd = None, odd + 1
+                if odd > whole and odd + whole >= _FEW:
+                    raise
+                tqdm.write(f"left out: {error}", file=sys.stderr)
+            if article is not None:
+                whole += 1
+                yield article
+            passed(written_at(row.id))
+        times = [written_at(row.id) for row in index.rows]
+        # All on the page was written before the first day, and so all on the older ones.
+        is_past = bool(times) and max(times) < criteria.first_second
+        if index.previous is None or is_past:
             return
         path = f"/bbs/{board}/index{index.previous}.html"
 
 
 @dataclass(frozen=True)
 class _Pages:
-    """Pages out of the journal or, once, off the web."""
+    """Pages out of the cache or, once, off the web."""
 
     fetch: Callable[[str], str | None]
     source: str
-    journal: ResumeCache
+    cache: ResumeCache
 
     def read(self, path: str, parse: Callable[[str, str], T]) -> T | None:
         """What a page says; None if there is none."""
-        known = self.journal.get(path)
+        known = self.cache.get(path)
         html = self.fetch(path) if known is None else known
         if html is None or html == _GONE:
-            self.journal.put(path, _GONE)
+            self.cache.put(path, _GONE)
             return None
         result = parse(html, self.source + path)
         if known is None:  # Only now: a page that is not what it should be is not kept.
-            self.journal.put(path, html)
+            self.cache.put(path, html)
         return result
 
 
@@ -188,13 +191,7 @@ def _article(pages: _Pages, row: Row, board: str) -> Article | None:
         albums=page.albums,
         # Whoever asks to be taken out is looked for among these.
         images=tuple(
-            replace(mention, author=author or None) if mention.place == BODY else mention
-            for mention in page.images
+            replace(link, author=author or None) if link.place == BODY else link
+            for link in page.images
         ),
     )
-
-
-def _is_before(index: Index, second: int) -> bool:
-    """Whether all on the page was written before a Unix time, and so all on the older ones."""
-    times = [written_at(row.id) for row in index.rows]
-    return bool(times) and max(times) < second

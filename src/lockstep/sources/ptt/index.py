@@ -11,9 +11,7 @@ from lockstep.core.errors import LockstepError
 from lockstep.sources.ptt.names import article_id
 from lockstep.sources.ptt.page import read_page
 
-MOST = 100
-"""What 爆 stands for: that many pushes or more. XX is as many the other way."""
-
+_MOST = 100  # What 爆 stands for: that many pushes or more. XX is as many the other way.
 _PAGE = re.compile(r"/index(\d+)\.html$")
 
 
@@ -56,8 +54,7 @@ def parse_index(html: str, address: str) -> Index:
         classes = node.get_attribute_list("class")
         if "r-list-sep" in classes:
             break
-        row = _row(node) if "r-ent" in classes else None
-        if row is not None:
+        if "r-ent" in classes and (row := _row(node)) is not None:
             rows.append(row)
     return Index(tuple(rows), _older(page, address))
 
@@ -86,21 +83,17 @@ def _row(node: Tag) -> Row | None:
     name = article_id(str(link["href"])) if link else None
     if link is None or name is None:
         return None
-    return Row(
-        id=name,
-        title=" ".join(link.get_text().split()),
-        author=_text(node, ".author"),
-        pushes=parse_pushes(_text(node, ".nrec")),
-    )
+    title = " ".join(link.get_text().split())
+    return Row(name, title, _text(node, ".author"), parse_pushes(_text(node, ".nrec")))
 
 
 def parse_pushes(text: str) -> int:
     """The number that `.nrec` shows: 爆 is 100 (or more), nothing is 0 (to -9), X3 is -30."""
     text = text.strip()
     if text == "爆":
-        return MOST
+        return _MOST
     if text.upper() == "XX":
-        return -MOST
+        return -_MOST
     if re.fullmatch(r"[Xx]\d", text):
         return -10 * int(text[1])
     return int(text) if re.fullmatch(r"\d{1,3}", text) else 0

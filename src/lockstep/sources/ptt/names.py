@@ -1,7 +1,6 @@
 """Articles' file names, and the time in them.
 
-An article's file is called `M.<unix seconds>.A.<hex>.html` (`G.` for one kept for good). The time
-is the one thing on a board that nobody edits.
+The time is the one thing on a board that nobody edits.
 """
 
 from __future__ import annotations
@@ -9,8 +8,8 @@ from __future__ import annotations
 import re
 from datetime import date, datetime, time, timedelta, timezone
 
-from lockstep.sources.names import ARTICLE
-
+ARTICLE = r"[MG]\.\d{1,10}\.A\.[0-9A-Fa-f]{1,8}"
+"""An article's id, as a regular expression: `M.<unix seconds>.A.<hex>`, `G.` if kept for good."""
 TAIPEI = timezone(timedelta(hours=8), "Asia/Taipei")
 """Taiwan has had no summer time since 1979."""
 

@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from lockstep.core.errors import LockstepError
-from lockstep.sources.listing import write_lines, write_list
-from lockstep.sources.names import IMAGES
+from lockstep.sources.listing import IMAGES, write_lines, write_list
 from lockstep.sources.ptt.crawl import Article
 
 ARTICLES = "articles.jsonl"
@@ -36,7 +35,13 @@ def write(folder: Path, articles: Iterable[Article]) -> tuple[int, int]:
         If there is no article, or none with an image, or no room for what is held on disk.
     """
     try:
-        article_count, image_count = _write(folder, articles)
+        with closing(sqlite3.connect("")) as database:  # Without a name: a temporary file.
+            database.execute(
+                "CREATE TABLE link (address TEXT, article TEXT, place TEXT, author TEXT)"
+            )
+            rows = _rows(articles, database)
+            article_count = write_lines(folder / ARTICLES, rows)
+            image_count = write_list(folder / IMAGES, _merged(database))
     except sqlite3.OperationalError as error:
         raise LockstepError(
             f"temporary database: {error}; make room where temporary files are (TMPDIR) and run "
@@ -50,34 +55,25 @@ def write(folder: Path, articles: Iterable[Article]) -> tuple[int, int]:
     return article_count, image_count
 
 
-def _write(folder: Path, articles: Iterable[Article]) -> tuple[int, int]:
-    # A database without a name is a temporary file.
-    with closing(sqlite3.connect("")) as database:
-        database.execute(
-            "CREATE TABLE mention (address TEXT, article TEXT, place TEXT, author TEXT)"
+def _rows(articles: Iterable[Article], database: sqlite3.Connection) -> Iterator[dict[str, Any]]:
+    """The lines of articles, whose links to images go into the database on the way."""
+    for article in articles:
+        database.executemany(
+            "INSERT INTO link VALUES (?, ?, ?, ?)",
+            [(link.address, article.id, link.place, link.author) for link in article.images],
         )
-
-        def entries() -> Iterator[dict[str, Any]]:
-            for article in articles:
-                database.executemany(
-                    "INSERT INTO mention VALUES (?, ?, ?, ?)",
-                    [(m.address, article.id, m.place, m.author) for m in article.images],
-                )
-                yield {name: getattr(article, name) for name in _FIELDS}
-
-        article_count = write_lines(folder / ARTICLES, entries())
-        return article_count, write_list(folder / IMAGES, _merged(database))
+        yield {name: getattr(article, name) for name in _FIELDS}
 
 
 def _merged(database: sqlite3.Connection) -> Iterator[dict[str, Any]]:
-    mentions = database.execute(
-        "SELECT address, article, place, author FROM mention"
-        " JOIN (SELECT address, MIN(rowid) AS first FROM mention GROUP BY address) USING (address)"
-        " ORDER BY first, mention.rowid"
+    links = database.execute(
+        "SELECT address, article, place, author FROM link"
+        " JOIN (SELECT address, MIN(rowid) AS first FROM link GROUP BY address) USING (address)"
+        " ORDER BY first, link.rowid"
     )
-    for address, group in groupby(mentions, key=lambda mention: mention[0]):
-        named_by = [
-            {"article": article, "place": place, "author": author}
-            for _, article, place, author in group
-        ]
-        yield {"address": address, "named_by": named_by}
+    names = ("article", "place", "author")
+    for address, group in groupby(links, key=lambda link: link[0]):
+        yield {
+            "address": address,
+            "named_by": [dict(zip(names, row[1:], strict=True)) for row in group],
+        }

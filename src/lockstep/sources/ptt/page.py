@@ -1,12 +1,13 @@
-"""What every page of the board may turn out to be."""
+"""What every page of the board may turn out to be, and hide."""
 
 from __future__ import annotations
+
+from contextlib import suppress
 
 from bs4 import BeautifulSoup
 from bs4.exceptions import ParserRejectedMarkup
 
 from lockstep.core.errors import LockstepError
-from lockstep.sources.ptt.emails import reveal_all
 
 
 def read_page(html: str, address: str) -> BeautifulSoup:
@@ -24,8 +25,20 @@ def read_page(html: str, address: str) -> BeautifulSoup:
         raise LockstepError(f"{address}: not HTML; look at it in a browser") from None
     if page.select_one(".over18-notice"):
         raise age_gate(address)
-    reveal_all(page)
+    for node in page.select(".__cf_email__[data-cfemail]"):
+        with suppress(ValueError):  # Damaged ones stay as they are.
+            node.replace_with(reveal(str(node["data-cfemail"])))
     return page
+
+
+def reveal(code: str) -> str:
+    """The text of a `data-cfemail` attribute. Raises `ValueError` if it is none.
+
+    The board's front hides from collectors of e-mail addresses whatever has an @ in it, titles
+    and names too. The first byte is the key that the others are XORed with.
+    """
+    key, *hidden = bytes.fromhex(code)
+    return bytes(byte ^ key for byte in hidden).decode("utf-8", "replace")
 
 
 def age_gate(address: str) -> LockstepError:
