@@ -15,7 +15,7 @@ from lockstep.stage import run
 def main(params: Params) -> None:
     # Here, not above: processes that look at faces import this file too, and need none of it.
     from lockstep.evaluation import reference
-    from lockstep.evaluation.workload_spaces import spaces_of
+    from lockstep.evaluation.spaces import spaces_of
 
     make_deterministic(params.threads)
     threadpool_limits(params.threads, user_api="blas")

@@ -21,17 +21,16 @@ from lockstep.core.pixels import to_tensor
 from lockstep.core.provenance import read_provenance, write_provenance
 from lockstep.data import captions, dataset
 from lockstep.data.annotations import (
-    Mention,
+    Annotations,
+    ImageObject,
+    PromptContent,
+    PromptObject,
     Relation,
-    Seen,
-    Stated,
-    Truth,
     number_of,
     write_annotations,
 )
 from lockstep.data.dataset import Dataset
 from lockstep.evaluation import (
-    captioned_figures,
     clip_score,
     distances,
     reference,
@@ -51,8 +50,8 @@ NAMES = ("red cube", "blue sphere", "gray cylinder")
 TRAIN, EVALUATOR, HELD_OUT = 0, 2, 3
 
 
-def says(*names: str, relation: Relation | None = None) -> Stated:
-    return Stated(tuple(Mention(name, None) for name in names), relation)
+def says(*names: str, relation: Relation | None = None) -> PromptContent:
+    return PromptContent(tuple(PromptObject(name, None) for name in names), relation)
 
 
 STATED = {
@@ -95,8 +94,10 @@ def packed(known: bool = True, side: int = 16) -> Dataset:
     folder.mkdir(parents=True)
     captions.write(folder, dict(reversed(files.items())), PROMPTS)
     if known:
-        shown = {name: (Seen(NAMES[i % 3], "large", i / 28, 0.5),) for i, name in enumerate(files)}
-        write_annotations(folder, Truth(shown, STATED))
+        shown = {
+            name: (ImageObject(NAMES[i % 3], "large", i / 28, 0.5),) for i, name in enumerate(files)
+        }
+        write_annotations(folder, Annotations(shown, STATED))
     numbers = np.ones((len(rows), 1), np.uint8)
     dataset.pack(folder, iter(drawn), numbers, split[rows], {}, mirrorable=False)
     return dataset.open_dataset(folder)
@@ -188,7 +189,7 @@ def test_figures_and_tables_by_hand(home: Path, monkeypatch: pytest.MonkeyPatch)
     draw([numbered(*range(first, first + 4)) for first in (0, 4, 8)])
     monkeypatch.setattr(scene_evaluator, "load", lambda folder: Reader(detected))
     out = home / "out"
-    found = captioned_figures.figures(wanted(), out)
+    found = scenes.figures(wanted(), out)
 
     stated = list(STATED.values())
     each = [Detections(*(part[i : i + 4] for part in detected)) for i in (0, 4, 8)]
@@ -226,7 +227,7 @@ def test_figures_and_tables_by_hand(home: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_ids_without_a_kind() -> None:
-    assert captioned_figures.by_kind(dict.fromkeys(["a_b_0", "7", "a_b_1", "_1"], "")) == {
+    assert scenes.by_kind(dict.fromkeys(["a_b_0", "7", "a_b_1", "_1"], "")) == {
         "a_b": [0, 2],
         "other": [1, 3],
     }
@@ -237,7 +238,7 @@ def test_somebodys_own_prompts_have_no_figures_without_a_clip(home: Path) -> Non
     draw([numbered(0, 1, 2, 3)] * 3)
     out = home / "out"
     out.mkdir()
-    assert captioned_figures.figures(wanted(), out) == {}
+    assert scenes.figures(wanted(), out) == {}
     assert not list(out.iterdir())
 
 
@@ -251,10 +252,10 @@ def test_a_whole_clip_scores_the_images(
     drawn[:, 0, 0, :2] = numbered(*range(12))[:, 0, 0, :2]
     draw([drawn[:4], drawn[4:8], drawn[8:]])
     monkeypatch.setattr(scene_evaluator, "load", lambda folder: Reader(anything(12)))
-    monkeypatch.setattr(captioned_figures, "_BATCH", 3)
+    monkeypatch.setattr(scenes, "_BATCH", 3)
     settings = wanted("clip", hashing.sha256(home / "clip"))
     out = home / "out"
-    found = captioned_figures.figures(settings, out)
+    found = scenes.figures(settings, out)
     expected = clip_score.load(home / "clip").scores(drawn, [*PROMPTS.values()] * 3)
     assert found["clip_score"] == pytest.approx(expected.mean, abs=1e-3)
     assert ("object_accuracy" in found) == known
@@ -276,7 +277,7 @@ def test_a_text_half_alone_scores_nothing(home: Path) -> None:
     packed(known=False)
     draw([numbered(0, 1, 2, 3)] * 3)
     settings = wanted("clip", hashing.sha256(home / "clip"))
-    assert captioned_figures.figures(settings, home) == {}
+    assert scenes.figures(settings, home) == {}
 
 
 def test_distances_take_the_images_of_all_seeds(home: Path) -> None:

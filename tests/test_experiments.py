@@ -71,7 +71,8 @@ def test_a_queued_grid_of_samplings_and_one_that_is_taken_over(project: Project)
     before = workspace(project)
     grid = ("-S", "iclevr.sample.steps=2,4,0", "-S", "iclevr.sample.seeds=[0,1]")
     project.dvc("exp", "run", "--queue", *grid, TARGET)
-    for name in ("sampling/sample.py", "evaluation/labelled.py"):  # the copies have what was queued
+    # The copies have what was queued.
+    for name in ("sampling/sample.py", "evaluation/evaluators/classifier.py"):
         (project.root / "src/lockstep" / name).write_text("raise SystemExit('edited since')\n")
     states = finish_queue(project, 3)
     project.run("git", "checkout", "src")

@@ -15,7 +15,7 @@ from lockstep.config.schema import Params
 from lockstep.core import download, hashing
 from lockstep.core.errors import LockstepError
 from lockstep.core.images import write_png
-from lockstep.evaluation import inception, spaces, workload_spaces
+from lockstep.evaluation import inception, spaces
 from tiny import tiny_dataset, tiny_params
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.* is deprecated")
@@ -127,11 +127,9 @@ def test_it_stands_beside_the_workloads_own(
     classifier.save(classifier.Classifier(3), tmp_path / "evaluators/iclevr")
     monkeypatch.chdir(tmp_path)
     digest = hashing.sha256(published)
-    both = workload_spaces.spaces_of(
-        asking(inception=str(published), inception_sha256=digest), data
-    )
+    both = spaces.spaces_of(asking(inception=str(published), inception_sha256=digest), data)
     assert [space.frechet for space in both] == ["fd_classifier", "fid"]
-    (own,) = workload_spaces.spaces_of(tiny_params(), data)
+    (own,) = spaces.spaces_of(tiny_params(), data)
     (features,) = own.features(np.array(data.images[:5]))
     assert features.shape == (5, 512)
     assert list(own.features(data.images[:0])) == []

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from lockstep.evaluation.labelled import Scored, by_object, by_size
+from lockstep.evaluation.evaluators.classifier import Scored, by_object, by_size
 
 LABELS = torch.tensor([[1, 0, 0], [1, 1, 0]], dtype=torch.uint8)
 ONE = torch.tensor([[0.9, 0.1, 0.8], [0.9, 0.2, 0.3]])

@@ -17,8 +17,8 @@ from lockstep.evaluation.frechet import frechet_distance
 from lockstep.evaluation.kernel import kernel_distance
 from lockstep.evaluation.neighbours import Memorization, memorization
 from lockstep.evaluation.rows import ImageFiles, Rows, SplitImages
+from lockstep.evaluation.spaces import spaces_of
 from lockstep.evaluation.swd import sliced_wasserstein
-from lockstep.evaluation.workload_spaces import spaces_of
 
 # Images of each set that a kernel distance and the sliced Wasserstein distance look at: all pairs
 # of the one take a minute, the other takes half a gigabyte.

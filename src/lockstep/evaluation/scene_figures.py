@@ -13,7 +13,7 @@ from statistics import fmean, stdev
 import torch
 from torch import Tensor
 
-from lockstep.data.annotations import Stated, lead, number_of
+from lockstep.data.annotations import PromptContent, lead, number_of
 from lockstep.evaluation import accuracy
 from lockstep.evaluation.scene_evaluator import OBJECTS, Detections
 
@@ -26,7 +26,7 @@ _SPREAD = (
 )
 
 
-def figures(each: Iterable[Detections], stated: Sequence[Stated]) -> dict[str, float]:
+def figures(each: Iterable[Detections], stated: Sequence[PromptContent]) -> dict[str, float]:
     """The means over the seeds; of the accuracies their standard deviation (`_sd`), if several.
 
     Parameters
@@ -47,7 +47,7 @@ def figures(each: Iterable[Detections], stated: Sequence[Stated]) -> dict[str, f
     return means
 
 
-def of_images(detected: Detections, stated: Sequence[Stated]) -> dict[str, float]:
+def of_images(detected: Detections, stated: Sequence[PromptContent]) -> dict[str, float]:
     """The figures of one set of images; those without anything to count are left out."""
     values = {
         "object_accuracy": object_accuracy(detected, stated),
@@ -62,7 +62,7 @@ def of_images(detected: Detections, stated: Sequence[Stated]) -> dict[str, float
     return {name: value for name, value in values.items() if value is not None}
 
 
-def named(stated: Sequence[Stated]) -> Tensor:
+def named(stated: Sequence[PromptContent]) -> Tensor:
     """(N, 24) uint8: 1 for each object that a prompt names."""
     labels = torch.zeros(len(stated), OBJECTS, dtype=torch.uint8)
     for row, prompt in zip(labels, stated, strict=True):
@@ -70,18 +70,18 @@ def named(stated: Sequence[Stated]) -> Tensor:
     return labels
 
 
-def object_accuracy(detected: Detections, stated: Sequence[Stated]) -> float:
+def object_accuracy(detected: Detections, stated: Sequence[PromptContent]) -> float:
     """Of an image's k named objects those among its k highest scores: a micro average."""
     return accuracy.top_k_accuracy(detected.present, named(stated))
 
 
-def object_chance(stated: Sequence[Stated]) -> float:
+def object_chance(stated: Sequence[PromptContent]) -> float:
     """The object accuracy of k objects picked blindly: each is right with probability k / 24."""
     sizes = [len(prompt.objects) for prompt in stated]
     return sum(k * k for k in sizes) / OBJECTS / sum(sizes)
 
 
-def binding_accuracy(detected: Detections, stated: Sequence[Stated]) -> float | None:
+def binding_accuracy(detected: Detections, stated: Sequence[PromptContent]) -> float | None:
     """Whether colours are on the shapes that they were said of, and not on each other's.
 
     Counts prompts of two objects that differ in colour and in shape. With the scores p as
@@ -106,7 +106,7 @@ def binding_accuracy(detected: Detections, stated: Sequence[Stated]) -> float | 
     return fmean(right) if right else None
 
 
-def _swapped(prompt: Stated) -> list[int] | None:
+def _swapped(prompt: PromptContent) -> list[int] | None:
     """The ids of a prompt's two objects with each other's colours, if that makes other ones."""
     if len(prompt.objects) != 2:
         return None
@@ -117,7 +117,7 @@ def _swapped(prompt: Stated) -> list[int] | None:
     return [number_of(f"{other_colour} {shape}"), number_of(f"{colour} {other_shape}")]
 
 
-def relation_accuracy(detected: Detections, stated: Sequence[Stated]) -> float | None:
+def relation_accuracy(detected: Detections, stated: Sequence[PromptContent]) -> float | None:
     """The share of prompts with a relation whose two objects are found, and stand as was said.
 
     Found is what `object_accuracy` counts: among the k highest scores. Nearer is lower in the
@@ -127,7 +127,7 @@ def relation_accuracy(detected: Detections, stated: Sequence[Stated]) -> float |
     return _share(found & stands)
 
 
-def relation_accuracy_found(detected: Detections, stated: Sequence[Stated]) -> float | None:
+def relation_accuracy_found(detected: Detections, stated: Sequence[PromptContent]) -> float | None:
     """Of the prompts with a relation whose two objects are found, those that stand as was said.
 
     Chance is 1/2.
@@ -136,14 +136,14 @@ def relation_accuracy_found(detected: Detections, stated: Sequence[Stated]) -> f
     return _share(stands[found])
 
 
-def relation_chance(detected: Detections, stated: Sequence[Stated]) -> float | None:
+def relation_chance(detected: Detections, stated: Sequence[PromptContent]) -> float | None:
     """The relation accuracy if found objects stood anyhow: half the share where both are found."""
     found, _ = _relations(detected, stated)
     share = _share(found)
     return None if share is None else share / 2
 
 
-def _relations(detected: Detections, stated: Sequence[Stated]) -> tuple[Tensor, Tensor]:
+def _relations(detected: Detections, stated: Sequence[PromptContent]) -> tuple[Tensor, Tensor]:
     """Of each prompt with a relation: whether both objects are found, and stand as was said."""
     hits = accuracy.found(detected.present, named(stated))
     found, stands = [], []
@@ -157,7 +157,7 @@ def _relations(detected: Detections, stated: Sequence[Stated]) -> tuple[Tensor, 
     return torch.tensor(found, dtype=torch.bool), torch.tensor(stands, dtype=torch.bool)
 
 
-def size_accuracy(detected: Detections, stated: Sequence[Stated]) -> float | None:
+def size_accuracy(detected: Detections, stated: Sequence[PromptContent]) -> float | None:
     """Of the sizes said of objects that are found, those that are right."""
     hits = accuracy.found(detected.present, named(stated))
     right = [
@@ -169,7 +169,7 @@ def size_accuracy(detected: Detections, stated: Sequence[Stated]) -> float | Non
     return _share(torch.tensor(right))
 
 
-def false_objects(detected: Detections, stated: Sequence[Stated]) -> float:
+def false_objects(detected: Detections, stated: Sequence[PromptContent]) -> float:
     """Objects scored above one half that the sentence does not name, per image.
 
     It speaks of mistakes only where sentences name all that an image is to show.
@@ -177,7 +177,7 @@ def false_objects(detected: Detections, stated: Sequence[Stated]) -> float:
     return accuracy.false_objects(detected.present, named(stated))
 
 
-def _ids(prompt: Stated) -> list[int]:
+def _ids(prompt: PromptContent) -> list[int]:
     return [number_of(mention.name) for mention in prompt.objects]
 
 

@@ -14,7 +14,9 @@ from lockstep.config.schema import Params
 from lockstep.core import device as hardware
 from lockstep.core import distributed
 from lockstep.core.pixels import to_tensor
+from lockstep.data.dataset import Dataset
 from lockstep.evaluation import inception
+from lockstep.evaluation.evaluators import evaluator_of
 from lockstep.evaluation.rows import Rows
 
 # Batches of images (N, H, W, 3) -> their features (N, D), one after the other.
@@ -62,6 +64,18 @@ def network_space(name: str, network: Callable[[torch.Tensor], torch.Tensor]) ->
         return network(to_tensor(batch).to(hardware.device()))
 
     return Space(name, f"fd_{name}", batch_by_batch(features, 512))
+
+
+def spaces_of(params: Params, data: Dataset) -> list[Space]:
+    """The evaluator's space first; Inception's too if `evaluate.fid` asks for it.
+
+    Raises
+    ------
+    LockstepError
+        If a network's weights are missing, damaged or another one's.
+    """
+    own = evaluator_of(params).space(params, data)
+    return [own, inception_space(params)] if params.evaluate.fid else [own]
 
 
 def inception_space(params: Params) -> Space:

@@ -7,11 +7,13 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import version
+from io import BytesIO
 from pathlib import Path
 from statistics import fmean
 from typing import Any, TypeVar
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from lockstep.config.schema import Params, Sample
 from lockstep.core import device as hardware
@@ -20,11 +22,7 @@ from lockstep.core.code import digest_of_code
 from lockstep.core.files import read_json, write_json
 from lockstep.core.pixels import to_bytes
 from lockstep.data.dataset import open_dataset
-from lockstep.evaluation import (
-    charts,
-    evaluators,
-    reference,
-)
+from lockstep.evaluation import evaluators, reference
 from lockstep.evaluation.evaluators import evaluator_of
 from lockstep.evaluation.frechet import frechet_distance
 from lockstep.models.generator import Description
@@ -213,10 +211,10 @@ def guidance_chart(rows: Sequence[Row]) -> bytes:
     columns = {key: [row[key] for row in ordered] for key in ordered[0]}
     scales, far = columns["guidance_scale"], distances(columns)
     if not (shown := accuracies(columns)):
-        return charts.lines(scales, far, x_label="guidance scale", y_label="Fréchet distance")
+        return _lines(scales, far, x_label="guidance scale", y_label="Fréchet distance")
     # The axis says what they are: four whole names have no room above the image.
     named = {name.removesuffix("_accuracy"): values for name, values in shown.items()}
-    return charts.lines(
+    return _lines(
         scales,
         named,
         x_label="guidance scale",
@@ -230,4 +228,35 @@ def steps_chart(rows: Sequence[Row], y_label: str) -> bytes:
     """A PNG of what `by_steps` gives."""
     columns = {key: [row[key] for row in rows] for key in rows[0]}
     steps = columns.pop("steps")
-    return charts.lines(steps, columns, x_label="steps", y_label=y_label)
+    return _lines(steps, columns, x_label="steps", y_label=y_label)
+
+
+def _lines(
+    x: Sequence[float],
+    curves: Mapping[str, Sequence[float]],
+    *,
+    x_label: str,
+    y_label: str,
+    right: Mapping[str, Sequence[float]] | None = None,
+    right_label: str = "",
+) -> bytes:
+    """A PNG with a line for each of `curves`, over `x`; those of `right` have an axis there."""
+    figure = Figure(figsize=(6.4, 4.0), dpi=100, layout="constrained")
+    left = figure.subplots()
+    left.set(xlabel=x_label, ylabel=y_label)
+    left.grid(alpha=0.3)
+    for name, values in curves.items():
+        left.plot(x, values, marker="o", markersize=3, label=name)
+    handles, labels = left.get_legend_handles_labels()
+    if right:
+        axis = left.twinx()
+        axis.set_ylabel(right_label)
+        for name, values in right.items():
+            axis.plot(x, values, "--", color="gray", marker="s", markersize=3, label=name)
+        more = axis.get_legend_handles_labels()
+        handles, labels = handles + more[0], labels + more[1]
+    figure.legend(handles, labels, loc="outside upper center", ncols=4, frameon=False)
+    out = BytesIO()
+    # Nothing of the library's version in the file: the same curves are the same bytes.
+    figure.savefig(out, format="png", metadata={"Software": None})
+    return out.getvalue()
