@@ -11,18 +11,18 @@ from lockstep.core.provenance import write_provenance
 from lockstep.data.dataset import open_dataset
 from lockstep.models import autoencoder
 from lockstep.stage import run
-from lockstep.training import autoencoder_stage
+from lockstep.training.autoencoder import make, measure
 
 
 def main(params: Params) -> None:
     make_deterministic(params.threads)
     data = open_dataset(paths.dataset(params.workload))
-    made = autoencoder_stage.make(params, data, progress(f"autoencoder {params.workload}", "step"))
+    made = make(params, data, progress(f"autoencoder {params.workload}", "step"))
     with atomic_folder(paths.autoencoder(params.workload)) as out:
         autoencoder.save(made, out)
         latent = params.autoencoder.kind != "pixels"
         write_provenance(out, params.values("autoencoder") if latent else {})
-        figures, sheet = autoencoder_stage.measure(made, data)
+        figures, sheet = measure(made, data)
         if sheet is not None:
             write_png(out / "reconstructions.png", sheet)
     write_json(paths.metrics(params.workload, "autoencoder"), figures)

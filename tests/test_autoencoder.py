@@ -22,8 +22,13 @@ from lockstep.data.encode import encode_all
 from lockstep.models import autoencoder
 from lockstep.models.autoencoder import KLAutoencoder, KLConfig, Pixels
 from lockstep.models.autoencoder.kl import Posterior
-from lockstep.training.autoencoder import begin_linear, reconstruction_loss, train
-from lockstep.training.autoencoder_stage import psnr, reconstruction_psnr
+from lockstep.training.autoencoder import (
+    begin_linear,
+    psnr,
+    reconstruction_loss,
+    reconstruction_psnr,
+    train,
+)
 from tiny import same_bytes
 
 SMALL = KLConfig(channels=(16, 32), norm_groups=8)

@@ -31,7 +31,8 @@ from lockstep.models.text import SCRATCH
 from lockstep.models.unet import CrossAttentionUNet
 from lockstep.sampling.conditions import condition_of
 from lockstep.sampling.sample import load, sample
-from lockstep.training import autoencoder_stage, loop
+from lockstep.training import autoencoder as autoencoder_training
+from lockstep.training import loop
 from lockstep.training.checkpoint import Checkpoints
 from tiny import ROOT
 
@@ -172,7 +173,7 @@ def some_images(wanted: Params, root: Path) -> Dataset:
         captions.write(folder, {f"{i}.png": [said] for i, said in enumerate(prompts)}, {})
     dataset.pack(folder, iter(images), conditions, split, {}, mirrorable=True)
     data = dataset.open_dataset(folder)
-    made = autoencoder_stage.make(wanted, data, lambda items, _: items)
+    made = autoencoder_training.make(wanted, data, lambda items, _: items)
     autoencoder.save(made, out)
     latents = encode.latents(made, data, lambda items, _: items)
     if (texts := texts_of(wanted)) is not None:

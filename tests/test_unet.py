@@ -10,10 +10,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import parity
-from lockstep.models.unet import LabelEmbedding, UNet, UNetConfig, channelwise, timestep_embedding
-from lockstep.models.unet.blocks import PLAIN_ATTENTION_LENGTH, Attention, Resnet, attend
+from lockstep.models.unet import LabelEmbedding, UNet, UNetConfig, timestep_embedding
+from lockstep.models.unet.blocks import (
+    PLAIN_ATTENTION_LENGTH,
+    Attention,
+    Resnet,
+    attend,
+    upsample_convolve,
+)
 from lockstep.models.unet.norm import group_norm
-from lockstep.models.unet.upsample import upsample_convolve
 
 SMALL = UNetConfig(channels=(16, 32), attention=(False, True), norm_groups=8, attention_head_dim=8)
 
@@ -400,7 +405,7 @@ def test_group_norm_is_torchs_and_silu(
     tolerance: float,
 ) -> None:
     """Channels_last, with the kernels for large and for small images, against float64."""
-    monkeypatch.setattr(channelwise, "LARGE", 1 if large else 1 << 62)
+    monkeypatch.setattr("lockstep.models.unet.norm.LARGE", 1 if large else 1 << 62)
     norm, x, arguments, leaves = normalisation(dtype, groups, use, torch.channels_last)
     y = group_norm(norm, x, silu=silu, **arguments)
     assert y.dtype == dtype
@@ -452,7 +457,7 @@ def test_group_norms_gradients_are_those_of_its_function(
 @pytest.mark.parametrize("large", [False, True])
 def test_group_norm_bears_a_large_mean(monkeypatch: pytest.MonkeyPatch, large: bool) -> None:
     """Variances are no differences of squares, which cancel: PyTorch's own error here is 0.14."""
-    monkeypatch.setattr(channelwise, "LARGE", 1 if large else 1 << 62)
+    monkeypatch.setattr("lockstep.models.unet.norm.LARGE", 1 if large else 1 << 62)
     torch.manual_seed(0)
     x = (1000 + torch.randn(2, 8, 16, 16)).to(memory_format=torch.channels_last)
     norm = torch.nn.GroupNorm(2, 8)

@@ -5,9 +5,8 @@ Rombach et al., "High-Resolution Image Synthesis with Latent Diffusion Models", 
 (the project's own, trained in a minute) and `Pretrained` (diffusers' `AutoencoderKL`).
 """
 
-from lockstep.models.autoencoder.interface import Autoencoder
+from lockstep.models.autoencoder.interface import Autoencoder, Pixels
 from lockstep.models.autoencoder.kl import KLAutoencoder, KLConfig
-from lockstep.models.autoencoder.pixels import Pixels
 from lockstep.models.autoencoder.pretrained import Pretrained
 from lockstep.models.autoencoder.storage import DESCRIPTION, load, save
 

@@ -1,7 +1,8 @@
-"""What every autoencoder is for those who use it."""
+"""What every autoencoder is for those who use it, and the one that does nothing."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 from torch import Tensor
@@ -28,3 +29,19 @@ class Autoencoder(Protocol):
 
     def decode(self, latents: Tensor) -> Tensor:
         """(B, C, h, w) -> (B, 3, H, W) in [-1, 1]."""
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """The identity; it scales nothing, since diffusion on pixels takes them as they are."""
+
+    channels: int = 3
+    reduction: int = 1
+
+    def encode(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) in [-1, 1], as they are."""
+        return images
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """(B, 3, H, W), clamped to [-1, 1]."""
+        return latents.clamp(-1, 1)

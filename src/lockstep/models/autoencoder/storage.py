@@ -18,9 +18,8 @@ from lockstep.core import device as hardware
 from lockstep.core.errors import LockstepError, what_is_wrong
 from lockstep.core.files import read_json, write_json
 from lockstep.core.weights import load_weights, save_weights
-from lockstep.models.autoencoder.interface import Autoencoder
+from lockstep.models.autoencoder.interface import Autoencoder, Pixels
 from lockstep.models.autoencoder.kl import KLAutoencoder, KLConfig
-from lockstep.models.autoencoder.pixels import Pixels
 from lockstep.models.autoencoder.pretrained import Origin, Pretrained
 
 DESCRIPTION, WEIGHTS = "autoencoder.json", "autoencoder.safetensors"

@@ -6,10 +6,8 @@
 """
 
 from lockstep.config.networks import CrossAttentionUNetConfig, UNetConfig
-from lockstep.models.unet.backbone import timestep_embedding
-from lockstep.models.unet.cross_attention import CrossAttentionUNet
-from lockstep.models.unet.labels import LabelEmbedding
-from lockstep.models.unet.unet import UNet
+from lockstep.models.unet.embeddings import LabelEmbedding, timestep_embedding
+from lockstep.models.unet.unet import CrossAttentionUNet, UNet
 
 __all__ = [
     "CrossAttentionUNet",

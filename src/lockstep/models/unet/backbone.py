@@ -1,62 +1,12 @@
-"""What all U-Nets have in common: their levels and their middle, and the timesteps' embedding."""
+"""What all U-Nets have in common: their levels and their middle."""
 
-import math
-
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lockstep.config.networks import BackboneConfig
 from lockstep.models.unet.blocks import DownBlock, MakeAttention, MidBlock, UpBlock
+from lockstep.models.unet.embeddings import MLP, timestep_embedding
 from lockstep.models.unet.norm import group_norm
-
-MAX_PERIOD = 10000  # of the slowest wave, in timesteps over 2 pi: Vaswani et al. 2017, section 3.5
-
-
-def timestep_embedding(t: Tensor, dim: int, flip_sin_to_cos: bool, freq_shift: float) -> Tensor:
-    """Sinusoidal embedding of timesteps.
-
-    Vaswani et al. 2017 (arXiv:1706.03762), section 3.5, as Ho et al. 2020 (arXiv:2006.11239,
-    appendix B) use it: sines of all frequencies, then cosines, instead of in turn:
-
-        w_k = 10000 ** (-k / (dim // 2 - freq_shift)),  k = 0 .. dim // 2 - 1
-        (sin(t w_0), sin(t w_1), ..., cos(t w_0), cos(t w_1), ...)
-
-    Parameters
-    ----------
-    t
-        Timesteps, (B,), whole or not; 0 to 1000 or so.
-    dim
-        Width of the embedding; an odd width gets a 0 at its end.
-    flip_sin_to_cos
-        Put the cosines first.
-    freq_shift
-        Below dim // 2. Vaswani's equation has 0; 1 makes the lowest frequency 1/10000.
-
-    Returns
-    -------
-    (B, dim)
-        Always computed in float32, also under autocast: in bfloat16 neighbouring timesteps above
-        256 would be one.
-    """
-    half = dim // 2
-    k = torch.arange(half, dtype=torch.float32, device=t.device)
-    frequencies = torch.exp(-math.log(MAX_PERIOD) * k / (half - freq_shift))
-    angles = t[:, None].float() * frequencies
-    waves = (angles.cos(), angles.sin()) if flip_sin_to_cos else (angles.sin(), angles.cos())
-    return F.pad(torch.cat(waves, dim=1), (0, dim % 2))
-
-
-class TimeEmbedding(nn.Module):
-    """Two linear layers with a SiLU between them: (B, in_dim) -> (B, out_dim)."""
-
-    def __init__(self, in_dim: int, out_dim: int) -> None:
-        super().__init__()
-        self.linear_1 = nn.Linear(in_dim, out_dim)
-        self.linear_2 = nn.Linear(out_dim, out_dim)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.linear_2(F.silu(self.linear_1(x)))
 
 
 class Backbone(nn.Module):
@@ -86,7 +36,7 @@ class Backbone(nn.Module):
         folded = config.patch**2
 
         self.conv_in = nn.Conv2d(config.in_channels * folded, channels[0], 3, padding=1)
-        self.time_embedding = TimeEmbedding(channels[0], config.embedding_dim)
+        self.time_embedding = MLP(channels[0], config.embedding_dim)
         # Width of each level's input on the way down, which the finer level made.
         entering = (channels[0], *channels[:-1])
         # Width of each level's input on the way up, which the coarser level (or the middle) made.

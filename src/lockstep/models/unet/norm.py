@@ -13,7 +13,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from lockstep.models.unet import channelwise
+# Values in an image from which on it is large. On two cores, moments and affine of 16 bfloat16
+# images took 2.0 ms instead of 9.7 at 2**19 values an image, 1.0 instead of 0.7 at 2**17.
+LARGE = 1 << 18
+
+_aten = torch.ops.aten
 
 
 def group_norm(
@@ -79,7 +83,7 @@ class _GroupNorm(torch.autograd.Function):
         ctx.groups, ctx.silu = groups, silu
         wide = torch.promote_types(x.dtype, torch.float32)
         gain, offset = gain.to(wide), offset.to(wide)
-        mean, variance = channelwise.moments(x)
+        mean, variance = _moments(x)
         # A group's variance is its channels' mean variance and the variance of their means.
         shifted = mean if before is None else mean + before
         group_mean = _group_mean(shifted, groups)
@@ -88,7 +92,7 @@ class _GroupNorm(torch.autograd.Function):
         a = gain * rstd
         b = offset - a * centre
         ctx.save_for_backward(x, gain, mean, rstd, centre, a, b)
-        y = channelwise.affine(x, a, b)
+        y = _affine(x, a, b)
         return F.silu(y, inplace=True) if silu else y
 
     @staticmethod
@@ -97,15 +101,15 @@ class _GroupNorm(torch.autograd.Function):
         x, gain, mean, rstd, centre, a, b = ctx.saved_tensors
         dz = dy.contiguous(memory_format=torch.channels_last)
         if ctx.silu:
-            dz = torch.ops.aten.silu_backward(dz, channelwise.affine(x, a, b))
-        total, product = channelwise.sums(dz, x, mean)
+            dz = torch.ops.aten.silu_backward(dz, _affine(x, a, b))
+        total, product = _sums(dz, x, mean)
         pixels = x.shape[2] * x.shape[3]
         d_gain = rstd * (product + (mean - centre) * total)
         m1 = _group_mean(gain * total, ctx.groups) / pixels
         m2 = _group_mean(gain * d_gain, ctx.groups) / pixels
         c = -rstd.square() * m2
         d = -rstd * m1 - c * centre
-        dx = channelwise.affine_sum(dz, a, x, c, d)
+        dx = _affine_sum(dz, a, x, c, d)
         before_dtype, gain_dtype, offset_dtype = ctx.dtypes
         d_before = None
         if before_dtype is not None:
@@ -118,3 +122,77 @@ def _group_mean(channels: Tensor, groups: int) -> Tensor:
     """The mean of (B, C) over the channels of each group, repeated for each of them: (B, C)."""
     mean = channels.unflatten(1, (groups, -1)).mean(2, keepdim=True)
     return mean.expand(-1, -1, channels.shape[1] // groups).flatten(1)
+
+
+# Sums over the pixels, and multiply-adds, of images (B, C, H, W) in channels_last on a CPU. What
+# they give or take for each channel of each image is (B, C), in float32, or float64 for images in
+# it; sums are always made in that.
+#
+# Large images are best done one at a time by the kernels of batch normalisation, which are such
+# sums and multiply-adds (a batch of one image has the statistics of its channels), read bfloat16 as
+# it is, and pass over the memory once. Small images are best done all at once, in plain operations.
+
+
+def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and (biased) variance of each channel of each image."""
+    if _large(x):
+        unused = _channels(x, 0.0)  # running averages, which also ask for results in their dtype
+        each = [_aten.batch_norm_update_stats(image, unused, unused, 0.0) for image in x.split(1)]
+        return torch.stack([mean for mean, _ in each]), torch.stack([var for _, var in each])
+    x, pixels = _wide(x), x.shape[2] * x.shape[3]
+    mean = x.sum((2, 3)) / pixels
+    # Not the mean square less the squared mean, which would cancel where the mean is large.
+    return mean, (x - _pixels(mean)).square_().sum((2, 3)) / pixels
+
+
+def _affine(x: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """a x + b, in x's dtype."""
+    if _large(x) and x.dtype == torch.bfloat16:
+        y = torch.empty_like(x)
+        zero, one, empty = _channels(x, 0.0), _channels(x, 1.0), x.new_empty(0, dtype=a.dtype)
+        for image, out, gain, offset in zip(x.split(1), y.split(1), a, b, strict=True):
+            _aten.native_batch_norm.out(
+                *(image, gain, offset, zero, one, False, 0.0, 0.0),
+                **{"out": out, "save_mean": empty, "save_invstd": empty},
+            )
+        return y
+    return torch.addcmul(_pixels(b), _wide(x), _pixels(a)).to(x.dtype)
+
+
+def _affine_sum(x: Tensor, a: Tensor, y: Tensor, b: Tensor, c: Tensor) -> Tensor:
+    """a x + b y + c, in x's dtype."""
+    if _large(x) and x.dtype == torch.bfloat16:
+        return _affine(y, b, c).add_(_affine(x, a, torch.zeros_like(a)))
+    total = torch.addcmul(_pixels(c), _wide(y), _pixels(b))
+    return total.addcmul_(_wide(x), _pixels(a)).to(x.dtype)
+
+
+def _sums(x: Tensor, y: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
+    """The sums of x and of x (y - mean) over each channel of each image."""
+    if _large(x):
+        one, which = _channels(x, 1.0), [False, True, True]
+        # The gradients of batch normalisation's bias and, at a deviation of 1, of its weight.
+        each = [
+            _aten.native_batch_norm_backward(dx, image, one, one, one, m, one, True, 0.0, which)
+            for dx, image, m in zip(x.split(1), y.split(1), mean, strict=True)
+        ]
+        return torch.stack([b for _, _, b in each]), torch.stack([w for _, w, _ in each])
+    x = _wide(x)
+    return x.sum((2, 3)), (_wide(y) - _pixels(mean)).mul_(x).sum((2, 3))
+
+
+def _large(x: Tensor) -> bool:
+    return x[0].numel() >= LARGE if len(x) else False
+
+
+def _wide(x: Tensor) -> Tensor:
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def _channels(x: Tensor, value: float) -> Tensor:
+    dtype = torch.promote_types(x.dtype, torch.float32)
+    return x.new_full((x.shape[1],), value, dtype=dtype)
+
+
+def _pixels(channels: Tensor) -> Tensor:
+    return channels[:, :, None, None]

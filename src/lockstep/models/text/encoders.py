@@ -1,4 +1,4 @@
-"""A small text encoder that is trained together with the generator."""
+"""Contexts of prompts: from an encoder trained with the generator, or computed beforehand."""
 
 from dataclasses import dataclass, fields
 
@@ -123,3 +123,97 @@ class _Layer(nn.Module):
         scores = (q * q.shape[3] ** -0.5) @ k.transpose(2, 3)
         weights = scores.masked_fill(~mask[:, None, None, :], -torch.inf).softmax(dim=3)
         return self.out((weights @ v).transpose(1, 2).flatten(2))
+
+
+class FrozenText(nn.Module):
+    """Contexts that were computed beforehand, "unconditional" among them.
+
+    Where no prompt is given it is the empty one, whose context is kept beside the generator's
+    weights: sampling without a prompt needs no encoder.
+
+    Parameters
+    ----------
+    empty
+        (L, D), the context of the empty prompt; zeros where saved weights are loaded next.
+
+    Raises
+    ------
+    ValueError
+        If it has another number of dimensions.
+    """
+
+    empty: Tensor
+
+    def __init__(self, empty: Tensor) -> None:
+        super().__init__()
+        if empty.ndim != 2:
+            raise ValueError(f"empty has shape {tuple(empty.shape)}: give (length, width)")
+        self.register_buffer("empty", empty.detach().float().clone())
+
+    def forward(self, rows: Tensor, given: Tensor) -> tuple[Tensor, Tensor]:
+        """Contexts (B, L, D), and which are given (B,) -> (B, L, D) and mask (B, L), all True.
+
+        Raises
+        ------
+        ValueError
+            If the shape does not fit.
+        """
+        if rows.ndim != 3 or rows.shape[1:] != self.empty.shape:
+            length, width = self.empty.shape
+            raise ValueError(
+                f"contexts have shape {tuple(rows.shape)}: give (batch, {length}, {width})"
+            )
+        rows = rows.to(self.empty.dtype)
+        context = torch.where(given[:, None, None], rows, self.empty)
+        return context, torch.ones(rows.shape[:2], dtype=torch.bool, device=rows.device)
+
+
+class PooledText(nn.Module):
+    """The mean of a context as a vector that conditions a U-Net: Linear, SiLU, Linear.
+
+    Added to the time embedding it reaches every resnet of a U-Net, where attention to the context
+    reaches a few levels: GLIDE takes its last token for that (Nichol et al. 2021,
+    arXiv:2112.10741, section 4.1), SDXL the pooled output of its text encoder (Podell et al. 2023,
+    arXiv:2307.01952, section 2.1).
+
+    Parameters
+    ----------
+    context
+        D, the width of the context, 1 or more.
+    width
+        Of the vector, 1 or more; `CrossAttentionUNetConfig.embedding_dim` to condition a
+        `CrossAttentionUNet`.
+
+    Raises
+    ------
+    ValueError
+        If either number is below 1.
+    """
+
+    def __init__(self, context: int, *, width: int) -> None:
+        super().__init__()
+        for name, value in (("context", context), ("width", width)):
+            if value < 1:
+                raise ValueError(f"PooledText's {name} is {value}: give 1 or more")
+        self.linear_1 = nn.Linear(context, width)
+        self.linear_2 = nn.Linear(width, width)
+        # Like `LabelEmbedding`'s: else the words drown beside the timestep for long.
+        nn.init.normal_(self.linear_2.weight, std=width**-0.5)
+
+    def forward(self, context: Tensor, mask: Tensor) -> Tensor:
+        """Context (B, L, D) and mask (B, L), True where it counts, once or more -> (B, width).
+
+        Raises
+        ------
+        ValueError
+            If a shape does not fit.
+        """
+        width = self.linear_1.in_features
+        if context.ndim != 3 or context.shape[2] != width or mask.shape != context.shape[:2]:
+            raise ValueError(
+                f"context has shape {tuple(context.shape)} and mask {tuple(mask.shape)}: give "
+                f"(batch, length, {width}) and (batch, length)"
+            )
+        counts = mask[:, :, None].to(context.dtype)
+        mean = (context * counts).sum(1) / counts.sum(1)
+        return self.linear_2(F.silu(self.linear_1(mean)))
