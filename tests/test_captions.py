@@ -19,8 +19,8 @@ from lockstep.data import captions
 from lockstep.data.annotations import (
     ANNOTATIONS,
     SIDES,
-    Stated,
-    Truth,
+    Annotations,
+    PromptContent,
     number_of,
     read_annotations,
     write_annotations,
@@ -28,11 +28,11 @@ from lockstep.data.annotations import (
 from lockstep.data.captions import distinct_prompts, shown_by_rows
 from lockstep.data.clevr import object_id
 from lockstep.sources.captions.folder import import_folder
-from lockstep.sources.captions.packing import read as read_captions
 from lockstep.sources.captions.rendered import render
-from lockstep.sources.folders.read import Looking
+from lockstep.sources.captions.source import read as read_captions
+from lockstep.sources.folders.read import ReadSettings
 
-LOOKING = Looking(size=16, max_pixels=10_000)
+READING = ReadSettings(size=16, max_pixels=10_000)
 
 
 def file_with(folder: Path, content: Any, name: str = "file.json") -> Path:
@@ -78,7 +78,6 @@ def test_several_prompts_of_a_image_and_several_images_of_a_prompt(tmp_path: Pat
     found = captions.read_train(file_with(tmp_path, listed))
     assert found == {"a.png": ["x", "w"], "b.png": ["x"]}
     assert captions.pairs(found) == [("a.png", "x"), ("a.png", "w"), ("b.png", "x")]
-    assert captions.distinct(["x", "w", "x"]) == ["", "w", "x"]
 
 
 PROMPTS = st.text(st.characters(codec="utf-8"), min_size=1).filter(str.strip)
@@ -183,7 +182,7 @@ def test_a_folder_comes_in(tmp_path: Path, inner: str) -> None:
     (source / "other").mkdir()
     out = tmp_path / "out"
     out.mkdir()
-    import_folder(source, out, LOOKING, 1, silent)
+    import_folder(source, out, READING, 1, silent)
     expected = {"wide": (255, 0, 0), "clear": (255,) * 3, "grey": (99,) * 3}
     assert {path.stem for path in (out / "images").iterdir()} == set(expected)
     for name, colour in expected.items():
@@ -214,22 +213,22 @@ def test_all_missing_and_broken_images_are_listed(tmp_path: Path) -> None:
     (source / "grey.webp").write_bytes(b"<html>")
     (tmp_path / "out").mkdir()
     with pytest.raises(LockstepError) as caught:
-        import_folder(source, tmp_path / "out", LOOKING, 1, silent)
+        import_folder(source, tmp_path / "out", READING, 1, silent)
     message = str(caught.value)
     assert "2 images of train_info.json are missing or broken" in message
     assert "clear.png (missing), grey.webp (an HTML page); mend them" in message
     (source / "wide.bmp").unlink()
     (source / "grey.webp").unlink()
     with pytest.raises(LockstepError, match=r"source: none of the images of train_info.json"):
-        import_folder(source, tmp_path / "out", LOOKING, 1, silent)
+        import_folder(source, tmp_path / "out", READING, 1, silent)
     for name in ("one", "two"):
         (source / name).mkdir()
         (source / name / "clear.png").touch()
     with pytest.raises(LockstepError, match=r"are in several folders \(one, two\); leave one"):
-        import_folder(source, tmp_path / "out", LOOKING, 1, silent)
+        import_folder(source, tmp_path / "out", READING, 1, silent)
     (source / captions.TEST).unlink()
     with pytest.raises(LockstepError, match=r"test.json: missing; a folder of captions has"):
-        import_folder(source, tmp_path / "out", LOOKING, 1, silent)
+        import_folder(source, tmp_path / "out", READING, 1, silent)
 
 
 # --- drawn captions --------------------------------------------------------------------------
@@ -248,7 +247,7 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return drawn(tmp_path_factory.mktemp("rendered"), processes=1)
 
 
-def truth_in(folder: Path) -> Truth:
+def truth_in(folder: Path) -> Annotations:
     found = read_annotations(folder)
     assert found is not None
     return found
@@ -319,7 +318,7 @@ def test_what_is_asked_for(rendered: Path) -> None:
     prompts = captions.read_test(rendered / captions.TEST)
     asked = truth_in(rendered).test
     assert list(prompts) == list(asked)
-    groups: dict[str, list[Stated]] = {}
+    groups: dict[str, list[PromptContent]] = {}
     for name, stated in asked.items():
         assert all(mention.name in prompts[name] for mention in stated.objects)
         groups.setdefault(name.rpartition("_")[0], []).append(stated)
@@ -353,7 +352,7 @@ def test_a_truth_of_other_captions_is_refused(rendered: Path, tmp_path: Path) ->
     colour, shape = first.name.split()
     assert shown.place[0, object_id(shape, colour)].tolist() == pytest.approx([first.x, first.y])
     less = {name: row for name, row in found.train.items() if name != "scene_000007.png"}
-    write_annotations(tmp_path, Truth(less, found.test))
+    write_annotations(tmp_path, Annotations(less, found.test))
     with pytest.raises(
         LockstepError, match=r"annotations.json: nothing on scene_000007.png; mend it"
     ):

@@ -14,8 +14,7 @@ from lockstep.config.classes import check_names, classes_of
 from lockstep.config.load import load_params
 from lockstep.config.schema import Params
 from lockstep.core.errors import LockstepError
-from lockstep.sources import class_folder
-from lockstep.sources.folders import merging
+from lockstep.sources import class_folder, image_folder
 from lockstep.sources.registry import source_of
 from odd_files import encoded, head
 from tiny import ROOT
@@ -28,7 +27,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder to collect in."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DVC_ROOT", raising=False)
-    monkeypatch.setattr(merging, "cores", lambda: 1)
+    monkeypatch.setattr(image_folder, "cores", lambda: 1)
     (tmp_path / "exclude.txt").touch()
     return tmp_path
 

@@ -30,10 +30,9 @@ from collecting import contents, silent
 from lockstep.config.load import load_params, parse_params, read_yaml
 from lockstep.core import hashing
 from lockstep.core.errors import LockstepError
-from lockstep.sources import exclude
+from lockstep.sources import exclude, image_folder
 from lockstep.sources.exclude import Exclusions
 from lockstep.sources.folders import merge as module
-from lockstep.sources.folders import merging
 from lockstep.sources.folders.decide import (
     ASPECT,
     BLANK,
@@ -49,10 +48,10 @@ from lockstep.sources.folders.decide import (
     decide,
 )
 from lockstep.sources.folders.merge import Merged, merge
-from lockstep.sources.folders.origin import verified
-from lockstep.sources.folders.read import Looking, Measures, look
+from lockstep.sources.folders.read import Measures, ReadSettings, read_image
 from lockstep.sources.folders.synthetic import Heads
 from lockstep.sources.folders.unpack import Source
+from lockstep.sources.image_folder import verified_sources
 from lockstep.sources.perceptual_hash import alike, first_alike
 from lockstep.sources.registry import source_of
 from lockstep.sources.resume_cache import open_cache
@@ -60,7 +59,7 @@ from lockstep.synthetic.heads import files
 from odd_files import by_opencv, by_pillow, encoded, head, others
 
 ROOT = Path(__file__).parent.parent
-LOOKING = Looking(size=64, max_pixels=10**7)
+READING = ReadSettings(size=64, max_pixels=10**7)
 RULES = Rules(min_side=64, max_aspect=2.0, min_contrast=12.0, duplicate_bits=24)
 NOTHING = Exclusions(frozenset())
 HEADS = Heads(count=120, seed=0)
@@ -77,7 +76,7 @@ def run(
 ) -> Merged:
     out.mkdir(parents=True)
     with open_cache(database) as seen:
-        return merge(sources, out, seen, LOOKING, rules, exclusions, 10**7, processes, silent)
+        return merge(sources, out, seen, READING, rules, exclusions, 10**7, processes, silent)
 
 
 def table(out: Path) -> list[dict[str, str]]:
@@ -197,10 +196,10 @@ def test_neither_order_nor_container_nor_processes_matter(merged: Done, tmp_path
 def test_nothing_is_decoded_twice(
     merged: Done, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def twice(batch: object, looking: object) -> list[str]:
+    def twice(batch: object, settings: object) -> list[str]:
         raise AssertionError
 
-    monkeypatch.setattr(module, "look_at_batch", twice)
+    monkeypatch.setattr(module, "read_batch", twice)
     stricter = dataclasses.replace(RULES, min_side=100)
     found = run(merged.sources, tmp_path / "out", merged.database, rules=stricter)
     assert 0 < found.kept < merged.found.kept
@@ -301,31 +300,31 @@ def test_images_come_upright_square_and_in_their_colours() -> None:
     turned = Image.Exif()
     turned[0x0112] = 6
     aside = np.ascontiguousarray(np.rot90(drawn))
-    assert close(look(encoded(aside, "JPEG", exif=turned.tobytes()), LOOKING).png, drawn) < 4
-    assert close(look(encoded(drawn), LOOKING).png, drawn) == 0
+    assert close(read_image(encoded(aside, "JPEG", exif=turned.tobytes()), READING).png, drawn) < 4
+    assert close(read_image(encoded(drawn), READING).png, drawn) == 0
     framed = cv2.copyMakeBorder(drawn, 0, 0, 30, 30, cv2.BORDER_CONSTANT)
-    assert close(look(encoded(framed), LOOKING).png, drawn) == 0
+    assert close(read_image(encoded(framed), READING).png, drawn) == 0
     cmyk = io.BytesIO()
     Image.fromarray(drawn).convert("CMYK").save(cmyk, "JPEG", quality=95)
-    assert close(look(cmyk.getvalue(), LOOKING).png, drawn) < 4
+    assert close(read_image(cmyk.getvalue(), READING).png, drawn) < 4
     large = head(1, 1100)  # a JPEG that is decoded at a quarter
-    seen = look(encoded(large, "JPEG", quality=95), LOOKING)
+    seen = read_image(encoded(large, "JPEG", quality=95), READING)
     assert close(seen.png, large) < 3
     assert seen.measures is not None
     assert (seen.measures.width, seen.measures.height) == (1100, 1100)
     clear = np.dstack([drawn, np.full((150, 150), 0, np.uint8)])
-    white = look(encoded(clear), LOOKING)
+    white = read_image(encoded(clear), READING)
     assert white.measures is not None
     assert white.measures.contrast == 0
 
 
 @settings(max_examples=80, deadline=None)
 @given(st.binary(max_size=300), st.integers(0, 5000), st.integers(0, 255))
-def test_no_bytes_break_the_looking(tail: bytes, at: int, byte: int) -> None:
+def test_no_bytes_break_the_reading(tail: bytes, at: int, byte: int) -> None:
     data = bytearray(encoded(head(3, 64)))
     data[at % len(data)] = byte
     for damaged in (bytes(data), bytes(data[:at]) + tail, tail):
-        seen = look(damaged, LOOKING)
+        seen = read_image(damaged, READING)
         assert (seen.measures is None) == (seen.broken != "")
 
 
@@ -475,13 +474,15 @@ def test_sources_are_held_against_their_hashes(tmp_path: Path) -> None:
     (tmp_path / "a.zip").write_bytes(b"x")
     digest = hashing.sha256(tmp_path / "a.zip")
     drawn = [Source("synthetic/a", tmp_path), Source("synthetic/b", tmp_path)]
-    found = verified(("a.zip", "synthetic"), (), tmp_path, lambda: drawn)
+    found = verified_sources(("a.zip", "synthetic"), (), tmp_path, lambda: drawn)
     assert found == ([Source("a.zip", tmp_path / "a.zip"), *drawn], [digest, None])
-    assert found == verified(("a.zip", "synthetic"), (digest, None), tmp_path, lambda: drawn)
+    assert found == verified_sources(
+        ("a.zip", "synthetic"), (digest, None), tmp_path, lambda: drawn
+    )
     with pytest.raises(LockstepError, match=f"is not what source.sha256 says.*{digest}"):
-        verified(("a.zip",), ("0" * 64,), tmp_path, lambda: drawn)
+        verified_sources(("a.zip",), ("0" * 64,), tmp_path, lambda: drawn)
     with pytest.raises(LockstepError, match=r"b: no such file or folder; see source\.paths"):
-        verified(("b",), (), tmp_path, lambda: drawn)
+        verified_sources(("b",), (), tmp_path, lambda: drawn)
 
 
 def test_collecting_and_collecting_that_again(
@@ -491,7 +492,7 @@ def test_collecting_and_collecting_that_again(
     settings = dataclasses.replace(committed.source, synthetic_count=30)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DVC_ROOT", raising=False)
-    monkeypatch.setattr(merging, "cores", lambda: 1)
+    monkeypatch.setattr(image_folder, "cores", lambda: 1)
     (tmp_path / "exclude.txt").touch()
     out, again = tmp_path / "out", tmp_path / "again"
     for folder in (out, again):

@@ -11,9 +11,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lockstep.config.document import SHARED_NAMES, TOP_NAMES, _Loader, read_yaml
+from lockstep.config.document import SHARED_NAMES, _Loader, read_yaml
 from lockstep.config.load import load_all, load_params, parse_params
-from lockstep.config.schema import SECTIONS, SHARED, TOP, Rendered
+from lockstep.config.schema import SECTIONS, Rendered
 from lockstep.core.errors import LockstepError
 from lockstep.training.steps import with_steps
 
@@ -213,7 +213,6 @@ def test_a_workload_is_a_section_and_a_name_in_the_list() -> None:
     for workload in WORKLOADS:
         assert parse_params(document, workload) == load_params(workload, COMMITTED)
     assert list(load_all(COMMITTED)) == WORKLOADS
-    assert (tuple(SHARED), tuple(TOP)) == (SHARED_NAMES, TOP_NAMES)
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,7 @@ from lockstep.config.load import load_params
 from lockstep.core import paths
 from lockstep.core.errors import LockstepError
 from lockstep.sampling.conditions import condition_of
-from lockstep.sources import iclevr, ptt_faces
-from lockstep.sources.folders import merging
+from lockstep.sources import iclevr, image_folder, ptt_faces
 from tiny import ROOT
 
 OBJECTS = {"red cube": 0, "red sphere": 1, "cyan cube": 2}
@@ -61,11 +60,11 @@ def test_faces(tmp_path: Path) -> None:
 
 def test_merged_images(tmp_path: Path) -> None:
     with pytest.raises(LockstepError, match=r"images: no images; `dvc repro collect`"):
-        merging.read(tmp_path)
+        image_folder.read(tmp_path)
     (tmp_path / "images").mkdir()
     for name in (10, 2, 1):
         (tmp_path / f"images/{name}.png").touch()
-    found = merging.read(tmp_path)
+    found = image_folder.read(tmp_path)
     assert [path.stem for path in found.images] == ["1", "2", "10"]
     assert found.groups == ["1", "2", "10"]
     assert found.conditions.shape == (3, 0)

@@ -11,7 +11,7 @@ from torchvision.models import resnet18
 from lockstep.config.load import load_params
 from lockstep.config.schema import Evaluator
 from lockstep.core.errors import LockstepError
-from lockstep.data.annotations import Seen, as_arrays
+from lockstep.data.annotations import ImageObject, as_arrays
 from lockstep.evaluation import scene_evaluator, scene_evaluator_training
 from lockstep.evaluation.classifier import scores
 from lockstep.evaluation.scene_evaluator import SceneEvaluator, detect, parts
@@ -37,7 +37,7 @@ def squares(count: int, seed: int) -> Scenes:
         x, y = rng.integers(half, 32 - half, 2).tolist()
         image[y - half : y + half, x - half : x + half] = COLOURS[colour]
         size = "large" if half == 7 else "small"
-        rows.append([Seen(f"{colour} cube", size, x / 32, y / 32)])
+        rows.append([ImageObject(f"{colour} cube", size, x / 32, y / 32)])
     return Scenes(images, as_arrays(rows))
 
 
@@ -120,7 +120,10 @@ def test_it_repeats_to_the_bit_and_never_reads_the_place_or_size_of_what_is_not_
 
 def test_held_out_figures_by_hand() -> None:
     detected = anything(2)
-    rows = [[Seen("gray cube", "large", 0.2, 0.3)], [Seen("red cube", "small", 0.5, 0.5)]]
+    rows = [
+        [ImageObject("gray cube", "large", 0.2, 0.3)],
+        [ImageObject("red cube", "small", 0.5, 0.5)],
+    ]
     detected.present[0, 0], detected.present[1, 1] = 2, -1
     detected.place[0, 0], detected.place[1, 1] = torch.tensor([0.5, 0.7]), torch.tensor([0.5, 0.4])
     detected.large[0, 0], detected.large[1, 1] = 0.4, 0.3

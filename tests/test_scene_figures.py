@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from lockstep.data.annotations import (
     SIDES,
-    Mention,
+    ImageObject,
+    PromptContent,
+    PromptObject,
     Relation,
-    Seen,
-    Stated,
     as_arrays,
     lead,
     number_of,
@@ -37,11 +37,11 @@ from readings import anything
 NAMES = [f"{colour} {shape}" for shape in SHAPES for colour in COLOURS]
 
 
-def says(*names: str, relation: Relation | None = None) -> Stated:
+def says(*names: str, relation: Relation | None = None) -> PromptContent:
     """A sentence about `small red cube` and the like; the size may be left out."""
     split = [name.split() for name in names]
-    mentions = [Mention(" ".join(n[-2:]), n[0] if len(n) == 3 else None) for n in split]
-    return Stated(tuple(mentions), relation)
+    mentions = [PromptObject(" ".join(n[-2:]), n[0] if len(n) == 3 else None) for n in split]
+    return PromptContent(tuple(mentions), relation)
 
 
 def sees(*rows: dict[str, float]) -> Detections:
@@ -57,18 +57,18 @@ def sees(*rows: dict[str, float]) -> Detections:
     return detected
 
 
-def of_scenes(rows: list[list[Seen]]) -> Detections:
+def of_scenes(rows: list[list[ImageObject]]) -> Detections:
     """What an evaluator says that makes no mistake."""
     return Detections(*(torch.from_numpy(part).float() for part in as_arrays(rows)))
 
 
 @st.composite
-def scenes(draw: st.DrawFn) -> tuple[list[Seen], Stated]:
+def scenes(draw: st.DrawFn) -> tuple[list[ImageObject], PromptContent]:
     """A scene of one or two objects, and a sentence that states all there is to say of it."""
     names = draw(st.lists(st.sampled_from(NAMES), min_size=1, max_size=2, unique=True))
     centres = draw(st.permutations([(0.2, 0.3), (0.7, 0.8), (0.4, 0.1)]))
     items = [
-        Seen(name, draw(st.sampled_from(["large", "small"])), *centre)
+        ImageObject(name, draw(st.sampled_from(["large", "small"])), *centre)
         for name, centre in zip(names, centres, strict=False)
     ]
     relations = [
@@ -77,16 +77,16 @@ def scenes(draw: st.DrawFn) -> tuple[list[Seen], Stated]:
         for kind in SIDES
         if lead(kind, *((items[i].x, items[i].y) for i in (first, second))) > 0
     ]
-    mentions = tuple(Mention(item.name, item.size) for item in items)
-    return items, Stated(mentions, draw(st.sampled_from(relations)) if relations else None)
+    mentions = tuple(PromptObject(item.name, item.size) for item in items)
+    return items, PromptContent(mentions, draw(st.sampled_from(relations)) if relations else None)
 
 
-def swapped(stated: Stated) -> Stated:
+def swapped(stated: PromptContent) -> PromptContent:
     """The colours of two objects exchanged; their sizes stay on the shapes."""
     (one, shape), (other, other_shape) = (mention.name.split() for mention in stated.objects)
     names = (f"{other} {shape}", f"{one} {other_shape}")
     sizes = (mention.size for mention in stated.objects)
-    return Stated(tuple(map(Mention, names, sizes)), stated.relation)
+    return PromptContent(tuple(map(PromptObject, names, sizes)), stated.relation)
 
 
 def test_objects_by_hand() -> None:
@@ -160,7 +160,7 @@ def test_relations_by_hand(kind, opposite, first, second) -> None:
         detected.place[:, number_of(name)] = torch.tensor(place)
     detected.present[1, number_of("gray cube")] = 0.5
 
-    def both(relation: Relation) -> list[Stated]:
+    def both(relation: Relation) -> list[PromptContent]:
         return [says("red cube", "blue sphere", relation=relation)] * 2
 
     for relation in (Relation(kind, 0, 1), Relation(opposite, 1, 0)):

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from lockstep.core.errors import LockstepError
 from lockstep.data.annotations import (
     SIDES,
-    Mention,
+    Annotations,
+    ImageObject,
+    PromptContent,
+    PromptObject,
     Relation,
-    Seen,
-    Stated,
-    Truth,
     as_arrays,
     lead,
     read_annotations,
@@ -65,7 +65,7 @@ def parsed(text: str) -> tuple[set[tuple[str | None, str]], tuple[str, str, str]
     return objects, (kind[0], names[1], names[0])
 
 
-def holds(kind: str, first: Seen, second: Seen) -> bool:
+def holds(kind: str, first: ImageObject, second: ImageObject) -> bool:
     return {
         "left of": first.x < second.x - 0.1,
         "right of": first.x > second.x + 0.1,
@@ -148,8 +148,8 @@ def test_relations_are_said_only_where_they_are_plain(seed: int) -> None:
 
 
 def test_words_for_a_statement() -> None:
-    both = (Mention("red cube", "small"), Mention("blue sphere", None))
-    stated = Stated(both, Relation("behind", 1, 0))
+    both = (PromptObject("red cube", "small"), PromptObject("blue sphere", None))
+    stated = PromptContent(both, Relation("behind", 1, 0))
     said = {in_words(stated, np.random.default_rng(seed)) for seed in range(60)}
     assert "a blue sphere behind a small red cube" in said
     assert "a small red cube, and behind it a blue sphere" in said
@@ -158,7 +158,9 @@ def test_words_for_a_statement() -> None:
         assert objects == {("small", "red cube"), (None, "blue sphere")}
         assert relation == ("behind", "blue sphere", "red cube")
     with pytest.raises(ValueError, match="3 objects; give one or two"):
-        in_words(Stated((*both, Mention("gray cube", None)), None), np.random.default_rng(0))
+        in_words(
+            PromptContent((*both, PromptObject("gray cube", None)), None), np.random.default_rng(0)
+        )
 
 
 # --- annotations.json ---
@@ -187,8 +189,8 @@ def written(folder: Path, document: object) -> Path:
 def test_truth_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert read_annotations(tmp_path) is None
     found = read_annotations(written(tmp_path, {"train": ROWS, "test": ASKED}))
-    assert isinstance(found, Truth)
-    assert found.train["a.png"][0] == Seen("red cube", "small", 0.25, 0.5)
+    assert isinstance(found, Annotations)
+    assert found.train["a.png"][0] == ImageObject("red cube", "small", 0.25, 0.5)
     assert found.test["one"].relation == Relation("left of", 1, 0)
     write_annotations(tmp_path, found)
     assert json.loads((tmp_path / "annotations.json").read_text()) == {"train": ROWS, "test": ASKED}

@@ -19,7 +19,13 @@ from lockstep.core.files import write_json
 from lockstep.core.pixels import to_bytes
 from lockstep.core.provenance import write_provenance
 from lockstep.data import captions, dataset
-from lockstep.data.annotations import Mention, Relation, Stated, Truth, write_annotations
+from lockstep.data.annotations import (
+    Annotations,
+    PromptContent,
+    PromptObject,
+    Relation,
+    write_annotations,
+)
 from lockstep.evaluation import (
     classifier,
     classifier_training,
@@ -227,8 +233,8 @@ PROMPTS = {
 }
 
 
-def says(*names: str, relation: Relation | None = None) -> Stated:
-    return Stated(tuple(Mention(name, None) for name in names), relation)
+def says(*names: str, relation: Relation | None = None) -> PromptContent:
+    return PromptContent(tuple(PromptObject(name, None) for name in names), relation)
 
 
 STATED = {
@@ -256,7 +262,7 @@ def prompted(*, known: bool) -> tuple[Params, Trained]:
     dataset.pack(paths.dataset(W), iter(images), numbers, split, {}, mirrorable=False)
     torch.manual_seed(0)
     if known:
-        write_annotations(paths.dataset(W), Truth({}, dict(reversed(STATED.items()))))
+        write_annotations(paths.dataset(W), Annotations({}, dict(reversed(STATED.items()))))
         scene_evaluator.save(scene_evaluator.SceneEvaluator(), paths.evaluator(W))
     else:
         classifier.save(classifier.Classifier(classifier_training.ROTATIONS), paths.evaluator(W))
@@ -321,7 +327,7 @@ def test_without_truth_there_are_distances(home: Path) -> None:
 def test_other_prompts_and_another_truth_are_other_rows(home: Path) -> None:
     settings, trained = prompted(known=True)
     found = {sweep.identity(settings, trained.description)}
-    write_annotations(paths.dataset(W), Truth({}, {**STATED, "single_0": says("red cube")}))
+    write_annotations(paths.dataset(W), Annotations({}, {**STATED, "single_0": says("red cube")}))
     found.add(sweep.identity(settings, trained.description))
     captions.write(paths.dataset(W), {"0.png": ["a cube"]}, {**PROMPTS, "single_0": "a red cube"})
     found.add(sweep.identity(settings, trained.description))

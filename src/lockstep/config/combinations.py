@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 from lockstep.config.derived import averages_of
-from lockstep.config.schema import Params
-from lockstep.config.sections import SCRATCH, Folder, Merged, Ptt, Rendered, Train
+from lockstep.config.schema import SCRATCH, Folder, Merged, Params, Ptt, Rendered, Train
 from lockstep.core.errors import LockstepError
 
 _LEAST_LATENT_CLIP = 2.5
@@ -17,154 +17,138 @@ _FEWEST_CAPTIONED = 64
 def check_combinations(params: Params, path: Path) -> None:
     """Raise `LockstepError` on the first pair of values that cannot be together."""
     where = f"{path} ({params.workload})"
-    _check_sizes(params, where)
-    _check_source(params, where)
+    for check in (_misfits_of_sizes, _misfits_of_source, _misfits, _misfits_of_training):
+        for misfit in check(params):
+            raise LockstepError(f"{where}: {misfit}")
+
+
+def _misfits(params: Params) -> Iterator[str]:
     steps, timesteps = params.sample.steps, params.diffusion.timesteps
     if steps > timesteps:
-        raise LockstepError(
-            f"{where}: sample.steps: {steps} is above diffusion.timesteps ({timesteps}); lower it"
-        )
+        yield f"sample.steps: {steps} is above diffusion.timesteps ({timesteps}); lower it"
     most = max((n for n in params.sweep.steps if n != "all"), default=0)
     if most > timesteps:
-        raise LockstepError(
-            f"{where}: sweep.steps: {most} is above diffusion.timesteps ({timesteps}); lower it"
-        )
+        yield f"sweep.steps: {most} is above diffusion.timesteps ({timesteps}); lower it"
     interval = params.sample.guidance_interval
     if interval is not None and interval[0] >= interval[1]:
-        raise LockstepError(f"{where}: sample.guidance_interval: {list(interval)} is empty")
+        yield f"sample.guidance_interval: {list(interval)} is empty"
     if params.dataset.validation + params.dataset.evaluator >= 1:
-        raise LockstepError(
-            f"{where}: dataset.validation + dataset.evaluator leave nothing to train on; lower them"
-        )
+        yield "dataset.validation + dataset.evaluator leave nothing to train on; lower them"
     evaluator = params.evaluator
     # A shared checkpoint means nothing to evaluators of other types, and is no mistake there.
     official = evaluator.type == "classifier" and evaluator.checkpoint is not None
-    trains = evaluator.type != "dlib" and not official
-    if trains and params.dataset.evaluator == 0:
+    if evaluator.type != "dlib" and not official and params.dataset.evaluator == 0:
         instead = ", or give evaluator.checkpoint" if evaluator.type == "classifier" else ""
-        raise LockstepError(
-            f"{where}: dataset.evaluator: 0.0 leaves no images to train the evaluator on; raise "
-            f"it{instead}"
+        yield (
+            f"dataset.evaluator: 0.0 leaves no images to train the evaluator on; raise it{instead}"
         )
     if params.sweep.seeds > len(params.sample.seeds):
-        raise LockstepError(
-            f"{where}: sweep.seeds: {params.sweep.seeds} is more than sample.seeds has; lower it"
-        )
-    _check_training(params, where)
+        yield f"sweep.seeds: {params.sweep.seeds} is more than sample.seeds has; lower it"
 
 
-def _check_source(params: Params, where: str) -> None:
+def _misfits_of_source(params: Params) -> Iterator[str]:
     if params.crawl.start > params.crawl.end:
-        raise LockstepError(
-            f"{where}: crawl.start: {params.crawl.start} is after crawl.end ({params.crawl.end})"
-        )
+        yield f"crawl.start: {params.crawl.start} is after crawl.end ({params.crawl.end})"
     match source := params.source:
         case Rendered() if params.condition == "prompts" and source.count < _FEWEST_CAPTIONED:
-            raise LockstepError(
-                f"{where}: source.count: {source.count} is below {_FEWEST_CAPTIONED}, the "
-                "different combinations that test.json wants; raise it"
+            yield (
+                f"source.count: {source.count} is below {_FEWEST_CAPTIONED}, the different "
+                "combinations that test.json wants; raise it"
             )
         case Merged() if "synthetic" in source.paths and (
             source.synthetic_count is None or source.synthetic_seed is None
         ):
-            raise LockstepError(
-                f"{where}: source.synthetic_count and source.synthetic_seed: missing; the path "
-                "synthetic wants both"
+            yield (
+                "source.synthetic_count and source.synthetic_seed: missing; the path synthetic "
+                "wants both"
             )
         case Folder() | Merged():
             given, paths = len(source.sha256), len(source.paths)
             if given != paths and (given or isinstance(source, Folder)):
-                raise LockstepError(
-                    f"{where}: source.sha256: {given} hashes for {paths} paths; give one for each, "
-                    "in their order: `lockstep add` writes them"
+                yield (
+                    f"source.sha256: {given} hashes for {paths} paths; give one for each, in "
+                    "their order: `lockstep add` writes them"
                 )
         case Ptt():
             for name in ("eye_ratio", "nose"):
                 low, high = getattr(source, name)
                 if low >= high:
-                    raise LockstepError(
-                        f"{where}: source.{name}: {[low, high]} is empty; swap the two"
-                    )
+                    yield f"source.{name}: {[low, high]} is empty; swap the two"
 
 
-def _check_sizes(params: Params, where: str) -> None:
+def _misfits_of_sizes(params: Params) -> Iterator[str]:
     """Whether images become latents, and latents can be halved as often as the model wants."""
-    autoencoder, reduction = params.autoencoder, 1
+    autoencoder = params.autoencoder
     if autoencoder.kind == "pretrained" and autoencoder.name is None:
-        raise LockstepError(
-            f"{where}: autoencoder.name: empty; name the pretrained one, or its folder"
-        )
-    if autoencoder.kind == "kl":
-        reduction = autoencoder.reduction
+        yield "autoencoder.name: empty; name the pretrained one, or its folder"
+    reduction = autoencoder.reduction if autoencoder.kind == "kl" else 1
     try:
         unet = params.model.cross_attention_unet(4, 1) if params.reads_text else params.model.unet()
     except ValueError as error:
-        raise LockstepError(f"{where}: model: {error}") from None
+        yield f"model: {error}"
+        return
     multiple = unet.size_multiple * reduction
     if params.text.encoder == SCRATCH and params.text.width % params.text.heads:
-        raise LockstepError(
-            f"{where}: text.width: {params.text.width} is not a multiple of text.heads "
+        yield (
+            f"text.width: {params.text.width} is not a multiple of text.heads "
             f"({params.text.heads}); change one of them"
         )
     size = params.source.size
     if autoencoder.kind != "pretrained" and size % multiple:
         and_more = ", and the autoencoder's reduction" if reduction > 1 else ""
-        raise LockstepError(
-            f"{where}: source.size: {size} is not a multiple of {multiple}, as model.patch "
+        yield (
+            f"source.size: {size} is not a multiple of {multiple}, as model.patch "
             f"and the number of model.channels{and_more} want; change one of them"
         )
     clip = params.sample.clip
     if autoencoder.kind != "pixels" and clip is not None and clip < _LEAST_LATENT_CLIP:
-        raise LockstepError(
-            f"{where}: sample.clip: {clip} is for pixels, and latents have unit variance; "
-            "empty it, or set it to 10.0"
+        yield (
+            f"sample.clip: {clip} is for pixels, and latents have unit variance; empty it, or "
+            "set it to 10.0"
         )
     if params.train.flip and (params.reads_text or autoencoder.kind != "pixels"):
-        raise LockstepError(
-            f"{where}: train.flip: latents cannot be mirrored, and prompts may speak of left and "
-            "right; set it to false"
+        yield (
+            "train.flip: latents cannot be mirrored, and prompts may speak of left and right; "
+            "set it to false"
         )
 
 
-def _check_training(params: Params, where: str) -> None:
+def _misfits_of_training(params: Params) -> Iterator[str]:
     train = params.train
     if (train.steps is None) == (train.epochs is None):
         said = "both empty; give one" if train.steps is None else "both given; leave one empty"
-        raise LockstepError(f"{where}: train.steps and train.epochs are {said}")
-    check_steps(train, where)
+        yield f"train.steps and train.epochs are {said}"
+    yield from _late_steps(train)
     if train.batch_size < train.accumulation * train.processes:
-        raise LockstepError(
-            f"{where}: train.batch_size: {train.batch_size} is less than train.accumulation x "
+        yield (
+            f"train.batch_size: {train.batch_size} is less than train.accumulation x "
             f"train.processes ({train.accumulation} x {train.processes}), an image each; raise it"
         )
     if train.init_from is None and train.init_from_sha256 is not None:
-        raise LockstepError(
-            f"{where}: train.init_from is empty and its hash is not; empty train.init_from_sha256"
-        )
+        yield "train.init_from is empty and its hash is not; empty train.init_from_sha256"
     if train.precision == "fp16" and train.parallel == "fsdp":
-        raise LockstepError(f"{where}: train.precision: fp16 is not for fsdp; set bf16")
+        yield "train.precision: fp16 is not for fsdp; set bf16"
     weights = params.sample.weights
-    offered: tuple[str | int, ...] = (
-        *averages_of(train.ema_decay, train.ema_sigma_rel),
-        "last",
-        *train.snapshots,
-    )
-    if params.dataset.validation > 0:
-        offered = ("best", *offered)
+    best = ("best",) if params.dataset.validation > 0 else ()
+    averages = averages_of(train.ema_decay, train.ema_sigma_rel)
+    offered: tuple[str | int, ...] = (*best, *averages, "last", *train.snapshots)
     is_step = isinstance(weights, int) and train.snapshot_every_epochs is not None
     if weights not in offered and not is_step:
-        raise LockstepError(
-            f"{where}: sample.weights: {weights} is none of what train keeps "
+        yield (
+            f"sample.weights: {weights} is none of what train keeps "
             f"({', '.join(map(str, offered))}); choose one of them"
         )
 
 
 def check_steps(train: Train, where: str) -> None:
     """Raise `LockstepError` if something is to happen after the last step."""
+    for late in _late_steps(train):
+        raise LockstepError(f"{where}: {late}")
+
+
+def _late_steps(train: Train) -> Iterator[str]:
     steps = math.inf if train.steps is None else train.steps
     last = {"warmup_steps": train.warmup_steps, "snapshots": max(train.snapshots, default=0)}
     for name, step in last.items():
         if step > steps:
-            raise LockstepError(
-                f"{where}: train.{name}: {step} is above train.steps ({steps}); lower it"
-            )
+            yield f"train.{name}: {step} is above train.steps ({steps}); lower it"

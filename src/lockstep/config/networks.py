@@ -66,25 +66,14 @@ class Backbone:
         return self.patch * 2 ** (len(self.channels) - 1)
 
     def __post_init__(self) -> None:
-        for name in ("layers_per_block", "norm_groups", "patch"):
-            self._check_positive(name)
+        _check_positive(self, "layers_per_block", "norm_groups", "patch")
         if self.time_embedding_dim is not None:
-            self._check_positive("time_embedding_dim")
-        if not self.channels:
-            raise self._error("channels", "give one width a level, at least one")
-        for width in self.channels:
-            if not _is_int(width) or width < 1 or width % self.norm_groups:
-                fix = f"give positive multiples of norm_groups = {self.norm_groups}"
-                raise self._error("channels", fix)
+            _check_positive(self, "time_embedding_dim")
+        _check_channels(self)
         if not self.norm_eps > 0:
-            raise self._error("norm_eps", "give a small number above 0, such as 1e-5")
+            raise _error(self, "norm_eps", "give a small number above 0, such as 1e-5")
         if not 0 <= self.dropout < 1:
-            raise self._error("dropout", "give a probability, 0 or more and below 1")
-
-    def _check_positive(self, field: str) -> None:
-        value = getattr(self, field)
-        if not _is_int(value) or value < 1:
-            raise self._error(field, "give a whole number, 1 or more")
+            raise _error(self, "dropout", "give a probability, 0 or more and below 1")
 
     def _narrowest_attended(self, field: str) -> int:
         """Width of the narrowest layer with attention, by the field that says which levels have it.
@@ -94,19 +83,14 @@ class Backbone:
         attended = getattr(self, field)
         if len(attended) != len(self.channels) or not all(isinstance(a, bool) for a in attended):
             fix = f"give one True or False a level, {len(self.channels)} in all"
-            raise self._error(field, fix)
+            raise _error(self, field, fix)
         widths = zip(self.channels, attended, strict=True)
         return min([width for width, a in widths if a] + [self.channels[-1]])
-
-    def _error(self, field: str, fix: str) -> ValueError:
-        return _error(self, field, fix)
 
 
 @dataclass(frozen=True, kw_only=True)
 class BackboneConfig(Backbone):
-    """What decides the levels of any U-Net here, and its time embedding.
-
-    It has the fields of `Backbone`, and these.
+    """A `Backbone`, and what goes in and comes out.
 
     Parameters
     ----------
@@ -131,20 +115,17 @@ class BackboneConfig(Backbone):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._check_positive("in_channels")
-        self._check_positive("out_channels")
+        _check_positive(self, "in_channels", "out_channels")
         if self.downsample_padding not in (0, 1):
-            raise self._error("downsample_padding", "give 0 or 1")
+            raise _error(self, "downsample_padding", "give 0 or 1")
         if not 0 <= self.freq_shift < self.channels[0] // 2:
             fix = f"give 0 or more and below channels[0] // 2 = {self.channels[0] // 2}"
-            raise self._error("freq_shift", fix)
+            raise _error(self, "freq_shift", fix)
 
 
 @dataclass(frozen=True, kw_only=True)
 class UNetConfig(BackboneConfig):
-    """Everything that decides what a `UNet` computes, save its weights.
-
-    It has the fields of `BackboneConfig`, and these.
+    """A `BackboneConfig`, and what else decides what a `UNet` computes, save its weights.
 
     Parameters
     ----------
@@ -164,15 +145,15 @@ class UNetConfig(BackboneConfig):
         super().__post_init__()
         narrowest = self._narrowest_attended("attention")
         if self.attention_head_dim is not None:
-            self._check_positive("attention_head_dim")
+            _check_positive(self, "attention_head_dim")
             if self.attention_head_dim > narrowest:
                 fix = f"give at most {narrowest}, the narrowest layer with attention, or None"
-                raise self._error("attention_head_dim", fix)
+                raise _error(self, "attention_head_dim", fix)
 
 
 @dataclass(frozen=True, kw_only=True)
 class CrossAttentionUNetConfig(BackboneConfig):
-    """Everything that decides what a `CrossAttentionUNet` computes, save its weights.
+    """A `BackboneConfig`, and what else decides what a `CrossAttentionUNet` computes.
 
     diffusers' `UNet2DConditionModel` has no field that tells the number of heads: it takes its
     `attention_head_dim` for that (and refuses `num_attention_heads`), so that 16 there makes
@@ -185,8 +166,6 @@ class CrossAttentionUNetConfig(BackboneConfig):
         up_block_types = CrossAttnUpBlock2D or UpBlock2D by `cross_attention`, coarsest first
 
     and otherwise by name.
-
-    It has the fields of `BackboneConfig`, and these.
 
     Parameters
     ----------
@@ -208,40 +187,26 @@ class CrossAttentionUNetConfig(BackboneConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._check_positive("cross_attention_dim")
-        self._check_positive("heads")
+        _check_positive(self, "cross_attention_dim", "heads")
         narrowest = self._narrowest_attended("cross_attention")
         if self.heads > narrowest:
             fix = f"give at most {narrowest}, the width of the narrowest layer with attention"
-            raise self._error("heads", fix)
+            raise _error(self, "heads", fix)
 
 
 @dataclass(frozen=True, kw_only=True)
 class KLConfig:
     """Everything that decides what a `KLAutoencoder` computes, save its weights.
 
-    A *level* is one resolution, finest first; each further one halves height and width.
+    Its fields are those of `Backbone`, and errors too, with these differences.
 
     Parameters
     ----------
-    channels
-        Width of each level, at least one level; each a multiple of `norm_groups`.
     latent_channels
         Channels of the latents.
     layers_per_block
         Residual blocks a level in the encoder; one more in the decoder, whose task is the harder
         one.
-    patch
-        Side of the patches of pixels that are folded into channels (pixel unshuffle).
-    norm_groups
-        Groups of every group normalisation.
-    norm_eps
-        Epsilon of every group normalisation.
-
-    Raises
-    ------
-    ValueError
-        One line with the field, its value and the fix, if there is no such network.
     """
 
     channels: tuple[int, ...] = (32, 64)
@@ -257,22 +222,29 @@ class KLConfig:
         return self.patch * 2 ** (len(self.channels) - 1)
 
     def __post_init__(self) -> None:
-        for name in ("latent_channels", "layers_per_block", "patch", "norm_groups"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise _error(self, name, "give a whole number, 1 or more")
-        if not self.channels:
-            raise _error(self, "channels", "give one width a level, at least one")
-        if any(width < 1 or width % self.norm_groups for width in self.channels):
-            fix = f"give positive multiples of norm_groups = {self.norm_groups}"
-            raise _error(self, "channels", fix)
+        _check_positive(self, "latent_channels", "layers_per_block", "patch", "norm_groups")
+        _check_channels(self)
         if not self.norm_eps > 0:
             raise _error(self, "norm_eps", "give a small number above 0, such as 1e-6")
+
+
+def _check_positive(config: object, *fields: str) -> None:
+    for field in fields:
+        if not _is_positive(getattr(config, field)):
+            raise _error(config, field, "give a whole number, 1 or more")
+
+
+def _check_channels(config: "Backbone | KLConfig") -> None:
+    if not config.channels:
+        raise _error(config, "channels", "give one width a level, at least one")
+    if any(not _is_positive(width) or width % config.norm_groups for width in config.channels):
+        fix = f"give positive multiples of norm_groups = {config.norm_groups}"
+        raise _error(config, "channels", fix)
 
 
 def _error(config: object, field: str, fix: str) -> ValueError:
     return ValueError(f"{type(config).__name__}.{field} is {getattr(config, field)!r}: {fix}")
 
 
-def _is_int(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+def _is_positive(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0

@@ -17,7 +17,7 @@ from lockstep.config.classes import check_names, classes_of
 from lockstep.config.schema import SHARED, Condition
 from lockstep.core.errors import LockstepError
 
-_IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif")
+_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif")
 _SIDES = (64, 32, 16)
 _MEASURED = 200  # images at most whose size is read
 _FEW = 2000  # images; fewer make smaller batches
@@ -26,7 +26,7 @@ _MOST_EPOCHS = 60
 
 
 @dataclass(frozen=True)
-class Look:
+class Contents:
     """What a folder or an archive has in it.
 
     Parameters
@@ -48,7 +48,7 @@ class Look:
     classes: dict[str, int]
 
 
-def look_at(path: Path) -> Look:
+def look_at(path: Path) -> Contents:
     """What is at a path.
 
     Raises
@@ -60,71 +60,64 @@ def look_at(path: Path) -> Look:
         raise LockstepError(f"{path}: no such file or folder; name one with images")
     if path.is_dir():
         if (path / "train_info.json").exists():
-            return Look("prompts", *_counted(path), {})
+            return Contents("prompts", *_counted(path), {})
         if (path / "objects.json").exists() and (path / "train.json").exists():
-            return Look("labels", *_counted(path), {})
+            return Contents("labels", *_counted(path), {})
         empty = [folder for folder in sorted(path.iterdir()) if _is_without_images(folder)]
         names = _in_folder(path)
         if names and empty:
             raise LockstepError(f"{empty[0]}: no image in it; remove the folder, or add some")
     else:
         names = _in_archive(path)
-    images = [name for name in names if name.suffix.lower() in _IMAGES]
+    images = _images(names)
     if not images:
-        raise LockstepError(f"{path}: no image in it ({', '.join(_IMAGES)}); name another one")
+        raise LockstepError(f"{path}: no image in it ({', '.join(_ENDINGS)}); name another one")
     side = _side(path, images)
     classes = _classes(path, images)
-    return Look("classes" if classes else "none", len(images), side, classes)
+    return Contents("classes" if classes else "none", len(images), side, classes)
 
 
-def section_of(look: Look, path: str, sha256: str) -> dict[str, Any]:
+def section_of(contents: Contents, path: str, sha256: str) -> dict[str, Any]:
     """A workload's section with parameters that fit what was seen; quick ones, for two cores."""
-    size = next((side for side in _SIDES if side <= (look.side or _SIDES[0])), _SIDES[-1])
+    size = next((side for side in _SIDES if side <= (contents.side or _SIDES[0])), _SIDES[-1])
     source: dict[str, Any] = {"type": "folder", "paths": [path], "sha256": [sha256], "size": size}
-    if look.condition in ("none", "classes"):
-        source |= {
-            "min_side": size,
-            "max_aspect": 2.0,
-            "min_contrast": 12.0,
-            "duplicate_bits": 24,
-        }
-    found: dict[str, Any] = {"source": source, "condition": look.condition}
-    return found | {name: {} for name in SHARED} | _overrides(look)
+    if contents.condition in ("none", "classes"):
+        rules = {"max_aspect": 2.0, "min_contrast": 12.0, "duplicate_bits": 24}
+        source |= {"min_side": size, **rules}
+    shared = {name: {} for name in SHARED} | _overrides(contents)
+    return {"source": source, "condition": contents.condition, **shared}
 
 
-def _overrides(look: Look) -> dict[str, dict[str, Any]]:
-    validation, share = (0.05, 0.3) if look.count >= 100 else (0.1, 0.4)
-    few = look.count < _FEW
-    learnt = max(1, int(look.count * share * 0.9))
+def _overrides(contents: Contents) -> dict[str, dict[str, Any]]:
+    validation, share = (0.05, 0.3) if contents.count >= 100 else (0.1, 0.4)
+    few = contents.count < _FEW
+    learnt = max(1, int(contents.count * share * 0.9))
     batch = max(2, min(32, learnt // 4))
-    views = {"none": 4}.get(look.condition, 1)  # a rotation's evaluator sees each four times
+    views = 4 if contents.condition == "none" else 1  # a rotation's evaluator sees each four times
     epochs = math.ceil(_EVALUATOR_STEPS * batch / (learnt * views))
     kinds = {"none": "rotation", "prompts": "scenes"}
-    trained_on = max(1, int(look.count * (1 - share - validation)))
-    found: dict[str, dict[str, Any]] = {
+    trained_on = max(1, int(contents.count * (1 - share - validation)))
+    return {
         "dataset": {"validation": validation, "evaluator": share},
         "evaluator": {
-            "type": kinds.get(look.condition, "classifier"),
+            "type": kinds.get(contents.condition, "classifier"),
             "epochs": min(epochs, _MOST_EPOCHS),
             "batch_size": batch,
         },
         "train": {
             "steps": 900 if few else 2100,
             "batch_size": min(8 if few else 16, trained_on),
-            "flip": look.condition in ("none", "classes"),
+            "flip": contents.condition in ("none", "classes"),
         },
-        "sample": {"guidance_scale": 1.0 if look.condition == "none" else 2.0, "seeds": [0]},
+        "sample": {"guidance_scale": 1.0 if contents.condition == "none" else 2.0, "seeds": [0]},
         "sweep": {"samplers": []},
     }
-    return found
 
 
 def _in_folder(path: Path) -> list[PurePosixPath]:
-    found = []
-    for folder, _, files in os.walk(path):
-        own = Path(folder).relative_to(path)
-        found += [PurePosixPath((own / name).as_posix()) for name in files]
-    return sorted(name for name in found if not _is_hidden(name))
+    found = (Path(folder, name) for folder, _, files in os.walk(path) for name in files)
+    names = (PurePosixPath(file.relative_to(path).as_posix()) for file in found)
+    return sorted(name for name in names if not _is_hidden(name))
 
 
 def _in_archive(path: Path) -> list[PurePosixPath]:
@@ -151,13 +144,17 @@ def _is_hidden(name: PurePosixPath) -> bool:
 def _is_without_images(folder: Path) -> bool:
     if not folder.is_dir() or _is_hidden(PurePosixPath(folder.name)):
         return False
-    return not any(name.suffix.lower() in _IMAGES for name in _in_folder(folder))
+    return not _images(_in_folder(folder))
+
+
+def _images(names: Iterable[PurePosixPath]) -> list[PurePosixPath]:
+    return [name for name in names if name.suffix.lower() in _ENDINGS]
 
 
 def _counted(path: Path) -> tuple[int, int | None]:
-    images = [name for name in _in_folder(path) if name.suffix.lower() in _IMAGES]
+    images = _images(_in_folder(path))
     if not images:
-        raise LockstepError(f"{path}: no image in it ({', '.join(_IMAGES)}); add them")
+        raise LockstepError(f"{path}: no image in it ({', '.join(_ENDINGS)}); add them")
     return len(images), _side(path, images)
 
 

@@ -1,29 +1,336 @@
-"""Which sections params.yaml has, which of them a workload's kinds allow, and what is in force."""
+"""params.yaml's sections, which of them a workload's kinds allow, and what is in force.
 
-from __future__ import annotations
+A value that cannot be is pydantic's `ValidationError`, of which `lockstep.config.load` makes one
+line.
+"""
 
 import dataclasses
-from typing import Any, Literal
+import re
+from datetime import date
+from typing import Annotated, Any, Literal, TypeVar
 
-from lockstep.config.sections import (
-    Autoencoder,
-    Crawl,
-    Dataset,
-    Diffusion,
-    Download,
-    Evaluate,
-    Evaluator,
-    Folder,
-    Merged,
-    Model,
-    Positive,
-    Ptt,
-    Rendered,
-    Sample,
-    Sweep,
-    Text,
-    Train,
-)
+from pydantic import AfterValidator, ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+from lockstep.config.derived import UNetSettings
+from lockstep.config.document import SHARED_NAMES, TOP_NAMES
+from lockstep.config.networks import KLConfig
+
+SCRATCH = "scratch"
+"""The value of `text.encoder` for the encoder that is trained along."""
+
+Positive = Annotated[int, Field(gt=0)]
+Count = Annotated[int, Field(ge=0)]
+PositiveFloat = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+AtLeastTwo = Annotated[int, Field(ge=2)]
+Bits = Annotated[int, Field(ge=0, le=256)]  # of 256 that two images may differ in
+NonEmpty = Annotated[str, Field(min_length=1)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+def _all_different(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    if len(set(values)) < len(values):
+        raise ValueError("must be all different")
+    return values
+
+
+_Item = TypeVar("_Item")
+# YAML has lists, which strict validation would not take for tuples.
+Many = Annotated[tuple[_Item, ...], Field(strict=False)]
+Distinct = Annotated[tuple[_Item, ...], Field(strict=False), AfterValidator(_all_different)]
+Pair = Annotated[tuple[_Item, _Item], Field(strict=False)]
+
+
+def _is_day(value: str) -> str:
+    date.fromisoformat(value)
+    return value
+
+
+Day = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\d$"), AfterValidator(_is_day)]
+
+
+def _weights_name(value: str | int) -> str | int:
+    if isinstance(value, str) and not re.fullmatch(r"ema|best|last|ema_0\.\d+", value):
+        raise ValueError("must be ema, ema_<sigma_rel>, best, last or a step")
+    return value
+
+
+_STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Rendered:
+    """Scenes that the ray-caster draws: i-CLEVR's with labels, or one a sentence.
+
+    With labels each of `count` scenes gives three images (of its first object, its first two, and
+    all three), with prompts one.
+    """
+
+    type: Literal["rendered"]
+    count: Annotated[int, Field(ge=32)]  # test.json alone wants 32 scenes
+    size: Positive
+    seed: Count
+    supersample: Annotated[int, Field(ge=1, le=8)]
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Folder:
+    """A folder of images with files that say what they show.
+
+    `sha256` is what `lockstep.core.hashing.sha256` gives for each path.
+    """
+
+    type: Literal["folder"]
+    paths: Annotated[Many[NonEmpty], Field(min_length=1, max_length=1)]
+    sha256: Many[Sha256]
+    size: Positive
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Merged:
+    """Folders and archives of images, merged, and which of their images are kept.
+
+    A path is that of a folder, zip or tar, or `synthetic` for the two archives of drawn heads.
+    `sha256` is empty, or has what `lockstep.core.hashing.sha256` gives for each path (null for
+    `synthetic`).
+    """
+
+    type: Literal["folder"]
+    paths: Annotated[Many[NonEmpty], Field(min_length=1), AfterValidator(_all_different)]
+    sha256: Many[Sha256 | None]
+    size: Positive
+    min_side: Positive
+    max_aspect: Annotated[float, Field(ge=1)]
+    min_contrast: NonNegative
+    duplicate_bits: Bits
+    synthetic_count: Positive | None = None  # different heads in the archives of `synthetic`
+    synthetic_seed: Count | None = None
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Ptt:
+    """Faces of a board's images: how they are found, and which are kept; lengths in pixels."""
+
+    type: Literal["ptt"]
+    detector: Literal["hog", "cnn"]
+    megapixels: PositiveFloat
+    size: Annotated[int, Field(gt=0, le=256)]  # faces are cut out at 256 and reduced
+    min_box: NonNegative
+    max_slope: NonNegative
+    eye_ratio: Pair[NonNegative]
+    nose: Pair[float]
+    max_outside: Share
+    min_sharpness: NonNegative
+    duplicate_bits: Bits
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Crawl:
+    """Which articles of which board; days are in Taipei, and both of them are in."""
+
+    source: Annotated[str, Field(pattern=r"^(replica|https?://[^/\s@]+)$")]
+    board: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
+    start: Day
+    end: Day
+    min_pushes: Annotated[int, Field(ge=-100, le=100)] | None
+    replies: bool
+    delay: NonNegative
+    tries: Positive
+    replica_articles: Positive
+    replica_seed: Count
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Download:
+    """How images are fetched, and what is too much."""
+
+    workers: Positive
+    per_host: Positive
+    tries: Positive
+    seconds: PositiveFloat
+    max_bytes: Positive
+    max_pixels: Annotated[int, Field(gt=0, le=178_956_970)]  # Pillow opens no larger ones
+    max_failed_fraction: Share
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Dataset:
+    """The shares of the scenes (or images) that are held out."""
+
+    validation: Fraction
+    evaluator: Fraction
+    seed: Count
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Evaluator:
+    """The network that measures: its kind, and its training or the official checkpoint instead."""
+
+    type: Literal["classifier", "rotation", "scenes", "dlib"]
+    checkpoint: str | None
+    checkpoint_sha256: Sha256 | None
+    epochs: Positive
+    batch_size: AtLeastTwo  # batch norm wants two
+    lr: PositiveFloat
+    weight_decay: NonNegative
+    precision: Literal["auto", "fp32", "bf16"]
+    seed: Count
+
+
+@dataclass(frozen=True, config=_STRICT, kw_only=True)
+class Autoencoder(KLConfig):
+    """What makes latents of images: see `lockstep.models.autoencoder`.
+
+    Besides the fields of `KLConfig`, `lr` to `seed` are those of its training; `name`,
+    `subfolder` and `sha256` say which pretrained one.
+    """
+
+    channels: Annotated[Many[Positive], Field(min_length=1)]
+    kind: Literal["pixels", "kl", "pretrained"]
+    lr: PositiveFloat
+    steps: Positive
+    batch_size: Positive
+    kl_weight: NonNegative
+    precision: Literal["auto", "fp32", "bf16"]
+    seed: Count
+    name: str | None
+    subfolder: str
+    sha256: Sha256 | None
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Text:
+    """What reads prompts: see `lockstep.models.text`.
+
+    `encoder` is `scratch`, or the name or folder of a CLIP text model of transformers, in which
+    case the others say nothing.
+    """
+
+    encoder: NonEmpty
+    encoder_sha256: Sha256 | None
+    length: Positive
+    min_count: Positive
+    width: Positive
+    layers: Positive
+    heads: Positive
+    forget: Fraction
+
+
+@dataclass(frozen=True, config=_STRICT, kw_only=True)
+class Model(UNetSettings):
+    """The UNet: see `UNetSettings`, `Backbone` and `CrossAttentionUNetConfig` for each field."""
+
+    channels: Annotated[Many[Positive], Field(min_length=1)]
+    dropout: Fraction
+    attention: Many[bool]
+    attention_head_dim: Positive | None
+    heads: Positive
+    pooled_text: bool
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Diffusion:
+    """The noise schedule, what the network predicts, and how the loss is weighted."""
+
+    schedule: Literal["linear", "scaled_linear", "squaredcos_cap_v2"]
+    timesteps: Positive
+    beta_start: PositiveFloat
+    beta_end: PositiveFloat
+    prediction: Literal["epsilon", "v", "x0"]
+    min_snr_gamma: PositiveFloat | None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.beta_start <= self.beta_end < 1:
+            raise ValueError(
+                f"beta_start and beta_end are {self.beta_start} and {self.beta_end}; give numbers "
+                "between 0 and 1, the first not above the second"
+            )
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Train:
+    """Optimisation."""
+
+    lr: PositiveFloat
+    steps: Positive | None
+    epochs: Positive | None
+    batch_size: Positive
+    accumulation: Positive
+    flip: bool
+    optimizer: Literal["adamw", "adam"]
+    warmup_steps: Count
+    lr_schedule: Literal["constant", "linear", "cosine"]
+    weight_decay: NonNegative
+    betas: Pair[Fraction]
+    max_grad_norm: PositiveFloat | None
+    ema_decay: Fraction | None
+    ema_sigma_rel: Distinct[Annotated[float, Field(gt=0, lt=0.28)]]
+    condition_dropout: Share
+    precision: Literal["auto", "fp32", "bf16", "fp16"]
+    compile: bool
+    seed: Count
+    init_from: str | None
+    init_from_sha256: Sha256 | None
+    snapshots: Distinct[Positive]
+    snapshot_every_epochs: Positive | None
+    validate_every: Positive
+    log_every: Positive
+    processes: Positive
+    parallel: Literal["ddp", "fsdp"]
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Sample:
+    """How images are sampled from the trained model."""
+
+    weights: Annotated[str | Positive, AfterValidator(_weights_name)]
+    sampler: Literal["ddpm", "ddim", "dpmpp_2m"]
+    steps: Positive
+    spacing: Literal["leading", "trailing", "linspace"]
+    eta: Share
+    variance: Literal["fixed_small", "fixed_large"]
+    clip: PositiveFloat | None
+    guidance_scale: NonNegative
+    guidance_interval: Annotated[tuple[Share, Share] | None, Field(strict=False)]
+    batch_size: Positive
+    count: AtLeastTwo  # a distance between sets wants two
+    strip: AtLeastTwo
+    seeds: Annotated[Many[Count], Field(min_length=1), AfterValidator(_all_different)]
+    processes: Positive
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Evaluate:
+    """How many generated images are scored, and what they are compared with.
+
+    `inception` is where a file lies; what is in it has its hash beside it.
+    """
+
+    count: AtLeastTwo | None
+    reference: NonEmpty
+    reference_sha256: Sha256 | None
+    reference_count: AtLeastTwo | None
+    fid: bool
+    inception: str | None
+    inception_sha256: Sha256 | None
+    processes: Positive
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Sweep:
+    """What is sampled over and over with another setting each time, and scored.
+
+    Guidance scales are swept where there is a condition; an empty list sweeps nothing.
+    """
+
+    guidance_scales: Distinct[NonNegative]
+    samplers: Distinct[Literal["ddpm", "ddim", "ddim_eta_1", "dpmpp_2m"]]
+    steps: Distinct[Positive | Literal["all"]]
+    seeds: Positive
+
 
 Condition = Literal["none", "classes", "labels", "prompts"]
 """What is said of an image, and what a generated one is to show."""
@@ -55,11 +362,11 @@ class Params:
     """What is in force for one workload, shared sections and its own overrides merged."""
 
     workload: str
-    threads: int
-    checkpoint_every: int
-    keep_checkpoints: int
-    grid_every_epochs: int | None
-    grid_every_steps: int | None
+    threads: Positive
+    checkpoint_every: Positive
+    keep_checkpoints: Positive
+    grid_every_epochs: Positive | None
+    grid_every_steps: Positive | None
     condition: Condition
     source: Source
     crawl: Crawl
@@ -107,32 +414,14 @@ class Params:
         }
 
 
-SHARED: dict[str, type] = {
-    "crawl": Crawl,
-    "download": Download,
-    "dataset": Dataset,
-    "evaluator": Evaluator,
-    "autoencoder": Autoencoder,
-    "text": Text,
-    "model": Model,
-    "diffusion": Diffusion,
-    "train": Train,
-    "sample": Sample,
-    "evaluate": Evaluate,
-    "sweep": Sweep,
-}
+_KINDS: dict[str, Any] = {field.name: field.type for field in dataclasses.fields(Params)}
+SHARED: dict[str, type] = {name: _KINDS[name] for name in SHARED_NAMES}
 """The sections that stand at the top of params.yaml and, to override it, in a workload."""
 
 SECTIONS = ("source", *SHARED)
 """All sections of a workload."""
 
-TOP: dict[str, Any] = {
-    "threads": Positive,
-    "checkpoint_every": Positive,
-    "keep_checkpoints": Positive,
-    "grid_every_epochs": Positive | None,
-    "grid_every_steps": Positive | None,
-}
+TOP = {name: _KINDS[name] for name in TOP_NAMES}
 """What stands at the top beside the sections."""
 
 OVERRIDABLE = ("grid_every_epochs", "grid_every_steps")

@@ -34,7 +34,7 @@ def set_values(path: Path, values: dict[str, Any], *, may_add: bool = False) -> 
         for key, value in values.items():
             *sections, name = key.split(".")
             place = section(document, *sections)
-            if name not in place and not (may_add and place is not None):
+            if name not in place and not may_add:
                 raise LockstepError(f"{path}: {key}: no such parameter to set")
             place[name] = value
 

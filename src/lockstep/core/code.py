@@ -29,7 +29,6 @@ _LEFT_OUT = tuple(
         "config.document",
         "config.load",
         "config.schema",
-        "config.sections",
         "core.code",
         "core.errors",
         "core.lock",

@@ -1,8 +1,8 @@
 """`annotations.json`: what images really show, and what sentences really say, where that is known.
 
-It stands beside drawn captions only: `train` has the objects of each image with their places,
-`test` has for each id what its prompt states. Nothing that trains a generator reads it; a judge
-learns from the one and scores by the other.
+It stands beside rendered captions only: `train` has the objects of each image with their places,
+`test` has for each id what its prompt states. No generator reads it; an evaluator learns from the
+one and scores by the other.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
 @dataclass(frozen=True, config=_STRICT)
-class Seen:
+class ImageObject:
     """An object of an image.
 
     Parameters
@@ -62,7 +62,7 @@ class Seen:
 
 
 @dataclass(frozen=True, config=_STRICT)
-class Mention:
+class PromptObject:
     """An object of a sentence; `size` is None where the sentence does not say it."""
 
     name: Name
@@ -79,30 +79,30 @@ class Relation:
 
 
 @dataclass(frozen=True, config=_STRICT)
-class Stated:
+class PromptContent:
     """What a sentence states: its objects are there, and no others; one may relate to another."""
 
-    objects: Annotated[tuple[Mention, ...], Field(min_length=1)]
+    objects: Annotated[tuple[PromptObject, ...], Field(min_length=1)]
     relation: Relation | None
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
         _check_distinct(self.objects)
-        relation = self.relation
-        if relation is not None:
-            if relation.first == relation.second:
+        if self.relation is not None:
+            first, second = self.relation.first, self.relation.second
+            if first == second:
                 raise ValueError("relation: an object cannot relate to itself")
-            if max(relation.first, relation.second) >= len(self.objects):
+            if max(first, second) >= len(self.objects):
                 raise ValueError("relation: first and second must be places in objects")
         return self
 
 
 @dataclass(frozen=True, config=_STRICT)
-class Truth:
+class Annotations:
     """File names with what the images show, ids with what the prompts state."""
 
-    train: dict[str, tuple[Seen, ...]]
-    test: dict[str, Stated]
+    train: dict[str, tuple[ImageObject, ...]]
+    test: dict[str, PromptContent]
 
     @model_validator(mode="after")
     def _no_object_twice(self) -> Self:
@@ -132,21 +132,18 @@ class Arrays(NamedTuple):
     large: NDArray[np.uint8]
 
 
-def as_arrays(rows: Sequence[Iterable[Seen]]) -> Arrays:
-    """What images show, such as some of `Truth.train`'s values, as arrays in their order."""
+def as_arrays(rows: Sequence[Iterable[ImageObject]]) -> Arrays:
+    """What images show, such as some of `Annotations.train`'s values, as arrays in their order."""
     shape = (len(rows), len(SHAPES) * len(COLOURS))
-    arrays = Arrays(
-        present=np.zeros(shape, np.uint8),
-        place=np.zeros((*shape, 2), np.float32),
-        large=np.zeros(shape, np.uint8),
-    )
+    present, large = np.zeros((2, *shape), np.uint8)
+    place = np.zeros((*shape, 2), np.float32)
     for number, row in enumerate(rows):
-        for seen in row:
-            at = number, number_of(seen.name)
-            arrays.present[at] = 1
-            arrays.place[at] = seen.x, seen.y
-            arrays.large[at] = seen.size == "large"
-    return arrays
+        for one in row:
+            at = number, number_of(one.name)
+            present[at] = 1
+            place[at] = one.x, one.y
+            large[at] = one.size == "large"
+    return Arrays(present, place, large)
 
 
 def number_of(name: str) -> int:
@@ -165,19 +162,13 @@ def lead(kind: Side, first: tuple[float, float], second: tuple[float, float]) ->
     return direction * (first[axis] - second[axis])
 
 
-def write_annotations(folder: Path, truth: Truth) -> None:
+def write_annotations(folder: Path, annotations: Annotations) -> None:
     """Write `annotations.json`."""
-    (folder / ANNOTATIONS).write_text(json.dumps(dataclasses.asdict(truth)) + "\n", "utf-8")
+    (folder / ANNOTATIONS).write_text(json.dumps(dataclasses.asdict(annotations)) + "\n", "utf-8")
 
 
-def read_annotations(folder: Path) -> Truth | None:
-    """`annotations.json`, or None where there is none.
-
-    Raises
-    ------
-    LockstepError
-        If it is not as `write_annotations` leaves it; the message names the key.
-    """
+def read_annotations(folder: Path) -> Annotations | None:
+    """`annotations.json`, or None where there is none. Raises `LockstepError` if it is wrong."""
     path = folder / ANNOTATIONS
     if not path.exists():
         return None
@@ -191,10 +182,10 @@ def read_annotations(folder: Path) -> Truth | None:
         ) from None
 
 
-def _check_distinct(objects: Sequence[Seen | Mention]) -> None:
+def _check_distinct(objects: Sequence[ImageObject | PromptObject]) -> None:
     names = [one.name for one in objects]
     if len(set(names)) < len(names):
         raise ValueError("names an object twice")
 
 
-_FORM = TypeAdapter(Truth)
+_FORM = TypeAdapter(Annotations)

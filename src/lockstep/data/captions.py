@@ -1,4 +1,4 @@
-"""Caption files: which sentences go with an image, and which images are asked for.
+"""Caption files: which sentences go with an image, and which prompts are to be generated.
 
 `train_info.json` gives images with their prompts, as a list of rows or as a mapping; `test.json`
 gives prompts with the ids by which the images drawn for them are named:
@@ -93,8 +93,8 @@ def write(folder: Path, train: Mapping[str, list[str]], test: Mapping[str, str])
         name: {_PROMPT: prompts[0] if len(prompts) == 1 else prompts}
         for name, prompts in train.items()
     }
-    asked = [{"id": name, _PROMPT: prompt} for name, prompt in test.items()]
-    for file, value in ((TRAIN, images), (TEST, asked)):
+    rows = [{"id": name, _PROMPT: prompt} for name, prompt in test.items()]
+    for file, value in ((TRAIN, images), (TEST, rows)):
         (folder / file).write_text(json.dumps(value, ensure_ascii=False) + "\n", "utf-8")
 
 
@@ -114,27 +114,17 @@ def pairs(train: Mapping[str, Iterable[str]]) -> list[tuple[str, str]]:
     return [(name, prompt) for name in sorted(train) for prompt in train[name]]
 
 
-def distinct(prompts: Iterable[str]) -> list[str]:
-    """Each prompt once, in alphabetical order, after the empty one: number 0 is no condition."""
-    return ["", *sorted(set(prompts))]
-
-
-def _entries(
-    path: Path, names: tuple[str, ...]
-) -> Iterator[tuple[str, str | None, dict[str, Any]]]:
+def _entries(path: Path, names: Iterable[str]) -> Iterator[tuple[str, Any, dict[str, Any]]]:
     """(file and row for messages, the row's key in a mapping, what the row says).
 
-    The rows of a list may have `names` beside the prompt; a bare prompt stands for a row of
-    nothing else.
+    The rows of a list may have `names` beside the prompt.
     """
     document = _read(path)
     if not isinstance(document, list | dict) or not document:
         raise LockstepError(f"{path}: must be a list or a mapping of at least one {_PROMPT}")
-    rows: Iterable[tuple[Any, Any]] = (
-        document.items() if isinstance(document, dict) else enumerate(document)
-    )
-    known = (_PROMPT,) if isinstance(document, dict) else (*names, _PROMPT)
-    for key, value in rows:
+    is_mapping = isinstance(document, dict)
+    known = (_PROMPT,) if is_mapping else (*names, _PROMPT)
+    for key, value in document.items() if is_mapping else enumerate(document):
         where = f"{path}: [{json.dumps(key, ensure_ascii=False)}]"
         entry = value if isinstance(value, dict) else {_PROMPT: value}
         if unknown := sorted(set(entry) - set(known)):
@@ -144,35 +134,27 @@ def _entries(
             )
         if _PROMPT not in entry:
             raise LockstepError(f"{where}: has no {_PROMPT}; give it a sentence")
-        yield where, key if isinstance(document, dict) else None, entry
+        yield where, key if is_mapping else None, entry
 
 
 def _read(path: Path) -> Any:
+    def once(items: list[tuple[str, Any]]) -> dict[str, Any]:
+        """A JSON object; of a key that is there twice `json` would drop one without a word."""
+        found: dict[str, Any] = {}
+        for key, value in items:
+            if key in found:
+                raise LockstepError(f"{path}: the key {key!r} is there twice; remove one")
+            found[key] = value
+        return found
+
     try:
-        return json.loads(path.read_text("utf-8-sig"), object_pairs_hook=_once)
+        return json.loads(path.read_text("utf-8-sig"), object_pairs_hook=once)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         raise LockstepError(
             f"{path}: missing; a folder of captions has {TRAIN}, {TEST} and images"
         ) from None
-    except _Twice as error:
-        raise LockstepError(
-            f"{path}: the key {error.args[0]!r} is there twice; remove one"
-        ) from None
     except (ValueError, RecursionError) as error:
         raise LockstepError(f"{path}: not valid JSON: {error}") from None
-
-
-class _Twice(Exception):
-    """A JSON object has a key twice, of which `json` would drop one without a word."""
-
-
-def _once(items: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in items:
-        if key in found:
-            raise _Twice(key)
-        found[key] = value
-    return found
 
 
 def _name(where: str, field: str, name: Any) -> str:
@@ -201,15 +183,12 @@ def _prompt(where: str, prompt: Any) -> str:
 
 
 def distinct_prompts(folder: Path) -> list[str]:
-    """The prompts of the training images, each once, the empty one first.
+    """The prompts of the training images, each once, in alphabetical order.
 
-    Raises
-    ------
-    LockstepError
-        If their file is missing or wrong.
+    The empty one comes before them: number 0 is no condition. Raises `LockstepError` if their file
+    is missing or wrong.
     """
-    train = read_train(folder / TRAIN)
-    return distinct(prompt for _, prompt in pairs(train))
+    return ["", *sorted({prompt for _, prompt in pairs(read_train(folder / TRAIN))})]
 
 
 def shown_by_rows(folder: Path) -> Arrays | None:

@@ -2,8 +2,7 @@
 
 A packed folder has `images.npy` (N, H, W, 3) uint8, `conditions.npy` (N, C) of zeros and ones,
 or (N, 1) numbers of prompts, 0 being the empty one; `split.npy` (N,) uint8 (an index into `SPLITS`)
-and `dataset.json` (counts, the SHA-256 of the arrays, whether the conditions still hold of a
-mirrored image, the parameters that decided them).
+and `dataset.json`.
 
 Its encoded folder has `encoded.json` and, where the generator sees neither pixels nor labels, what
 it sees instead: `latents.npy` (N, c, h, w) float16, and `rows.npy`, what each prompt is to the
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from lockstep.core.errors import LockstepError
@@ -28,7 +28,7 @@ from lockstep.core.provenance import read_provenance, write_provenance
 from lockstep.core.tools import TOOLS
 
 SPLITS = ("train", "validation", "evaluator_train", "evaluator_validation")
-_ARRAYS = ("images", "conditions", "split")
+_ARRAYS = ("images.npy", "conditions.npy", "split.npy")
 _ENCODED = ("latents.npy", "rows.npy", *TOOLS)
 
 
@@ -101,15 +101,13 @@ def split_of_groups(
     is held out to measure it.
     """
     bounds = np.cumsum([validation, evaluator * 0.1, evaluator * 0.9])
-    split_at = [
-        SPLITS.index(name) for name in ("validation", "evaluator_validation", "evaluator_train")
-    ]
+    held_out = ("validation", "evaluator_validation", "evaluator_train")
     codes = {}
     for group in set(groups):
         digest = hashlib.sha256(f"{seed}/{group}".encode()).digest()
         place = int.from_bytes(digest[:8], "big") / 2**64
         below = np.flatnonzero(place < bounds)
-        codes[group] = split_at[below[0]] if len(below) else SPLITS.index("train")
+        codes[group] = SPLITS.index(held_out[below[0]] if len(below) else "train")
     return np.array([codes[group] for group in groups], np.uint8)
 
 
@@ -139,8 +137,7 @@ def pack(
 ) -> dict[str, Any]:
     """Write a packed folder from a stream of (H, W, 3) images; gives `dataset.json`.
 
-    `params` are the values that decided the data, and `mirrorable` says whether the conditions
-    still hold of a mirrored image; both are kept in `dataset.json`.
+    `params` are the values that decided the data.
 
     Raises
     ------
@@ -151,9 +148,7 @@ def pack(
     stream = iter(images)
     if (first := next(stream, None)) is None:
         raise LockstepError("dataset: no images were collected; collect some")
-    packed = np.lib.format.open_memmap(
-        out / "images.npy", mode="w+", dtype=np.uint8, shape=(count, *first.shape)
-    )
+    packed = open_memmap(out / "images.npy", "w+", np.uint8, (count, *first.shape))
     for slot, image in zip(packed, chain([first], stream), strict=True):
         if image.shape != first.shape:
             raise LockstepError(f"dataset: images of {image.shape} and {first.shape} pixels")
@@ -165,13 +160,8 @@ def pack(
     counts = {name: int((split == code).sum()) for code, name in enumerate(SPLITS)}
     if counts["train"] == 0:
         raise LockstepError("dataset: no image is left to train on; collect more")
-    summary = {
-        "images": count,
-        **counts,
-        "digest": _digest(out),
-        "mirrorable": mirrorable,
-        "names": list(names),
-    }
+    about = {"digest": _digest(out), "mirrorable": mirrorable, "names": list(names)}
+    summary = {"images": count, **counts, **about}
     write_json(out / "dataset.json", summary)
     write_provenance(out, params)
     return summary
@@ -183,26 +173,16 @@ def write_encoded(
     latents: Iterable[NDArray[np.float16]] | None,
     params: dict[str, Any],
 ) -> None:
-    """Write latents into the encoded folder of `data`, and what is in it.
+    """Write latents, batches (B, c, h, w) in order, into the encoded folder, and what is in it.
 
     The rows of prompts, the tokeniser and the autoencoder are there already, if there are any.
-
-    Parameters
-    ----------
-    latents
-        Batches (B, c, h, w) of all its images, in order.
-    params
-        The values that decided them.
+    `params` are the values that decided them.
     """
     packed, start = None, 0
     for batch in () if latents is None else latents:
         if packed is None:
-            packed = np.lib.format.open_memmap(
-                out / "latents.npy",
-                mode="w+",
-                dtype=np.float16,
-                shape=(len(data.images), *batch.shape[1:]),
-            )
+            shape = len(data.images), *batch.shape[1:]
+            packed = open_memmap(out / "latents.npy", "w+", np.float16, shape)
         packed[start : start + len(batch)] = batch
         start += len(batch)
     if packed is not None:
@@ -214,9 +194,8 @@ def write_encoded(
 
 
 def _files(folder: Path, encoded: Path | None) -> list[Path]:
-    own = [folder / f"{name}.npy" for name in _ARRAYS]
     more = [] if encoded is None else [encoded / name for name in _ENCODED]
-    return [*own, *(path for path in more if path.exists())]
+    return [*(folder / name for name in _ARRAYS), *(path for path in more if path.exists())]
 
 
 def _digest(folder: Path, encoded: Path | None = None) -> str:

@@ -33,11 +33,8 @@ class Labels:
 
     def write(self, folder: Path) -> None:
         for name in LABEL_FILES:
-            write_labels(folder, name, getattr(self, name))
-
-
-def write_labels(folder: Path, name: str, value: Any) -> None:
-    (folder / f"{name}.json").write_text(json.dumps(value) + "\n", "utf-8")
+            text = json.dumps(getattr(self, name)) + "\n"
+            (folder / f"{name}.json").write_text(text, "utf-8")
 
 
 def scene_of(file_name: str) -> str:
@@ -63,13 +60,10 @@ def _read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
-        raise LockstepError(f"{path}: missing; an i-CLEVR folder has {_files()}") from None
+        files = ", ".join(f"{name}.json" for name in LABEL_FILES)
+        raise LockstepError(f"{path}: missing; an i-CLEVR folder has {files}") from None
     except ValueError as error:
         raise LockstepError(f"{path}: not valid JSON: {error}") from None
-
-
-def _files() -> str:
-    return ", ".join(f"{name}.json" for name in LABEL_FILES)
 
 
 def some(items: Sequence[str], limit: int = 10) -> str:

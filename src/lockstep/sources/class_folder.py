@@ -13,7 +13,7 @@ from lockstep.config.classes import check_names, classes_of
 from lockstep.config.schema import Params
 from lockstep.core.errors import LockstepError
 from lockstep.core.files import read_json, write_json
-from lockstep.sources.folders import merging
+from lockstep.sources import image_folder
 from lockstep.sources.folders.decide import KEPT
 from lockstep.sources.registry import Collected, Found
 
@@ -27,10 +27,10 @@ def collect(params: Params, out: Path) -> Found:
     Raises
     ------
     LockstepError
-        As `merging.collect`; or if there are fewer than two classes, one has fewer than two images,
+        As `merge_folders`; or if there are fewer than two classes, one has fewer than two images,
         or two differ in case only.
     """
-    found, merged = merging.collect(params, out)
+    found, merged = image_folder.merge_folders(params, out)
     # Readmes and the like may lie anywhere.
     images = [i for i, row in enumerate(merged.rows) if row.measures is not None]
     classes = classes_of([merged.rows[i].path for i in images])
@@ -57,7 +57,7 @@ def read(folder: Path) -> Collected:
     LockstepError
         If there is none, or their classes are missing.
     """
-    images = merging.read(folder)
+    images = image_folder.read(folder)
     classes = read_json(folder / CLASSES)
     names = sorted(set(classes.values()))
     columns = [names.index(classes[path.name]) for path in images.images]

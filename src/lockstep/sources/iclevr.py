@@ -1,4 +1,4 @@
-"""i-CLEVR's images: the official folder, or the rendered stand-in for it.
+"""i-CLEVR's images with labels: a folder in its form, or scenes that the ray-caster renders.
 
 A collected folder has `images/*.png` and the label files (see `lockstep.data.labels`).
 """
@@ -14,9 +14,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from lockstep.config.schema import Params, Rendered
 from lockstep.core.errors import LockstepError
 from lockstep.core.images import read_rgb
 from lockstep.core.processes import cores, in_order
+from lockstep.core.processes import progress as progress_bar
 from lockstep.data.clevr import COLOURS, SHAPES
 from lockstep.data.labels import (
     PROMPT_FILES,
@@ -27,13 +29,40 @@ from lockstep.data.labels import (
     some,
     speaks_of_sides,
 )
-from lockstep.sources.registry import Collected
+from lockstep.sources.registry import Collected, Found, said_of, verified_folder
 from lockstep.synthetic.raycaster import draw
 from lockstep.synthetic.scenes import sample_scene
 
 # The official files' sets by size: 72 labels in test.json, 84 in new_test.json.
 TEST_SIZES = (1,) * 6 + (2,) * 12 + (3,) * 14
 NEW_TEST_SIZES = (2,) * 12 + (3,) * 20
+
+
+Progress = Callable[[Iterable[Any], int], Iterable[Any]]
+
+
+def collect(params: Params, out: Path) -> Found:
+    """Render the scenes, or bring the folder in.
+
+    Raises
+    ------
+    LockstepError
+        If the folder is not the one of params.yaml, or a file is missing or wrong.
+    """
+    settings = params.source
+    if isinstance(settings, Rendered):
+        render(
+            out,
+            scenes=settings.count,
+            seed=settings.seed,
+            size=settings.size,
+            supersample=settings.supersample,
+            progress=progress_bar("draw scenes", "scene"),
+        )
+    else:
+        folder = verified_folder(params)
+        import_folder(folder, out, settings.size, progress_bar("read images", "image"))
+    return Found(said_of(params))
 
 
 def _images_folder(folder: Path, train: dict[str, list[str]]) -> Path:
@@ -44,9 +73,6 @@ def _images_folder(folder: Path, train: dict[str, list[str]]) -> Path:
     raise LockstepError(
         f"{folder}: none of train.json's images is in it, nor in its images/ or iclevr/"
     )
-
-
-Progress = Callable[[Iterable[Any], int], Iterable[Any]]
 
 
 def import_folder(source: Path, out: Path, size: int, progress: Progress) -> None:
@@ -83,11 +109,14 @@ def render(
 
     The combinations in `new_test.json` occur in no image, not even as a part of one.
     """
-    objects = {f"{colour} {shape}": i for i, (shape, colour) in enumerate(_catalogue())}
+    names = [f"{colour} {shape}" for shape in SHAPES for colour in COLOURS]
     # A stream of its own: scene i is drawn from (seed, i).
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(1,)))
-    new_test = _draw_sets(NEW_TEST_SIZES, rng, list(objects))
-    forbidden = _supersets({frozenset(names) for names in new_test}, list(objects))
+    new_test = _sample_sets(NEW_TEST_SIZES, rng, names)
+    # All scenes have three objects: held-out threes are forbidden, and threes with a held-out pair.
+    forbidden = {frozenset(chosen) for chosen in new_test}
+    pairs = [chosen for chosen in forbidden if len(chosen) == 2]
+    forbidden |= {pair | {name} for pair in pairs for name in names}
     (out / "images").mkdir()
 
     task = partial(
@@ -98,16 +127,10 @@ def render(
         supersample=supersample,
         folder=out / "images",
     )
-    drawn = list(progress(in_order(task, range(scenes), cores()), scenes))
-    train = {name: names for images in drawn for name, names in images}
-
-    seen = iter(_shuffled([list(images[-1][1]) for images in drawn], rng))
-    labels = Labels(objects, train, _test_sets(seen), new_test)
-    labels.write(out)
-
-
-def _catalogue() -> Iterator[tuple[str, str]]:
-    return ((shape, colour) for shape in SHAPES for colour in COLOURS)
+    rendered = list(progress(in_order(task, range(scenes), cores()), scenes))
+    train = {name: shown for images in rendered for name, shown in images}
+    test = _test_sets(rendered[i][-1][1] for i in rng.permutation(scenes))
+    Labels({name: i for i, name in enumerate(names)}, train, test, new_test).write(out)
 
 
 def _render_scene(
@@ -121,15 +144,17 @@ def _render_scene(
 ) -> list[tuple[str, list[str]]]:
     scene = sample_scene(seed, index, forbidden=forbidden)
     prefixes = [scene.prefix(k + 1) for k in range(len(scene.items))]
-    written = []
+    shown = []
     for k, image in enumerate(draw(prefixes, size=size, supersample=supersample)):
         name = f"scene_{index:06d}_{k}.png"
         Image.fromarray(image).save(folder / name)
-        written.append((name, [item.name for item in prefixes[k].items]))
-    return written
+        shown.append((name, [item.name for item in prefixes[k].items]))
+    return shown
 
 
-def _draw_sets(sizes: Sequence[int], rng: np.random.Generator, names: list[str]) -> list[list[str]]:
+def _sample_sets(
+    sizes: Sequence[int], rng: np.random.Generator, names: list[str]
+) -> list[list[str]]:
     """Distinct sets of distinct objects, none of which contains another."""
     chosen: list[list[str]] = []
     for count in sizes:
@@ -141,20 +166,11 @@ def _draw_sets(sizes: Sequence[int], rng: np.random.Generator, names: list[str])
     return chosen
 
 
-def _supersets(held_out: set[frozenset[str]], names: list[str]) -> set[frozenset[str]]:
-    pairs = {combination for combination in held_out if len(combination) == 2}
-    return held_out | {pair | {name} for pair in pairs for name in names}
-
-
-def _shuffled(rows: list[list[str]], rng: np.random.Generator) -> list[list[str]]:
-    return [rows[i] for i in rng.permutation(len(rows))]
-
-
-def _test_sets(seen: Iterator[list[str]]) -> list[list[str]]:
+def _test_sets(scenes: Iterator[list[str]]) -> list[list[str]]:
     """Sets that do occur, of the official sizes: the first objects of scenes, all different."""
     chosen: list[list[str]] = []
     for count in TEST_SIZES:
-        for names in seen:
+        for names in scenes:
             if set(names[:count]) not in map(set, chosen):
                 chosen.append(names[:count])
                 break

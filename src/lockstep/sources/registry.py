@@ -8,7 +8,7 @@ A module of this registry has
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -66,19 +66,15 @@ class Source(Protocol):
     def read(self, folder: Path) -> Collected: ...
 
 
-def _kind_of(params: Params) -> Hashable:
-    return params.source.type, params.condition
-
-
-REGISTRY = Registry(
-    _kind_of,
+REGISTRY: Registry[Params] = Registry(
+    lambda params: (params.source.type, params.condition),
     {
-        ("rendered", "labels"): "lockstep.sources.rendered_labels",
-        ("rendered", "prompts"): "lockstep.sources.rendered_captions",
-        ("folder", "none"): "lockstep.sources.folder",
+        ("rendered", "labels"): "lockstep.sources.iclevr",
+        ("rendered", "prompts"): "lockstep.sources.captions.source",
+        ("folder", "none"): "lockstep.sources.image_folder",
         ("folder", "classes"): "lockstep.sources.class_folder",
-        ("folder", "labels"): "lockstep.sources.label_folder",
-        ("folder", "prompts"): "lockstep.sources.caption_folder",
+        ("folder", "labels"): "lockstep.sources.iclevr",
+        ("folder", "prompts"): "lockstep.sources.captions.source",
         ("ptt", "none"): "lockstep.sources.ptt_faces",
     },
 )
@@ -87,11 +83,13 @@ REGISTRY = Registry(
 def said_of(params: Params) -> dict[str, Any]:
     """The values of `source`, of paths the last part: where a folder lies decides nothing."""
     values = params.values("source")
-    return {**values, "source.paths": [Path(path).name for path in values["source.paths"]]}
+    if "source.paths" in values:
+        values["source.paths"] = [Path(path).name for path in values["source.paths"]]
+    return values
 
 
-def verified_folder(params: Params) -> tuple[Folder, Path]:
-    """The settings of a source that is one folder, and the folder.
+def verified_folder(params: Params) -> Path:
+    """The folder of a source that is one.
 
     Raises
     ------
@@ -100,8 +98,7 @@ def verified_folder(params: Params) -> tuple[Folder, Path]:
     """
     settings = params.source
     assert isinstance(settings, Folder)
-    key = f"{params.workload}.source"
-    return settings, hashing.verified(settings.paths[0], settings.sha256[0], key)
+    return hashing.verified(settings.paths[0], settings.sha256[0], f"{params.workload}.source")
 
 
 def source_of(params: Params) -> Source:

@@ -11,7 +11,15 @@ from itertools import permutations
 
 import numpy as np
 
-from lockstep.data.annotations import SIDES, Mention, Relation, Seen, Size, Stated, lead
+from lockstep.data.annotations import (
+    SIDES,
+    ImageObject,
+    PromptContent,
+    PromptObject,
+    Relation,
+    Size,
+    lead,
+)
 from lockstep.synthetic.scenes import Scene, places
 
 CLEAR = {"left of": 0.15, "right of": 0.15, "in front of": 0.12, "behind": 0.12}
@@ -60,7 +68,7 @@ class Sentence:
     """A sentence, and what it states."""
 
     text: str
-    stated: Stated
+    stated: PromptContent
 
 
 def describe(scene: Scene, rng: np.random.Generator) -> Sentence:
@@ -75,11 +83,11 @@ def describe(scene: Scene, rng: np.random.Generator) -> Sentence:
     return Sentence(in_words(stated, rng), stated)
 
 
-def what_to_say(scene: Scene, rng: np.random.Generator) -> Stated:
+def what_to_say(scene: Scene, rng: np.random.Generator) -> PromptContent:
     """All objects of `scene` in any order, some sizes, and perhaps a relation that is plain."""
     order = rng.permutation(len(scene.items)).tolist()
     objects = tuple(
-        Mention(item.name, _size(item.size) if rng.random() < _SIZE_SAID else None)
+        PromptObject(item.name, _size(item.size) if rng.random() < _SIZE_SAID else None)
         for item in (scene.items[i] for i in order)
     )
     plain = [
@@ -87,8 +95,8 @@ def what_to_say(scene: Scene, rng: np.random.Generator) -> Stated:
         for relation in plain_relations(scene)
     ]
     if not plain or rng.random() >= _RELATION_SAID:
-        return Stated(objects, None)
-    return Stated(objects, plain[int(rng.integers(len(plain)))])
+        return PromptContent(objects, None)
+    return PromptContent(objects, plain[int(rng.integers(len(plain)))])
 
 
 def plain_relations(scene: Scene) -> list[Relation]:
@@ -108,7 +116,7 @@ def plain_relations(scene: Scene) -> list[Relation]:
     ]
 
 
-def in_words(stated: Stated, rng: np.random.Generator) -> str:
+def in_words(stated: PromptContent, rng: np.random.Generator) -> str:
     """One of the ways to state it in English.
 
     Raises
@@ -131,15 +139,15 @@ def in_words(stated: Stated, rng: np.random.Generator) -> str:
     )
 
 
-def seen(scene: Scene) -> tuple[Seen, ...]:
+def seen(scene: Scene) -> tuple[ImageObject, ...]:
     """The items of `scene` with their places in the image, in their order."""
     return tuple(
-        Seen(item.name, _size(item.size), round(place.u, _DIGITS), round(place.v, _DIGITS))
+        ImageObject(item.name, _size(item.size), round(place.u, _DIGITS), round(place.v, _DIGITS))
         for item, place in zip(scene.items, places(scene), strict=True)
     )
 
 
-def _noun(mention: Mention) -> str:
+def _noun(mention: PromptObject) -> str:
     # "a" is right before every size and colour: none begins with a vowel.
     return f"a {mention.size} {mention.name}" if mention.size else f"a {mention.name}"
 

@@ -11,13 +11,13 @@ from lockstep.core.errors import LockstepError
 from lockstep.core.processes import in_order
 from lockstep.data import captions
 from lockstep.data.labels import some
-from lockstep.sources.folders.read import Looking, look
+from lockstep.sources.folders.read import ReadSettings, read_image
 
 Progress = Callable[[Iterable[Any], int], Iterable[Any]]
 
 
 def import_folder(
-    source: Path, out: Path, looking: Looking, processes: int, progress: Progress
+    source: Path, out: Path, settings: ReadSettings, processes: int, progress: Progress
 ) -> None:
     """Bring a folder in: `train_info.json`, `test.json`, and the images that the first names.
 
@@ -34,7 +34,7 @@ def import_folder(
     test = captions.read_test(source / captions.TEST)
     images = _images_folder(source, train)
     (out / captions.IMAGES).mkdir()
-    bring = partial(_bring, looking=looking, source=images, out=out / captions.IMAGES)
+    bring = partial(_bring, settings=settings, source=images, out=out / captions.IMAGES)
     outcomes = progress(in_order(bring, train, processes), len(train))
     bad = [f"{name} ({why})" for name, why in zip(train, outcomes, strict=True) if why]
     if bad:
@@ -61,7 +61,7 @@ def _images_folder(folder: Path, train: Mapping[str, Any]) -> Path:
     return has_any[0]
 
 
-def _bring(name: str, *, looking: Looking, source: Path, out: Path) -> str:
+def _bring(name: str, *, settings: ReadSettings, source: Path, out: Path) -> str:
     """Write an image; gives why that cannot be, or nothing."""
     try:
         data = (source / name).read_bytes()
@@ -69,10 +69,10 @@ def _bring(name: str, *, looking: Looking, source: Path, out: Path) -> str:
         return "missing"
     except OSError as error:
         return error.strerror or "unreadable"
-    seen = look(data, looking)
-    if not seen.broken:
-        (out / _png(name)).write_bytes(seen.png)
-    return seen.broken
+    image = read_image(data, settings)
+    if not image.broken:
+        (out / _png(name)).write_bytes(image.png)
+    return image.broken
 
 
 def _png(name: str) -> str:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from lockstep.core.processes import in_order
 from lockstep.data import captions
-from lockstep.data.annotations import Seen, Truth, write_annotations
+from lockstep.data.annotations import Annotations, ImageObject, write_annotations
 from lockstep.sources.captions.test_prompts import asked, held_out
 from lockstep.synthetic.raycaster import draw
 from lockstep.synthetic.scenes import SIZES, sample_scene
@@ -32,7 +32,7 @@ class Drawn(NamedTuple):
 
     name: str
     prompt: str
-    seen: tuple[Seen, ...]
+    seen: tuple[ImageObject, ...]
 
 
 def render(
@@ -77,7 +77,7 @@ def render(
         {image.name: [image.prompt] for image in images},
         {name: in_words(what, rng) for name, what in stated.items()},
     )
-    write_annotations(out, Truth({image.name: image.seen for image in images}, stated))
+    write_annotations(out, Annotations({image.name: image.seen for image in images}, stated))
 
 
 def _draw_scenes(

@@ -20,7 +20,7 @@ from itertools import combinations
 import numpy as np
 
 from lockstep.core.errors import LockstepError
-from lockstep.data.annotations import SIDES, Mention, Relation, Size, Stated
+from lockstep.data.annotations import SIDES, PromptContent, PromptObject, Relation, Size
 from lockstep.data.clevr import COLOURS, SHAPES
 
 _SINGLES, _PAIRS, _OF_EACH_RELATION = 16, 12, 3
@@ -36,7 +36,7 @@ def held_out(rng: np.random.Generator) -> list[tuple[str, ...]]:
 
 def asked(
     shown: Sequence[Sequence[str]], held_out: Sequence[tuple[str, ...]], rng: np.random.Generator
-) -> dict[str, Stated]:
+) -> dict[str, PromptContent]:
     """What the prompts state, by id.
 
     Parameters
@@ -81,18 +81,18 @@ def _some_of(
     return [ordered[i] for i in rng.permutation(len(ordered))[:count]]
 
 
-def _plain(rows: Sequence[tuple[str, ...]], rng: np.random.Generator) -> list[Stated]:
+def _plain(rows: Sequence[tuple[str, ...]], rng: np.random.Generator) -> list[PromptContent]:
     """Nothing but objects, the sizes of every second row."""
     return [
-        Stated(_mentions(names, with_sizes=number % 2 == 1, rng=rng), None)
+        PromptContent(_mentions(names, with_sizes=number % 2 == 1, rng=rng), None)
         for number, names in enumerate(rows)
     ]
 
 
-def _related(rows: Sequence[tuple[str, ...]], rng: np.random.Generator) -> list[Stated]:
+def _related(rows: Sequence[tuple[str, ...]], rng: np.random.Generator) -> list[PromptContent]:
     """Each relation in turn, the sizes of every third row of each."""
     return [
-        Stated(
+        PromptContent(
             _mentions(names, with_sizes=number // len(SIDES) == _OF_EACH_RELATION - 1, rng=rng),
             Relation(SIDES[number % len(SIDES)], *rng.permutation(2).tolist()),
         )
@@ -102,8 +102,8 @@ def _related(rows: Sequence[tuple[str, ...]], rng: np.random.Generator) -> list[
 
 def _mentions(
     names: Sequence[str], *, with_sizes: bool, rng: np.random.Generator
-) -> tuple[Mention, ...]:
+) -> tuple[PromptObject, ...]:
     sizes: tuple[Size, ...] = ("large", "small")
     return tuple(
-        Mention(name, sizes[int(rng.integers(2))] if with_sizes else None) for name in names
+        PromptObject(name, sizes[int(rng.integers(2))] if with_sizes else None) for name in names
     )

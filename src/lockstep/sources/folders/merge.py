@@ -1,8 +1,8 @@
 """From folders and archives to a folder of numbered images.
 
-What is seen in a file goes into a journal at once, by its hash; killed and run again, the same call
+What is read of a file goes into a cache at once, by its hash; killed and run again, the same call
 reads the sources again, but decodes only what is not there. The decisions are made at the end, from
-figures alone, so that another threshold or exclusion asks for no second look.
+figures alone, so that another threshold or exclusion decodes nothing again.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ from lockstep.sources.folders.decide import (
     counts,
     decide,
 )
-from lockstep.sources.folders.names import DECISIONS, IMAGES, SHEETS
-from lockstep.sources.folders.read import Looking, Measures, from_text, look_at_batch
+from lockstep.sources.folders.read import Measures, ReadSettings, from_text, read_batch
+from lockstep.sources.folders.table import DECISIONS, IMAGES, SHEETS
 from lockstep.sources.folders.unpack import Entry, Source, entries
 from lockstep.sources.resume_cache import ResumeCache
 
@@ -61,24 +61,18 @@ class Merged:
         return counts(self.decisions).get(KEPT, 0)
 
 
-def what_decides(looking: Looking) -> dict[str, Any]:
-    """All that decides what is seen in a file: settings, code, libraries."""
-    return {
-        **asdict(looking),
-        "code": digest_of_code("lockstep.sources.folders.read"),
-        "versions": {
-            "opencv": cv2.__version__,
-            "numpy": np.__version__,
-            "pillow": version("pillow"),
-        },
-    }
+def what_decides(reading: ReadSettings) -> dict[str, Any]:
+    """All that decides what is read of a file: settings, code, libraries."""
+    libraries = {"opencv": cv2.__version__, "numpy": np.__version__, "pillow": version("pillow")}
+    code = digest_of_code("lockstep.sources.folders.read")
+    return {**asdict(reading), "code": code, "versions": libraries}
 
 
 def merge(
     sources: Sequence[Source],
     out: Path,
-    journal: ResumeCache,
-    looking: Looking,
+    cache: ResumeCache,
+    reading: ReadSettings,
     rules: Rules,
     exclusions: Exclusions,
     max_bytes: int,
@@ -111,19 +105,17 @@ def merge(
             found.append((*place, sha256, entry.refused))
             if entry.data is None or sha256 in known:
                 continue
-            known[sha256] = (None, "")
-            text = journal.get(sha256)
+            text = cache.get(sha256)
+            known[sha256] = (None, "") if text is None else _figures(text)
             if text is None:
                 yield sha256, entry.data
-            else:
-                known[sha256] = _figures(text)
 
     files = unseen(progress(entries(sources, max_bytes), 0))
     # The work is another module's: what a process must import for it is little.
-    work = partial(look_at_batch, looking=looking)
+    work = partial(read_batch, settings=reading)
     for batch, texts in each(work, _batches(files), processes):
         for (sha256, _), text in zip(batch, texts, strict=True):
-            journal.put(sha256, text)
+            cache.put(sha256, text)
             known[sha256] = _figures(text)
 
     rows = []
@@ -142,7 +134,7 @@ def merge(
             f"collect: no image is kept of {len(rows)} files ({listed or 'the sources are empty'})"
             "; see source.paths, and the rule in source.* that most of them break"
         )
-    _write_images(out, journal, rows, decisions)
+    _write_images(out, cache, rows, decisions)
     table.write(out / DECISIONS, rows, decisions)
     return merged
 
@@ -162,23 +154,23 @@ def _batches(files: Iterable[tuple[str, bytes]]) -> Iterator[Batch]:
 
 
 def _figures(text: str) -> tuple[Measures | None, str]:
-    seen = from_text(text)
-    return seen.measures, seen.broken
+    image = from_text(text)
+    return image.measures, image.broken
 
 
-def _png(journal: ResumeCache, row: Row) -> bytes:
-    text = journal.get(row.sha256)
+def _png(cache: ResumeCache, row: Row) -> bytes:
+    text = cache.get(row.sha256)
     assert text is not None
     return from_text(text).png
 
 
 def _write_images(
-    out: Path, journal: ResumeCache, rows: Sequence[Row], decisions: Sequence[Decision]
+    out: Path, cache: ResumeCache, rows: Sequence[Row], decisions: Sequence[Decision]
 ) -> None:
     (out / IMAGES).mkdir()
     for row, decision in zip(rows, decisions, strict=True):
         if decision.what == KEPT:
-            (out / IMAGES / f"{decision.number}.png").write_bytes(_png(journal, row))
+            (out / IMAGES / f"{decision.number}.png").write_bytes(_png(cache, row))
     shown = [
         (decision.what, decision.number, row)
         for row, decision in zip(rows, decisions, strict=True)
@@ -189,7 +181,7 @@ def _write_images(
         for _, number, row in group:
             if len(images) >= _ON_A_SHEET:
                 break
-            images.append(_decoded(_png(journal, row)))
+            images.append(_decoded(_png(cache, row)))
             if name == DUPLICATE:
                 images.append(_decoded((out / IMAGES / f"{number}.png").read_bytes()))
         write_png(out / SHEETS / f"{name}.png", grid(np.stack(images), _A_ROW))

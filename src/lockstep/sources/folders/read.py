@@ -20,7 +20,7 @@ _DETAIL = 4  # times the finished side that an image must have left before it is
 
 
 @dataclass(frozen=True)
-class Looking:
+class ReadSettings:
     """What changes the figures of an image, beside the code.
 
     Parameters
@@ -46,7 +46,7 @@ class Measures:
     contrast
         Standard deviation of the finished image's pixels, 0 to 128, in its liveliest colour.
     perceptual_hash
-        256 bits that are nearly the same for copies, however large; see `looks.of`.
+        256 bits that are nearly the same for copies, however large; see `perceptual_hash.of`.
     """
 
     width: int
@@ -56,7 +56,7 @@ class Measures:
 
 
 @dataclass(frozen=True)
-class Seen:
+class ReadImage:
     """Figures and the finished image as a PNG file; or why there is none."""
 
     measures: Measures | None
@@ -64,21 +64,22 @@ class Seen:
     broken: str = ""
 
 
-def look(data: bytes, looking: Looking) -> Seen:
+def read_image(data: bytes, settings: ReadSettings) -> ReadImage:
     """Decode a file, whatever it is."""
     try:
-        image, (width, height) = decode_bytes(data, looking.max_pixels, _DETAIL * looking.size)
+        image, (width, height) = decode_bytes(data, settings.max_pixels, _DETAIL * settings.size)
     except NoImage as error:
-        return Seen(None, b"", str(error))
-    square = np.asarray(_square(image, looking.size))
+        return ReadImage(None, b"", str(error))
+    square = np.asarray(_square(image, settings.size))
     grey = cv2.cvtColor(square, cv2.COLOR_RGB2GRAY)
     contrast = float(square.std((0, 1), np.float64).max())
-    return Seen(Measures(width, height, round(contrast, 2), perceptual_hash.of(grey)), _png(square))
+    measures = Measures(width, height, round(contrast, 2), perceptual_hash.of(grey))
+    return ReadImage(measures, _png(square))
 
 
-def look_at_batch(batch: Sequence[tuple[str, bytes]], looking: Looking) -> list[str]:
-    """What is seen in each (SHA-256, file), as texts that `from_text` reads."""
-    return [_to_text(look(data, looking)) for _, data in batch]
+def read_batch(batch: Sequence[tuple[str, bytes]], settings: ReadSettings) -> list[str]:
+    """What is read of each (SHA-256, file), as texts that `from_text` reads."""
+    return [_to_text(read_image(data, settings)) for _, data in batch]
 
 
 def _square(image: Image.Image, size: int) -> Image.Image:
@@ -96,16 +97,16 @@ def _png(square: NDArray[np.uint8]) -> bytes:
     return file.getvalue()
 
 
-def _to_text(seen: Seen) -> str:
-    if seen.measures is None:
-        return json.dumps({"broken": seen.broken})
-    return json.dumps({**asdict(seen.measures), "png": base64.b64encode(seen.png).decode()})
+def _to_text(image: ReadImage) -> str:
+    if image.measures is None:
+        return json.dumps({"broken": image.broken})
+    return json.dumps({**asdict(image.measures), "png": base64.b64encode(image.png).decode()})
 
 
-def from_text(text: str) -> Seen:
-    """What `look_at_batch` wrote."""
+def from_text(text: str) -> ReadImage:
+    """What `read_batch` wrote."""
     fields = json.loads(text)
     if "broken" in fields:
-        return Seen(None, b"", fields["broken"])
+        return ReadImage(None, b"", fields["broken"])
     png = base64.b64decode(fields.pop("png"))
-    return Seen(Measures(**fields), png)
+    return ReadImage(Measures(**fields), png)

@@ -1,4 +1,4 @@
-"""`decisions.csv`: a row for each file found, with every figure, and what was decided."""
+"""What a merge leaves: `decisions.csv` has a row for each file found, with every figure."""
 
 from __future__ import annotations
 
@@ -8,25 +8,18 @@ from pathlib import Path
 
 from lockstep.sources.folders.decide import Decision, Row
 
-_FIELDS = (
-    "source",
-    "path",
-    "sha256",
-    "width",
-    "height",
-    "contrast",
-    "perceptual_hash",
-    "decision",
-    "number",
-    "why",
-)
+IMAGES = "images"
+"""The folder of kept images: `1.png`, `2.png`, ..."""
+DECISIONS = "decisions.csv"
+SHEETS = "sheets"
+_FIELDS = "source,path,sha256,width,height,contrast,perceptual_hash,decision,number,why"
 
 
 def write(path: Path, rows: Sequence[Row], decisions: Sequence[Decision]) -> None:
     """Write the table, in the order of `rows`."""
     with path.open("w", newline="", encoding="utf-8") as file:
+        file.write(f"{_FIELDS}\n")
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(_FIELDS)
         for row, decision in zip(rows, decisions, strict=True):
             m = row.measures
             figures = ["", "", "", ""]

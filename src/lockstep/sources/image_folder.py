@@ -1,7 +1,8 @@
-"""The merge of a workload's folders and archives, with the rules of params.yaml."""
+"""Folders and archives of images, merged into one set; killed, the same call goes on."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,17 +14,23 @@ from lockstep.core.errors import LockstepError
 from lockstep.core.lock import exclusive
 from lockstep.core.processes import cores, progress
 from lockstep.sources import exclude
-from lockstep.sources.folders import synthetic
 from lockstep.sources.folders.decide import Rules
 from lockstep.sources.folders.merge import Merged, merge, what_decides
-from lockstep.sources.folders.names import IMAGES
-from lockstep.sources.folders.origin import verified
-from lockstep.sources.folders.read import Looking
+from lockstep.sources.folders.read import ReadSettings
+from lockstep.sources.folders.synthetic import SYNTHETIC, Heads
+from lockstep.sources.folders.table import IMAGES
+from lockstep.sources.folders.unpack import Source
 from lockstep.sources.registry import Collected, Found, said_of
 from lockstep.sources.resume_cache import open_cache
 
 
-def collect(params: Params, out: Path) -> tuple[Found, Merged]:
+def collect(params: Params, out: Path) -> Found:
+    """See `merge_folders`."""
+    found, _ = merge_folders(params, out)
+    return found
+
+
+def merge_folders(params: Params, out: Path) -> tuple[Found, Merged]:
     """Merge into the folder `out`; see `lockstep.sources.folders.merge.merge`.
 
     Raises
@@ -33,7 +40,7 @@ def collect(params: Params, out: Path) -> tuple[Found, Merged]:
     """
     settings = params.source
     assert isinstance(settings, Settings)
-    looking = Looking(settings.size, params.download.max_pixels)
+    reading = ReadSettings(settings.size, params.download.max_pixels)
     rules = Rules(
         min_side=settings.min_side,
         max_aspect=settings.max_aspect,
@@ -42,13 +49,13 @@ def collect(params: Params, out: Path) -> tuple[Found, Merged]:
     )
     exclusions = exclude.read(paths.EXCLUDE).of_merges()
     scratch = paths.scratch() / "merge"
-    heads = synthetic.Heads(settings.synthetic_count or 0, settings.synthetic_seed or 0)
-    work = hashing.digest_of(what_decides(looking))
+    heads = Heads(settings.synthetic_count or 0, settings.synthetic_seed or 0)
+    work = hashing.digest_of(what_decides(reading))
     with (
         exclusive(scratch / f"{work}.lock", "the same merge is running"),
-        open_cache(scratch / work / "journal.db") as seen,
+        open_cache(scratch / work / "journal.db") as cache,
     ):
-        sources, hashes = verified(
+        sources, hashes = verified_sources(
             settings.paths,
             settings.sha256,
             paths.home(),
@@ -57,8 +64,8 @@ def collect(params: Params, out: Path) -> tuple[Found, Merged]:
         merged = merge(
             sources,
             out,
-            seen,
-            looking,
+            cache,
+            reading,
             rules,
             exclusions,
             params.download.max_bytes,
@@ -66,9 +73,49 @@ def collect(params: Params, out: Path) -> tuple[Found, Merged]:
             progress("merge", "file"),
         )
     metrics: dict[str, float] = {"kept": merged.kept, "found": len(merged.rows)}
-    if settings.paths == (synthetic.SYNTHETIC,):
+    if settings.paths == (SYNTHETIC,):
         metrics |= heads.precision_and_recall(merged)
     return Found({**said_of(params), "source.sha256": hashes}, metrics), merged
+
+
+def verified_sources(
+    names: Sequence[str],
+    expected: Sequence[str | None],
+    home: Path,
+    draw: Callable[[], Sequence[Source]],
+) -> tuple[list[Source], list[str | None]]:
+    """The sources in their order, and the SHA-256 of each name; None for `synthetic`.
+
+    Parameters
+    ----------
+    names
+        Paths, absolute or from `home`; or `synthetic`, for which `draw` gives the sources.
+    expected
+        The hashes that the names must have, if any are given.
+
+    Raises
+    ------
+    LockstepError
+        If a path is missing, or what is there has another hash.
+    """
+    sources: list[Source] = []
+    hashes: list[str | None] = []
+    for number, name in enumerate(names):
+        if name == SYNTHETIC:
+            sources += draw()
+            hashes.append(None)
+            continue
+        path = home / name
+        if not path.exists():
+            raise LockstepError(f"{path}: no such file or folder; see source.paths")
+        digest = hashing.sha256(path)
+        if expected and digest != expected[number]:
+            raise LockstepError(
+                f"{path}: is not what source.sha256 says; if that is meant, set {digest}"
+            )
+        sources.append(Source(name, path))
+        hashes.append(digest)
+    return sources, hashes
 
 
 def read(folder: Path) -> Collected:

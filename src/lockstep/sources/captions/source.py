@@ -1,4 +1,4 @@
-"""A collected folder of captions, ready to be packed: a row for each image and prompt of it."""
+"""Images with a sentence each: rendered scenes, or a user's folder."""
 
 from __future__ import annotations
 
@@ -7,11 +7,42 @@ from pathlib import Path
 
 import numpy as np
 
+from lockstep.config.schema import Params, Rendered
+from lockstep.core.processes import cores, progress
 from lockstep.data import captions
 from lockstep.data.annotations import ANNOTATIONS
 from lockstep.data.captions import distinct_prompts, shown_by_rows
 from lockstep.data.labels import speaks_of_sides
-from lockstep.sources.registry import Collected
+from lockstep.sources.captions.folder import import_folder
+from lockstep.sources.captions.rendered import render
+from lockstep.sources.folders.read import ReadSettings
+from lockstep.sources.registry import Collected, Found, said_of, verified_folder
+
+
+def collect(params: Params, out: Path) -> Found:
+    """Render the images with their captions and annotations, or bring the folder in.
+
+    Raises
+    ------
+    LockstepError
+        If the folder is not the one of params.yaml, or a file is missing or wrong.
+    """
+    settings = params.source
+    if isinstance(settings, Rendered):
+        render(
+            out,
+            count=settings.count,
+            seed=settings.seed,
+            size=settings.size,
+            supersample=settings.supersample,
+            processes=cores(),
+            progress=progress("draw scenes", "image"),
+        )
+    else:
+        folder = verified_folder(params)
+        reading = ReadSettings(settings.size, params.download.max_pixels)
+        import_folder(folder, out, reading, cores(), progress("read images", "image"))
+    return Found(said_of(params))
 
 
 def read(folder: Path) -> Collected:
@@ -23,7 +54,7 @@ def read(folder: Path) -> Collected:
     Raises
     ------
     LockstepError
-        If a file is missing or wrong, or the truth is not of these captions.
+        If a file is missing or wrong, or the annotations are not of these captions.
     """
     rows = captions.pairs(captions.read_train(folder / captions.TRAIN))
     test = captions.read_test(folder / captions.TEST)
