@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
 from collecting import contents, silent
+from lockstep.config.schema import Ptt
 from lockstep.core.errors import LockstepError
 from lockstep.core.processes import each
 from lockstep.models.dlib_faces import engine
@@ -39,18 +40,27 @@ from lockstep.sources.faces.decide import (
     KEPT,
     RULES,
     Candidate,
-    Rules,
     broken_rule,
     decide,
 )
-from lockstep.sources.faces.detect import Found, Looking, from_text, look, look_at_file
+from lockstep.sources.faces.detect import (
+    DetectedFace,
+    DetectionSettings,
+    detect_faces,
+    detect_in_file,
+    faces_from_text,
+)
 from lockstep.sources.faces.measure import Measures
 from lockstep.sources.faces.score import precision_and_recall
 from lockstep.sources.resume_cache import open_cache
 from lockstep.synthetic.portraits import Face, draw, image, kind_of, truth
 
-LOOKING = Looking(detector="hog", megapixels=1.0, size=64, max_pixels=10**8)
-RULES_HERE = Rules(
+DETECTION = DetectionSettings(detector="hog", megapixels=1.0, size=64, max_pixels=10**8)
+RULES_HERE = Ptt(
+    type="ptt",
+    detector="hog",
+    megapixels=1.0,
+    size=64,
     min_box=80,
     max_slope=0.08,
     eye_ratio=(0.35, 0.6),
@@ -99,13 +109,13 @@ def run(
     out: Path,
     database: Path,
     *,
-    rules: Rules = RULES_HERE,
+    rules: Ptt = RULES_HERE,
     exclusions: Exclusions = NOTHING,
     processes: int = 1,
 ) -> Collection:
     out.mkdir(parents=True)
     with open_cache(database) as seen:
-        return collect(downloaded, out, seen, LOOKING, rules, exclusions, processes, silent)
+        return collect(downloaded, out, seen, DETECTION, rules, exclusions, processes, silent)
 
 
 def part_of(downloaded: Path, folder: Path, choose: Callable[[list[str]], list[str]]) -> Path:
@@ -185,10 +195,10 @@ def test_neither_order_nor_processes_matter(judged: Judged, tmp_path: Path) -> N
 def test_nothing_is_looked_at_twice(
     judged: Judged, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def twice(path: Path, looking: Looking) -> str:
+    def twice(path: Path, settings: DetectionSettings) -> str:
         raise AssertionError(path)
 
-    monkeypatch.setattr(faces, "look_at_file", twice)
+    monkeypatch.setattr(faces, "detect_in_file", twice)
     stricter = dataclasses.replace(RULES_HERE, min_sharpness=400)
     found = run(judged.download.folder, tmp_path / "out", judged.database, rules=stricter)
     assert 0 < found.kept < judged.found.kept
@@ -246,12 +256,12 @@ def test_killed_and_run_again_it_goes_on(judged: Judged, tmp_path: Path) -> None
 
     looked: list[str] = []
 
-    def looking(path: Path, looking: Looking) -> str:
+    def counted(path: Path, settings: DetectionSettings) -> str:
         looked.append(path.stem)
-        return look_at_file(path, looking)
+        return detect_in_file(path, settings)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(faces, "look_at_file", looking)
+        patch.setattr(faces, "detect_in_file", counted)
         run(folder, tmp_path / "out", database)
     assert sorted(looked) == sorted(set(everything) - set(before))
     run(folder, tmp_path / "whole", judged.database)
@@ -345,9 +355,9 @@ def decoded(png: bytes) -> NDArray[np.uint8]:
     return cv2.cvtColor(cv2.imdecode(np.frombuffer(png, np.uint8), 1), cv2.COLOR_BGR2RGB)
 
 
-def highest(photograph: NDArray[np.uint8]) -> Found:
+def highest(photograph: NDArray[np.uint8]) -> DetectedFace:
     """The astronaut's face: at some sizes a badge below it passes for another, leaning one."""
-    return min(look(photograph, LOOKING), key=lambda face: face.measures.box.top)
+    return min(detect_faces(photograph, DETECTION), key=lambda face: face.measures.box.top)
 
 
 def eyes_and_nose(crop: NDArray[np.uint8]) -> NDArray[np.float64]:
@@ -360,7 +370,7 @@ def eyes_and_nose(crop: NDArray[np.uint8]) -> NDArray[np.float64]:
 
 
 def test_a_photograph_is_kept_and_well_cropped(astronaut: NDArray[np.uint8]) -> None:
-    (found,) = look(astronaut, LOOKING)
+    (found,) = detect_faces(astronaut, DETECTION)
     assert broken_rule(found.measures, RULES_HERE) is None
     left, right, nose = eyes_and_nose(decoded(found.png))
     np.testing.assert_allclose(left, [0.365, 0.45], atol=0.015)
@@ -397,8 +407,9 @@ def test_a_photograph_made_worse_is_rejected(astronaut: NDArray[np.uint8]) -> No
 def test_drawn_faces_are_rejected_for_what_is_wrong(kind: str) -> None:
     found: list[str | None] = []
     for index in of_kind(kind, 6):
+        portrait = draw(0, index).pixels
         found += [
-            broken_rule(face.measures, RULES_HERE) for face in look(draw(0, index).pixels, LOOKING)
+            broken_rule(face.measures, RULES_HERE) for face in detect_faces(portrait, DETECTION)
         ]
     assert None not in found
     assert found.count(kind) >= 3
@@ -406,8 +417,8 @@ def test_drawn_faces_are_rejected_for_what_is_wrong(kind: str) -> None:
 
 def test_the_cnn_finds_the_face_too(astronaut: NDArray[np.uint8]) -> None:
     part = astronaut[40:240, 120:320]
-    (found,) = look(part, dataclasses.replace(LOOKING, detector="cnn"))
-    (usual,) = look(part, LOOKING)
+    (found,) = detect_faces(part, dataclasses.replace(DETECTION, detector="cnn"))
+    (usual,) = detect_faces(part, DETECTION)
     assert found.measures.nose == pytest.approx(usual.measures.nose, abs=0.05)
 
 
@@ -417,8 +428,8 @@ def test_turned_by_exif_it_is_the_same_face(tmp_path: Path, astronaut: NDArray[n
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.fromarray(astronaut).transpose(Image.Transpose.ROTATE_90).save(lying, exif=exif)
-    assert look_at_file(lying, LOOKING) == look_at_file(upright, LOOKING)
-    assert len(from_text(look_at_file(lying, LOOKING))) == 1
+    assert detect_in_file(lying, DETECTION) == detect_in_file(upright, DETECTION)
+    assert len(faces_from_text(detect_in_file(lying, DETECTION))) == 1
 
 
 # --- decisions -----------------------------------------------------------------------------
@@ -426,7 +437,7 @@ def test_turned_by_exif_it_is_the_same_face(tmp_path: Path, astronaut: NDArray[n
 GOOD = Measures(Box(0, 0, 200, 200), 0.02, 0.45, 0.5, 300.0, 0.0, "00" * 32)
 
 
-def with_looks(different_bits: int) -> str:
+def with_hash(different_bits: int) -> str:
     return f"{(1 << different_bits) - 1:064x}"
 
 
@@ -455,9 +466,9 @@ def candidate(name: str, is_excluded: bool = False, **change: Any) -> Candidate:
 
 
 def test_of_copies_the_largest_then_the_sharpest_is_kept() -> None:
-    large = candidate("c", box=Box(0, 0, 220, 220), perceptual_hash=with_looks(30))
+    large = candidate("c", box=Box(0, 0, 220, 220), perceptual_hash=with_hash(30))
     sharp = candidate("b", sharpness=900.0)
-    other = candidate("d", perceptual_hash=with_looks(200))
+    other = candidate("d", perceptual_hash=with_hash(200))
     blurred = candidate("e", box=Box(0, 0, 900, 900), sharpness=1.0)
     expected = {"a": DUPLICATE, "b": DUPLICATE, "c": KEPT, "d": KEPT, "e": "blurred"}
     faces = [candidate("a"), sharp, large, other, blurred]
@@ -472,13 +483,13 @@ def test_of_copies_the_largest_then_the_sharpest_is_kept() -> None:
 def test_a_copy_does_not_take_the_place_of_an_excluded_face() -> None:
     faces = [
         candidate("a", is_excluded=True),
-        candidate("b", perceptual_hash=with_looks(20)),
-        candidate("c", perceptual_hash=with_looks(100)),
+        candidate("b", perceptual_hash=with_hash(20)),
+        candidate("c", perceptual_hash=with_hash(100)),
     ]
     assert decide(faces, RULES_HERE) == [EXCLUDED, EXCLUDED, KEPT]
 
 
-def as_one_by_one(faces: list[Candidate], rules: Rules) -> list[str]:
+def as_one_by_one(faces: list[Candidate], rules: Ptt) -> list[str]:
     """`decide` as a person would do it: each face against all before it, bit by bit."""
 
     def near(one: Candidate, others: list[Candidate]) -> bool:
@@ -524,7 +535,7 @@ def as_one_by_one(faces: list[Candidate], rules: Rules) -> list[str]:
 def test_decisions_are_those_of_one_by_one(drawn: list[tuple[int, int, bool, bool]]) -> None:
     faces = [
         dataclasses.replace(
-            candidate(f"{i:02d}", box=Box(0, 0, side, side), perceptual_hash=with_looks(bits)),
+            candidate(f"{i:02d}", box=Box(0, 0, side, side), perceptual_hash=with_hash(bits)),
             is_excluded=out and rarely,
         )
         for i, (bits, side, out, rarely) in enumerate(drawn)
@@ -665,10 +676,10 @@ def test_the_embedding_is_dlibs(astronaut: NDArray[np.uint8]) -> None:
 
     api = engine.models()
     (theirs,) = api.face_encodings(astronaut, api.face_locations(astronaut, 0))
-    (found,) = look(astronaut, dataclasses.replace(LOOKING, size=256))
-    (small,) = look(astronaut, LOOKING)
+    (found,) = detect_faces(astronaut, dataclasses.replace(DETECTION, size=256))
+    (small,) = detect_faces(astronaut, DETECTION)
     other, _, *_ = (
-        decoded(look(draw(0, i).pixels, LOOKING)[0].png) for i in of_kind("portrait", 2)
+        decoded(detect_faces(draw(0, i).pixels, DETECTION)[0].png) for i in of_kind("portrait", 2)
     )
     ours = np.concatenate(
         [embeddings(decoded(found.png)[None]), embeddings(np.stack([decoded(small.png), other]))]

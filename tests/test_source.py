@@ -12,7 +12,7 @@ from PIL import Image
 
 from lockstep.config.load import parse_params, read_yaml
 from lockstep.core.errors import LockstepError
-from lockstep.sources import replica, source
+from lockstep.sources import source
 from lockstep.sources.origin import code_of, origin_of, site_of
 from lockstep.sources.ptt.client import Client
 from lockstep.sources.web.get import Failed, Limits, get
@@ -88,6 +88,6 @@ def test_the_replica_is_what_its_code_makes_it() -> None:
 
 def test_one_request_in_fifty_is_turned_away_and_only_once() -> None:
     targets = [f"/{number:07}.jpg" for number in range(3000)]
-    refused = [t for t in targets if replica.passing_trouble("a.example", t, 1)]
+    refused = [t for t in targets if source.passing_trouble("a.example", t, 1)]
     assert 20 <= len(refused) <= 200
-    assert not any(replica.passing_trouble("a.example", t, 2) for t in refused)
+    assert not any(source.passing_trouble("a.example", t, 2) for t in refused)

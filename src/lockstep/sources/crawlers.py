@@ -1,11 +1,7 @@
-"""How the web is asked for a source's list of images, where it has one.
-
-A module of this registry has `crawl(params, out)`.
-"""
+"""How the web is asked for a source's list of images, where it has one."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -19,11 +15,9 @@ class Crawler(Protocol):
     def crawl(self, params: Params, out: Path) -> None: ...
 
 
-def _kind_of(params: Params) -> Hashable:
-    return params.source.type
-
-
-REGISTRY = Registry(_kind_of, {"ptt": "lockstep.sources.ptt.board"})
+REGISTRY: Registry[Params] = Registry(
+    lambda params: params.source.type, {"ptt": "lockstep.sources.ptt.board"}
+)
 
 
 def crawler_of(params: Params) -> Crawler | None:

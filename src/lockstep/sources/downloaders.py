@@ -1,11 +1,7 @@
-"""How the images that a crawl listed are fetched, where there was a crawl.
-
-A module of this registry has `fetch(params, crawled, out)`.
-"""
+"""How the images that a crawl listed are fetched, where there was a crawl."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -19,11 +15,9 @@ class Downloader(Protocol):
     def fetch(self, params: Params, crawled: Path, out: Path) -> None: ...
 
 
-def _kind_of(params: Params) -> Hashable:
-    return params.source.type
-
-
-REGISTRY = Registry(_kind_of, {"ptt": "lockstep.sources.download.listed"})
+REGISTRY: Registry[Params] = Registry(
+    lambda params: params.source.type, {"ptt": "lockstep.sources.download.listed"}
+)
 
 
 def downloader_of(params: Params) -> Downloader | None:

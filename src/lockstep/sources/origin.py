@@ -1,4 +1,4 @@
-"""The board that images come from: the real one, or the replica with drawn portraits."""
+"""The board that images come from: the real one, or the replica with synthetic portraits."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ REPLICA = "replica"
 
 def origin_of(source: str, articles: int, seed: int) -> dict[str, Any]:
     """What later stages must know of a source: for the replica, what makes it."""
-    if source != REPLICA:
-        return {"source": source}
-    return {"source": source, "articles": articles, "seed": seed}
+    made = {"articles": articles, "seed": seed} if source == REPLICA else {}
+    return {"source": source, **made}
 
 
 def site_of(origin: dict[str, Any], draw: Callable[[int], ImageFile] = image) -> Site:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,17 +15,17 @@ from lockstep.core.processes import cores, progress
 from lockstep.core.provenance import read_provenance
 from lockstep.sources import exclude
 from lockstep.sources.faces import collect as faces
-from lockstep.sources.faces.decide import Rules
-from lockstep.sources.faces.detect import Looking
-from lockstep.sources.faces.known import truth_of
+from lockstep.sources.faces.detect import DetectionSettings
 from lockstep.sources.faces.score import precision_and_recall
-from lockstep.sources.names import CROPS
+from lockstep.sources.listing import MANIFEST, read_lines
+from lockstep.sources.origin import REPLICA, site_of
 from lockstep.sources.registry import Collected, Found
 from lockstep.sources.resume_cache import open_cache
+from lockstep.synthetic.portraits import Face, truth
 
 
 def collect(params: Params, out: Path) -> Found:
-    """Find, judge and cut out the faces of what was downloaded.
+    """Find, choose and cut out the faces of what was downloaded.
 
     Raises
     ------
@@ -34,41 +35,45 @@ def collect(params: Params, out: Path) -> Found:
     settings = params.source
     assert isinstance(settings, Ptt)
     downloaded = paths.downloaded(params.workload)
-    looking = Looking(
+    detection = DetectionSettings(
         settings.detector, settings.megapixels, settings.size, params.download.max_pixels
-    )
-    rules = Rules(
-        min_box=settings.min_box,
-        max_slope=settings.max_slope,
-        eye_ratio=settings.eye_ratio,
-        nose=settings.nose,
-        max_outside=settings.max_outside,
-        min_sharpness=settings.min_sharpness,
-        duplicate_bits=settings.duplicate_bits,
     )
     exclusions = exclude.read(paths.EXCLUDE).of_downloads()
     before = read_provenance(downloaded)
-    work = hashing.digest_of(faces.what_decides(looking))
+    work = hashing.digest_of(faces.what_decides(detection))
     scratch = paths.scratch() / "faces"
     with (
         exclusive(scratch / f"{work}.lock", "the same faces are being looked for"),
-        open_cache(scratch / work / "journal.db") as seen,
+        open_cache(scratch / work / "journal.db") as cache,
     ):
         found = faces.collect(
             downloaded,
             out,
-            seen,
-            looking,
-            rules,
+            cache,
+            detection,
+            settings,
             exclusions,
             cores(),
             progress("find faces", "image"),
         )
     metrics: dict[str, float] = {"kept": found.kept, "found": len(found.faces)}
-    truth = truth_of(downloaded, before.inputs["origin"])
-    if truth is not None:
-        metrics |= precision_and_recall(found.faces, found.decisions, truth, found.excluded)
+    annotations = _annotations_of(downloaded, before.inputs["origin"])
+    if annotations is not None:
+        metrics |= precision_and_recall(found.faces, found.decisions, annotations, found.excluded)
     return Found({**before.params, **params.values("source")}, metrics)
+
+
+def _annotations_of(downloaded: Path, origin: dict[str, Any]) -> dict[str, tuple[Face, ...]] | None:
+    """The faces in each downloaded image by its SHA-256, or None for a board that is not ours."""
+    if origin["source"] != REPLICA:
+        return None
+    site = site_of(origin)
+    found = {}
+    for row in read_lines(downloaded / MANIFEST):
+        hosted = site.hosted(row["address"])
+        # The replica shows the collection 0, whatever its own seed is.
+        found[row["sha256"]] = () if hosted is None else truth(0, hosted.shows)
+    return found
 
 
 def read(folder: Path) -> Collected:
@@ -79,9 +84,9 @@ def read(folder: Path) -> Collected:
     LockstepError
         If there is none.
     """
-    files = sorted((folder / CROPS).glob("*.png"))
+    files = sorted((folder / faces.CROPS).glob("*.png"))
     if not files:
-        raise LockstepError(f"{folder / CROPS}: no faces; `dvc repro collect` cuts them out")
+        raise LockstepError(f"{folder / faces.CROPS}: no faces; `dvc repro collect` cuts them out")
     return Collected(
         images=files,
         groups=[file.stem.rpartition("_")[0] for file in files],

@@ -9,11 +9,13 @@ from typing import Any
 
 import requests
 
-from lockstep.sources import replica
-from lockstep.sources.origin import REPLICA
+from lockstep.core.processes import cores, pool
+from lockstep.sources.origin import REPLICA, site_of
 from lockstep.sources.web.retries import RetryPolicy
 from lockstep.sources.web.session import Adapter, Loopback, session
+from lockstep.synthetic.board.server import Trouble, serve
 from lockstep.synthetic.board.site import SOURCE
+from lockstep.synthetic.portraits import image
 
 _BACKOFF = 1.0  # seconds
 
@@ -43,10 +45,23 @@ class Source:
 
 @contextmanager
 def opened(origin: dict[str, Any], connections: int = 10) -> Iterator[Source]:
-    """The way to an origin. Unless it is the replica, to public addresses only."""
-    if origin["source"] == REPLICA:
-        with replica.served(origin) as served:
-            yield Source(SOURCE, session(Loopback(served.port, connections)), True)
-    else:
+    """The way to an origin: to public addresses only, or to the replica on loopback."""
+    if origin["source"] != REPLICA:
         adapter = Adapter(public_only=True, connections=connections)
         yield Source(str(origin["source"]), session(adapter), False)
+        return
+    with pool(cores()) as workers:  # All of them draw its images as they are asked for.
+        site = site_of(origin, lambda number: workers.submit(image, number).result())
+        with serve(site.answer, passing_trouble) as served:
+            yield Source(SOURCE, session(Loopback(served.port, connections)), True)
+
+
+def passing_trouble(host: str, target: str, number: int) -> Trouble | None:
+    """One request in fifty is turned away at first, in one of the ways real servers do it."""
+    kind = sum(target.encode()) % 150 if number == 1 else 0
+    troubles = {
+        1: Trouble(status=429, headers={"Retry-After": "0"}),
+        2: Trouble(status=503),
+        3: Trouble(keep=0.5),
+    }
+    return troubles.get(kind)

@@ -1,16 +1,18 @@
 """From a folder of downloaded images to a folder of faces.
 
-What is seen in an image goes into a journal at once, by the hash of its file; killed and run
+What is found in an image goes into a cache at once, by the hash of its file; killed and run
 again, the same call looks only at images that are not there. The decisions are made at the end,
-from figures alone, so that another threshold or exclusion asks for no second look.
+from figures alone, so that another threshold or exclusion needs no second look.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import csv
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.metadata import version
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -18,24 +20,33 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lockstep.config.schema import Ptt
 from lockstep.core import hashing
 from lockstep.core.code import digest_of_code
 from lockstep.core.errors import LockstepError
 from lockstep.core.images import grid, write_png
 from lockstep.core.processes import each
 from lockstep.models.dlib_faces import engine
+from lockstep.models.dlib_faces.engine import Box
 from lockstep.sources.exclude import Exclusions
-from lockstep.sources.faces import table
-from lockstep.sources.faces.decide import EXCLUDED, KEPT, Candidate, Rules, decide, reasons
-from lockstep.sources.faces.detect import Found, Looking, from_text, look_at_file
-from lockstep.sources.listing import read_lines
-from lockstep.sources.listing import MANIFEST
+from lockstep.sources.faces.decide import EXCLUDED, KEPT, Candidate, decide, reasons
+from lockstep.sources.faces.detect import (
+    DetectedFace,
+    DetectionSettings,
+    detect_in_file,
+    faces_from_text,
+)
+from lockstep.sources.listing import MANIFEST, read_lines
 from lockstep.sources.resume_cache import ResumeCache
 
+CROPS = "crops"
+"""The folder of faces that the data set is packed from: `<image>_<number>.png`."""
 DECISIONS = "decisions.csv"
 SHEETS = "sheets"
 
 _ON_A_SHEET, _A_ROW = 240, 20
+# The figures of a face in its row of the table, and their decimals.
+_FIGURES = {"slope": 4, "eye_ratio": 4, "nose": 4, "sharpness": 2, "outside": 4}
 
 Progress = Callable[[Iterable[Any], int], Iterable[Any]]
 
@@ -67,12 +78,12 @@ class Collection:
         return self.decisions.count(KEPT)
 
 
-def what_decides(looking: Looking) -> dict[str, Any]:
-    """All that decides what is seen in an image: settings, code, libraries, models."""
+def what_decides(settings: DetectionSettings) -> dict[str, Any]:
+    """All that decides what is found in an image: settings, code, libraries, models."""
     models = engine.models()
     paths = map(Path, (models.predictor_68_point_model, models.cnn_face_detection_model))
     return {
-        **asdict(looking),
+        **asdict(settings),
         "code": digest_of_code("lockstep.sources.faces.detect"),
         "models": {path.name: hashing.sha256(path) for path in paths},
         "versions": {
@@ -87,14 +98,14 @@ def what_decides(looking: Looking) -> dict[str, Any]:
 def collect(
     downloaded: Path,
     out: Path,
-    journal: ResumeCache,
-    looking: Looking,
-    rules: Rules,
+    cache: ResumeCache,
+    settings: DetectionSettings,
+    rules: Ptt,
     exclusions: Exclusions,
     processes: int,
     progress: Progress,
 ) -> Collection:
-    """Find, judge and cut out the faces of the images in the folder `downloaded`.
+    """Find, choose and cut out the faces of the images in the folder `downloaded`.
 
     `out` gets `crops/<image's sha256>_<number>.png` of the kept faces, `decisions.csv` with a
     row for each face, and `sheets/<decision>.png` with the first 240 of each decision but
@@ -109,16 +120,16 @@ def collect(
     images = _images(downloaded, exclusions)
     if not images:
         raise LockstepError(f"{downloaded / MANIFEST}: lists no image; run `dvc repro`")
-    missing = {image.path: image.sha256 for image in images if journal.get(image.sha256) is None}
+    missing = {image.path: image.sha256 for image in images if cache.get(image.sha256) is None}
     # The work is another module's: what a process must import for it is little.
-    work = partial(look_at_file, looking=looking)
+    work = partial(detect_in_file, settings=settings)
     for path, text in progress(each(work, missing, processes), len(missing)):
-        journal.put(missing[path], text)
+        cache.put(missing[path], text)
 
     faces = [
         Candidate(image.sha256, number, found.measures, image.is_excluded)
         for image in images
-        for number, found in enumerate(_seen(journal, image.sha256))
+        for number, found in enumerate(_found(cache, image.sha256))
     ]
     decisions = decide(faces, rules)
     if KEPT not in decisions:
@@ -127,17 +138,17 @@ def collect(
             f"crop: no face is kept of {len(faces)} in {len(images)} images "
             f"({counts or 'none found'}); loosen the rule in source.* that most of them break"
         )
-    _write_images(out, journal, faces, decisions)
+    _write_images(out, cache, faces, decisions)
     addresses = {image.sha256: image.address for image in images}
-    table.write(out / DECISIONS, faces, decisions, addresses)
+    _write_table(out / DECISIONS, faces, decisions, addresses)
     excluded = frozenset(image.sha256 for image in images if image.is_excluded)
     return Collection(faces, decisions, excluded)
 
 
-def _seen(journal: ResumeCache, sha256: str) -> list[Found]:
-    text = journal.get(sha256)
+def _found(cache: ResumeCache, sha256: str) -> list[DetectedFace]:
+    text = cache.get(sha256)
     assert text is not None
-    return from_text(text)
+    return faces_from_text(text)
 
 
 def _images(downloaded: Path, exclusions: Exclusions) -> list[Image]:
@@ -163,28 +174,38 @@ def _images(downloaded: Path, exclusions: Exclusions) -> list[Image]:
 
 
 def _write_images(
-    out: Path, journal: ResumeCache, faces: Sequence[Candidate], decisions: Sequence[str]
+    out: Path, cache: ResumeCache, faces: Sequence[Candidate], decisions: Sequence[str]
 ) -> None:
+    """The crops and the sheets; the cache is read an image at a time."""
     (out / CROPS).mkdir()
     sheets: dict[str, list[NDArray[np.uint8]]] = {name: [] for name in reasons(decisions)}
-    for face, decision, png in _with_crops(journal, faces, decisions):
-        if decision == KEPT:
-            (out / CROPS / f"{face.sha256}_{face.number}.png").write_bytes(png)
-        if decision != EXCLUDED and len(sheets[decision]) < _ON_A_SHEET:
-            bgr = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR)
-            sheets[decision].append(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
+    decided = zip(faces, decisions, strict=True)
+    for sha256, of_image in groupby(decided, key=lambda pair: pair[0].sha256):
+        found = _found(cache, sha256)
+        for face, decision in of_image:
+            png = found[face.number].png
+            if decision == KEPT:
+                (out / CROPS / f"{sha256}_{face.number}.png").write_bytes(png)
+            if decision != EXCLUDED and len(sheets[decision]) < _ON_A_SHEET:
+                bgr = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR)
+                sheets[decision].append(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
     for name, crops in sheets.items():
         if crops:
             write_png(out / SHEETS / f"{name}.png", grid(np.stack(crops), _A_ROW))
 
 
-def _with_crops(
-    journal: ResumeCache, faces: Sequence[Candidate], decisions: Sequence[str]
-) -> Iterator[tuple[Candidate, str, bytes]]:
-    """Each face with its crop, read from the journal an image at a time."""
-    sha256 = ""
-    here: list[Found] = []
-    for face, decision in zip(faces, decisions, strict=True):
-        if face.sha256 != sha256:
-            sha256, here = face.sha256, _seen(journal, face.sha256)
-        yield face, decision, here[face.number].png
+def _write_table(
+    path: Path, faces: Sequence[Candidate], decisions: Sequence[str], addresses: Mapping[str, str]
+) -> None:
+    """A row for each face, with every figure and what was decided."""
+    names = ("image", "address", "face", *Box._fields, *_FIGURES, "perceptual_hash", "decision")
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(names)
+        for face, decision in zip(faces, decisions, strict=True):
+            measures = face.measures
+            figures = [
+                f"{getattr(measures, name):.{decimals}f}" for name, decimals in _FIGURES.items()
+            ]
+            place = (face.sha256, addresses[face.sha256], face.number, *map(round, measures.box))
+            writer.writerow([*place, *figures, measures.perceptual_hash, decision])

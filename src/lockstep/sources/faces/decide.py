@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from lockstep.config.schema import Ptt
 from lockstep.sources.faces.measure import Measures
 from lockstep.sources.perceptual_hash import alike, first_alike
 
@@ -12,20 +13,7 @@ KEPT = "kept"
 EXCLUDED = "excluded"
 DUPLICATE = "duplicate"
 RULES = ("small", "tilted", "turned", "eyes", "cut", "blurred")
-"""The rules in the order in which they are asked; the first that is broken is the reason."""
-
-
-@dataclass(frozen=True)
-class Rules:
-    """What a face must be to be kept; see `lockstep.config.schema.Ptt`."""
-
-    min_box: float
-    max_slope: float
-    eye_ratio: tuple[float, float]
-    nose: tuple[float, float]
-    max_outside: float
-    min_sharpness: float
-    duplicate_bits: int
+"""The rules in their order; the first that is broken is the reason."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +26,7 @@ class Candidate:
     is_excluded: bool = False
 
 
-def broken_rule(face: Measures, rules: Rules) -> str | None:
+def broken_rule(face: Measures, rules: Ptt) -> str | None:
     """The first rule that a face breaks."""
     broken = (
         face.box.width < rules.min_box,
@@ -51,7 +39,7 @@ def broken_rule(face: Measures, rules: Rules) -> str | None:
     return next((rule for rule, is_broken in zip(RULES, broken, strict=True) if is_broken), None)
 
 
-def decide(faces: Sequence[Candidate], rules: Rules) -> list[str]:
+def decide(faces: Sequence[Candidate], rules: Ptt) -> list[str]:
     """For each face `kept`, the rule it breaks, `duplicate` or `excluded`.
 
     Of the faces that look the same the largest is kept, of equally large ones the sharpest. What

@@ -7,7 +7,6 @@ import json
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -22,7 +21,7 @@ from lockstep.sources.faces.measure import Measures, measure
 
 
 @dataclass(frozen=True)
-class Looking:
+class DetectionSettings:
     """What changes the figures of a face, beside the code.
 
     Parameters
@@ -44,33 +43,33 @@ class Looking:
 
 
 @dataclass(frozen=True)
-class Found:
+class DetectedFace:
     """A face: its figures, and the finished crop as a PNG file."""
 
     measures: Measures
     png: bytes
 
 
-def look(rgb: NDArray[np.uint8], looking: Looking) -> list[Found]:
+def detect_faces(rgb: NDArray[np.uint8], settings: DetectionSettings) -> list[DetectedFace]:
     """All faces in an image (H, W, 3), from left to right."""
     height, width = rgb.shape[:2]
-    scale = min(1.0, math.sqrt(looking.megapixels * 1e6 / (width * height)))
+    scale = min(1.0, math.sqrt(settings.megapixels * 1e6 / (width * height)))
     small = rgb
     if scale < 1:
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         small = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
     grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
     found = []
-    for rectangle in engine.detect(grey, small, looking.detector):
+    for rectangle in engine.detect(grey, small, settings.detector):
         box = Box(rectangle.left(), rectangle.top(), rectangle.right() + 1, rectangle.bottom() + 1)
         points = engine.landmarks(grey, rectangle)
         measures, aligned = measure(rgb, box.scaled(1 / scale), points / scale)
-        found.append(Found(measures, _png(smaller(aligned, looking.size))))
+        found.append(DetectedFace(measures, _png(smaller(aligned, settings.size))))
     return sorted(found, key=lambda face: face.measures.box)
 
 
-def look_at_file(path: Path, looking: Looking) -> str:
-    """All faces in a file, as a text that `from_text` reads.
+def detect_in_file(path: Path, settings: DetectionSettings) -> str:
+    """All faces in a file, as a text that `faces_from_text` reads.
 
     Raises
     ------
@@ -78,25 +77,25 @@ def look_at_file(path: Path, looking: Looking) -> str:
         If it is no image: the download stage had made sure that it is.
     """
     try:
-        rgb = np.asarray(decode(path, looking.max_pixels))
+        rgb = np.asarray(decode(path, settings.max_pixels))
     except (NoImage, OSError) as error:
         raise LockstepError(f"{path}: {error}; `dvc checkout` restores the images") from None
     return json.dumps(
         [
             {**asdict(face.measures), "png": base64.b64encode(face.png).decode()}
-            for face in look(rgb, looking)
+            for face in detect_faces(rgb, settings)
         ]
     )
 
 
-def from_text(text: str) -> list[Found]:
-    """What `look_at_file` wrote."""
-    return [_from_fields(fields) for fields in json.loads(text)]
-
-
-def _from_fields(fields: dict[str, Any]) -> Found:
-    png = base64.b64decode(fields.pop("png"))
-    return Found(Measures(**{**fields, "box": Box(*fields["box"])}), png)
+def faces_from_text(text: str) -> list[DetectedFace]:
+    """What `detect_in_file` wrote."""
+    found = []
+    for fields in json.loads(text):
+        png = base64.b64decode(fields.pop("png"))
+        measures = Measures(**{**fields, "box": Box(*fields["box"])})
+        found.append(DetectedFace(measures, png))
+    return found
 
 
 def _png(rgb: NDArray[np.uint8]) -> bytes:

@@ -12,8 +12,8 @@ from lockstep.models.dlib_faces import align
 from lockstep.models.dlib_faces.engine import Box
 from lockstep.sources import perceptual_hash
 
-SIDE = 256
-"""Of the aligned crop on which sharpness is measured: it means nothing without a fixed scale."""
+# Of the aligned crop on which sharpness is measured: it means nothing without a fixed scale.
+_SIDE = 256
 
 # iBUG 300-W: the eye on the left of the image, the other one, the tip of the nose.
 _LEFT_EYE, _RIGHT_EYE, _NOSE = slice(36, 42), slice(42, 48), 30
@@ -38,7 +38,7 @@ class Measures:
     outside
         Share of the aligned crop that lies outside the image.
     perceptual_hash
-        256 bits that are nearly the same for copies of a photograph; see `looks.of`.
+        256 bits that are nearly the same for copies of a photograph.
     """
 
     box: Box
@@ -60,7 +60,7 @@ def measure(
     left, right = points[_LEFT_EYE].mean(0), points[_RIGHT_EYE].mean(0)
     across, down = right - left
     span = max(float(np.hypot(across, down)), 1.0)
-    aligned, outside = align.crop(rgb, np.stack([left, right]), SIDE)
+    aligned, outside = align.crop(rgb, np.stack([left, right]), _SIDE)
     grey = cv2.cvtColor(aligned, cv2.COLOR_RGB2GRAY)
     measures = Measures(
         box=box,

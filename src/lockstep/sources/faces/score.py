@@ -1,4 +1,4 @@
-"""How right the decisions are, where the truth about the faces is known."""
+"""How right the decisions are, where the faces are annotated."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from lockstep.sources.faces.decide import KEPT, Candidate
 _OVERLAP = 0.3
 
 
-class TrueFace(Protocol):
-    """What is known of a face: its box, whether to keep it, and of which photograph it is."""
+class AnnotatedFace(Protocol):
+    """A face: its box, whether to keep it, and of which photograph it is."""
 
     @property
     def box(self) -> Sequence[float]: ...
@@ -25,29 +25,29 @@ class TrueFace(Protocol):
 def precision_and_recall(
     faces: Sequence[Candidate],
     decisions: Sequence[str],
-    truth: Mapping[str, Sequence[TrueFace]],
+    annotations: Mapping[str, Sequence[AnnotatedFace]],
     excluded: AbstractSet[str] = frozenset(),
 ) -> dict[str, float]:
     """Precision and recall of the kept faces.
 
-    `truth` has the faces of each image by its SHA-256. A photograph counts once, however many
-    copies of it there are: a second copy that was kept is wrong, a copy left out is not. The
-    photographs in the images `excluded`, by their SHA-256, are not wanted anywhere.
+    `annotations` has the faces of each image by its SHA-256. A photograph counts once, however
+    many copies of it there are: a second copy that was kept is wrong, a copy left out is not. The
+    photographs in the images `excluded`, by their SHA-256, are not to be kept anywhere.
     """
-    wanted = {true.identity for known in truth.values() for true in known if true.keep}
-    wanted -= {true.identity for sha256 in excluded for true in truth.get(sha256, ())}
+    targets = {true.identity for known in annotations.values() for true in known if true.keep}
+    targets -= {true.identity for sha256 in excluded for true in annotations.get(sha256, ())}
     kept = [face for face, decision in zip(faces, decisions, strict=True) if decision == KEPT]
-    right = {_identity(face, truth) for face in kept} & wanted
+    right = {_identity(face, annotations) for face in kept} & targets
     return {
         "precision": len(right) / len(kept) if kept else 0.0,
-        "recall": len(right) / len(wanted) if wanted else 0.0,
+        "recall": len(right) / len(targets) if targets else 0.0,
     }
 
 
-def _identity(face: Candidate, truth: Mapping[str, Sequence[TrueFace]]) -> str | None:
+def _identity(face: Candidate, annotations: Mapping[str, Sequence[AnnotatedFace]]) -> str | None:
     """The photograph that a kept face is of, if one of that image's faces is there."""
     here = max(
-        truth.get(face.sha256, ()),
+        annotations.get(face.sha256, ()),
         key=lambda true: _overlap(face.measures.box, true.box),
         default=None,
     )
