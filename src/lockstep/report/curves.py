@@ -1,62 +1,47 @@
-"""Line charts as geometry, for the page to draw as SVG in the reader's colours."""
+"""Line charts as SVG, in the colours of the page: those differ by day and by night."""
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from io import StringIO
 
-WIDTH, HEIGHT = 480, 270
-LEFT, RIGHT, TOP, BOTTOM = 56, 12, 12, 44
-_TICKS = 6
-_APART = 30  # pixels between the numbers under the axis, at least
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
+
 _FEW = 8  # so few different x each get their number
 _DOTS = 40
+_APART = 0.07  # of the axis, between the numbers under it at least
+# Drawn in these, which stand for the page's own.
+_LINES = ("#000001", "#000002", "#000003", "#000004")
+_GRID, _AXIS, _TEXT = "#000005", "#000006", "#000007"
+_OF_PAGE = {
+    **{colour: f"var(--line-{i})" for i, colour in enumerate(_LINES)},
+    **{_GRID: "var(--rule)", _AXIS: "var(--faint)", _TEXT: "var(--soft)"},
+}
+# Text stays text, and the same chart is the same bytes: ids follow from what is drawn.
+_STYLE = {
+    **{"svg.fonttype": "none", "svg.hashsalt": "lockstep", "axes.axisbelow": True},
+    **{"axes.edgecolor": _AXIS, "axes.labelcolor": _TEXT, "grid.color": _GRID},
+    **{"xtick.color": _AXIS, "xtick.labelcolor": _TEXT, "ytick.labelcolor": _TEXT},
+    **{"axes.spines.left": False, "axes.spines.right": False, "axes.spines.top": False},
+}
 
 Points = Sequence[tuple[float, float]]
 
 
 @dataclass(frozen=True)
-class Tick:
-    at: float
-    text: str
-
-
-@dataclass(frozen=True)
-class Line:
-    """`path` is the `d` of an SVG path; `dots` are there if they are few."""
-
-    name: str
-    path: str
-    dots: tuple[tuple[float, float], ...]
-
-
-@dataclass(frozen=True)
 class Chart:
-    """Everything in pixels of an image of `WIDTH` x `HEIGHT`."""
+    """`svg` is an element, and `names` are its lines', in the order of the page's colours."""
 
     title: str
     x_label: str
-    lines: tuple[Line, ...]
-    x_ticks: tuple[Tick, ...]
-    y_ticks: tuple[Tick, ...]
+    svg: str
+    names: tuple[str, ...]
     is_logarithmic: bool
-
-
-@dataclass(frozen=True)
-class _Axis:
-    low: float
-    high: float
-    first: float
-    last: float
-    is_logarithmic: bool
-
-    def place(self, value: float) -> float:
-        low, high = self.low, self.high
-        if self.is_logarithmic:
-            value, low, high = math.log(value), math.log(low), math.log(high)
-        share = (value - low) / (high - low) if high > low else 0.5
-        return round(self.first + share * (self.last - self.first), 1)
 
 
 def draw(
@@ -71,66 +56,49 @@ def draw(
     if not kept:
         return None
     xs, ys = sorted({x for x, _ in kept}), [y for _, y in kept]
-    few = len(xs) <= _FEW
-    log_x, log_y = few and _spans(xs, 20), falls_far and _spans(ys, 5)
-    y_values = _decades(min(ys), max(ys)) if log_y else _nice(min(ys), max(ys))
-    if log_y:
-        y_axis = _Axis(min(ys) / 1.1, max(ys) * 1.1, HEIGHT - BOTTOM, TOP, True)
-    else:
-        y_axis = _Axis(y_values[0], y_values[-1], HEIGHT - BOTTOM, TOP, False)
-    # Not at the very edge: the first and the last number stand centred under their places.
-    inset = 10 if few else 0
-    x_axis = _Axis(xs[0], xs[-1], LEFT + inset, WIDTH - RIGHT - inset, log_x)
-    x_values = xs if few else [v for v in _nice(xs[0], xs[-1]) if xs[0] <= v <= xs[-1]]
-    return Chart(
-        title,
-        x_label,
-        tuple(_line(name, points, x_axis, y_axis) for name, points in curves.items()),
-        _apart([Tick(x_axis.place(v), f"{v:g}") for v in x_values]),
-        tuple(Tick(y_axis.place(v), f"{v:g}") for v in y_values),
-        log_y,
-    )
+    is_few, log_y = len(xs) <= _FEW, falls_far and _spans(ys, 5)
+    log_x = is_few and _spans(xs, 20)
+    with rc_context(_STYLE):
+        figure = Figure(figsize=(6.7, 3.75), layout="constrained")  # inches of 72 pixels
+        axes = figure.subplots()
+        axes.grid(axis="y")
+        axes.tick_params(axis="y", which="both", length=0)
+        axes.set_xlabel(x_label, loc="right")
+        axes.set_xscale("log" if log_x else "linear")
+        axes.set_yscale("log" if log_y else "linear")
+        for i, points in enumerate(curves.values()):
+            finite = [(x, y if math.isfinite(y) else math.nan) for x, y in points]
+            marker = "o" if len(finite) <= _DOTS else ""
+            axes.plot(*zip(*finite, strict=True), color=_LINES[i % 4], marker=marker, markersize=4)
+        if log_y and max(ys) / min(ys) < 1000:
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        if is_few:
+            axes.set_xticks(_apart(xs, log_x))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.yaxis.set_minor_locator(NullLocator())
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_major_formatter("{x:g}")
+        out = StringIO()
+        # No date, and nothing of the library's version.
+        nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        figure.savefig(out, format="svg", transparent=True, metadata=nothing)
+    svg = out.getvalue()
+    for colour, own in _OF_PAGE.items():
+        svg = svg.replace(colour, own)
+    # Nothing refers to these ids, and each chart of a page has them.
+    svg = re.sub(r' id="[\w.]+_\d+"', "", svg[svg.index("<svg") :])
+    return Chart(title, x_label, svg, tuple(curves), log_y)
 
 
 def _spans(values: Sequence[float], factor: float) -> bool:
     return min(values) > 0 and max(values) / min(values) >= factor
 
 
-def _line(name: str, points: Points, x_axis: _Axis, y_axis: _Axis) -> Line:
-    parts, dots, pen = [], [], "M"
-    for x, y in points:
-        if not math.isfinite(x + y):
-            pen = "M"
-            continue
-        at = (x_axis.place(x), y_axis.place(y))
-        parts.append(f"{pen}{at[0]:g} {at[1]:g}")
-        dots.append(at)
-        pen = "L"
-    return Line(name, "".join(parts), tuple(dots) if len(dots) <= _DOTS else ())
-
-
-def _nice(low: float, high: float) -> list[float]:
-    """Round numbers that enclose low ... high, 1, 2 or 5 times a power of ten apart."""
-    if high == low:
-        low, high = (low - abs(low) / 10, high + abs(high) / 10) if low else (0.0, 1.0)
-    rough = (high - low) / (_TICKS - 1)
-    power = 10.0 ** math.floor(math.log10(rough))
-    step = next(power * m for m in (1, 2, 5, 10) if power * m >= rough * 0.999)
-    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return [round(i * step, 12) for i in range(first, last + 1)]
-
-
-def _decades(low: float, high: float) -> list[float]:
-    """Powers of ten within low ... high, and their double and fivefold if those are few."""
-    exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    many = math.log10(high / low) > 3
-    values = [m * 10.0**e for e in exponents for m in ((1,) if many else (1, 2, 5))]
-    return [v for v in values if low / 1.1 <= v <= high * 1.1]
-
-
-def _apart(ticks: Sequence[Tick]) -> tuple[Tick, ...]:
-    kept: list[Tick] = []
-    for tick in ticks:
-        if not kept or tick.at - kept[-1].at >= _APART:
-            kept.append(tick)
-    return tuple(kept)
+def _apart(xs: Sequence[float], is_logarithmic: bool) -> list[float]:
+    """Those of the sorted `xs` whose numbers do not touch each other's."""
+    kept = [xs[0]]
+    places = {x: math.log(x) if is_logarithmic else x for x in xs}
+    for x in xs:
+        if places[x] - places[kept[-1]] >= _APART * (places[xs[-1]] - places[xs[0]]) > 0:
+            kept.append(x)
+    return kept

@@ -13,8 +13,7 @@ from lockstep.core.provenance import read_provenance
 from lockstep.report import settings
 from lockstep.report.figures import Figure
 from lockstep.report.settings import Setting
-from lockstep.sources.listing import read_lines, read_list
-from lockstep.sources.listing import IMAGES, MANIFEST
+from lockstep.sources.listing import IMAGES, MANIFEST, read_lines, read_list
 
 _SPLITS = {
     "train": "trains the generator",

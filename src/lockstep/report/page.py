@@ -7,7 +7,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from lockstep.core.files import atomic_file
-from lockstep.report import curves, numbers
+from lockstep.report import numbers
 from lockstep.report.gather import gather
 
 
@@ -26,6 +26,6 @@ def write(workload: str, out: Path) -> None:
     environment.filters["number"] = numbers.text
     environment.filters["percent"] = lambda share: f"{100 * share:.1f} %"
     page = environment.get_template("page.html")
-    html = page.render(report=gather(workload, out), geometry=curves)
+    html = page.render(report=gather(workload, out))
     with atomic_file(out) as file:
         file.write_text(html, "utf-8")
