@@ -17,7 +17,7 @@ from lockstep.core.pixels import to_bytes
 from lockstep.core.provenance import write_provenance
 from lockstep.sampling.conditions import condition_of
 from lockstep.sampling.sample import denoising_strips, frames, load, moments, sample_by_batches
-from lockstep.sampling.samples import of_seed
+from lockstep.sampling.targets import of_seed
 from lockstep.stage import run
 
 

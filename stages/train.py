@@ -15,9 +15,9 @@ from lockstep.models.build import noise_schedule
 from lockstep.sampling import preview
 from lockstep.stage import run
 from lockstep.tracking.runs import Tracking
-from lockstep.training import fingerprint, history, loop
+from lockstep.training import history, loop
 from lockstep.training.checkpoint import Checkpoints, remove_finished
-from lockstep.training.steps import with_steps
+from lockstep.training.steps import fingerprint_of, with_steps
 
 
 def main(params: Params) -> None:
@@ -34,7 +34,7 @@ def main(params: Params) -> None:
             schedule = noise_schedule(params.diffusion)
         except ValueError as error:
             raise LockstepError(f"diffusion: {error}") from None
-    identity = fingerprint.of_training(params, data.digest, precision)
+    identity = fingerprint_of(params, data.digest, precision)
     description = generator.Description(
         condition=params.condition,
         unet=form.unet,

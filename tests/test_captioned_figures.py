@@ -40,7 +40,7 @@ from lockstep.evaluation import (
 )
 from lockstep.evaluation.evaluators import scenes
 from lockstep.evaluation.scene_evaluator import Detections
-from lockstep.sampling.samples import of_seed
+from lockstep.sampling.targets import of_seed
 from readings import Reader, anything, numbered
 from tiny import ROOT
 

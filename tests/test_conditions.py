@@ -21,8 +21,7 @@ from lockstep.models.conditions import Conditions
 from lockstep.models.generator import Description, FrozenConfig, Generator, TextConfig
 from lockstep.models.text import FrozenText, ScratchConfig
 from lockstep.sampling.conditions import classes, condition_called, condition_of, labels, none
-from lockstep.sampling.samples import seeds_of
-from lockstep.sampling.targets import STRIPS
+from lockstep.sampling.targets import STRIPS, seeds_of
 from tiny import ROOT, tiny_params
 
 NAMES = ["red cube", "blue cube", "red sphere"]

@@ -20,7 +20,7 @@ from lockstep.data import dataset
 from lockstep.evaluation import dlib_embedding
 from lockstep.evaluation.evaluators import evaluator_of
 from lockstep.sampling.conditions import condition_of
-from lockstep.sampling.samples import of_seed
+from lockstep.sampling.targets import of_seed
 from tiny import tiny_params
 
 NAMES = ("cat", "dog", "owl")

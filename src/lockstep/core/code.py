@@ -15,7 +15,6 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
 
 import lockstep
 
@@ -42,29 +41,14 @@ _LEFT_OUT = tuple(
 )
 
 
-class _Import(NamedTuple):
-    """`from module import name`; without a name `import module`."""
-
-    module: str
-    name: str | None
-
-
 def closure(
     modules: Iterable[str], leads_to: Mapping[str, Iterable[str]] | None = None
 ) -> list[str]:
     """All modules of the package that these import, and they themselves, in alphabetical order.
 
-    Parameters
-    ----------
-    modules
-        Dotted names, or paths of scripts.
-    leads_to
-        For a registry the modules that count, of all those that it can import.
-
-    Raises
-    ------
-    FileNotFoundError
-        If one of them is not there.
+    They are given by dotted names, or as paths of scripts. `leads_to` has for a registry the
+    modules that count, of all those that it can import. Raises `FileNotFoundError` if one of them
+    is not there.
     """
     found: set[str] = set()
     waiting = list(modules)
@@ -74,8 +58,8 @@ def closure(
             continue
         found.add(module)
         waiting += (leads_to or {}).get(module, ())
-        for one in _imports(module):
-            waiting += _defining(one)
+        for imported, name in _imports(module):
+            waiting += _defining(imported, name)
     return sorted(found)
 
 
@@ -118,15 +102,10 @@ def _is_text(node: object) -> bool:
 
 def _makes_error(node: ast.Call) -> bool:
     """Whether a call makes an error: one may be handed on before it is raised."""
-    return _named(node.func).endswith(("Error", "Stopped"))
-
-
-def _named(node: ast.expr) -> str:
-    """The last name of `a` or `x.a`; empty for what is neither."""
-    match node:
+    match node.func:
         case ast.Name(name) | ast.Attribute(attr=name):
-            return name
-    return ""
+            return name.endswith(("Error", "Stopped"))
+    return False
 
 
 def _blank(node: ast.AST) -> None:
@@ -191,22 +170,24 @@ def _digest(module: str) -> str:
 
 
 @cache
-def _imports(module: str) -> tuple[_Import, ...]:
-    """The imports of the package's modules; not those for type checkers alone."""
-    found: list[_Import] = []
+def _imports(module: str) -> tuple[tuple[str, str | None], ...]:
+    """What a module imports of the package: (module, name), or (module, None) for a whole module.
+
+    Not those for type checkers alone.
+    """
+    found: list[tuple[str, str | None]] = []
     waiting: list[ast.AST] = [ast.parse(_source(module))]
     while waiting:
         node = waiting.pop()
-        match node:
-            case ast.If(test=ast.Name("TYPE_CHECKING")):
-                waiting += node.orelse
-                continue
+        if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING":
+            waiting += node.orelse
+            continue
         if isinstance(node, ast.ImportFrom) and node.level:
             raise ValueError(f"{module} has a relative import; write it out, from {_NAME} on")
         if isinstance(node, ast.ImportFrom) and _is_own(node.module):
-            found += [_Import(str(node.module), alias.name) for alias in node.names]
+            found += [(str(node.module), alias.name) for alias in node.names]
         elif isinstance(node, ast.Import):
-            found += [_Import(one.name, None) for one in node.names if _is_own(one.name)]
+            found += [(one.name, None) for one in node.names if _is_own(one.name)]
         waiting += ast.iter_child_nodes(node)
     return tuple(found)
 
@@ -215,18 +196,17 @@ def _is_own(module: str | None) -> bool:
     return module is not None and module.split(".")[0] == _NAME
 
 
-def _defining(one: _Import) -> list[str]:
+def _defining(module: str, name: str | None) -> list[str]:
     """The module that an import leads to, through packages that only pass a name on."""
-    if one.name is not None:
-        inner = f"{one.module}.{one.name}"
-        if _file(inner) is not None:
-            return [inner]
-        path = _file(one.module)
+    if name is not None:
+        if _file(f"{module}.{name}") is not None:
+            return [f"{module}.{name}"]
+        path = _file(module)
         if path is not None and path.name == "__init__.py":
-            for passed_on in _imports(one.module):
-                if passed_on.name == one.name:
-                    return _defining(passed_on)
-    return [] if one.module == _NAME else [one.module]
+            for origin, passed_on in _imports(module):
+                if passed_on == name:
+                    return _defining(origin, passed_on)
+    return [] if module == _NAME else [module]
 
 
 def _is_left_out(module: str) -> bool:

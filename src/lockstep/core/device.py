@@ -38,12 +38,7 @@ def _fast_bf16() -> bool:
 def resolve_precision(wanted: Literal["auto"] | Precision, key: str) -> Precision:
     """`auto` is bf16 where the hardware multiplies it natively, else fp32.
 
-    `key` is the parameter's name, for the message.
-
-    Raises
-    ------
-    LockstepError
-        If the hardware does not have the precision asked for.
+    Raises `LockstepError`, which names the parameter `key`, if the hardware has no such precision.
     """
     if wanted == "auto":
         return "bf16" if _fast_bf16() else "fp32"
@@ -62,12 +57,9 @@ def autocast(precision: Precision) -> AbstractContextManager[None]:
 
 
 def check_compiler(key: str) -> None:
-    """Whether torch.compile can compile here. `key` is the parameter that asks for it.
+    """Whether torch.compile can compile here, as the parameter `key` asks.
 
-    Raises
-    ------
-    LockstepError
-        If there is no C++ compiler, which it wants for a CPU.
+    Raises `LockstepError` if there is no C++ compiler, which it wants for a CPU.
     """
     compilers = (os.environ.get("CXX", "g++"), "clang++")
     if not torch.cuda.is_available() and not any(map(shutil.which, compilers)):

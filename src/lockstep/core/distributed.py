@@ -20,26 +20,8 @@ import torch.distributed as dist
 from torch import Tensor
 
 from lockstep.core.errors import LockstepError
-from lockstep.core.rank import is_main, launched, rank, size, size_here
-
-__all__ = [
-    "any_of",
-    "end",
-    "from_main",
-    "gather",
-    "group",
-    "is_main",
-    "launch",
-    "launched",
-    "rank",
-    "share",
-    "size",
-    "size_here",
-    "tensor_from_main",
-    "together",
-    "total",
-    "wait",
-]
+from lockstep.core.rank import is_main, rank, size, size_here
+from lockstep.core.rank import launched as launched
 
 T = TypeVar("T")
 # Nobody is given up for slow: whoever starts the processes ends them all when one dies.
@@ -53,11 +35,8 @@ _SPEAKS = "LOCKSTEP_LAUNCHED"
 def launch(processes: int) -> None:
     """Run this very command in several processes, and wait for them.
 
-    Raises
-    ------
-    LockstepError
-        If one of them was killed or ended otherwise than by an error of its own, which it has
-        said itself; SystemExit in that case.
+    Raises `LockstepError` if one of them was killed or ended otherwise than by an error of its own;
+    in that case, which it has said itself, `SystemExit`.
     """
     # Here: torch's launcher is slow to import, and a single process needs none of it.
     from torch.distributed.elastic.multiprocessing.api import SignalException
@@ -106,11 +85,8 @@ def launch(processes: int) -> None:
 def group() -> Iterator[None]:
     """Connect the processes for the time of a block: gloo between CPUs, NCCL between GPUs.
 
-    Raises
-    ------
-    LockstepError
-        If there are fewer GPUs than processes. On the first process also if another one ends on
-        the way, which the others take in silence.
+    Raises `LockstepError` if there are fewer GPUs than processes; on the first process also if
+    another one ends on the way, which the others take in silence.
     """
     if torch.cuda.is_available():
         if size_here() > torch.cuda.device_count():
@@ -124,7 +100,8 @@ def group() -> Iterator[None]:
     try:
         yield
     except (RuntimeError, dist.DistError) as error:
-        if not _is_lost_connection(error):
+        lost = "by peer" in str(error) or "Broken pipe" in str(error)
+        if not lost and not isinstance(error, dist.DistError):
             raise
         if not is_main() or _SPEAKS in os.environ:
             sys.exit(1)
@@ -134,12 +111,6 @@ def group() -> Iterator[None]:
         ) from error
     finally:
         dist.destroy_process_group()
-
-
-def _is_lost_connection(error: Exception) -> bool:
-    if isinstance(error, dist.DistError):
-        return True
-    return "by peer" in str(error) or "Broken pipe" in str(error)
 
 
 def end(error: LockstepError) -> NoReturn:
@@ -156,10 +127,7 @@ def end(error: LockstepError) -> NoReturn:
 def together() -> Iterator[None]:
     """What all processes do alike: where it fails for one, it fails for all, and is said once.
 
-    Raises
-    ------
-    LockstepError
-        On the first process, if the block raised one on any of them.
+    Raises `LockstepError` on the first process, if the block raised one on any of them.
     """
     failed: LockstepError | None = None
     try:
@@ -177,9 +145,10 @@ def together() -> Iterator[None]:
             end(LockstepError(message if number == 0 else f"process {number}: {message}"))
 
 
-def share(count: int) -> slice:
-    """The part of `count` things that is this process's: contiguous, in rank order, even."""
-    return _share_of(rank(), count)
+def share(count: int, process: int | None = None) -> slice:
+    """The part of `count` things that is a process's (this one's): contiguous, in rank order."""
+    number = rank() if process is None else process
+    return slice(count * number // size(), count * (number + 1) // size())
 
 
 def gather(part: Tensor, count: int) -> Tensor:
@@ -191,12 +160,8 @@ def gather(part: Tensor, count: int) -> Tensor:
     padded[: len(part)] = part
     parts = [torch.empty_like(padded) for _ in range(size())]
     dist.all_gather(parts, padded)
-    shares = [_share_of(process, count) for process in range(size())]
+    shares = [share(count, process) for process in range(size())]
     return torch.cat([p[: s.stop - s.start] for p, s in zip(parts, shares, strict=True)])
-
-
-def _share_of(process: int, count: int) -> slice:
-    return slice(count * process // size(), count * (process + 1) // size())
 
 
 def total(values: Tensor) -> Tensor:

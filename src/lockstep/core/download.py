@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 import requests
 from cleanfid.downloads_helper import inception_url
@@ -15,15 +13,12 @@ from requests.adapters import HTTPAdapter
 from urllib3 import Retry
 
 from lockstep.core.errors import LockstepError
+from lockstep.core.hashing import sha256
 from lockstep.core.lock import exclusive
 
 _CHUNK = 2**16  # what is lost at most when a connection breaks
 _TRIES = 5
-_BROKEN = (
-    requests.ConnectionError,
-    requests.Timeout,
-    requests.exceptions.ChunkedEncodingError,
-)
+_BROKEN = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
 
 
 @dataclass(frozen=True)
@@ -66,24 +61,20 @@ def fetch(
 
     What came before the connection broke is kept beside `path` and not fetched again. `path` is
     there whole or not at all. `progress` is told the bytes so far and, if known, of how many.
-
-    Raises
-    ------
-    LockstepError
-        If it cannot be fetched, or is another file than it should be.
+    Raises `LockstepError` if it cannot be fetched, or is another file than it should be.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with exclusive(path.with_name(f"{path.name}.lock"), f"{path.name} is being fetched"):
-        if path.exists() and _digest(path) == known.sha256:
+        if path.exists() and sha256(path) == known.sha256:
             return
         part = path.with_name(f"{path.name}.part")
         begun = part.exists()
         _get(known, part, path, progress)
-        if begun and _digest(part) != known.sha256:
+        if begun and sha256(part) != known.sha256:
             # What was there may have been of another file: once more, from the start.
             part.unlink()
             _get(known, part, path, progress)
-        if (found := _digest(part)) != known.sha256:
+        if (found := sha256(part)) != known.sha256:
             part.unlink()
             raise LockstepError(
                 f"{known.url}: sent another file (SHA-256 {found[:12]}..., not "
@@ -95,16 +86,11 @@ def fetch(
 def _get(
     known: Known, part: Path, path: Path, progress: Callable[[int, int | None], object]
 ) -> None:
-    retries = Retry(
-        connect=0,
-        read=0,
-        status=_TRIES,
-        backoff_factor=0.5,
-        status_forcelist=(429, 500, 502, 503, 504),
-    )
+    refused = (429, 500, 502, 503, 504)
+    retries = Retry(connect=0, read=0, status=_TRIES, backoff_factor=0.5, status_forcelist=refused)
     with requests.Session() as session:
-        session.mount("http://", HTTPAdapter(max_retries=retries))
-        session.mount("https://", HTTPAdapter(max_retries=retries))
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, HTTPAdapter(max_retries=retries))
         for _ in range(_TRIES):
             try:
                 return _go_on(session, known, part, progress)
@@ -140,16 +126,7 @@ def _go_on(
                 file.write(chunk)
                 done += len(chunk)
                 progress(done, total)
-            _keep(file)
+            file.flush()
+            os.fsync(file.fileno())
     if total is not None and done < total:
         raise requests.ConnectionError(f"{total - done} bytes are missing")
-
-
-def _keep(file: BinaryIO) -> None:
-    file.flush()
-    os.fsync(file.fileno())
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

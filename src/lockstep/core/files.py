@@ -17,14 +17,7 @@ import yaml
 from lockstep.core.errors import LockstepError
 
 Cell = str | float
-_SAID_BY_READERS = (
-    ArithmeticError,
-    AttributeError,
-    LookupError,
-    TypeError,
-    ValueError,
-    yaml.YAMLError,
-)
+_READ_ERRORS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, yaml.YAMLError)
 
 
 def _sync(path: Path) -> None:
@@ -69,7 +62,7 @@ def _lives(process: int) -> bool:
     except ProcessLookupError:
         return False
     except PermissionError:
-        return True
+        pass
     return True
 
 
@@ -114,21 +107,19 @@ def write_json(path: Path, record: dict[str, Any]) -> None:
 def read_json(path: Path) -> dict[str, Any]:
     """What `write_json` wrote. Raises `LockstepError` if it is missing or damaged."""
     try:
-        record: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        return json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         raise LockstepError(f"{path}: missing; `dvc repro` makes it") from None
     except ValueError as error:
         raise LockstepError(f"{path}: damaged ({error}); `dvc checkout` restores it") from None
-    return record
 
 
-def write_csv(path: Path, rows: Sequence[Mapping[str, Cell]]) -> None:
-    """One line a row, the keys of the first one above; there whole or not at all."""
-    with (
-        atomic_file(path) as unfinished,
-        unfinished.open("w", newline="", encoding="utf-8") as file,
-    ):
-        table = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+def write_csv(
+    path: Path, rows: Sequence[Mapping[str, Cell]], columns: Sequence[str] | None = None
+) -> None:
+    """One line a row, `columns` (the first row's keys) above; there whole or not at all."""
+    with atomic_file(path) as part, part.open("w", newline="", encoding="utf-8") as file:
+        table = csv.DictWriter(file, columns or list(rows[0]), lineterminator="\n")
         table.writeheader()
         table.writerows(rows)
 
@@ -139,13 +130,7 @@ def read_csv(path: Path) -> list[dict[str, Cell]]:
 
 
 def csv_rows(path: Path) -> Iterator[dict[str, Cell]]:
-    """The same, a row at a time.
-
-    Raises
-    ------
-    LockstepError
-        If it is missing or damaged.
-    """
+    """The same, a row at a time. Raises `LockstepError` if it is missing or damaged."""
     try:
         with path.open(newline="", encoding="utf-8") as file:
             table = csv.DictReader(file)
@@ -171,6 +156,6 @@ def damage_named(path: Path, mend: str = "dvc checkout") -> Iterator[None]:
     """Inside, what a file lacks or has in another form is a `LockstepError` that names it."""
     try:
         yield
-    except _SAID_BY_READERS as error:
+    except _READ_ERRORS as error:
         said = " ".join(f"{type(error).__name__}: {error}".split())
         raise LockstepError(f"{path}: damaged ({said}); `{mend}` restores it") from None

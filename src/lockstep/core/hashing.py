@@ -15,10 +15,7 @@ from lockstep.core.errors import LockstepError
 def sha256(path: Path) -> str:
     """The SHA-256 of a file, or of a folder: of its files' relative names and hashes, in order.
 
-    Raises
-    ------
-    LockstepError
-        If there is nothing at `path`.
+    Raises `LockstepError` if there is nothing at `path`.
     """
     if path.is_file():
         with path.open("rb") as file:
@@ -42,10 +39,7 @@ def verified(path: str, expected: str | None, key: str) -> Path:
 def verify(path: Path, expected: str | None, key: str) -> None:
     """Check that `path` still holds what params.yaml says.
 
-    Raises
-    ------
-    LockstepError
-        If it does not, or if params.yaml gives no hash; the message has the command that mends it.
+    Raises `LockstepError`, with the command that mends it, if it does not or there is no hash.
     """
     if sha256(path) != expected:
         said = "has no hash in params.yaml" if expected is None else "is not what params.yaml says"

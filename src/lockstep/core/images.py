@@ -101,10 +101,7 @@ def read_images(paths: Sequence[Path]) -> NDArray[np.uint8]:
 def read_rgb(path: Path, size: int | None = None) -> NDArray[np.uint8]:
     """One file as (H, W, 3) bytes, resized straight to `size` x `size` (bilinear) if given.
 
-    Raises
-    ------
-    LockstepError
-        If the file is missing, truncated or no image.
+    Raises `LockstepError` if the file is missing, truncated or no image.
     """
     try:
         with Image.open(path) as image:

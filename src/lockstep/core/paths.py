@@ -34,54 +34,18 @@ def scratch() -> Path:
     return home() / ".scratch"
 
 
-def crawled(workload: str) -> Path:
-    """What articles say, and the addresses of the images that they name."""
-    return Path("data/crawled") / workload
-
-
-def downloaded(workload: str) -> Path:
-    """Images as they came, and the manifest."""
-    return Path("data/downloaded") / workload
-
-
-def collected(workload: str) -> Path:
-    """Images, and what is said of them."""
-    return Path("data/collected") / workload
-
-
-def dataset(workload: str) -> Path:
-    """The packed arrays, and the label files that sampling and evaluation need."""
-    return Path("data/dataset") / workload
-
-
-def autoencoder(workload: str) -> Path:
-    """What makes latents of images."""
-    return Path("autoencoders") / workload
-
-
-def encoded(workload: str) -> Path:
-    """The packed images and prompts as a generator sees them, and what made that of them."""
-    return Path("data/encoded") / workload
-
-
-def evaluator(workload: str) -> Path:
-    """The evaluator."""
-    return Path("evaluators") / workload
-
-
-def reference(workload: str) -> Path:
-    """What generated images are compared with, as networks see it."""
-    return Path("data/reference") / workload
-
-
-def model(workload: str) -> Path:
-    """The trained generator."""
-    return Path("models") / workload
-
-
-def samples(workload: str) -> Path:
-    """The generated images."""
-    return Path("samples") / workload
+# The folders of a workload, by its name.
+crawled = Path("data/crawled").joinpath  # what articles say, and the addresses of their images
+downloaded = Path("data/downloaded").joinpath  # images as they came, and the manifest
+collected = Path("data/collected").joinpath  # images, and what is said of them
+dataset = Path("data/dataset").joinpath  # packed arrays, and label files for what comes later
+autoencoder = Path("autoencoders").joinpath  # what makes latents of images
+encoded = Path("data/encoded").joinpath  # packed images and prompts as a generator sees them
+evaluator = Path("evaluators").joinpath
+reference = Path("data/reference").joinpath  # what generated images are compared with
+model = Path("models").joinpath  # the trained generator
+samples = Path("samples").joinpath  # the generated images
+strips = Path("strips").joinpath  # denoising strips, one an image, and the animation of all
 
 
 def metrics(workload: str, stage: str) -> Path:
@@ -97,11 +61,6 @@ def plots(workload: str, stage: str) -> Path:
 def tables(workload: str, stage: str) -> Path:
     """A stage's figures in detail."""
     return Path("tables") / workload / stage
-
-
-def strips(workload: str) -> Path:
-    """Denoising strips, one file an image, and the animation of all."""
-    return Path("strips") / workload
 
 
 def code(workload: str, stage: str) -> Path:

@@ -8,10 +8,10 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from multiprocessing.connection import wait as wait_for
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 import cv2
 from tqdm import tqdm
@@ -39,12 +39,8 @@ def each(
 ) -> Iterator[tuple[Item, Result]]:
     """(item, `work(item)`) as they get ready; in this process if `processes` is 1.
 
-    Only a few items are under way at once.
-
-    Raises
-    ------
-    LockstepError
-        If a process dies; whatever `work` raises is raised too.
+    Only a few items are under way at once. Raises `LockstepError` if a process dies, and whatever
+    `work` raises.
     """
     if processes == 1:
         yield from ((item, work(item)) for item in items)
@@ -76,21 +72,15 @@ def in_order(
     """`work(item)` of each item, in the order of the items; else as `each`."""
     waiting: dict[int, Result] = {}
     following = 0
-    for (number, _), result in each(_Numbered(work), enumerate(items), processes):
+    for (number, _), result in each(partial(_of_numbered, work), enumerate(items), processes):
         waiting[number] = result
         while following in waiting:
             yield waiting.pop(following)
             following += 1
 
 
-@dataclass(frozen=True)
-class _Numbered(Generic[Item, Result]):
-    """`work` of (number, item): a class, since it goes to other processes."""
-
-    work: Callable[[Item], Result]
-
-    def __call__(self, numbered: tuple[int, Item]) -> Result:
-        return self.work(numbered[1])
+def _of_numbered(work: Callable[[Item], Result], numbered: tuple[int, Item]) -> Result:
+    return work(numbered[1])
 
 
 def _start() -> None:
@@ -108,8 +98,4 @@ def _start() -> None:
 
 def progress(description: str, unit: str = "it") -> Callable[[Iterable[Any], int], Iterable[Any]]:
     """A progress bar with rate and remaining time, as a wrapper of (iterable, total)."""
-
-    def wrap(items: Iterable[Any], total: int) -> Iterable[Any]:
-        return tqdm(items, desc=description, total=total, unit=unit, mininterval=1)
-
-    return wrap
+    return lambda items, total: tqdm(items, desc=description, total=total, unit=unit, mininterval=1)

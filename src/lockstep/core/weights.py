@@ -13,13 +13,7 @@ from lockstep.core.errors import LockstepError
 
 
 def save_weights(weights: Mapping[str, Tensor], path: Path) -> None:
-    """A state dict, by the names of its parts.
-
-    Raises
-    ------
-    LockstepError
-        If it cannot be written, as on a full disk.
-    """
+    """A state dict. Raises `LockstepError` if it cannot be written, as on a full disk."""
     try:
         save_file({name: tensor.contiguous() for name, tensor in weights.items()}, path)
     except (OSError, SafetensorError) as error:
@@ -42,10 +36,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 def load_weights(module: nn.Module, path: Path) -> None:
     """Fill `module` from a safetensors file; keys and shapes must agree exactly.
 
-    Raises
-    ------
-    LockstepError
-        If the file is missing or damaged, or one line that says what differs.
+    Raises `LockstepError` if the file is missing or damaged, or says what differs.
     """
     found = read_tensors(path)
     expected = module.state_dict()

@@ -27,10 +27,7 @@ def noise_schedule(settings: Diffusion) -> NoiseSchedule:
 def form(params: Params, data: Dataset) -> Form:
     """What params.yaml asks for, made for these images or latents, and labels or prompts.
 
-    Raises
-    ------
-    ValueError
-        If there is no such network.
+    Raises `ValueError` if there is no such network.
     """
     model: UNetSettings = params.model
     settings, rows = params.text, data.rows

@@ -25,15 +25,7 @@ _IMAGES, _PER_ROW = 16, 8
 
 @dataclass(frozen=True)
 class Preview:
-    """Some images as bytes.
-
-    Parameters
-    ----------
-    grid
-        All of them: (H, W, 3).
-    strips
-        Of each, in the grid's order, its way from noise to clear: (h, w, 3).
-    """
+    """Images as bytes: all of them (H, W, 3), and in its order each one's denoising strip."""
 
     grid: NDArray[np.uint8]
     strips: tuple[NDArray[np.uint8], ...]

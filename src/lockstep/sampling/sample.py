@@ -1,4 +1,4 @@
-"""Drawing images from a trained model."""
+"""Sampling images from a trained model."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypedDict
 
 import torch
 from torch import Tensor
@@ -37,13 +36,7 @@ _FRAMES = 19
 
 @dataclass(frozen=True)
 class Trained:
-    """A generator with all that drawing takes.
-
-    Parameters
-    ----------
-    autoencoder
-        What makes images of that which the generator draws.
-    """
+    """A generator with all that sampling takes: the autoencoder makes images of its latents."""
 
     model: Generator
     description: Description
@@ -51,13 +44,7 @@ class Trained:
 
 
 def load(folder: Path, weights: str | int) -> Trained:
-    """What a training has left in a folder, on the device.
-
-    Raises
-    ------
-    LockstepError
-        If files are missing or damaged.
-    """
+    """A trained model's folder, on the device. Raises `LockstepError` on a bad file."""
     model, description = generator.load(folder, weights)
     is_latent = description.reduction > 1 or description.unet.in_channels != 3
     if is_latent or (folder / autoencoder.DESCRIPTION).exists():
@@ -191,17 +178,11 @@ def sample_by_batches(
     """`sample_together` with the memory of one batch: (number of its first image, images)."""
     size = settings.batch_size * distributed.size()
     for first in range(0, len(conditions), size):
-        yield (
-            first,
-            sample_together(
-                trained,
-                settings,
-                conditions[first : first + size],
-                seed=seed,
-                first=first,
-                progress=progress,
-            ),
+        batch = conditions[first : first + size]
+        images = sample_together(
+            trained, settings, batch, seed=seed, first=first, progress=progress
         )
+        yield first, images
 
 
 def _denoiser(trained: Trained, settings: Sample, condition: Conditions) -> Denoise:
@@ -231,20 +212,15 @@ def _run(
     noise: ImageNoise,
     callback: Callback,
 ) -> Tensor:
-    schedule = description.schedule
+    schedule, clip = description.schedule, settings.clip
     levels = timesteps(schedule.timesteps, settings.steps, settings.spacing)
     x = noise().contiguous(memory_format=torch.channels_last)
-    common: _Common = {"clip": settings.clip, "callback": callback}
+    start = (denoise, x, schedule, levels)
     match settings.sampler:
         case "ddpm":
             variance = settings.variance
-            return ddpm(denoise, x, schedule, levels, noise=noise, variance=variance, **common)
+            return ddpm(*start, noise=noise, variance=variance, clip=clip, callback=callback)
         case "ddim":
-            return ddim(denoise, x, schedule, levels, noise=noise, eta=settings.eta, **common)
+            return ddim(*start, noise=noise, eta=settings.eta, clip=clip, callback=callback)
         case "dpmpp_2m":
-            return dpmpp_2m(denoise, x, schedule, levels, **common)
-
-
-class _Common(TypedDict):
-    clip: float | None
-    callback: Callback
+            return dpmpp_2m(*start, clip=clip, callback=callback)

@@ -1,4 +1,4 @@
-"""What the images of a workload are to show, and how their files are called."""
+"""What the images of a workload are to show, how their files are called, and where they are."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from lockstep.core.errors import LockstepError
 from lockstep.core.images import write_png
 from lockstep.core.pixels import to_bytes
+from lockstep.core.provenance import FILE, read_provenance
 from lockstep.models.conditions import Conditions
 
 STRIPS, SHOWN, PER_ROW = 16, 64, 8
@@ -18,20 +20,9 @@ STRIPS, SHOWN, PER_ROW = 16, 64, 8
 
 @dataclass(frozen=True)
 class ImageSet:
-    """A set of images to be generated.
+    """N images to be generated: their conditions, and the names of their files.
 
-    Parameters
-    ----------
-    name
-        Of their grid.
-    conditions
-        Of the N images.
-    files
-        Their N names.
-    shown
-        How many of them the grid has, the first ones; they are kept in memory.
-    per_row
-        Images in a row of the grid.
+    Their grid, called `name`, has the first `shown` of them, which are kept in memory.
     """
 
     name: str
@@ -58,16 +49,26 @@ class ImageSet:
 class Targets:
     """All that is generated for one seed.
 
-    Parameters
-    ----------
-    sets
-        The images.
-    strips
-        Conditions of the images whose denoising trajectory is shown.
-    exactly
-        Whether those of the grids are written as tensors too, not rounded to bytes.
+    `strips` are the conditions of the images whose denoising trajectory is shown; `exactly` says
+    whether the images of the grids are written as tensors too, not rounded to bytes.
     """
 
     sets: tuple[ImageSet, ...]
     strips: Conditions
     exactly: bool
+
+
+def seeds_of(samples: Path) -> list[int]:
+    """`sample.seeds` as they were when the images were generated.
+
+    Raises `LockstepError` if the folder does not say so.
+    """
+    seeds = read_provenance(samples).params.get("sample.seeds")
+    if not seeds:
+        raise LockstepError(f"{samples / FILE}: names no sample.seeds; `dvc checkout` restores it")
+    return list(seeds)
+
+
+def of_seed(samples: Path, number: int, seed: int) -> Path:
+    """The set of images of a seed: the first stands where the official evaluation looks."""
+    return samples if number == 0 else samples / f"seed_{seed}"

@@ -54,10 +54,8 @@ def make(
 ) -> Autoencoder:
     """None, one that is trained on the generator's training images, or a pretrained one.
 
-    Raises
-    ------
-    LockstepError
-        If there are too few images, the pretrained one cannot be had, or it does not fit them.
+    Raises `LockstepError` if there are too few images, the pretrained one cannot be had, or it does
+    not fit them.
     """
     settings = params.autoencoder
     match settings.kind:

@@ -54,14 +54,15 @@ class _Draw:
     def batch(self, part: slice) -> Batch:
         """A part of it on the device."""
         device = hardware.device()
-        noise = torch.from_numpy(self.noise[part])
+        noise, t, values, given = (
+            torch.from_numpy(array[part])
+            for array in (self.noise, self.t, self.condition, self.given)
+        )
         return Batch(
             _x0(self.seen[part]).to(device),
             noise.to(device, memory_format=torch.channels_last),
-            torch.from_numpy(self.t[part]).to(device),
-            Conditions(
-                torch.from_numpy(self.condition[part]), torch.from_numpy(self.given[part])
-            ).to(device),
+            t.to(device),
+            Conditions(values, given).to(device),
         )
 
 
@@ -202,7 +203,6 @@ def validation_batches(data: Dataset, params: Params) -> Iterator[tuple[Batch, i
 def _noise(data: Dataset, count: int, random: np.random.Generator) -> NDArray[np.float32]:
     """(count, C, H, W) standard normal numbers, for images or latents."""
     _, *shape = data.seen.shape
-    if data.latents is None:
-        height, width, channels = shape
-        shape = [channels, height, width]
+    if data.latents is None:  # bytes have their channels last
+        shape = [shape[2], *shape[:2]]
     return random.standard_normal((count, *shape), np.float32)

@@ -47,12 +47,8 @@ class Checkpoints:
     def save(self, checkpoint: Checkpoint) -> None:
         """Write a checkpoint: after a crash at any moment it is there whole or not at all.
 
-        Later ones, which `latest` has passed over, go.
-
-        Raises
-        ------
-        LockstepError
-            If it cannot be written (a full disk); those before are as they were.
+        Later ones, which `latest` has passed over, go. Raises `LockstepError` if it cannot be
+        written (a full disk); those before are as they were.
         """
         path = self.folder / f"step-{checkpoint.step:09d}"
         with atomic_folder(path) as temporary:

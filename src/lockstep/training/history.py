@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lockstep.core.errors import LockstepError
-from lockstep.core.files import atomic_folder
+from lockstep.core.files import Cell, atomic_folder, read_csv, write_csv
 
 Row = dict[str, float]
 
@@ -28,13 +27,14 @@ class History:
 def write(folder: Path, history: History) -> None:
     """`train.csv` and `validation.csv`, one line a row, a header above."""
     with atomic_folder(folder) as out:
-        _write_csv(out / "train.csv", ("step", "loss", "lr"), history.train)
-        _write_csv(out / "validation.csv", ("step", "val_loss"), history.validation)
+        write_csv(out / "train.csv", history.train, ("step", "loss", "lr"))
+        write_csv(out / "validation.csv", history.validation, ("step", "val_loss"))
 
 
 def read(folder: Path) -> History:
     """What `write` wrote. Raises `LockstepError` if it is missing."""
-    return History(_read_csv(folder / "train.csv"), _read_csv(folder / "validation.csv"))
+    train, validation = (read_csv(folder / f"{name}.csv") for name in ("train", "validation"))
+    return History([_row(one) for one in train], [_row(one) for one in validation])
 
 
 def summary(history: History) -> dict[str, Any]:
@@ -46,17 +46,5 @@ def summary(history: History) -> dict[str, Any]:
     return metrics
 
 
-def _write_csv(path: Path, fields: tuple[str, ...], rows: list[Row]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fields, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def _read_csv(path: Path) -> list[Row]:
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)]
-    except FileNotFoundError:
-        raise LockstepError(f"{path}: missing; `dvc repro` makes it") from None
-    return [{**row, "step": int(row["step"])} for row in rows]
+def _row(cells: Mapping[str, Cell]) -> Row:
+    return {**{key: float(value) for key, value in cells.items()}, "step": int(cells["step"])}

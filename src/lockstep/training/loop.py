@@ -10,8 +10,11 @@ come to the same numbers; the first one writes.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from statistics import fmean
+from types import FrameType
 
 import torch
 from torch import Tensor, nn
@@ -22,19 +25,19 @@ from lockstep.core import device as hardware
 from lockstep.core import distributed
 from lockstep.core.errors import LockstepError, Stopped
 from lockstep.data.dataset import Dataset
-from lockstep.diffusion import NoiseSchedule, diffusion_loss
+from lockstep.diffusion import diffusion_loss
 from lockstep.models.build import noise_schedule
 from lockstep.models.generator import Generator
 from lockstep.training import batches, learning_rate, parallel
 from lockstep.training.batches import DROPOUT, Batch, random_numbers
 from lockstep.training.checkpoint import Checkpoints
 from lockstep.training.history import Row
-from lockstep.training.interrupt import stop_requests
 from lockstep.training.state import State, begin_or_resume, of
 
 Losses = Callable[[nn.Module, Batch], Tensor]
 Log = Callable[[int, Row], None]
 Show = Callable[[int, Generator], None]
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 def train(
@@ -55,18 +58,16 @@ def train(
     Besides what it gives, `checkpoints` has put aside (`kept`) the weights of the steps
     `params.train.snapshots` as `step_<n>`, and those of the lowest validation loss as `best`.
 
-    Raises
-    ------
-    LockstepError
-        If data and parameters do not fit, the data changes, a loss is not finite, or a checkpoint
-        cannot be written.
-    Stopped
-        If SIGTERM or Ctrl-C asked to stop; the checkpoint of that step is written.
+    Raises `LockstepError` if data and parameters do not fit, the data changes, a loss is not
+    finite, or a checkpoint cannot be written; `Stopped` if SIGTERM or Ctrl-C asked to stop, when
+    the checkpoint of that step is written.
     """
     hardware.make_deterministic(params.threads)
     with distributed.together():
         batches.check(params, data)
-    settings, steps = params.train, _steps(params)
+    settings, steps = params.train, params.train.steps
+    if steps is None:
+        raise ValueError("params.train.steps is None: give `with_steps`")
     losses = _losses(params, precision)
     state = begin_or_resume(params, data, precision, checkpoints)
     unread = _Unread(state)
@@ -88,7 +89,7 @@ def train(
         if log is not None:
             log(state.step, values)
 
-    with stop_requests() as stop_requested:
+    with _stop_requests() as stop_requested:
         for step, parts in bar:
             rate = learning_rate.at(step, steps, settings)
             unread.add(*_update(state, parts, losses, rate, params))
@@ -111,7 +112,7 @@ def train(
                         _keep_weights(state, checkpoints, "best")
             if snaps:
                 _keep_weights(state, checkpoints, f"step_{state.step}")
-            if shows and show is not None:
+            if show is not None and shows:
                 with state.best_guess() as model:
                     show(state.step, model)
             stopping = distributed.any_of(stop_requested()) and state.step < steps
@@ -131,16 +132,27 @@ def train(
     return state
 
 
+@contextmanager
+def _stop_requests() -> Iterator[Callable[[], bool]]:
+    """Gives a function that says whether one of the signals has come. For the main thread."""
+    requested = False
+
+    def request(_signal: int, _frame: FrameType | None) -> None:
+        nonlocal requested
+        requested = True
+
+    before = [signal.signal(number, request) for number in _SIGNALS]
+    try:
+        yield lambda: requested
+    finally:
+        for number, handler in zip(_SIGNALS, before, strict=True):
+            signal.signal(number, handler)
+
+
 def kept(params: Params, trained: State) -> list[str]:
     """The names of the weights that a finished training put aside on its way."""
     best = ["best"] if trained.history.validation else []
     return [*best, *(f"step_{step}" for step in params.train.snapshots)]
-
-
-def _steps(params: Params) -> int:
-    if params.train.steps is None:
-        raise ValueError("params.train.steps is None: give `with_steps`")
-    return params.train.steps
 
 
 def _shows(step: int, params: Params, data: Dataset) -> bool:
@@ -163,7 +175,7 @@ def _keep_weights(state: State, checkpoints: Checkpoints, name: str) -> None:
 
 def _losses(params: Params, precision: hardware.Precision) -> Losses:
     """`(model, batch) -> (B,)`, the loss of each image."""
-    schedule: NoiseSchedule = noise_schedule(params.diffusion)
+    schedule = noise_schedule(params.diffusion)
 
     def losses(model: nn.Module, batch: Batch) -> Tensor:
         with hardware.autocast(precision):
@@ -183,10 +195,7 @@ def _losses(params: Params, precision: hardware.Precision) -> Losses:
 def _update(
     state: State, parts: list[Batch], losses: Losses, rate: float, params: Params
 ) -> tuple[Tensor, Tensor]:
-    """One step of the optimiser and of the averages.
-
-    Gives this process's part of the mean loss before it, and the norm of the gradient.
-    """
+    """One step; gives this process's part of the mean loss before it, and the gradient's norm."""
     settings = params.train
     state.optimizer.zero_grad(set_to_none=True)
     loss = torch.zeros((), device=hardware.device())

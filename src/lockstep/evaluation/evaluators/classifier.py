@@ -24,7 +24,7 @@ from lockstep.evaluation.classifier_training import of_split
 from lockstep.evaluation.evaluators import Score
 from lockstep.evaluation.spaces import Space, network_space
 from lockstep.sampling.conditions import condition_of
-from lockstep.sampling.samples import of_seed, seeds_of
+from lockstep.sampling.targets import of_seed, seeds_of
 from lockstep.sampling.targets import ImageSet
 
 ACCURACY = "mean accuracy"
@@ -42,10 +42,8 @@ class Scored:
 def train(params: Params, out: Path) -> dict[str, float]:
     """Train a classifier or take the official one; gives its accuracy on held-out images.
 
-    Raises
-    ------
-    LockstepError
-        If the checkpoint is not the one of params.yaml, or does not fit the labels.
+    Raises `LockstepError` if the checkpoint is not the one of params.yaml, or does not fit the
+    labels.
     """
     data = open_dataset(paths.dataset(params.workload))
     settings = params.evaluator
@@ -72,12 +70,8 @@ def figures(params: Params, out: Path) -> dict[str, float]:
     """The means over the seeds; of the accuracies their standard deviation (`_sd`), if several.
 
     In `out`, `objects.csv` and `sizes.csv` say the same for each object and for each number of
-    objects in an image, over all seeds. All processes take part; the first one writes.
-
-    Raises
-    ------
-    LockstepError
-        If evaluator, images or label files are missing or do not fit each other.
+    objects in an image, over all seeds. All processes take part; the first one writes. Raises
+    `LockstepError` if evaluator, images or label files are missing or do not fit each other.
     """
     with distributed.together():
         targets = condition_of(params).targets(params).sets

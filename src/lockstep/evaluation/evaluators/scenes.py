@@ -37,7 +37,7 @@ from lockstep.evaluation.scene_evaluator import Detections
 from lockstep.evaluation.scene_evaluator_training import Scenes
 from lockstep.evaluation.spaces import Space, network_space
 from lockstep.models.text import SCRATCH, clip_files
-from lockstep.sampling.samples import of_seed, seeds_of
+from lockstep.sampling.targets import of_seed, seeds_of
 from lockstep.sampling.targets import ImageSet
 
 ACCURACY = "object accuracy"
@@ -51,10 +51,7 @@ Row = dict[str, Cell]
 def train(params: Params, out: Path) -> dict[str, float]:
     """Train it; gives its accuracies.
 
-    Raises
-    ------
-    LockstepError
-        If there are too few images, or what is known of them is damaged.
+    Raises `LockstepError` if there are too few images, or what is known of them is damaged.
     """
     data = open_dataset(paths.dataset(params.workload))
     shown = captions.shown_by_rows(data.folder)
@@ -99,11 +96,8 @@ def figures(params: Params, out: Path) -> dict[str, float]:
 
     In `out`, `prompts.csv` says the same of each prompt, over all seeds, and `kinds.csv` of each
     kind of them where it is known what they state. All processes take part; the first one writes.
-
-    Raises
-    ------
-    LockstepError
-        If evaluator, images, caption files or CLIP are missing or do not fit each other.
+    Raises `LockstepError` if evaluator, images, caption files or CLIP are missing or do not fit
+    each other.
     """
     folder = paths.dataset(params.workload)
     with distributed.together():

@@ -40,10 +40,7 @@ class Pretrained(nn.Module):
     def __init__(self, config: dict[str, Any], origin: Origin) -> None:
         """The network as `config` describes it, its weights random as yet.
 
-        Raises
-        ------
-        LockstepError
-            If diffusers is not installed, or `config` does not describe such a network.
+        Raises `LockstepError` if diffusers is not installed, or `config` describes no such network.
         """
         super().__init__()
         self.config, self.origin = config, origin

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
+from torch import nn
 
 from lockstep.core import device as hardware
 from lockstep.core.errors import LockstepError, what_is_wrong
@@ -47,36 +48,32 @@ _Description = Annotated[_Pixels | _KL | _Pretrained, Field(discriminator="kind"
 
 
 def save(autoencoder: Autoencoder, folder: Path) -> None:
-    """Write it into an existing folder.
-
-    Raises
-    ------
-    LockstepError
-        If it cannot be written, as on a full disk.
-    """
+    """Write it into an existing folder. Raises `LockstepError` if it cannot, as on a full disk."""
     match autoencoder:
         case Pixels():
             description: _Pixels | _KL | _Pretrained = _Pixels()
         case KLAutoencoder():
             description = _KL(autoencoder.config)
-            save_weights(autoencoder.state_dict(), folder / WEIGHTS)
         case Pretrained():
             description = _Pretrained(autoencoder.origin, autoencoder.config)
-            save_weights(autoencoder.state_dict(), folder / WEIGHTS)
         case _:
             raise TypeError(f"{type(autoencoder).__name__} is none of the kinds")
+    if isinstance(autoencoder, nn.Module):
+        save_weights(autoencoder.state_dict(), folder / WEIGHTS)
     write_json(folder / DESCRIPTION, dataclasses.asdict(description))
 
 
 def load(folder: Path) -> Autoencoder:
     """What `save` wrote, on the device, to be used and not trained.
 
-    Raises
-    ------
-    LockstepError
-        If it is missing or damaged, or wants a package that is not installed.
+    Raises `LockstepError` if it is missing or damaged, or wants a package that is not installed.
     """
-    match _describe(folder):
+    path = folder / DESCRIPTION
+    try:
+        description = TypeAdapter(_Description).validate_python(read_json(path))
+    except ValidationError as error:
+        raise LockstepError(f"{path}: {what_is_wrong(error)}; `dvc checkout` restores it") from None
+    match description:
         case _KL(config=config):
             model: KLAutoencoder | Pretrained = KLAutoencoder(config)
         case _Pretrained(origin=origin, config=settings):
@@ -85,11 +82,3 @@ def load(folder: Path) -> Autoencoder:
             return Pixels()
     load_weights(model, folder / WEIGHTS)
     return hardware.place(model).eval().requires_grad_(False)
-
-
-def _describe(folder: Path) -> _Pixels | _KL | _Pretrained:
-    path = folder / DESCRIPTION
-    try:
-        return TypeAdapter(_Description).validate_python(read_json(path))
-    except ValidationError as error:
-        raise LockstepError(f"{path}: {what_is_wrong(error)}; `dvc checkout` restores it") from None

@@ -46,10 +46,7 @@ class Box(NamedTuple):
 def models() -> ModuleType:
     """The module `face_recognition.api` with its models loaded: 0.15 GB, a second.
 
-    Raises
-    ------
-    LockstepError
-        If the library is missing or cannot be used.
+    Raises `LockstepError` if the library is missing or cannot be used.
     """
     truncated = ImageFile.LOAD_TRUNCATED_IMAGES
     said = io.StringIO()

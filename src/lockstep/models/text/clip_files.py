@@ -37,10 +37,7 @@ def library() -> Any:
 def given(encoder: str, sha256: str | None) -> str:
     """What `text.encoder` names: a folder, whose hash must be `text.encoder_sha256`, or a name.
 
-    Raises
-    ------
-    LockstepError
-        If the folder is not what the hash says.
+    Raises `LockstepError` if the folder is not what the hash says.
     """
     source = paths.folder_or_name(encoder)
     if isinstance(source, Path):
@@ -51,17 +48,10 @@ def given(encoder: str, sha256: str | None) -> str:
 def kind(source: str) -> str:
     """What `config.json` says the model is: "clip" has images and text, "clip_text_model" text.
 
-    Raises
-    ------
-    LockstepError
-        If it is another kind of model, there is none, or it cannot be fetched.
+    Raises `LockstepError` if it is another kind of model, there is none, or it cannot be fetched.
     """
-    transformers = library()
-    config, _ = _read(
-        source,
-        "config.json",
-        lambda **how: transformers.CLIPConfig.get_config_dict(source, **how),
-    )
+    of = library().CLIPConfig
+    config, _ = _read(source, "config.json", lambda **how: of.get_config_dict(source, **how))
     found = config.get("model_type")
     if found not in ("clip", "clip_text_model"):
         raise LockstepError(
@@ -76,10 +66,7 @@ def model(class_name: str, source: str) -> Any:
 
     Weights that the class has no use for are passed over: a whole CLIP will do for its text half.
 
-    Raises
-    ------
-    LockstepError
-        If it cannot be read or fetched, or lacks some of the weights.
+    Raises `LockstepError` if it cannot be read or fetched, or lacks some of the weights.
     """
     of = getattr(library(), class_name)
     found, report = _read(
@@ -100,17 +87,10 @@ def model(class_name: str, source: str) -> Any:
 def tokenizer(source: str, vocabulary: int) -> Any:
     """The tokeniser of a model whose text half has `vocabulary` ids.
 
-    Raises
-    ------
-    LockstepError
-        If its files are missing or damaged, or belong to another model.
+    Raises `LockstepError` if its files are missing or damaged, or belong to another model.
     """
-    transformers = library()
-    found = _read(
-        source,
-        _TOKENIZER,
-        lambda **how: transformers.CLIPTokenizer.from_pretrained(source, **how),
-    )
+    of = library().CLIPTokenizer
+    found = _read(source, _TOKENIZER, lambda **how: of.from_pretrained(source, **how))
     # Without its files transformers makes one that knows no words, and says nothing.
     if not json.loads(found.backend_tokenizer.to_str())["model"]["merges"]:
         raise LockstepError(f"{source}: has no tokeniser; put {_TOKENIZER} there")
@@ -124,12 +104,8 @@ def tokenizer(source: str, vocabulary: int) -> Any:
 
 def processor(source: str) -> Any:
     """What makes the model's input of an image. Raises `LockstepError` as the others."""
-    transformers = library()
-    return _read(
-        source,
-        "preprocessor_config.json",
-        lambda **how: transformers.CLIPImageProcessor.from_pretrained(source, **how),
-    )
+    of, part = library().CLIPImageProcessor, "preprocessor_config.json"
+    return _read(source, part, lambda **how: of.from_pretrained(source, **how))
 
 
 def _read(source: str, part: str, read: Callable[..., T]) -> T:

@@ -41,12 +41,7 @@ _WORD = re.compile("w[wm]*|a")
 class Unread:
     """The words of prompts that their rows do not have, in the order they stand, repeats too.
 
-    Parameters
-    ----------
-    unknown
-        Within the row, but as the unknown word.
-    cut
-        Behind the longest length, known or not.
+    They are in the row, but as the unknown word; or cut off behind its end, known or not.
     """
 
     unknown: tuple[str, ...]

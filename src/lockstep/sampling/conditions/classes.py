@@ -20,12 +20,7 @@ def targets(params: Params) -> Targets:
     """`sample.count` images, as many of each class as of the others, or one more.
 
     They go through the classes in turn. A column of the grid is a class, where there are 16 at
-    most; a strip is shown for each of the first 16.
-
-    Raises
-    ------
-    LockstepError
-        If the data set is missing.
+    most; a strip is shown for each of the first 16. Raises `LockstepError` without a data set.
     """
     classes = len(open_dataset(paths.dataset(params.workload)).names)
     count = max(params.sample.count, classes)

@@ -22,10 +22,7 @@ _STRIP = ("red sphere", "cyan cylinder", "cyan cube")
 def targets(params: Params) -> Targets:
     """The images that `test.json` and `new_test.json` ask for, beside the packed arrays.
 
-    Raises
-    ------
-    LockstepError
-        If one of the files is not as it should be.
+    Raises `LockstepError` if one of the files is not as it should be.
     """
     folder = paths.dataset(params.workload)
     objects = read_objects(folder / "objects.json")

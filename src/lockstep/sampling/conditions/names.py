@@ -18,10 +18,7 @@ FILE = "names.json"
 def read_names(folder: Path) -> dict[str, int]:
     """The names that the model in a folder was trained with, and their columns.
 
-    Raises
-    ------
-    LockstepError
-        If they are missing, or as many as the model has labels they are not.
+    Raises `LockstepError` if they are missing, or not as many as the model has labels.
     """
     path, labels = folder / FILE, generator.describe(folder).labels
     if not path.exists():

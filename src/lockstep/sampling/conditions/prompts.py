@@ -22,10 +22,7 @@ from lockstep.sampling.targets import SHOWN, STRIPS, ImageSet, Targets
 def targets(params: Params) -> Targets:
     """The images that `test.json` asks for, each called by its id.
 
-    Raises
-    ------
-    LockstepError
-        If the file is not as it should be, or what reads prompts cannot be had.
+    Raises `LockstepError` if the file is not as it should be, or what reads prompts cannot be had.
     """
     asked = captions.read_test(paths.dataset(params.workload) / captions.TEST)
     conditions = read(paths.model(params.workload), list(asked.values()))
@@ -37,12 +34,8 @@ def targets(params: Params) -> Targets:
 def read(folder: Path, texts: Sequence[str | None]) -> Conditions:
     """Prompts for the generator in `folder`; no text, or one without a word, is no condition.
 
-    The values are word ids (N, L), or contexts (N, L, D) of a frozen encoder.
-
-    Raises
-    ------
-    LockstepError
-        If a file is missing or damaged, or a pretrained encoder cannot be loaded.
+    The values are word ids (N, L), or contexts (N, L, D) of a frozen encoder. Raises
+    `LockstepError` if a file is missing or damaged, or a pretrained encoder cannot be loaded.
     """
     description = generator.describe(folder)
     prompts = [text or "" for text in texts]
