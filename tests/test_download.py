@@ -29,7 +29,7 @@ from lockstep.sources.web import session as web
 from lockstep.sources.web.get import Failed, Limits
 from lockstep.sources.web.retries import RateLimiter, RetryPolicy
 from lockstep.sources.web.session import Loopback
-from lockstep.synthetic.board import forms, hosting
+from lockstep.synthetic.board import hosting
 from lockstep.synthetic.board.server import Served, Trouble, serve
 from lockstep.synthetic.board.site import Answer, Site
 
@@ -60,7 +60,7 @@ def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
 def test_each_form_becomes_the_same_image(form: str, tmp_path: Path) -> None:
     data = encoded(sketch())
     if form != "as drawn":
-        data, _ = forms.recoded(data, form)
+        data, _ = hosting.recoded(data, form)
     (tmp_path / "x").write_bytes(data)
     kind, image = check(tmp_path / "x", MOST), decode(tmp_path / "x", MOST)
     assert (kind.width, kind.height) == image.size == (80, 48) and image.mode == "RGB"
@@ -115,9 +115,9 @@ def test_16_bits_keep_their_brightness(tmp_path: Path) -> None:
         (b"no image at all", "no image of a known format"),
         (bytes(1000), "no image of a known format"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "no image of a known format"),
-        (forms.bomb(), "more pixels than download.max_pixels"),
-        (forms.bomb(1_001), "more pixels than download.max_pixels"),
-        (forms.bomb(20), "truncated or damaged"),
+        (hosting.bomb(), "more pixels than download.max_pixels"),
+        (hosting.bomb(1_001), "more pixels than download.max_pixels"),
+        (hosting.bomb(20), "truncated or damaged"),
     ],
 )
 def test_what_is_no_image_has_a_reason(data: bytes, reason: str, tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_half_a_image_is_none(form: str, tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
     data = encoded(Image.fromarray(noise))
     if form != "as drawn":
-        data, _ = forms.recoded(data, form)
+        data, _ = hosting.recoded(data, form)
     # An animation's first frame is all that is wanted of it.
     (tmp_path / "x").write_bytes(data[: len(data) // (8 if form == "animated" else 2)])
     with pytest.raises(NoImage):
@@ -155,7 +155,7 @@ def test_damage_ends_in_a_image_or_a_reason(
 
 
 FILES = {
-    form: encoded(sketch()) if form == "as drawn" else forms.recoded(encoded(sketch()), form)[0]
+    form: encoded(sketch()) if form == "as drawn" else hosting.recoded(encoded(sketch()), form)[0]
     for form in FORMS
 }
 

@@ -15,9 +15,18 @@ from hypothesis import strategies as st
 
 from lockstep.data.clevr import COLOURS, SHAPES, object_id
 from lockstep.synthetic import raycaster
-from lockstep.synthetic.camera import FIELD, TARGET
-from lockstep.synthetic.raycaster import FLOOR, draw, owners
-from lockstep.synthetic.scenes import MARGIN, SIZES, Item, Scene, boxes, places, sample_scene
+from lockstep.synthetic.raycaster import _FLOOR, draw
+from lockstep.synthetic.scenes import (
+    FIELD,
+    MARGIN,
+    SIZES,
+    TARGET,
+    Item,
+    Scene,
+    boxes,
+    places,
+    sample_scene,
+)
 
 SCENES = [sample_scene(3, index) for index in range(40)]
 MIXED = [sample_scene(4, index, count=4, sizes=("large", "small")) for index in range(20)]
@@ -32,6 +41,12 @@ NOMINAL = {
     "yellow": (255, 238, 51),
 }
 EVERY_OBJECT = [(shape, colour) for shape in SHAPES for colour in COLOURS]
+
+
+def owners(scene: Scene, size: int = 64) -> np.ndarray:
+    """Which item the ray through the centre of each pixel meets first; (size, size)."""
+    windows = raycaster._windows(scene, size)
+    return raycaster._first_hits(scene, raycaster._rays(scene, size), windows)[0]
 
 
 def alone(scene: Scene, k: int) -> Scene:
@@ -251,7 +266,7 @@ def test_items_are_inside_the_frame_and_mostly_visible(scenes: list[Scene]) -> N
     for scene in scenes:
         owner = owners(scene, 128)
         border = np.concatenate([owner[0], owner[-1], owner[:, 0], owner[:, -1]])
-        assert (border == FLOOR).all()
+        assert (border == _FLOOR).all()
         for k in range(len(scene.items)):
             own = owners(alone(scene, k), 128) == 0
             assert (owner == k).sum() >= 0.6 * own.sum()
@@ -326,7 +341,7 @@ def test_items_cast_a_shadow_away_from_the_lamp() -> None:
         lit = replace(scene, light=(-0.8, 0.0, 1.0), items=())
         sphere = Item("sphere", "gray", "large", 0.0, 0.0, 0.0)
         before, after = draw([lit, replace(lit, items=(sphere,))]).astype(int)
-        floor = owners(replace(lit, items=(sphere,))) == FLOOR
+        floor = owners(replace(lit, items=(sphere,))) == _FLOOR
         darker = ((before - after).sum(axis=2) * floor)[30:50]
         assert (before >= after)[floor].all()
         assert darker[:, 34:].sum() > 2 * darker[:, :30].sum()

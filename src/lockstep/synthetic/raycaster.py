@@ -16,8 +16,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from lockstep.synthetic.camera import FIELD, Triple
-from lockstep.synthetic.scenes import Item, Scene, boxes
+from lockstep.synthetic.scenes import FIELD, Item, Scene, Triple, boxes
 
 Array: TypeAlias = npt.NDArray[np.floating]
 Vector: TypeAlias = tuple[Array, Array, Array]
@@ -35,9 +34,7 @@ RGB = {
 }
 """Nominal colours of the solids, 0 to 255, gamma-encoded as in the image."""
 
-FLOOR = -1
-"""Owner of the pixels that show no item."""
-
+_FLOOR = -1  # owner of the pixels that show no item
 _FLOOR_RGB = (170, 169, 167)
 _KEY = 1.1
 _FILL = 0.12
@@ -59,8 +56,6 @@ def draw(scenes: Sequence[Scene], size: int = 64, supersample: int = 2) -> npt.N
 
     Parameters
     ----------
-    scenes
-        N scenes.
     size
         Side of the images, in pixels.
     supersample
@@ -76,34 +71,13 @@ def draw(scenes: Sequence[Scene], size: int = 64, supersample: int = 2) -> npt.N
     ValueError
         If `size` or `supersample` is below 1.
     """
-    _check_positive(size=size, supersample=supersample)
+    for label, number in {"size": size, "supersample": supersample}.items():
+        if number < 1:
+            raise ValueError(f"{label} {number} is below 1; give 1 or more")
     images = np.empty((len(scenes), size, size, 3), np.uint8)
     for image, scene in zip(images, scenes, strict=True):
         image[...] = _draw_one(scene, size, supersample)
     return images
-
-
-def owners(scene: Scene, size: int = 64) -> npt.NDArray[np.int8]:
-    """Return which item the ray through the centre of each pixel meets first.
-
-    Returns
-    -------
-    ndarray of int8
-        Shape (size, size): the item's position in ``scene.items``, or `FLOOR`.
-
-    Raises
-    ------
-    ValueError
-        If `size` is below 1.
-    """
-    _check_positive(size=size)
-    return _first_hits(scene, _rays(scene, size), _windows(scene, size))[0]
-
-
-def _check_positive(**numbers: int) -> None:
-    for label, number in numbers.items():
-        if number < 1:
-            raise ValueError(f"{label} {number} is below 1; give 1 or more")
 
 
 def _draw_one(scene: Scene, size: int, supersample: int) -> npt.NDArray[np.uint8]:
@@ -166,7 +140,7 @@ def _first_hits(
 ) -> tuple[npt.NDArray[np.int8], Array]:
     """Owner of each ray and the depth of its item; infinite where it meets none."""
     side = len(rays[2])
-    owner = np.full((side, side), FLOOR, np.int8)
+    owner = np.full((side, side), _FLOOR, np.int8)
     depth = np.full((side, side), np.inf, np.float32)
     for k, (item, window) in enumerate(zip(scene.items, windows, strict=True)):
         part = rays[0][window], rays[1][window], rays[2][window[0]]
@@ -418,9 +392,9 @@ def _shade_item(
 # --- image -----------------------------------------------------------------------------
 
 
-def _albedo(rgb: tuple[int, int, int]) -> tuple[np.float32, np.float32, np.float32]:
-    red, green, blue = (np.float32((part / 255) ** 2) for part in rgb)
-    return red, green, blue
+def _albedo(rgb: tuple[int, int, int]) -> Array:
+    """Of nominal colours, gamma 2 undone."""
+    return ((np.array(rgb) / 255) ** 2).astype(np.float32)
 
 
 @lru_cache(maxsize=8)

@@ -1,7 +1,7 @@
 """What stands where: random scenes of coloured solids on a studio floor.
 
-A scene depends on nothing but the arguments of `sample_scene`; the drawing is in
-`lockstep.synthetic.raycaster`.
+The floor is the plane z = 0; x runs to the right of the image, y away from the camera and z
+upwards. All lengths share one arbitrary unit.
 """
 
 from __future__ import annotations
@@ -9,13 +9,18 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from functools import cached_property
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
 from lockstep.data.clevr import COLOURS, SHAPES, check_known, object_id
-from lockstep.synthetic.camera import TARGET, Camera, Triple, image_u, image_v
 
+Triple: TypeAlias = tuple[float, float, float]
+
+TARGET = (0.0, 0.15, 0.55)
+FIELD = 0.205
+"""Tangent of half the field of view, the same across and up: images are square."""
 SIZES = {"large": 0.72, "small": 0.42}
 """Radius of the sphere of each named size; the other solids are cut to look as large."""
 
@@ -48,23 +53,36 @@ _CHOICE_TRIES = 1000
 
 
 @dataclass(frozen=True)
+class Camera:
+    """A pinhole camera at `eye` that looks at `TARGET` and is never tilted sideways."""
+
+    eye: Triple
+
+    @cached_property
+    def axes(self) -> tuple[Triple, Triple, Triple]:
+        """Unit vectors right, up and forward."""
+        x, y, z = (target - eye for target, eye in zip(TARGET, self.eye, strict=True))
+        level = math.hypot(x, y)
+        length = math.hypot(level, z)
+        right = (y / level, -x / level, 0.0)
+        forward = (x / length, y / length, z / length)
+        up = (
+            right[1] * forward[2],
+            -right[0] * forward[2],
+            right[0] * forward[1] - right[1] * forward[0],
+        )
+        return right, up, forward
+
+    def view(self, point: Triple) -> Triple:
+        """Coordinates of `point` along right, up and forward, counted from the eye."""
+        x, y, z = (p - eye for p, eye in zip(point, self.eye, strict=True))
+        right, up, forward = (a * x + b * y + c * z for a, b, c in self.axes)
+        return right, up, forward
+
+
+@dataclass(frozen=True)
 class Item:
     """One solid standing on the floor.
-
-    Parameters
-    ----------
-    shape
-        One of `SHAPES`.
-    colour
-        One of `COLOURS`.
-    size
-        One of the names in `SIZES`.
-    x, y
-        Centre of the footprint on the floor.
-    rotation
-        Turn about the vertical axis, in radians.
-    scale
-        Factor by which this item departs from its named size.
 
     Raises
     ------
@@ -72,13 +90,13 @@ class Item:
         If a name is unknown or `scale` is not positive.
     """
 
-    shape: str
-    colour: str
-    size: str
-    x: float
+    shape: str  # one of `SHAPES`
+    colour: str  # one of `COLOURS`
+    size: str  # one of the names in `SIZES`
+    x: float  # of the footprint's centre
     y: float
-    rotation: float
-    scale: float = 1.0
+    rotation: float  # about the vertical axis, in radians
+    scale: float = 1.0  # factor by which the item departs from its named size
 
     def __post_init__(self) -> None:
         check_known("shape", self.shape, SHAPES)
@@ -120,16 +138,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Scene:
-    """Items on the floor, with the camera and the light they are seen under.
-
-    Parameters
-    ----------
-    items
-        The solids, in the order in which they were put down.
-    camera
-        The camera.
-    light
-        Direction towards the lamp, of any length: above the floor, and not straight up.
+    """Items on the floor, in the order in which they were put down, under a camera and a light.
 
     Raises
     ------
@@ -139,7 +148,7 @@ class Scene:
 
     items: tuple[Item, ...]
     camera: Camera
-    light: Triple
+    light: Triple  # towards the lamp, of any length
 
     def __post_init__(self) -> None:
         if self.light[2] <= 0 or self.light[0] == self.light[1] == 0:
@@ -164,15 +173,11 @@ class Scene:
 
 
 class Place(NamedTuple):
-    """Where an item's centre lies in the image.
+    """Where an item's centre lies in the image."""
 
-    `u` runs from 0 at the left to 1 at the right, `v` from 0 at the top to 1 at the bottom;
-    `depth` is the distance in front of the camera.
-    """
-
-    u: float
-    v: float
-    depth: float
+    u: float  # 0 at the left to 1 at the right
+    v: float  # 0 at the top to 1 at the bottom
+    depth: float  # distance in front of the camera
 
 
 class Box(NamedTuple):
@@ -234,7 +239,9 @@ def sample_scene(
     """
     _check_arguments(seed, index, objects, count, sizes, distance)
     rng = np.random.default_rng([seed, index])
-    camera = Camera(_jittered(rng, _at(distance), _EYE_JITTER * distance))
+    # On the default line of sight.
+    x, y, z = (eye + (distance - 1) * (eye - t) for t, eye in zip(TARGET, _EYE, strict=True))
+    camera = Camera(_jittered(rng, (x, y, z), _EYE_JITTER * distance))
     light = _jittered(rng, _LIGHT, _LIGHT_JITTER)
     if objects is None:
         objects = _choose_objects(rng, count, forbidden)
@@ -260,7 +267,7 @@ def _check_arguments(
 ) -> None:
     if not 0.5 <= distance <= 2:
         raise ValueError(f"distance {distance!r}; give 0.5 to 2")
-    for label, number in (("seed", seed), ("index", index)):
+    for label, number in {"seed": seed, "index": index}.items():
         if number < 0:
             raise ValueError(f"{label} {number} is negative; give 0 or more")
     if not sizes:
@@ -274,12 +281,6 @@ def _check_arguments(
         count = len(ids)
     if not 1 <= count <= MOST_ITEMS:
         raise ValueError(f"a scene of {count} items; give 1 to {MOST_ITEMS}")
-
-
-def _at(distance: float) -> Triple:
-    """The camera's place on its line of sight."""
-    x, y, z = (e + (distance - 1) * (e - t) for t, e in zip(TARGET, _EYE, strict=True))
-    return x, y, z
 
 
 def _jittered(rng: np.random.Generator, base: Triple, reach: float) -> Triple:
@@ -302,14 +303,10 @@ def _choose_objects(
 
 
 def _has_forbidden_prefix(
-    objects: Iterable[tuple[str, str]], forbidden: Collection[frozenset[str]]
+    objects: Sequence[tuple[str, str]], forbidden: Collection[frozenset[str]]
 ) -> bool:
-    names: frozenset[str] = frozenset()
-    for shape, colour in objects:
-        names |= {f"{colour} {shape}"}
-        if names in forbidden:
-            return True
-    return False
+    names = [f"{colour} {shape}" for shape, colour in objects]
+    return any(frozenset(names[: k + 1]) in forbidden for k in range(len(names)))
 
 
 def _try_items(
@@ -322,20 +319,17 @@ def _try_items(
     items: tuple[Item, ...] = ()
     for shape, colour in objects:
         for _ in range(_PLACE_TRIES):
-            item = _random_item(rng, shape, colour, sizes)
+            x, y = (float(rng.uniform(*span)) for span in _STAGE)
+            rotation = float(rng.uniform(0, 2 * math.pi))
+            scale = float(rng.uniform(1 - _SCALE_JITTER, 1 + _SCALE_JITTER))
+            size = sizes[int(rng.integers(len(sizes)))]
+            item = Item(shape, colour, size, x, y, rotation, scale)
             if _stands_apart(item, items) and _well_seen(camera, (*items, item)):
                 items = (*items, item)
                 break
         else:
             return None
     return items
-
-
-def _random_item(rng: np.random.Generator, shape: str, colour: str, sizes: Sequence[str]) -> Item:
-    x, y = (float(rng.uniform(*span)) for span in _STAGE)
-    rotation = float(rng.uniform(0, 2 * math.pi))
-    scale = float(rng.uniform(1 - _SCALE_JITTER, 1 + _SCALE_JITTER))
-    return Item(shape, colour, sizes[int(rng.integers(len(sizes)))], x, y, rotation, scale)
 
 
 def _stands_apart(item: Item, others: Iterable[Item]) -> bool:
@@ -366,7 +360,17 @@ def _overlap(a: Box, b: Box) -> float:
 
 def _place(camera: Camera, item: Item) -> Place:
     right, up, depth = camera.view(item.centre)
-    return Place(image_u(right / depth), image_v(up / depth), depth)
+    return Place(_u(right / depth), _v(up / depth), depth)
+
+
+def _u(slope: float) -> float:
+    """Image column in [0, 1], from the left, of a ray that goes `slope` right per forward."""
+    return 0.5 + slope / (2 * FIELD)
+
+
+def _v(slope: float) -> float:
+    """Image row in [0, 1], from the top, of a ray that goes `slope` up per forward."""
+    return 0.5 - slope / (2 * FIELD)
 
 
 def _box(camera: Camera, item: Item) -> Box:
@@ -378,7 +382,7 @@ def _box(camera: Camera, item: Item) -> Box:
         views = [camera.view(point) for point in _rim(item)]
         across = [right / depth for right, _, depth in views]
         along = [up / depth for _, up, depth in views]
-    return Box(image_u(min(across)), image_v(max(along)), image_u(max(across)), image_v(min(along)))
+    return Box(_u(min(across)), _v(max(along)), _u(max(across)), _v(min(along)))
 
 
 def _tangent_slopes(side: float, depth: float, radius: float) -> list[float]:

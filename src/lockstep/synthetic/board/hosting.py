@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+import io
+import struct
+import zlib
+from dataclasses import dataclass, replace
 from random import Random
+
+import numpy as np
+from PIL import ExifTags, Image
 
 PAGES = "www.ptt.example"
 IMGUR = "imgur.example"
@@ -24,51 +30,36 @@ _SIGNS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 @dataclass(frozen=True)
 class Hosted:
-    """An image at an address.
+    """An image at an address."""
 
-    Parameters
-    ----------
-    address
-        As a crawl gives it: the one that the ways of writing it all come down to.
-    shows
-        Number of the image that is drawn there. Some are there at two addresses.
-    form
-        One of `FORMS`, or None.
-    fault
-        One of `FAULTS`, or None.
-    """
-
-    address: str
-    shows: int
-    form: str | None
-    fault: str | None
+    address: str  # as a crawl gives it: what the ways of writing it all come down to
+    shows: int  # number of the image; some are there at two addresses
+    form: str | None  # one of `FORMS`
+    fault: str | None  # one of `FAULTS`
 
 
 def hosted(count: int, seed: int) -> list[Hosted]:
     """`count` addresses; `shows` runs from 0 without a gap, over those without a fault."""
     found: list[Hosted] = []
     sound: list[Hosted] = []
-    drawn = 0
     for number in range(count):
         random = Random(f"{seed} hosted {number}")
         address = _address(random, _name(seed, number))
         if random.random() < _FAULT_SHARE:
             # Something has to be there of which the rest is missing.
-            one = Hosted(address, 0, None, random.choice(FAULTS))
+            found.append(Hosted(address, 0, None, random.choice(FAULTS)))
         elif sound and random.random() < _DUPLICATE_SHARE:
-            same = random.choice(sound)
-            one = Hosted(address, same.shows, same.form, None)
+            found.append(replace(random.choice(sound), address=address))
         else:
             form = random.choice(FORMS) if random.random() < _FORM_SHARE else None
-            one = Hosted(address, drawn, form, None)
-            sound.append(one)
-            drawn += 1
-        found.append(one)
+            found.append(Hosted(address, len(sound), form, None))
+            sound.append(found[-1])
     return found
 
 
 def written(address: str, random: Random, in_push: bool) -> str:
     """One of the ways in which people write an address, and the board makes a link of it."""
+    text = address
     if f"//i.{IMGUR}/" in address:
         name = address.rsplit("/", 1)[1].removesuffix(".jpg")
         text = random.choice(
@@ -81,8 +72,6 @@ def written(address: str, random: Random, in_push: bool) -> str:
                 f"http://m.{IMGUR}/{name}",
             )
         )
-    else:
-        text = address
     return text + (random.choice((")", "]")) if in_push and random.random() < 0.2 else "")
 
 
@@ -103,8 +92,46 @@ def _address(random: Random, name: str) -> str:
 
 def _name(seed: int, number: int) -> str:
     digest = int.from_bytes(hashlib.sha256(f"{seed} name {number}".encode()).digest())
-    signs = []
-    for _ in range(7):
-        digest, rest = divmod(digest, len(_SIGNS))
-        signs.append(_SIGNS[rest])
-    return "".join(signs)
+    return "".join(_SIGNS[digest // len(_SIGNS) ** place % len(_SIGNS)] for place in range(7))
+
+
+def recoded(data: bytes, form: str) -> tuple[bytes, str]:
+    """(bytes, content type) of the same image in one of `FORMS`."""
+    with Image.open(io.BytesIO(data)) as image:
+        rgb = image.convert("RGB")
+    if form == "webp":
+        return _saved(rgb, "WEBP", quality=90), "image/webp"
+    if form == "avif":
+        return _saved(rgb, "AVIF", quality=85, speed=10), "image/avif"
+    if form == "animated":
+        others = [Image.new("RGB", rgb.size, "white")]
+        return _saved(rgb, "GIF", save_all=True, append_images=others), "image/gif"
+    if form == "palette":
+        return _saved(rgb.quantize(256), "PNG"), "image/png"
+    if form == "cmyk":
+        return _saved(rgb.convert("CMYK"), "JPEG", quality=92), "image/jpeg"
+    if form == "grey16":
+        grey = np.asarray(rgb.convert("L")).astype(np.uint16) * 257
+        return _saved(Image.fromarray(grey), "PNG"), "image/png"
+    if form == "rotated":
+        exif = Image.Exif()
+        exif[ExifTags.Base.Orientation] = 6  # to be turned a quarter clockwise
+        lying = rgb.transpose(Image.Transpose.ROTATE_90)
+        return _saved(lying, "JPEG", quality=92, exif=exif), "image/jpeg"
+    raise ValueError(f"unknown form {form!r}")
+
+
+def bomb(side: int = 50_000) -> bytes:
+    """A small PNG that claims to be `side` x `side` pixels."""
+    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    packed = zlib.compress(bytes(64))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        for kind, body in ((b"IHDR", header), (b"IDAT", packed), (b"IEND", b""))
+    )
+
+
+def _saved(image: Image.Image, kind: str, **options: object) -> bytes:
+    out = io.BytesIO()
+    image.save(out, kind, **options)
+    return out.getvalue()

@@ -21,15 +21,8 @@ def index_page(
     if pinned:
         below = "".join(_row(board, post) for post in pinned)
         listed += f'<div class="r-list-sep"></div>{below}'
-    paging = "".join(
-        _button(board, text, target, last)
-        for text, target in (
-            ("最舊", 1),
-            ("‹ 上頁", number - 1),
-            ("下頁 ›", number + 1),
-            ("最新", last),
-        )
-    )
+    targets = {"最舊": 1, "‹ 上頁": number - 1, "下頁 ›": number + 1, "最新": last}
+    paging = "".join(_button(board, text, target, last) for text, target in targets.items())
     return _document(
         f"看板 {board} 文章列表",
         f'<div class="btn-group btn-group-paging">{paging}</div>'
@@ -54,20 +47,19 @@ def article_page(board: str, post: Post) -> str:
         for tag, value in said.items()
         if tag not in post.unsaid
     )
+    address = f"https://{PAGES}/bbs/{board}/{post.id}.html"
     body = "\n".join(
         [
             *map(escape, post.lines),
             *([f"信箱：{_hidden(post.email)}"] if post.email else []),
             *(f"{_link(link)}\n{_preview(link)}" for link in post.links),
-            f'--\n<span class="f2">※ 文章網址: {_link(_url(board, post))}</span>',
+            f'--\n<span class="f2">※ 文章網址: {_link(address)}</span>',
         ]
     )
     pushes = [_push(push) for push in post.pushes]
     if post.is_long:
-        middle = len(pushes) // 2
-        pushes.insert(
-            middle, '<div class="push center warning-box">檔案過大！部分文章無法顯示</div>'
-        )
+        cut = '<div class="push center warning-box">檔案過大！部分文章無法顯示</div>'
+        pushes.insert(len(pushes) // 2, cut)
     return _document(
         post.title,
         '<div id="main-content" class="bbs-screen bbs-content">'
@@ -175,7 +167,3 @@ def _hidden(email: str) -> str:
         '<a href="/cdn-cgi/l/email-protection" class="__cf_email__" '
         f'data-cfemail="{code}">[email&#160;protected]</a>'
     )
-
-
-def _url(board: str, post: Post) -> str:
-    return f"https://{PAGES}/bbs/{board}/{post.id}.html"

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.cookies import SimpleCookie
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, NamedTuple
 
 from lockstep.synthetic.board.site import Answer
 
@@ -19,40 +19,24 @@ Answers = Callable[[str, str, dict[str, str]], Answer]
 
 @dataclass(frozen=True)
 class Trouble:
-    """How an answer goes wrong.
+    """How an answer goes wrong."""
 
-    Parameters
-    ----------
-    status
-        Sent instead of the answer's own, without its body.
-    headers
-        Added to the answer's own, such as `Retry-After` or a `Location`.
-    wait
-        Seconds before the answer.
-    drip
-        Seconds between two bytes of the body.
-    keep
-        Share of the body that is sent before the connection is closed; Content-Length says all.
-    """
-
-    status: int | None = None
-    headers: dict[str, str] = field(default_factory=dict)
-    wait: float = 0.0
-    drip: float = 0.0
-    keep: float = 1.0
+    status: int | None = None  # sent instead of the answer's own, without its body
+    headers: dict[str, str] = field(default_factory=dict)  # added, such as `Location`
+    wait: float = 0.0  # seconds before the answer
+    drip: float = 0.0  # seconds between two bytes of the body
+    keep: float = 1.0  # share of the body until the connection closes; Content-Length says all
 
 
-@dataclass(frozen=True)
-class Request:
-    """What was asked for, and the status sent."""
+class Request(NamedTuple):
+    """What was requested, and the status sent."""
 
     host: str
     target: str
     status: int
 
 
-@dataclass
-class Served:
+class Served(NamedTuple):
     """A running server."""
 
     port: int
@@ -102,7 +86,7 @@ class _Server(ThreadingHTTPServer):
 def _handler(
     answers: Answers, trouble: Callable[[str, str, int], Trouble | None], log: list[Request]
 ) -> type[BaseHTTPRequestHandler]:
-    asked: Counter[tuple[str, str]] = Counter()
+    requests: Counter[tuple[str, str]] = Counter()
     lock = threading.Lock()
 
     class Handler(BaseHTTPRequestHandler):
@@ -112,16 +96,15 @@ def _handler(
         def do_GET(self) -> None:
             host = self.headers.get("Host", "")
             with lock:
-                asked[host, self.path] += 1
-                number = asked[host, self.path]
+                requests[host, self.path] += 1
+                number = requests[host, self.path]
             wrong = trouble(host, self.path, number) or Trouble()
-            cookies = {
-                name: morsel.value
-                for name, morsel in SimpleCookie(self.headers.get("Cookie", "")).items()
-            }
-            answer = (
-                answers(host, self.path, cookies) if wrong.status is None else Answer(wrong.status)
-            )
+            if wrong.status is not None:
+                answer = Answer(wrong.status)
+            else:
+                jar = SimpleCookie(self.headers.get("Cookie", ""))
+                cookies = {name: morsel.value for name, morsel in jar.items()}
+                answer = answers(host, self.path, cookies)
             with lock:
                 log.append(Request(host, self.path, answer.status))
             time.sleep(wrong.wait)

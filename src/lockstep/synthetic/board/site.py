@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
-from typing import Protocol
 from urllib.parse import quote, urlsplit
 
-from lockstep.synthetic.board import forms, hosting, markup
+from lockstep.synthetic.board import hosting, markup
 from lockstep.synthetic.board.hosting import Hosted
 from lockstep.synthetic.board.posts import IMAGES_AN_ARTICLE, Post, posts
+from lockstep.synthetic.painting import ImageFile
 
 BOARD = "Beauty"
 SOURCE = f"https://{hosting.PAGES}"
@@ -18,15 +18,6 @@ SOURCE = f"https://{hosting.PAGES}"
 _ROWS = 20
 _STEP = 19  # Neighbouring pages share a row, as they do where posts arrive in between.
 _PINNED = 3
-
-
-class ImageFile(Protocol):
-    """A drawn image as a file."""
-
-    @property
-    def data(self) -> bytes: ...
-    @property
-    def content_type(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -40,21 +31,11 @@ class Answer:
 
 @dataclass(frozen=True)
 class Site:
-    """The board and the hosts of its images.
+    """The board and the hosts of its images."""
 
-    Parameters
-    ----------
-    articles
-        Rows in the index, deleted ones too; there are 2.5 times as many images.
-    seed
-        Of everything but the images themselves.
-    image
-        Draws the image of a number, 0 and up.
-    """
-
-    articles: int
-    seed: int
-    image: Callable[[int], ImageFile]
+    articles: int  # rows of the index, deleted ones too; there are 2.5 times as many images
+    seed: int  # of everything but the images themselves
+    image: Callable[[int], ImageFile]  # draws the image of a number, 0 and up
 
     @cached_property
     def images(self) -> list[Hosted]:
@@ -86,16 +67,15 @@ class Site:
 
     def _page(self, path: str, cookies: Mapping[str, str]) -> Answer:
         if path == "/robots.txt":
-            body = b"User-agent: *\nDisallow: /cdn-cgi/\n"
-            return Answer(200, body, {"Content-Type": "text/plain"})
+            robots = b"User-agent: *\nDisallow: /cdn-cgi/\n"
+            return Answer(200, robots, {"Content-Type": "text/plain"})
         if path == "/ask/over18":
             return _html(markup.age_question(path))
         if cookies.get("over18") != "1":
             return Answer(302, headers={"Location": f"/ask/over18?from={quote(path, safe='')}"})
-        html = self._pages.get(path)
-        if html is None:
+        if path not in self._pages:
             return _html(markup.notice("404 - Not Found."), 404)
-        return _html(html())
+        return _html(self._pages[path]())
 
     @cached_property
     def _pages(self) -> dict[str, Callable[[], str]]:
@@ -119,14 +99,12 @@ class Site:
     @cached_property
     def _pinned(self) -> list[Post]:
         """Announcements older than the board's first page, and one article from the middle."""
-        old = [
-            replace(
-                post, id=f"M.{post.time - 10**8}.A.FF{i}", kind="announcement", title="[公告] 板規"
-            )
-            for i, post in enumerate(self.posts[:_PINNED])
-        ]
+        rules: list[Post] = []
+        for i, post in enumerate(self.posts[:_PINNED]):
+            id = f"M.{post.time - 10**8}.A.FF{i}"
+            rules.append(replace(post, id=id, kind="announcement", title="[公告] 板規"))
         articles = [post for post in self.posts if post.kind == "article"]
-        return [*old, articles[len(articles) // 2]]
+        return [*rules, articles[len(articles) // 2]]
 
     @cached_property
     def _files(self) -> dict[str, Hosted]:
@@ -135,7 +113,7 @@ class Site:
     def _file(self, address: str) -> Answer:
         found = self.hosted(address)
         if address == f"https://i.{hosting.IMGUR}/removed.png":
-            return Answer(200, forms.bomb(1), {"Content-Type": "image/png"})
+            return Answer(200, hosting.bomb(1), {"Content-Type": "image/png"})
         if found is None or found.fault == "missing":
             return _html(markup.notice("找不到圖片"), 404)
         if found.fault == "removed":
@@ -144,13 +122,13 @@ class Site:
             return Answer(302, headers={"Location": found.address})
         if found.fault == "page":
             return _html(markup.notice("這張圖片需要登入"))
-        if found.fault is not None and found.fault != "cut":
-            body = {"empty": b"", "noise": bytes(range(256)) * 8, "bomb": forms.bomb()}[found.fault]
-            return Answer(200, body, {"Content-Type": "image/jpeg"})
+        broken = {"empty": b"", "noise": bytes(range(256)) * 8, "bomb": hosting.bomb()}
+        if found.fault in broken:
+            return Answer(200, broken[found.fault], {"Content-Type": "image/jpeg"})
         file = self.image(found.shows)
         body, kind = file.data, file.content_type
         if found.form is not None:
-            body, kind = forms.recoded(body, found.form)
+            body, kind = hosting.recoded(body, found.form)
         if found.fault == "cut":
             body = body[: len(body) // 2]
         return Answer(200, body, {"Content-Type": kind})

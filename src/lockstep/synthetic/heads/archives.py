@@ -21,12 +21,11 @@ from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from lockstep.core.files import atomic_file
 from lockstep.core.processes import in_order
-from lockstep.synthetic.heads import rubbish
-from lockstep.synthetic.heads.drawing import draw, stream
+from lockstep.synthetic.heads import drawing
+from lockstep.synthetic.painting import encoded, stream
 
 SMALL, MIXED = "heads64.zip", "heads_mixed.tar.gz"
 ARCHIVES = (SMALL, MIXED)
@@ -55,7 +54,7 @@ class File:
         The number of the head that a merge should have from this file or from another of the same
         head; None if the file should not be kept.
     number
-        Of the drawing: of the head, or of the piece of rubbish.
+        Of the drawing: of the head, or of the piece of drawing.
     drawn, side
         The size at which it is drawn, and that to which it is then scaled.
     ending, quality
@@ -143,30 +142,31 @@ def content(file: File, seed: int) -> bytes:
     """The file, drawn and encoded."""
     rng = stream(seed, file.number, 3)
     if file.what == CLOTHES:
-        image = rubbish.clothes(rng, file.side)
+        image = drawing.clothes(rng, file.side)
     elif file.what == BLANK:
-        image = rubbish.blank(rng, file.side)
+        image = drawing.blank(rng, file.side)
     else:
-        image = draw(seed, file.number, file.drawn)
+        image = drawing.draw(seed, file.number, file.drawn)
         if file.side != file.drawn:
             larger = file.side > file.drawn
             way = cv2.INTER_CUBIC if larger else cv2.INTER_AREA
             image = cv2.resize(image, (file.side, file.side), interpolation=way)
         if file.what == BANNER:
-            image = rubbish.banner(image, rng, float(rng.uniform(2.6, 6)))
-    data = _encoded(image, file)
-    return rubbish.damaged(data, rng) if file.what == BROKEN else data
+            image = drawing.banner(image, rng, float(rng.uniform(2.6, 6)))
+    data = encoded(image, file.ending, file.quality)
+    return _damaged(data, rng) if file.what == BROKEN else data
 
 
-def _encoded(image: NDArray[np.uint8], file: File) -> bytes:
-    option = {
-        ".png": cv2.IMWRITE_PNG_COMPRESSION,
-        ".jpg": cv2.IMWRITE_JPEG_QUALITY,
-        ".webp": cv2.IMWRITE_WEBP_QUALITY,
-    }[file.ending]
-    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-    _, data = cv2.imencode(file.ending, bgr, [option, file.quality])
-    return data.tobytes()
+def _damaged(data: bytes, rng: np.random.Generator) -> bytes:
+    """What failed downloads leave of a file."""
+    kind = int(rng.integers(4))
+    if kind == 0:
+        return b"<!DOCTYPE html><html><body>404 Not Found</body></html>\n"
+    if kind == 1:
+        return b""
+    if kind == 2:
+        return rng.bytes(int(rng.integers(200, 4000)))
+    return data[: int(len(data) * rng.uniform(0.1, 0.7))]
 
 
 def write(folder: Path, count: int, seed: int, processes: int, progress: Progress) -> list[Path]:

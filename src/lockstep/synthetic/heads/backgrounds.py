@@ -6,32 +6,19 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lockstep.synthetic.heads.characters import varied
-from lockstep.synthetic.heads.pen import RGB
-from lockstep.synthetic.heads.shapes import light, mixed
+from lockstep.synthetic.heads.pen import light
+from lockstep.synthetic.painting import RGB, mixed, palette, pick
 
-COLOURS: tuple[RGB, ...] = (
-    (250, 250, 252),
-    (244, 226, 214),
-    (206, 228, 246),
-    (250, 220, 230),
-    (220, 240, 216),
-    (226, 216, 244),
-    (252, 240, 196),
-    (120, 150, 190),
-    (92, 84, 116),
-    (214, 150, 130),
-    (56, 62, 88),
-    (150, 190, 170),
+COLOURS = palette(
+    "fafafc f4e2d6 cee4f6 fadce6 dcf0d8 e2d8f4 fcf0c4 7896be 5c5474 d69682 383e58 96beaa"
 )
 KINDS = ("plain", "gradient", "stripes", "dots", "disc", "bokeh", "sky", "room", "rays")
 
 
 def background(rng: np.random.Generator, side: int) -> NDArray[np.uint8]:
     """(side, side, 3) bytes."""
-    base = varied(rng, COLOURS[int(rng.integers(len(COLOURS)))], 6)
-    other = varied(rng, COLOURS[int(rng.integers(len(COLOURS)))], 6)
-    other = mixed(base, other, 0.6)
+    base = pick(rng, COLOURS, 6)
+    other = mixed(base, pick(rng, COLOURS, 6), 0.6)
     kind = KINDS[int(rng.integers(len(KINDS)))]
     if kind == "plain":
         return _plain(side, base)
@@ -68,10 +55,8 @@ def background(rng: np.random.Generator, side: int) -> NDArray[np.uint8]:
         cv2.rectangle(canvas, (0, round(side * 0.7)), (side, side), other, -1)
         for _ in range(3):
             x, y = (int(at) for at in rng.uniform(-0.1, 0.9, 2) * side)
-            far = (
-                x + round(side * rng.uniform(0.15, 0.4)),
-                y + round(side * rng.uniform(0.1, 0.3)),
-            )
+            wide, high = side * rng.uniform(0.15, 0.4), side * rng.uniform(0.1, 0.3)
+            far = (x + round(wide), y + round(high))
             cv2.rectangle(canvas, (x, y), far, light(base, float(rng.uniform(0.2, 0.7))), -1)
             cv2.rectangle(canvas, (x, y), far, mixed(base, (60, 50, 60), 0.5), max(1, side // 90))
     return canvas

@@ -1,4 +1,4 @@
-"""From a character to pixels."""
+"""From a character to pixels; and what is found among collected heads and is none."""
 
 from __future__ import annotations
 
@@ -7,17 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lockstep.synthetic.heads import face, hair, wear
-from lockstep.synthetic.heads.backgrounds import background
-from lockstep.synthetic.heads.characters import Head, random_head
+from lockstep.synthetic.heads.backgrounds import COLOURS, background
+from lockstep.synthetic.heads.characters import Head
 from lockstep.synthetic.heads.pen import Pen
+from lockstep.synthetic.painting import stream
 
 _FRAME = 3.3  # units that the image is wide at zoom 1
 _BROWS = 0.52  # share of the image above the point between the eyebrows
-
-
-def stream(seed: int, number: int, purpose: int) -> np.random.Generator:
-    """Random numbers of their own for each purpose of each image."""
-    return np.random.default_rng([seed, number, purpose])
 
 
 def draw(seed: int, number: int, size: int = 64) -> NDArray[np.uint8]:
@@ -30,13 +26,8 @@ def draw(seed: int, number: int, size: int = 64) -> NDArray[np.uint8]:
     ValueError
         If `seed` or `number` is negative, or `size` below 1.
     """
-    head = random_head(stream(seed, number, 0))
-    return paint(head, stream(seed, number, 1), size)
-
-
-def paint(head: Head, rng: np.random.Generator, size: int) -> NDArray[np.uint8]:
-    """Draw a character; `rng` makes the background."""
-    pen = canvas(rng, size, head.zoom, head.shift, head.lean)
+    head = Head(stream(seed, number, 0))
+    pen = _canvas(stream(seed, number, 1), size, head.zoom, head.shift, head.lean)
     cap = hair.fringe(head)
     wear.behind(pen, head)
     hair.behind(pen, head)
@@ -46,10 +37,10 @@ def paint(head: Head, rng: np.random.Generator, size: int) -> NDArray[np.uint8]:
     wear.glasses(pen, head)
     hair.before(pen, head, cap)
     wear.before(pen, head)
-    return finished(pen, size)
+    return _finished(pen, size)
 
 
-def canvas(
+def _canvas(
     rng: np.random.Generator, size: int, zoom: float, shift: tuple[float, float], lean: float
 ) -> Pen:
     """A pen on a background that is some times larger than the image."""
@@ -62,6 +53,32 @@ def canvas(
     return Pen(background(rng, side), scale, origin, lean)
 
 
-def finished(pen: Pen, size: int) -> NDArray[np.uint8]:
+def _finished(pen: Pen, size: int) -> NDArray[np.uint8]:
     """The image, averaged from the canvas."""
     return cv2.resize(pen.pixels, (size, size), interpolation=cv2.INTER_AREA)
+
+
+def clothes(rng: np.random.Generator, size: int) -> NDArray[np.uint8]:
+    """A dressed dummy without a head; (size, size, 3)."""
+    head = Head(rng)
+    pen = _canvas(rng, size, head.zoom, (head.shift[0], -2.25), head.lean * 0.3)
+    wear.body(pen, head)
+    return _finished(pen, size)
+
+
+def blank(rng: np.random.Generator, size: int) -> NDArray[np.uint8]:
+    """One colour, or nearly; (size, size, 3)."""
+    base = np.array(COLOURS[int(rng.integers(len(COLOURS)))])
+    slope = np.linspace(-1, 1, size)[:, None, None] * rng.uniform(0, 6)
+    grain = rng.normal(0, 1, (size, size, 3)) * rng.uniform(0, 3)
+    return np.clip(base + slope + grain, 0, 255).astype(np.uint8)
+
+
+def banner(image: NDArray[np.uint8], rng: np.random.Generator, ratio: float) -> NDArray[np.uint8]:
+    """A square image put somewhere into a strip that is `ratio` times as long as wide."""
+    side = image.shape[0]
+    length = round(side * ratio)
+    strip = cv2.resize(background(rng, side), (length, side), interpolation=cv2.INTER_AREA)
+    left = int(rng.integers(length - side + 1))
+    strip[:, left : left + side] = image
+    return strip if rng.random() < 0.6 else np.ascontiguousarray(strip.transpose(1, 0, 2))

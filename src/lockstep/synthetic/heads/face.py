@@ -7,8 +7,8 @@ import math
 import numpy as np
 
 from lockstep.synthetic.heads.characters import Head
-from lockstep.synthetic.heads.pen import RGB, Pen, Points, ellipse
-from lockstep.synthetic.heads.shapes import arc, flipped, ink, light, mixed, path, shade
+from lockstep.synthetic.heads.pen import Pen, arc, flipped, ink, light, path, shade
+from lockstep.synthetic.painting import RGB, Points, ellipse, mixed
 
 _WHITE: RGB = (252, 252, 255)
 

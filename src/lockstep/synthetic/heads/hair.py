@@ -7,8 +7,8 @@ import math
 import numpy as np
 
 from lockstep.synthetic.heads.characters import Head
-from lockstep.synthetic.heads.pen import Pen, Points
-from lockstep.synthetic.heads.shapes import arc, bend, flipped, ink, light, mixed, path, shade
+from lockstep.synthetic.heads.pen import Pen, arc, bend, flipped, ink, light, path, shade
+from lockstep.synthetic.painting import Points, mixed
 
 _MIDDLE = (0.0, -0.15)  # of the skull
 

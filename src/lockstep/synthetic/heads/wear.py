@@ -8,8 +8,8 @@ from collections.abc import Callable
 import numpy as np
 
 from lockstep.synthetic.heads.characters import Head
-from lockstep.synthetic.heads.pen import RGB, Pen, ellipse
-from lockstep.synthetic.heads.shapes import arc, flipped, ink, light, mixed, path, shade
+from lockstep.synthetic.heads.pen import Pen, arc, flipped, ink, light, path, shade
+from lockstep.synthetic.painting import RGB, ellipse, mixed
 
 _GOLD: RGB = (246, 206, 92)
 

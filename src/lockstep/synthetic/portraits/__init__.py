@@ -6,15 +6,13 @@ leaning, blurred, tiny or several heads, or none (see `KINDS`). All of it depend
 alone.
 """
 
-from lockstep.synthetic.portraits.drawing import Portrait, draw
-from lockstep.synthetic.portraits.files import ImageFile, image
+from lockstep.synthetic.portraits.drawing import Portrait, draw, image
 from lockstep.synthetic.portraits.plans import KINDS, Box, Face, kind_of, truth
 
 __all__ = [
     "KINDS",
     "Box",
     "Face",
-    "ImageFile",
     "Portrait",
     "draw",
     "image",

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lockstep.synthetic.portraits.brush import Brush, curve, ellipse
-from lockstep.synthetic.portraits.features import darker, mixed
-from lockstep.synthetic.portraits.people import RGB
+from lockstep.synthetic.painting import RGB, as_rgb, ellipse, mixed
+from lockstep.synthetic.portraits.brush import Brush, curve, darker
 
 _REDUCTION = 4
+
+Painter = Callable[[Brush, np.random.Generator, float, float], None]
 
 
 def background(rng: np.random.Generator, width: int, height: int) -> NDArray[np.uint8]:
@@ -34,14 +37,12 @@ def still_life(rng: np.random.Generator, width: int, height: int) -> NDArray[np.
 def _colour(rng: np.random.Generator, low: float, high: float) -> RGB:
     """A random colour, not too loud, between two brightnesses."""
     bright = rng.uniform(low, high)
-    red, green, blue = np.clip(bright + rng.normal(0, 26, 3), 4, 250)
-    return float(red), float(green), float(blue)
+    return as_rgb(np.clip(bright + rng.normal(0, 26, 3), 4, 250))
 
 
 def _enlarged(
-    paint: object, rng: np.random.Generator, width: int, height: int, blur: float
+    paint: Painter, rng: np.random.Generator, width: int, height: int, blur: float
 ) -> NDArray[np.uint8]:
-    assert callable(paint)
     columns, rows = -(-width // _REDUCTION), -(-height // _REDUCTION)
     small = np.empty((rows, columns, 3), np.uint8)
     side = float(min(rows, columns))

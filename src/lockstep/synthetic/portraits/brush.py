@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lockstep.synthetic.portraits.people import RGB
+from lockstep.synthetic.painting import RGB, Points, ellipse
 
 _SHIFT = 5
 
@@ -44,17 +44,7 @@ class Brush:
         return np.round(at * 2**_SHIFT).astype(np.int32)
 
 
-def ellipse(
-    centre: Sequence[float], radii: Sequence[float], turn: float = 0, corners: int = 32
-) -> NDArray[np.float64]:
-    """Corners of a polygon that passes for an ellipse."""
-    at = np.linspace(0, 2 * np.pi, corners, endpoint=False)
-    x, y = radii[0] * np.cos(at), radii[1] * np.sin(at)
-    cos, sin = np.cos(turn), np.sin(turn)
-    return np.stack([centre[0] + x * cos - y * sin, centre[1] + x * sin + y * cos], 1)
-
-
-def curve(points: ArrayLike, count: int = 24) -> NDArray[np.float64]:
+def curve(points: ArrayLike, count: int = 24) -> Points:
     """A smooth line (Catmull-Rom) through a few points, as `count` points."""
     p = np.asarray(points, np.float64)
     p = np.concatenate([2 * p[:1] - p[1:2], p, 2 * p[-1:] - p[-2:-1]])
@@ -65,3 +55,9 @@ def curve(points: ArrayLike, count: int = 24) -> NDArray[np.float64]:
     return 0.5 * (
         2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2 + (3 * b - a - 3 * c + d) * t**3
     )
+
+
+def darker(colour: RGB, factor: float) -> RGB:
+    """The colour times a factor."""
+    red, green, blue = (min(255.0, part * factor) for part in colour)
+    return red, green, blue

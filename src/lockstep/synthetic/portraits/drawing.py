@@ -9,11 +9,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lockstep.synthetic.painting import ImageFile, encoded, stream
 from lockstep.synthetic.portraits.backgrounds import background, still_life
 from lockstep.synthetic.portraits.figure import draw_person
-from lockstep.synthetic.portraits.plans import Face, Plan, faces, plan, stream
+from lockstep.synthetic.portraits.plans import Face, Plan, faces, plan
 
 _GRAIN = 1024
+_PNG, _GREY = 0.04, 0.02
+"""Shares of PNGs and of black-and-white JPEGs; the others are JPEGs in colour."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,24 @@ def draw(seed: int, index: int) -> Portrait:
     """
     planned = plan(seed, index)
     return Portrait(_pixels(seed, planned), planned.kind, faces(planned))
+
+
+def image(index: int, seed: int = 0) -> ImageFile:
+    """Image `index` of the collection `seed`, drawn and encoded.
+
+    Raises
+    ------
+    ValueError
+        If `seed` or `index` is negative.
+    """
+    pixels = draw(seed, index).pixels
+    rng = stream(seed, index, 3)
+    kind, quality = rng.random(), int(rng.integers(82, 95))
+    if kind < _PNG:
+        return ImageFile(encoded(pixels, ".png", 3), "image/png")
+    if kind < _PNG + _GREY:
+        pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
+    return ImageFile(encoded(pixels, ".jpg", quality), "image/jpeg")
 
 
 def _pixels(seed: int, planned: Plan) -> NDArray[np.uint8]:

@@ -10,23 +10,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lockstep.synthetic.portraits.brush import Brush, curve
-from lockstep.synthetic.portraits.people import RGB, Person
+from lockstep.synthetic.painting import RGB, mixed
+from lockstep.synthetic.portraits.brush import Brush, curve, darker
+from lockstep.synthetic.portraits.people import Person
 
 REACH_X, REACH_Y = 1.2, 1.7
 """The map runs over x in -REACH_X to REACH_X, and y in -REACH_Y to REACH_Y."""
-
-
-def mixed(a: RGB, b: RGB, share: float) -> RGB:
-    """Colour `a` with a share of `b` in it."""
-    red, green, blue = (p * (1 - share) + q * share for p, q in zip(a, b, strict=True))
-    return red, green, blue
-
-
-def darker(colour: RGB, factor: float) -> RGB:
-    """The colour times a factor."""
-    red, green, blue = (min(255.0, part * factor) for part in colour)
-    return red, green, blue
 
 
 def _bump(

@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lockstep.synthetic.portraits import features, head, wear
-from lockstep.synthetic.portraits.brush import curve
-from lockstep.synthetic.portraits.features import REACH_X, REACH_Y, darker, mixed
-from lockstep.synthetic.portraits.head import Array, Seen, Shell, view
-from lockstep.synthetic.portraits.light import Light, lit
+from lockstep.synthetic.painting import ellipse, mixed
+from lockstep.synthetic.portraits import features, head
+from lockstep.synthetic.portraits.brush import Brush, curve, darker
+from lockstep.synthetic.portraits.features import REACH_X, REACH_Y
+from lockstep.synthetic.portraits.head import (
+    Array,
+    Light,
+    Shell,
+    Surface,
+    flow,
+    lit,
+    place,
+    streaks,
+    view,
+)
 from lockstep.synthetic.portraits.people import Person, Pose
-from lockstep.synthetic.portraits.strands import flow, streaks
 from lockstep.synthetic.portraits.window import Window, tinted, to_bytes
 
 _LARGEST_MAP = 260.0  # pixels a unit, of the painted face
@@ -51,9 +61,9 @@ def draw_person(
     if locks is not None:
         _front_hair(window(locks.top - 0.2, locks.bottom + 0.2), locks, person, light, grain)
     if person.glasses:
-        wear.glasses(window(0, 1), person)
+        _glasses(window(0, 1), person)
     if person.hat:
-        wear.hat(window(-2.3, -0.3), person, light, grain)
+        _hat(window(-2.3, -0.3), person, light, grain)
 
 
 def _back_hair(window: Window, locks: Shell, person: Person, grain: Array) -> None:
@@ -62,10 +72,10 @@ def _back_hair(window: Window, locks: Shell, person: Person, grain: Array) -> No
         _bun(window, person)
     if window.empty:
         return
-    seen = view(locks, window.across, window.down, Pose(window.pose.yaw * 0.6))
-    strand = flow(grain, seen.angle * 1.7, seen.y)
+    surface = view(locks, window.across, window.down, Pose(window.pose.yaw * 0.6))
+    strand = flow(grain, surface.angle * 1.7, surface.y)
     colour = tinted(0.46 + 0.06 * strand, person.hair)
-    ends = np.minimum(seen.inside, locks.bottom - 0.1 - seen.y + 0.05 * strand)
+    ends = np.minimum(surface.inside, locks.bottom - 0.1 - surface.y + 0.05 * strand)
     window.cover(window.full(to_bytes(colour)), ends)
 
 
@@ -131,7 +141,7 @@ def _ears(window: Window, person: Person, light: Light) -> None:
         brush.ellipse((x, y), (0.13, 0.29), tone, turn)
         brush.ellipse((x - sign * 0.02, y), (0.06, 0.19), darker(tone, 0.74), turn)
         if person.earrings:
-            wear.earring(brush, window.at(sign * 1.02, 0.56, -0.05))
+            _earring(brush, window.at(sign * 1.02, 0.56, -0.05))
 
 
 def _face(window: Window, person: Person, light: Light, rng: np.random.Generator) -> None:
@@ -141,23 +151,23 @@ def _face(window: Window, person: Person, light: Light, rng: np.random.Generator
         return
     heights = features.relief(person)
     flat = view(head.skull(person), window.across, window.down, window.pose)
-    seen = flat
+    surface = flat
     if abs(window.pose.yaw) > 0.02 or abs(window.pose.pitch) > 0.02:
         # What stands out moves with the turn: look where it would have come from.
         for _ in range(2):
-            raised = _on_map(heights)(seen)
-            seen = view(head.skull(person), window.across, window.down, window.pose, raised)
-    seen = _with_relief(seen, heights, window.pose)
-    brightness = lit(seen, light, window.pose)
+            raised = _on_map(heights)(surface)
+            surface = view(head.skull(person), window.across, window.down, window.pose, raised)
+    surface = _with_relief(surface, heights, window.pose)
+    brightness = lit(surface, light, window.pose)
     # The skin's sheen, on forehead, nose and cheeks.
     half = np.array(light.direction) + np.array([0, 0, 1])  # towards lamp and viewer
     half /= np.linalg.norm(half)
-    nx, ny, nz = seen.normal
+    nx, ny, nz = surface.normal
     towards = nx * float(half[0]) + ny * float(half[1]) + nz * float(half[2])
     sheen = np.clip(towards, 0, 1) ** 24 * 20
 
-    x = window.full((seen.x + REACH_X) * np.float32(scale) - 0.5)
-    y = window.full((seen.y + REACH_Y) * np.float32(scale) - 0.5)
+    x = window.full((surface.x + REACH_X) * np.float32(scale) - 0.5)
+    y = window.full((surface.y + REACH_Y) * np.float32(scale) - 0.5)
     colour = cv2.remap(colours, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     white = (1.0, 1.0, 1.0)
     colour = cv2.multiply(colour, window.full(tinted(brightness, white)), dtype=cv2.CV_8U)
@@ -165,55 +175,55 @@ def _face(window: Window, person: Person, light: Light, rng: np.random.Generator
     window.cover(colour, flat.inside)
 
 
-def _on_map(table: Array) -> Callable[[Seen], Array]:
-    """Reads a small map of the front of the head where the surface is seen."""
+def _on_map(table: Array) -> Callable[[Surface], Array]:
+    """Reads a small map of the front of the head where the surface is surface."""
     side = table.shape[0]
 
-    def read(seen: Seen) -> Array:
-        x = (seen.x + REACH_X) * np.float32((side - 1) / (2 * REACH_X))
-        y = (seen.y + REACH_Y) * np.float32((side - 1) / (2 * REACH_Y))
+    def read(surface: Surface) -> Array:
+        x = (surface.x + REACH_X) * np.float32((side - 1) / (2 * REACH_X))
+        y = (surface.y + REACH_Y) * np.float32((side - 1) / (2 * REACH_Y))
         return cv2.remap(table, x, y, cv2.INTER_LINEAR)
 
     return read
 
 
-def _with_relief(seen: Seen, heights: Array, pose: Pose) -> Seen:
+def _with_relief(surface: Surface, heights: Array, pose: Pose) -> Surface:
     """The normals bent by the slopes of the relief."""
     side = heights.shape[0]
     slope_y, slope_x = np.gradient(heights)
-    gx = _on_map((slope_x * ((side - 1) / (2 * REACH_X))).astype(np.float32))(seen)
-    gy = _on_map((slope_y * ((side - 1) / (2 * REACH_Y))).astype(np.float32))(seen)
-    nx, ny, nz = seen.normal
+    gx = _on_map((slope_x * ((side - 1) / (2 * REACH_X))).astype(np.float32))(surface)
+    gy = _on_map((slope_y * ((side - 1) / (2 * REACH_Y))).astype(np.float32))(surface)
+    nx, ny, nz = surface.normal
     nx = nx - gx * np.float32(math.cos(pose.yaw))
     ny = ny - gy
     nz = nz + gx * np.float32(math.sin(pose.yaw))
     scale = 1 / np.sqrt(nx * nx + ny * ny + nz * nz)
-    return Seen(seen.inside, seen.angle, seen.x, seen.y, (nx * scale, ny * scale, nz * scale))
+    return replace(surface, normal=(nx * scale, ny * scale, nz * scale))
 
 
 def _front_hair(window: Window, locks: Shell, person: Person, light: Light, grain: Array) -> None:
     """Hair over the head down to the hairline, and down the sides."""
     if window.empty:
         return
-    seen = view(locks, window.across, window.down, window.pose)
-    strand = flow(grain, seen.angle + 0.25 * (seen.y + 1) * np.sign(seen.angle), seen.y)
-    away = np.abs(seen.angle)
+    surface = view(locks, window.across, window.down, window.pose)
+    strand = flow(grain, surface.angle + 0.25 * (surface.y + 1) * np.sign(surface.angle), surface.y)
+    away = np.abs(surface.angle)
     # The hairline swings up at the parting and down towards the temples.
-    apart = np.abs(seen.angle - np.float32(person.parting))
+    apart = np.abs(surface.angle - np.float32(person.parting))
     line = person.fringe + 0.16 * np.clip(apart - 0.1, 0, 1.2)
     line = line - 0.22 * np.exp(-((apart / 0.14) ** 2)) + 0.07 * strand * np.exp(-(away**4))
-    above = line - seen.y
+    above = line - surface.y
     inner = person.sides + 0.02 * strand
     if person.haircut in ("long", "bob"):
-        inner = inner + 0.10 * np.sin(seen.y * 1.7)
+        inner = inner + 0.10 * np.sin(surface.y * 1.7)
     else:
-        inner = inner + np.clip(seen.y + 0.4, 0, 2) * 0.8
+        inner = inner + np.clip(surface.y + 0.4, 0, 2) * 0.8
     beside = (away - inner) * 0.9
-    ends = locks.bottom - 0.1 - seen.y + 0.06 * strand
-    distance = np.minimum(np.minimum(seen.inside, ends), np.maximum(above, beside))
+    ends = locks.bottom - 0.1 - surface.y + 0.06 * strand
+    distance = np.minimum(np.minimum(surface.inside, ends), np.maximum(above, beside))
 
-    _, ny, nz = seen.normal
-    tone = lit(seen, light, window.pose) * (0.95 + 0.14 * strand)
+    _, ny, nz = surface.normal
+    tone = lit(surface, light, window.pose) * (0.95 + 0.14 * strand)
     # A band of gloss where the hair turns towards the lamp.
     gloss = np.exp(-(((ny + 0.45) / 0.16) ** 2)) * np.clip(nz, 0, 1)
     gloss = gloss * np.clip(0.19 + 0.12 * strand, 0.02, 0.5)
@@ -221,3 +231,55 @@ def _front_hair(window: Window, locks: Shell, person: Person, light: Light, grai
     shine = tinted(gloss, (red * 0.55 + 80, green * 0.55 + 80, blue * 0.55 + 80))
     colour = to_bytes(tinted(tone, person.hair) + shine)
     window.cover(window.full(colour), distance.astype(np.float32))
+
+
+def _earring(brush: Brush, at: tuple[float, float]) -> None:
+    """A small ball of gold."""
+    brush.ellipse(at, (0.06, 0.06), (214, 178, 96))
+    brush.ellipse((at[0] - 0.015, at[1] - 0.02), (0.022, 0.022), (255, 246, 215))
+
+
+def _glasses(window: Window, person: Person) -> None:
+    """Rims a little in front of the eyes, a bridge, and temples to the ears."""
+    brush = window.brush
+    frame = mixed(person.accent, (24, 20, 20), 0.8)
+    rx, ry, corner = (0.27, 0.25, 1.0) if person.glasses == "round" else (0.30, 0.21, 0.5)
+    unit = ellipse((0, 0), (1, 1))
+    unit = np.sign(unit) * np.abs(unit) ** corner
+    for sign in (-1, 1):
+        middle = sign * person.eye_x
+        rim = [
+            window.at(middle + x * rx, 0.03 + y * ry, 1.08 - 0.25 * (middle + x * rx) ** 2)
+            for x, y in unit
+        ]
+        brush.line(rim, frame, 0.04, closed=True)
+        if sign * window.pose.yaw < 0.35:
+            hinge = window.at(sign * (person.eye_x + rx), -0.04, 0.95)
+            brush.line([hinge, window.at(sign * 0.99, -0.02, 0.25)], frame, 0.04)
+    gap = person.eye_x - rx
+    bridge = [window.at(x, y, 1.12) for x, y in ((-gap, 0.0), (0.0, -0.05), (gap, 0.0))]
+    brush.line(curve(bridge, 10), frame, 0.035)
+
+
+def _hat(window: Window, person: Person, light: Light, grain: Array) -> None:
+    """A ribbed cap, a head band, or a hat with a brim."""
+    if window.empty:
+        return
+    base = head.hair(person) if person.volume else head.skull(person)
+    shell = head.grown(base, 0.1, -0.6 if person.hat == "band" else -0.5)
+    surface = view(shell, window.across, window.down, window.pose)
+    inside = surface.inside
+    tone = lit(surface, light, window.pose) + 0.02 * flow(grain, surface.angle * 3, surface.y)
+    if person.hat == "band":
+        inside = np.minimum(inside, surface.y + 0.95)
+    else:
+        tone = tone * np.where(surface.y > -0.8, np.float32(0.84), np.float32(1))
+    if person.hat == "beanie":
+        tone = tone * (1 + 0.06 * np.sin(surface.angle * 60))
+    colour = to_bytes(tinted(tone.astype(np.float32), person.hat_colour))
+    window.cover(window.full(colour), inside.astype(np.float32))
+    if person.hat == "brim":
+        x, y = place((0, -0.66, 0.45), window.pose)
+        for lower, reach, thick, shade in ((0.0, 1.75, 0.22, 0.9), (0.05, 1.6, 0.12, 0.6)):
+            rim = [window.rolled(*point) for point in ellipse((x, y + lower), (reach, thick))]
+            window.brush.polygon(rim, darker(person.hat_colour, shade))

@@ -1,4 +1,4 @@
-"""The shape of a head: stacked ellipses, seen from any side.
+"""The shape of a head, stacked ellipses seen from any side; the light on it, and its hair's grain.
 
 At the height y a head is the ellipse (x / width)^2 + (z / depth)^2 = 1, so the point of it that
 a pixel shows has a closed form: no rays are marched. x runs right, y down, z to the viewer; the
@@ -11,9 +11,11 @@ import math
 from dataclasses import dataclass
 from typing import TypeAlias
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lockstep.synthetic.painting import RGB
 from lockstep.synthetic.portraits.people import Person, Pose
 
 Array: TypeAlias = NDArray[np.float32]
@@ -87,7 +89,7 @@ def grown(shell: Shell, by: float, bottom: float) -> Shell:
 
 
 @dataclass(frozen=True)
-class Seen:
+class Surface:
     """What each pixel shows of a shell; all arrays share one (H, W)."""
 
     inside: Array  # distance within the outline, negative outside
@@ -99,7 +101,7 @@ class Seen:
 
 def view(
     shell: Shell, across: Array, down: Array, pose: Pose, relief: Array | np.float32 = _NONE
-) -> Seen:
+) -> Surface:
     """The visible point of `shell` at image coordinates (across, down), roll already undone.
 
     `relief` raises the surface towards the face's front: it moves with the turn of the head.
@@ -125,7 +127,7 @@ def view(
     length = np.sqrt(nx * nx + ny * ny + nz * nz) + 1e-6
     nx, ny, nz = nx / length, ny / length, nz / length
     inside = np.minimum((1 - np.abs(u)) * a, np.minimum(y - shell.top, shell.bottom - y))
-    return Seen(
+    return Surface(
         inside=inside,
         angle=angle,
         x=width[index] * sin_angle,
@@ -138,3 +140,52 @@ def place(point: tuple[float, float, float], pose: Pose) -> tuple[float, float]:
     """Where a point of the head lies, in image coordinates before the roll."""
     x, y, z = point
     return x * math.cos(pose.yaw) + z * math.sin(pose.yaw), y + math.sin(pose.pitch) * z
+
+
+@dataclass(frozen=True)
+class Light:
+    """Direction towards the lamp (x right, y down, z to the viewer) and strengths."""
+
+    direction: RGB
+    key: float
+    ambient: float
+
+
+def random_light(rng: np.random.Generator) -> Light:
+    """A lamp above, to either side or in front."""
+    direction = np.array([rng.uniform(-0.9, 0.9), -rng.uniform(0.35, 0.9), 1.0])
+    x, y, z = (float(part) for part in direction / np.linalg.norm(direction))
+    return Light(
+        (x, y, z), key=float(rng.uniform(0.54, 0.7)), ambient=float(rng.uniform(0.41, 0.5))
+    )
+
+
+def lit(surface: Surface, light: Light, pose: Pose) -> Array:
+    """Brightness of a matt surface, about 0.3 to 1.1, soft where the light ends."""
+    # The lamp stays where it is when the head leans.
+    cos, sin = math.cos(pose.roll), math.sin(pose.roll)
+    x, y, lz = light.direction
+    lx, ly = x * cos + y * sin, y * cos - x * sin
+    nx, ny, nz = surface.normal
+    facing = (nx * lx + ny * ly + nz * lz + 0.25) * np.float32(0.8)
+    return light.ambient + light.key * np.clip(facing, 0, 1) - 0.10 * (1 - nz) ** 2
+
+
+def streaks(rng: np.random.Generator) -> Array:
+    """(64, 512) noise around 0, long down the columns."""
+    fine = cv2.resize(rng.normal(0, 1, (16, 512)).astype(np.float32), (512, 64))
+    locks = cv2.resize(rng.normal(0, 1, (6, 40)).astype(np.float32), (512, 64))
+    return 0.75 * fine + 0.8 * locks
+
+
+def flow(grain: Array, angle: Array, y: Array) -> Array:
+    """The noise where hair hangs: `angle` around the head in radians, `y` downwards."""
+    columns = (angle + 0.12 * np.sin(y * 2.2)) * (512 / (2 * np.pi) * 1.6) + 256
+    rows = (y + 1.8) * 12
+    return cv2.remap(
+        grain,
+        columns.astype(np.float32),
+        rows.astype(np.float32),
+        cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_WRAP,
+    )

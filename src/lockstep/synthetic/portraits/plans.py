@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lockstep.synthetic.portraits.head import place
-from lockstep.synthetic.portraits.light import Light, random_light
-from lockstep.synthetic.portraits.people import Person, Pose, random_person
+from lockstep.synthetic.painting import stream
+from lockstep.synthetic.portraits.head import Light, place, random_light
+from lockstep.synthetic.portraits.people import Person, Pose
 
 KINDS = {
     "portrait": 0.62,
@@ -85,11 +85,6 @@ class Plan:
     light: Light
     blur: float  # standard deviation in pixels, 0 for a sharp image
     copy: Copy | None = None
-
-
-def stream(seed: int, index: int, purpose: int) -> np.random.Generator:
-    """Random numbers of their own for each purpose of each image."""
-    return np.random.default_rng([seed, index, purpose])
 
 
 def kind_of(seed: int, index: int) -> str:
@@ -179,7 +174,7 @@ def _figures(rng: np.random.Generator, kind: str, width: int, height: int) -> It
     x = width * 0.5 + float(rng.uniform(-1, 1)) * (width * 0.5 - 1.35 * scale) * 0.5
     y = 2.15 * scale + float(rng.uniform(0, 1)) * max(height * 0.92 - 3.9 * scale, 0) * 0.55
     why = {"portrait": "kept", "tiny": "small"}.get(kind, kind)
-    yield Figure(random_person(rng), _pose(rng, kind), (x, y), scale, why)
+    yield Figure(Person(rng), _pose(rng, kind), (x, y), scale, why)
 
 
 def _crowd(rng: np.random.Generator, width: int, height: int) -> Iterator[Figure]:
@@ -188,7 +183,7 @@ def _crowd(rng: np.random.Generator, width: int, height: int) -> Iterator[Figure
     room = width / count
     if rng.random() < 0.4:
         at = (float(rng.uniform(0.1, 0.9)) * width, height * 0.16)
-        person = random_person(rng)
+        person = Person(rng)
         yield Figure(person, _pose(rng, "tiny"), at, float(rng.uniform(12, 18)), "small")
     for k in range(count):
         scale = min(room / 2.7, height * 0.2) * float(rng.uniform(0.88, 1.0))
@@ -196,7 +191,7 @@ def _crowd(rng: np.random.Generator, width: int, height: int) -> Iterator[Figure
         x = room * (k + 0.5) + float(rng.uniform(-0.06, 0.06)) * room
         y = height * 0.5 + float(rng.uniform(-0.09, 0.05)) * height
         why = "kept" if kind == "portrait" else kind
-        yield Figure(random_person(rng), _pose(rng, kind), (x, y), scale, why)
+        yield Figure(Person(rng), _pose(rng, kind), (x, y), scale, why)
 
 
 def _copy(seed: int, index: int, rng: np.random.Generator) -> Plan:

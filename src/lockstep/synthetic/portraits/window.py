@@ -9,9 +9,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lockstep.synthetic.painting import RGB
 from lockstep.synthetic.portraits.brush import Brush
 from lockstep.synthetic.portraits.head import Array, place
-from lockstep.synthetic.portraits.people import RGB, Pose
+from lockstep.synthetic.portraits.people import Pose
 
 Number = TypeVar("Number", np.float32, np.uint8)
 
