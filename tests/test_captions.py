@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from collecting import silent
+from lockstep.config.schema import Rendered
 from lockstep.core.errors import LockstepError
 from lockstep.data import captions
 from lockstep.data.annotations import (
@@ -30,6 +31,7 @@ from lockstep.data.clevr import object_id
 from lockstep.sources.captions.folder import import_folder
 from lockstep.sources.captions.rendered import render
 from lockstep.sources.captions.source import read as read_captions
+from lockstep.sources.captions.test_prompts import choose_prompts, held_out
 from lockstep.sources.folders.read import ReadSettings
 
 READING = ReadSettings(size=16, max_pixels=10_000)
@@ -237,8 +239,7 @@ COUNT = 150
 
 
 def drawn(out: Path, processes: int) -> Path:
-    numbers = {"count": COUNT, "seed": 3, "size": 32, "supersample": 1}
-    render(out, **numbers, processes=processes, progress=silent)
+    render(Rendered("rendered", COUNT, size=32, seed=3, supersample=1), out, processes, silent)
     return out
 
 
@@ -336,9 +337,10 @@ def test_what_is_asked_for(rendered: Path) -> None:
             assert not kinds
 
 
-def test_too_few_images_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(LockstepError, match=r"source.count: the images show .* raise it"):
-        render(tmp_path, count=20, seed=0, size=8, supersample=1, processes=1, progress=silent)
+def test_too_few_images_are_refused() -> None:
+    rng = np.random.default_rng(0)
+    with pytest.raises(LockstepError, match=r"source.count: the images show 2 of .* raise it"):
+        choose_prompts([["red cube", "cyan cube"]] * 3, held_out(rng), rng)
 
 
 def test_a_truth_of_other_captions_is_refused(rendered: Path, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from collecting import silent
+from lockstep.config.schema import Rendered
 from lockstep.core.errors import LockstepError
 from lockstep.data.labels import multi_hot, read_labels, scene_of, speaks_of_sides
 from lockstep.sources import iclevr
@@ -141,7 +142,8 @@ def test_the_official_label_files_are_read() -> None:
 @pytest.fixture(scope="module")
 def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("rendered")
-    iclevr.render(out, scenes=60, seed=3, size=32, supersample=1, progress=silent)
+    settings = Rendered("rendered", 60, size=32, seed=3, supersample=1)
+    iclevr.render(settings, out, silent)
     return out
 
 
@@ -171,8 +173,9 @@ def test_test_sets_occur_and_new_test_sets_never_do(rendered: Path) -> None:
 
 
 def test_too_few_scenes_are_refused(tmp_path: Path) -> None:
+    settings = Rendered("rendered", 32, size=8, seed=0, supersample=1)
     with pytest.raises(LockstepError, match=r"source.count: too few scenes"):
-        iclevr.render(tmp_path, scenes=5, seed=0, size=32, supersample=1, progress=silent)
+        iclevr.render(settings, tmp_path, silent)
 
 
 @pytest.mark.parametrize(

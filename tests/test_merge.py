@@ -28,6 +28,7 @@ from PIL import Image
 
 from collecting import contents, silent
 from lockstep.config.load import load_params, parse_params, read_yaml
+from lockstep.config.schema import Merged as Settings
 from lockstep.core import hashing
 from lockstep.core.errors import LockstepError
 from lockstep.sources import exclude, image_folder
@@ -44,7 +45,6 @@ from lockstep.sources.folders.decide import (
     REFUSED,
     SMALL,
     Row,
-    Rules,
     decide,
 )
 from lockstep.sources.folders.merge import Merged, merge
@@ -60,7 +60,16 @@ from odd_files import by_opencv, by_pillow, encoded, head, others
 
 ROOT = Path(__file__).parent.parent
 READING = ReadSettings(size=64, max_pixels=10**7)
-RULES = Rules(min_side=64, max_aspect=2.0, min_contrast=12.0, duplicate_bits=24)
+RULES = Settings(
+    type="folder",
+    paths=("synthetic",),
+    sha256=(),
+    size=64,
+    min_side=64,
+    max_aspect=2.0,
+    min_contrast=12.0,
+    duplicate_bits=24,
+)
 NOTHING = Exclusions(frozenset())
 HEADS = Heads(count=120, seed=0)
 
@@ -70,7 +79,7 @@ def run(
     out: Path,
     database: Path,
     *,
-    rules: Rules = RULES,
+    rules: Settings = RULES,
     exclusions: Exclusions = NOTHING,
     processes: int = 1,
 ) -> Merged:

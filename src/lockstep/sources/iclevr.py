@@ -5,20 +5,19 @@ A collected folder has `images/*.png` and the label files (see `lockstep.data.la
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from lockstep.config.schema import Params, Rendered
+from lockstep.core import processes
 from lockstep.core.errors import LockstepError
 from lockstep.core.images import read_rgb
 from lockstep.core.processes import cores, in_order
-from lockstep.core.processes import progress as progress_bar
 from lockstep.data.clevr import COLOURS, SHAPES
 from lockstep.data.labels import (
     PROMPT_FILES,
@@ -29,16 +28,13 @@ from lockstep.data.labels import (
     some,
     speaks_of_sides,
 )
-from lockstep.sources.registry import Collected, Found, said_of, verified_folder
+from lockstep.sources.registry import Collected, Found, Progress, said_of, verified_folder
 from lockstep.synthetic.raycaster import draw
 from lockstep.synthetic.scenes import sample_scene
 
 # The official files' sets by size: 72 labels in test.json, 84 in new_test.json.
 TEST_SIZES = (1,) * 6 + (2,) * 12 + (3,) * 14
 NEW_TEST_SIZES = (2,) * 12 + (3,) * 20
-
-
-Progress = Callable[[Iterable[Any], int], Iterable[Any]]
 
 
 def collect(params: Params, out: Path) -> Found:
@@ -51,17 +47,10 @@ def collect(params: Params, out: Path) -> Found:
     """
     settings = params.source
     if isinstance(settings, Rendered):
-        render(
-            out,
-            scenes=settings.count,
-            seed=settings.seed,
-            size=settings.size,
-            supersample=settings.supersample,
-            progress=progress_bar("draw scenes", "scene"),
-        )
+        render(settings, out, processes.progress("draw scenes", "scene"))
     else:
         folder = verified_folder(params)
-        import_folder(folder, out, settings.size, progress_bar("read images", "image"))
+        import_folder(folder, out, settings.size, processes.progress("read images", "image"))
     return Found(said_of(params))
 
 
@@ -102,16 +91,14 @@ def import_folder(source: Path, out: Path, size: int, progress: Progress) -> Non
     labels.write(out)
 
 
-def render(
-    out: Path, *, scenes: int, seed: int, size: int, supersample: int, progress: Progress
-) -> None:
-    """Draw `scenes` scenes, each with its first, first two and all three objects.
+def render(settings: Rendered, out: Path, progress: Progress) -> None:
+    """Render each scene with its first, first two and all three objects.
 
     The combinations in `new_test.json` occur in no image, not even as a part of one.
     """
     names = [f"{colour} {shape}" for shape in SHAPES for colour in COLOURS]
     # A stream of its own: scene i is drawn from (seed, i).
-    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(1,)))
+    rng = np.random.default_rng(np.random.SeedSequence(settings.seed, spawn_key=(1,)))
     new_test = _sample_sets(NEW_TEST_SIZES, rng, names)
     # All scenes have three objects: held-out threes are forbidden, and threes with a held-out pair.
     forbidden = {frozenset(chosen) for chosen in new_test}
@@ -119,14 +106,8 @@ def render(
     forbidden |= {pair | {name} for pair in pairs for name in names}
     (out / "images").mkdir()
 
-    task = partial(
-        _render_scene,
-        seed=seed,
-        forbidden=forbidden,
-        size=size,
-        supersample=supersample,
-        folder=out / "images",
-    )
+    task = partial(_render_scene, settings=settings, forbidden=forbidden, folder=out / "images")
+    scenes = settings.count
     rendered = list(progress(in_order(task, range(scenes), cores()), scenes))
     train = {name: shown for images in rendered for name, shown in images}
     test = _test_sets(rendered[i][-1][1] for i in rng.permutation(scenes))
@@ -134,18 +115,13 @@ def render(
 
 
 def _render_scene(
-    index: int,
-    *,
-    seed: int,
-    forbidden: set[frozenset[str]],
-    size: int,
-    supersample: int,
-    folder: Path,
+    index: int, *, settings: Rendered, forbidden: set[frozenset[str]], folder: Path
 ) -> list[tuple[str, list[str]]]:
-    scene = sample_scene(seed, index, forbidden=forbidden)
+    scene = sample_scene(settings.seed, index, forbidden=forbidden)
     prefixes = [scene.prefix(k + 1) for k in range(len(scene.items))]
     shown = []
-    for k, image in enumerate(draw(prefixes, size=size, supersample=supersample)):
+    images = draw(prefixes, size=settings.size, supersample=settings.supersample)
+    for k, image in enumerate(images):
         name = f"scene_{index:06d}_{k}.png"
         Image.fromarray(image).save(folder / name)
         shown.append((name, [item.name for item in prefixes[k].items]))

@@ -14,7 +14,6 @@ from lockstep.core.errors import LockstepError
 from lockstep.core.lock import exclusive
 from lockstep.core.processes import cores, progress
 from lockstep.sources import exclude
-from lockstep.sources.folders.decide import Rules
 from lockstep.sources.folders.merge import Merged, merge, what_decides
 from lockstep.sources.folders.read import ReadSettings
 from lockstep.sources.folders.synthetic import SYNTHETIC, Heads
@@ -41,12 +40,6 @@ def merge_folders(params: Params, out: Path) -> tuple[Found, Merged]:
     settings = params.source
     assert isinstance(settings, Settings)
     reading = ReadSettings(settings.size, params.download.max_pixels)
-    rules = Rules(
-        min_side=settings.min_side,
-        max_aspect=settings.max_aspect,
-        min_contrast=settings.min_contrast,
-        duplicate_bits=settings.duplicate_bits,
-    )
     exclusions = exclude.read(paths.EXCLUDE).of_merges()
     scratch = paths.scratch() / "merge"
     heads = Heads(settings.synthetic_count or 0, settings.synthetic_seed or 0)
@@ -66,7 +59,7 @@ def merge_folders(params: Params, out: Path) -> tuple[Found, Merged]:
             out,
             cache,
             reading,
-            rules,
+            settings,
             exclusions,
             params.download.max_bytes,
             cores(),

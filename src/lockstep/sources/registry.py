@@ -1,14 +1,8 @@
-"""Where images come from, by the type of the source and by what is said of its images.
-
-A module of this registry has
-
-- `collect(params, out) -> Found`: fills a folder with images and what is said of them;
-- `read(folder) -> Collected`: what the data set is packed from.
-"""
+"""Where images come from, by the type of the source and by what is said of its images."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -19,6 +13,9 @@ from numpy.typing import NDArray
 from lockstep.config.schema import Folder, Params
 from lockstep.core import hashing
 from lockstep.core.registry import Registry
+
+Progress = Callable[[Iterable[Any], int], Iterable[Any]]
+"""Hands items on and shows how many of how many that was; see `core.processes.progress`."""
 
 
 @dataclass(frozen=True)
@@ -31,12 +28,10 @@ class Found:
 
 @dataclass(frozen=True)
 class Collected:
-    """Images, whatever they are of, ready to be packed.
+    """N images, ready to be packed.
 
     Parameters
     ----------
-    images
-        N files.
     groups
         What each is a part of: a split has all of a group, or nothing of it.
     conditions
@@ -47,7 +42,7 @@ class Collected:
     names
         What the C columns are called, if they have names.
     carried
-        Further files that are wanted beside the packed images.
+        Further files that are kept beside the packed images.
     """
 
     images: Sequence[Path]
@@ -61,9 +56,11 @@ class Collected:
 class Source(Protocol):
     """A module of the registry."""
 
-    def collect(self, params: Params, out: Path) -> Found: ...
+    def collect(self, params: Params, out: Path) -> Found:
+        """Fill a folder with images and what is said of them."""
 
-    def read(self, folder: Path) -> Collected: ...
+    def read(self, folder: Path) -> Collected:
+        """What the data set is packed from."""
 
 
 REGISTRY: Registry[Params] = Registry(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,7 @@ from lockstep.core.processes import in_order
 from lockstep.data import captions
 from lockstep.data.labels import some
 from lockstep.sources.folders.read import ReadSettings, read_image
-
-Progress = Callable[[Iterable[Any], int], Iterable[Any]]
+from lockstep.sources.registry import Progress
 
 
 def import_folder(

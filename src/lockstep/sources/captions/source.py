@@ -29,15 +29,7 @@ def collect(params: Params, out: Path) -> Found:
     """
     settings = params.source
     if isinstance(settings, Rendered):
-        render(
-            out,
-            count=settings.count,
-            seed=settings.seed,
-            size=settings.size,
-            supersample=settings.supersample,
-            processes=cores(),
-            progress=progress("draw scenes", "image"),
-        )
+        render(settings, out, cores(), progress("draw scenes", "image"))
     else:
         folder = verified_folder(params)
         reading = ReadSettings(settings.size, params.download.max_pixels)

@@ -1,4 +1,4 @@
-"""What `test.json` of the drawn captions asks for: 64 prompts, 24 of them of new combinations.
+"""What `test.json` of the rendered captions asks for: 64 prompts, 24 of them of new combinations.
 
 | id | prompts | states |
 | --- | --- | --- |
@@ -34,17 +34,10 @@ def held_out(rng: np.random.Generator) -> list[tuple[str, ...]]:
     return [pairs[i] for i in rng.permutation(len(pairs))[: _PAIRS + _RELATIONS]]
 
 
-def asked(
+def choose_prompts(
     shown: Sequence[Sequence[str]], held_out: Sequence[tuple[str, ...]], rng: np.random.Generator
 ) -> dict[str, PromptContent]:
-    """What the prompts state, by id.
-
-    Parameters
-    ----------
-    shown
-        The names in each image, one or two of them.
-    held_out
-        What `held_out` gave.
+    """What the prompts state, by id, given the one or two names in each image.
 
     Raises
     ------

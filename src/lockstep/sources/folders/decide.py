@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from lockstep.config.schema import Merged as Settings
 from lockstep.sources.folders.read import Measures
 from lockstep.sources.perceptual_hash import alike, first_alike
 
@@ -16,28 +17,12 @@ COPY, DUPLICATE = "copy", "duplicate"
 ORDER = (KEPT, REFUSED, BROKEN, SMALL, ASPECT, BLANK, COPY, DUPLICATE, EXCLUDED)
 
 
-@dataclass(frozen=True)
-class Rules:
-    """What an image must be to be kept; see `lockstep.config.schema.Merged`."""
-
-    min_side: int
-    max_aspect: float
-    min_contrast: float
-    duplicate_bits: int
-
-
 @dataclass(frozen=True, slots=True)
 class Row:
     """A file that was found.
 
-    Parameters
-    ----------
-    source, path
-        Where; `rank` is the number of the source.
-    sha256
-        Of the file; empty if it was not read.
-    why
-        Why it was not read, or is no image.
+    `rank` is the number of its source. `sha256` is empty if it was not read; `why` says why it was
+    not, or is no image.
     """
 
     rank: int
@@ -57,7 +42,7 @@ class Decision:
     number: int | None = None
 
 
-def broken_rule(image: Measures, rules: Rules) -> str | None:
+def _broken_rule(image: Measures, rules: Settings) -> str | None:
     """The first rule that an image breaks."""
     short, long = sorted((image.width, image.height))
     if short < rules.min_side:
@@ -67,7 +52,7 @@ def broken_rule(image: Measures, rules: Rules) -> str | None:
     return BLANK if image.contrast < rules.min_contrast else None
 
 
-def decide(rows: Sequence[Row], rules: Rules) -> list[Decision]:
+def decide(rows: Sequence[Row], rules: Settings) -> list[Decision]:
     """What becomes of each file; the kept ones are numbered from 1 in the order of the rows.
 
     Of files with the same bytes the first counts, of images that look the same the largest, of
@@ -83,43 +68,35 @@ def decide(rows: Sequence[Row], rules: Rules) -> list[Decision]:
         elif row.measures is None:
             found.append(BROKEN if row.sha256 else REFUSED)
         else:
-            rule = broken_rule(row.measures, rules)
+            rule = _broken_rule(row.measures, rules)
             found.append(rule or (COPY if row.sha256 in first else KEPT))
             first.setdefault(row.sha256, i)
 
     passed = [i for i, what in enumerate(found) if what == KEPT]
     passed.sort(key=lambda i: _largest_first(rows[i], i))
-    looks = [_looks(rows[i]) for i in passed]
-    banned = [_looks(row) for row in rows if row.sha256 in excluded and row.measures]
-    for i, is_banned in zip(passed, alike(looks, banned, rules.duplicate_bits), strict=True):
+    hashes = [_hash(rows[i]) for i in passed]
+    banned = [_hash(row) for row in rows if row.sha256 in excluded and row.measures]
+    for i, is_banned in zip(passed, alike(hashes, banned, rules.duplicate_bits), strict=True):
         if is_banned:
             found[i] = EXCLUDED
     passed = [i for i in passed if found[i] == KEPT]
-    repeats = first_alike([_looks(rows[i]) for i in passed], rules.duplicate_bits)
-    original = {
-        i: None if of is None else passed[of] for i, of in zip(passed, repeats, strict=True)
-    }
-    for i, of in original.items():
+    original: dict[int, int] = {}  # of each duplicate
+    repeats = first_alike([_hash(rows[i]) for i in passed], rules.duplicate_bits)
+    for i, of in zip(passed, repeats, strict=True):
         if of is not None:
-            found[i] = DUPLICATE
+            found[i], original[i] = DUPLICATE, passed[of]
 
-    numbers: dict[int, int] = {}
-    for i, what in enumerate(found):
-        if what == KEPT:
-            numbers[i] = len(numbers) + 1
+    kept = [i for i, what in enumerate(found) if what == KEPT]
+    numbers = {i: number for number, i in enumerate(kept, 1)}
     decisions = []
     for i, what in enumerate(found):
-        source = i
-        if what == COPY:
-            source = first[rows[i].sha256]
-            if found[source] == EXCLUDED:
-                what = EXCLUDED
-        of = original.get(source)
-        decisions.append(Decision(what, numbers.get(source if of is None else of)))
+        source = first[rows[i].sha256] if what == COPY else i
+        number = numbers.get(original.get(source, source))
+        decisions.append(Decision(EXCLUDED if found[source] == EXCLUDED else what, number))
     return decisions
 
 
-def _looks(row: Row) -> str:
+def _hash(row: Row) -> str:
     assert row.measures is not None
     return row.measures.perceptual_hash
 

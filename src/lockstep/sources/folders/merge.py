@@ -8,7 +8,7 @@ figures alone, so that another threshold or exclusion decodes nothing again.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.metadata import version
@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lockstep.config.schema import Merged as Settings
 from lockstep.core.code import digest_of_code
 from lockstep.core.errors import LockstepError
 from lockstep.core.images import grid, write_png
@@ -32,19 +33,18 @@ from lockstep.sources.folders.decide import (
     KEPT,
     Decision,
     Row,
-    Rules,
     counts,
     decide,
 )
 from lockstep.sources.folders.read import Measures, ReadSettings, from_text, read_batch
 from lockstep.sources.folders.table import DECISIONS, IMAGES, SHEETS
 from lockstep.sources.folders.unpack import Entry, Source, entries
+from lockstep.sources.registry import Progress
 from lockstep.sources.resume_cache import ResumeCache
 
 _ON_A_SHEET, _A_ROW = 240, 20
 _BATCH_FILES, _BATCH_BYTES = 32, 2**22
 
-Progress = Callable[[Iterable[Any], int], Iterable[Any]]
 Batch = list[tuple[str, bytes]]
 
 
@@ -57,7 +57,6 @@ class Merged:
 
     @property
     def kept(self) -> int:
-        """How many images were kept."""
         return counts(self.decisions).get(KEPT, 0)
 
 
@@ -73,7 +72,7 @@ def merge(
     out: Path,
     cache: ResumeCache,
     reading: ReadSettings,
-    rules: Rules,
+    rules: Settings,
     exclusions: Exclusions,
     max_bytes: int,
     processes: int,

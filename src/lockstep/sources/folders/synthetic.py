@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from lockstep.core import hashing
 from lockstep.core.code import digest_of_code
 from lockstep.sources.folders.decide import KEPT
 from lockstep.sources.folders.merge import Merged
 from lockstep.sources.folders.unpack import Source
+from lockstep.sources.registry import Progress
 from lockstep.synthetic.heads import ARCHIVES, files, write
 
 SYNTHETIC = "synthetic"
 """Stands in `source.paths` for both archives."""
-
-Progress = Callable[[Iterable[Any], int], Iterable[Any]]
 
 
 @dataclass(frozen=True)
@@ -49,17 +46,17 @@ class Heads:
             (f"{SYNTHETIC}/{file.archive}", file.path): file.head
             for file in files(self.count, self.seed)
         }
-        wanted, right, kept = set(), set(), 0
+        expected, right, kept = set(), set(), 0
         for row, decision in zip(merged.rows, merged.decisions, strict=True):
             head = heads[row.source, row.path]
             if not row.is_excluded:
-                wanted.add(head)
+                expected.add(head)
             if decision.what == KEPT:
                 kept += 1
                 right.add(head)
-        wanted.discard(None)
+        expected.discard(None)
         right.discard(None)
         return {
             "precision": len(right) / kept if kept else 0.0,
-            "recall": len(right & wanted) / len(wanted) if wanted else 0.0,
+            "recall": len(right & expected) / len(expected) if expected else 0.0,
         }
