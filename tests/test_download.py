@@ -165,7 +165,7 @@ FILES = {
 
 def fetched(port: int, address: str, folder: Path, seconds: float = 5.0) -> bytes:
     limits, policy = Limits(seconds, MOST), RetryPolicy(3, 0.0)
-    got = fetch(web.session(Loopback(port)), address, folder, limits, policy, RateLimiter(policy))
+    got = fetch(web.session(Loopback(port)), address, folder, limits, RateLimiter(policy))
     assert [file.name for file in folder.iterdir()] == [got.sha256]
     data = (folder / got.sha256).read_bytes()
     assert len(data) == got.size
@@ -233,7 +233,7 @@ def test_a_redirect_to_a_private_address_is_refused(
         address = f"http://127.0.0.1:{served.port}/"
         with pytest.raises(Failed, match="not a public address"):
             policy = RetryPolicy(3, 0.0)
-            fetch(guarded, address, tmp_path, Limits(5.0, MOST), policy, RateLimiter(policy))
+            fetch(guarded, address, tmp_path, Limits(5.0, MOST), RateLimiter(policy))
         assert len(served.log) == 1
 
 

@@ -53,7 +53,8 @@ from lockstep.sources.faces.detect import (
 from lockstep.sources.faces.measure import Measures
 from lockstep.sources.faces.score import precision_and_recall
 from lockstep.sources.resume_cache import open_cache
-from lockstep.synthetic.portraits import Face, draw, image, kind_of, truth
+from lockstep.synthetic.portraits import Face, annotated_faces, draw, image
+from lockstep.synthetic.portraits.plans import kind_of
 
 DETECTION = DetectionSettings(detector="hog", megapixels=1.0, size=64, max_pixels=10**8)
 RULES_HERE = Ptt(
@@ -98,7 +99,9 @@ class Download:
 
 def download(folder: Path, indices: Iterable[int]) -> Download:
     known = {
-        add(folder, image(index).data, f"https://images.example/{index}.jpg"): truth(0, index)
+        add(folder, image(index).data, f"https://images.example/{index}.jpg"): annotated_faces(
+            0, index
+        )
         for index in indices
     }
     return Download(folder, known)
@@ -407,7 +410,7 @@ def test_a_photograph_made_worse_is_rejected(astronaut: NDArray[np.uint8]) -> No
 def test_drawn_faces_are_rejected_for_what_is_wrong(kind: str) -> None:
     found: list[str | None] = []
     for index in of_kind(kind, 6):
-        portrait = draw(0, index).pixels
+        portrait = draw(0, index)
         found += [
             broken_rule(face.measures, RULES_HERE) for face in detect_faces(portrait, DETECTION)
         ]
@@ -543,19 +546,16 @@ def test_decisions_are_those_of_one_by_one(drawn: list[tuple[int, int, bool, boo
     assert decide(faces, RULES_HERE) == as_one_by_one(faces, RULES_HERE)
 
 
-@dataclasses.dataclass(frozen=True)
-class True_:
-    box: tuple[float, float, float, float]
-    keep: bool
-    identity: str
+def annotated(box: tuple[float, float, float, float], keep: bool, identity: str) -> Face:
+    return Face(box, keep, "", identity)
 
 
 def test_precision_and_recall_count_photographs_once() -> None:
     here, there = (0, 0, 200, 200), (500, 500, 700, 700)
     known = {
-        "a": (True_(here, True, "1"), True_(there, True, "2")),
-        "b": (True_(here, True, "1"),),
-        "c": (True_(here, False, "3"),),
+        "a": (annotated(here, True, "1"), annotated(there, True, "2")),
+        "b": (annotated(here, True, "1"),),
+        "c": (annotated(here, False, "3"),),
     }
     faces = [candidate("a"), candidate("b"), candidate("c")]
 
@@ -569,7 +569,7 @@ def test_precision_and_recall_count_photographs_once() -> None:
     assert score("small", "small", "small") == (0.0, 0.0)
     # Excluded, and no face was found in it: then nobody wants the copy either.
     assert precision_and_recall(faces[1:2], [EXCLUDED], known, {"a"})["recall"] == 0.0
-    known["d"] = (True_(here, True, "4"),)
+    known["d"] = (annotated(here, True, "4"),)
     kept = precision_and_recall(
         [*faces[1:], candidate("d")], [EXCLUDED, "turned", KEPT], known, {"a"}
     )
@@ -679,7 +679,7 @@ def test_the_embedding_is_dlibs(astronaut: NDArray[np.uint8]) -> None:
     (found,) = detect_faces(astronaut, dataclasses.replace(DETECTION, size=256))
     (small,) = detect_faces(astronaut, DETECTION)
     other, _, *_ = (
-        decoded(detect_faces(draw(0, i).pixels, DETECTION)[0].png) for i in of_kind("portrait", 2)
+        decoded(detect_faces(draw(0, i), DETECTION)[0].png) for i in of_kind("portrait", 2)
     )
     ours = np.concatenate(
         [embeddings(decoded(found.png)[None]), embeddings(np.stack([decoded(small.png), other]))]

@@ -63,10 +63,7 @@ class Exclusions:
 def read(path: Path) -> Exclusions:
     """Read an `exclude.txt`; the file may be empty.
 
-    Raises
-    ------
-    LockstepError
-        If it is missing or no text, or a line is none of the five.
+    Raises `LockstepError` if it is missing or no text, or a line is none of the five.
     """
     try:
         text = path.read_text("utf-8")

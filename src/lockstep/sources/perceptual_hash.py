@@ -1,8 +1,8 @@
-"""A perceptual hash of an image, and near copies by it, among 100,000 in a minute.
+"""The perceptual hash "pHash" of an image, and near copies by it, among 100,000 in a minute.
 
-The perceptual hash "pHash" with 256 bits. On aligned faces the usual 64 bits are too few: among
-12,000 pairs of different drawn faces the nearest differ in 4 bits of 64, but in 46 of 256, while
-copies, scaled and encoded anew, differ in up to 22.
+On aligned faces the usual 64 bits are too few: among 12,000 pairs of different synthetic faces the
+nearest differ in 4 bits of 64, but in 46 of 256, while copies, scaled and encoded anew, differ in
+up to 22.
 
 Of two hashes written as vectors a, b of +1 and -1, a·b = 256 - 2 x (bits that differ): the
 distances of thousands of pairs are one product of matrices, exact in float32.
@@ -29,16 +29,11 @@ def of(grey: NDArray[np.uint8]) -> str:
 
 
 def first_alike(hashes: Sequence[str], bits: int) -> list[int | None]:
-    """For each hash the earlier one that it repeats, or None if it stays.
+    """For each hash (64 hexadecimal digits) the earlier one that it repeats, or None if it stays.
 
     In order: each hash that differs from all that stayed so far in more than `bits` of its 256
     bits stays too; another one repeats the nearest of those that stayed, the first of equally near
     ones.
-
-    Parameters
-    ----------
-    hashes
-        64 hexadecimal digits each.
     """
     least = BITS - 2 * bits
     found: list[int | None] = [None] * len(hashes)
@@ -56,17 +51,13 @@ def first_alike(hashes: Sequence[str], bits: int) -> list[int | None]:
                 here = among[i, stay]
                 closest = int(here.argmax())
                 if here[closest] > best:
-                    best, of = here[closest], len(numbers) + closest
+                    best, of = here[closest], len(kept) + closest
             if best < least:
                 stay.append(i)
+                numbers.append(start + i)
             else:
-                found[start + i] = of
-        numbers += [start + i for i in stay]
+                found[start + i] = numbers[of]
         kept = np.concatenate([kept, packed[stay]])
-        for i in range(start, start + len(rows)):
-            of_kept = found[i]
-            if of_kept is not None:
-                found[i] = numbers[of_kept]
     return found
 
 

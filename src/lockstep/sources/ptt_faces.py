@@ -10,7 +10,6 @@ import numpy as np
 from lockstep.config.schema import Params, Ptt
 from lockstep.core import hashing, paths
 from lockstep.core.errors import LockstepError
-from lockstep.core.lock import exclusive
 from lockstep.core.processes import cores, progress
 from lockstep.core.provenance import read_provenance
 from lockstep.sources import exclude
@@ -20,17 +19,14 @@ from lockstep.sources.faces.score import precision_and_recall
 from lockstep.sources.listing import MANIFEST, read_lines
 from lockstep.sources.origin import REPLICA, site_of
 from lockstep.sources.registry import Collected, Found
-from lockstep.sources.resume_cache import open_cache
-from lockstep.synthetic.portraits import Face, truth
+from lockstep.sources.resume_cache import exclusive_cache
+from lockstep.synthetic.portraits import Face, annotated_faces
 
 
 def collect(params: Params, out: Path) -> Found:
     """Find, choose and cut out the faces of what was downloaded.
 
-    Raises
-    ------
-    LockstepError
-        If the download is damaged, or no face is kept.
+    Raises `LockstepError` if the download is damaged, or no face is kept.
     """
     settings = params.source
     assert isinstance(settings, Ptt)
@@ -40,12 +36,8 @@ def collect(params: Params, out: Path) -> Found:
     )
     exclusions = exclude.read(paths.EXCLUDE).of_downloads()
     before = read_provenance(downloaded)
-    work = hashing.digest_of(faces.what_decides(detection))
-    scratch = paths.scratch() / "faces"
-    with (
-        exclusive(scratch / f"{work}.lock", "the same faces are being looked for"),
-        open_cache(scratch / work / "journal.db") as cache,
-    ):
+    scratch = paths.scratch() / "faces" / hashing.digest_of(faces.what_decides(detection))
+    with exclusive_cache(scratch, "the same faces are being looked for") as cache:
         found = faces.collect(
             downloaded,
             out,
@@ -72,17 +64,14 @@ def _annotations_of(downloaded: Path, origin: dict[str, Any]) -> dict[str, tuple
     for row in read_lines(downloaded / MANIFEST):
         hosted = site.hosted(row["address"])
         # The replica shows the collection 0, whatever its own seed is.
-        found[row["sha256"]] = () if hosted is None else truth(0, hosted.shows)
+        found[row["sha256"]] = () if hosted is None else annotated_faces(0, hosted.shows)
     return found
 
 
 def read(folder: Path) -> Collected:
     """`crops/<image>_<number>.png`; the faces of an image belong together.
 
-    Raises
-    ------
-    LockstepError
-        If there is none.
+    Raises `LockstepError` if there is none.
     """
     files = sorted((folder / faces.CROPS).glob("*.png"))
     if not files:

@@ -1,8 +1,4 @@
-"""What unfinished work has got so far: a table of texts on disk that outlives a kill.
-
-It stands in the scratch folder, under a name that says what the work is; whoever starts the same
-work again finds there what it need not ask for a second time.
-"""
+"""What unfinished work has got so far: a table of texts on disk that outlives a kill."""
 
 from __future__ import annotations
 
@@ -13,6 +9,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from lockstep.core.errors import LockstepError
+from lockstep.core.lock import exclusive
 
 
 class ResumeCache:
@@ -57,6 +54,19 @@ def open_cache(path: Path) -> Iterator[ResumeCache]:
             database.execute("PRAGMA synchronous = NORMAL")
             database.execute("CREATE TABLE IF NOT EXISTS entry (key TEXT PRIMARY KEY, value BLOB)")
         yield ResumeCache(path, database)
+
+
+@contextmanager
+def exclusive_cache(folder: Path, doing: str) -> Iterator[ResumeCache]:
+    """The cache of the work whose files are in `folder`, while no other process has it.
+
+    If one has, stderr says what it is `doing`.
+    """
+    with (
+        exclusive(folder.with_name(f"{folder.name}.lock"), doing),
+        open_cache(folder / "journal.db") as cache,
+    ):
+        yield cache
 
 
 @contextmanager

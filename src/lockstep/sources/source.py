@@ -22,21 +22,11 @@ _BACKOFF = 1.0  # seconds
 
 @dataclass(frozen=True)
 class Source:
-    """A way to the web.
+    """A way to the web."""
 
-    Parameters
-    ----------
-    address
-        Of the board: `https://www.ptt.cc`.
-    session
-        To ask for pages and images with.
-    is_replica
-        Whether it all ends on this machine, where nobody needs to be polite.
-    """
-
-    address: str
+    address: str  # of the board: `https://www.ptt.cc`
     session: requests.Session
-    is_replica: bool
+    is_replica: bool  # It all ends on this machine, where nobody needs to be polite.
 
     def policy(self, tries: int) -> RetryPolicy:
         """How long to wait between so many tries."""

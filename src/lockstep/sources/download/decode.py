@@ -47,13 +47,11 @@ class Kind:
 def check(path: Path, max_pixels: int) -> Kind:
     """Decode a file to its end. Raises `NoImage` if it cannot become an RGB image."""
     with _opened(path, max_pixels) as image:
-        ending = _ENDINGS[image.format or ""]
-        width, height = image.size
-        turned = _orientation(image) >= 5
+        kind = Kind(_ENDINGS[image.format or ""], *_upright_size(image))
         # Of a JPEG the coefficients are all read, but only some of the pixels worked out.
         image.draft("RGB", _SMALL)
         _rgb(image)
-    return Kind(ending, *((height, width) if turned else (width, height)))
+    return kind
 
 
 def decode(path: Path, max_pixels: int) -> Image.Image:
@@ -62,8 +60,8 @@ def decode(path: Path, max_pixels: int) -> Image.Image:
     """
     with _opened(path, max_pixels) as image:
         turn = _UPRIGHT.get(_orientation(image))
-        upright = _rgb(image)
-    return upright if turn is None else upright.transpose(turn)
+        found = _rgb(image)
+    return found if turn is None else found.transpose(turn)
 
 
 def decode_bytes(
@@ -75,14 +73,10 @@ def decode_bytes(
     `least_side`: that costs less.
     """
     with _opened(data, max_pixels, _FOLDER_FORMATS) as image:
-        orientation = _orientation(image)
-        width, height = image.size
+        turn, size = _UPRIGHT.get(_orientation(image)), _upright_size(image)
         image.draft("RGB", (least_side, least_side))
-        upright = _rgb(image)
-    if orientation >= 5:
-        width, height = height, width
-    turn = _UPRIGHT.get(orientation)
-    return upright if turn is None else upright.transpose(turn), (width, height)
+        found = _rgb(image)
+    return found if turn is None else found.transpose(turn), size
 
 
 @contextmanager
@@ -122,6 +116,11 @@ def _orientation(image: Image.Image) -> int:
     except Exception:  # A damaged EXIF block does not damage the image.
         return 1
     return found if isinstance(found, int) and found in _UPRIGHT else 1
+
+
+def _upright_size(image: Image.Image) -> tuple[int, int]:
+    width, height = image.size
+    return (height, width) if _orientation(image) >= 5 else (width, height)
 
 
 def _rgb(image: Image.Image) -> Image.Image:

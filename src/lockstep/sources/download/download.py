@@ -66,10 +66,7 @@ def download(
     gave an image (address, file, sha256, size in bytes, width, height, named_by) and `failed.txt`
     with the others: address, tab, reason; both in the order of `images`.
 
-    Raises
-    ------
-    LockstepError
-        If nothing is listed, or more than `max_failed_fraction` failed.
+    Raises `LockstepError` if nothing is listed, or more than `max_failed_fraction` failed.
     """
     files = scratch / "files"
     files.mkdir(parents=True, exist_ok=True)
@@ -82,7 +79,7 @@ def download(
 
     def work(address: str) -> tuple[Outcome, str | None]:
         try:
-            fetched = fetch(session, address, files, limits, policy, limiter)
+            fetched = fetch(session, address, files, limits, limiter)
         except Failed as failure:
             return Outcome(failed=failure.reason, transient=failure.transient, code=code), None
         return Outcome(fetched.sha256, fetched.size), checks.run(fetched.sha256)
@@ -95,7 +92,10 @@ def download(
             ):
                 yield entry["address"]
 
-    done = by_host(missing(), _host, work, workers=settings.workers, per_host=settings.per_host)
+    def host(address: str) -> str:
+        return urlsplit(address).hostname or ""
+
+    done = by_host(missing(), host, work, workers=settings.workers, per_host=settings.per_host)
     for address, (outcome, checked) in progress(done, sum(1 for _ in missing())):
         if outcome.sha256 is not None and checked is not None:
             checks.keep(outcome.sha256, checked)
@@ -188,10 +188,6 @@ def _write(
 def _outcome(cache: ResumeCache, address: str) -> Outcome | None:
     text = cache.get(address)
     return None if text is None else Outcome(**json.loads(text))
-
-
-def _host(address: str) -> str:
-    return urlsplit(address).hostname or ""
 
 
 def _link(source: Path, target: Path) -> None:

@@ -13,7 +13,7 @@ import requests
 
 from lockstep.core import hashing
 from lockstep.sources.web.get import Failed, Limits, get
-from lockstep.sources.web.retries import RateLimiter, RetryPolicy, retry
+from lockstep.sources.web.retries import RateLimiter, retry
 
 PART = ".part-"
 """How the names of unfinished files begin."""
@@ -30,18 +30,13 @@ class Fetched:
 
 
 def fetch(
-    session: requests.Session,
-    address: str,
-    folder: Path,
-    limits: Limits,
-    policy: RetryPolicy,
-    limiter: RateLimiter,
+    session: requests.Session, address: str, folder: Path, limits: Limits, limiter: RateLimiter
 ) -> Fetched:
     """Fetch `address` into `folder`, following redirects. Raises `Failed` after the last try.
 
     `limits` are those of one try, all its redirects together.
     """
-    return retry(lambda: _once(session, address, folder, limits, limiter), policy)
+    return retry(lambda: _once(session, address, folder, limits, limiter), limiter.policy)
 
 
 def _once(

@@ -111,10 +111,7 @@ def collect(
     row for each face, and `sheets/<decision>.png` with the first 240 of each decision but
     `excluded`. Nothing depends on the order of the manifest or the number of processes.
 
-    Raises
-    ------
-    LockstepError
-        If there is no image, one is damaged, or no face is kept.
+    Raises `LockstepError` if there is no image, one is damaged, or no face is kept.
     """
     engine.models()  # Here, where a failure can be told.
     images = _images(downloaded, exclusions)

@@ -22,24 +22,12 @@ from lockstep.sources.faces.measure import Measures, measure
 
 @dataclass(frozen=True)
 class DetectionSettings:
-    """What changes the figures of a face, beside the code.
+    """What changes the figures of a face, beside the code."""
 
-    Parameters
-    ----------
-    detector
-        `hog` or `cnn`.
-    megapixels
-        A larger image is reduced to this for finding faces; they are cut out of the original.
-    size
-        Side of the finished crop, in pixels.
-    max_pixels
-        A larger image is refused.
-    """
-
-    detector: str
-    megapixels: float
-    size: int
-    max_pixels: int
+    detector: str  # `hog` or `cnn`
+    megapixels: float  # Faces are found in an image reduced to this, and cut out of the original.
+    size: int  # of the finished crop's sides, in pixels
+    max_pixels: int  # A larger image is refused.
 
 
 @dataclass(frozen=True)
@@ -71,10 +59,7 @@ def detect_faces(rgb: NDArray[np.uint8], settings: DetectionSettings) -> list[De
 def detect_in_file(path: Path, settings: DetectionSettings) -> str:
     """All faces in a file, as a text that `faces_from_text` reads.
 
-    Raises
-    ------
-    LockstepError
-        If it is no image: the download stage had made sure that it is.
+    Raises `LockstepError` if it is no image: the download stage had made sure that it is.
     """
     try:
         rgb = np.asarray(decode(path, settings.max_pixels))

@@ -21,33 +21,15 @@ _LEFT_EYE, _RIGHT_EYE, _NOSE = slice(36, 42), slice(42, 48), 30
 
 @dataclass(frozen=True)
 class Measures:
-    """A face in figures.
+    """A face in figures."""
 
-    Parameters
-    ----------
-    box
-        Where the detector sees it, in the image's own pixels, upright.
-    slope
-        Of the line through the eyes, 0 if level.
-    eye_ratio
-        Distance of the eyes over the width of the box.
-    nose
-        Where the nose's tip is along the line from the left eye (0) to the right one (1).
-    sharpness
-        Variance of the Laplacian of the aligned crop in grey, 256 x 256.
-    outside
-        Share of the aligned crop that lies outside the image.
-    perceptual_hash
-        256 bits that are nearly the same for copies of a photograph.
-    """
-
-    box: Box
-    slope: float
-    eye_ratio: float
-    nose: float
-    sharpness: float
-    outside: float
-    perceptual_hash: str
+    box: Box  # where the detector sees it, in the image's own pixels, upright
+    slope: float  # of the line through the eyes, 0 if level
+    eye_ratio: float  # distance of the eyes over the width of the box
+    nose: float  # where its tip is along the line from the left eye (0) to the right one (1)
+    sharpness: float  # variance of the Laplacian of the aligned crop in grey, 256 x 256
+    outside: float  # share of the aligned crop that lies outside the image
+    perceptual_hash: str  # 256 bits that are nearly the same for copies of a photograph
 
 
 def measure(

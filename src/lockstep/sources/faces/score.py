@@ -4,28 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from typing import Protocol
 
 from lockstep.sources.faces.decide import KEPT, Candidate
+from lockstep.synthetic.portraits import Face
 
 _OVERLAP = 0.3
-
-
-class AnnotatedFace(Protocol):
-    """A face: its box, whether to keep it, and of which photograph it is."""
-
-    @property
-    def box(self) -> Sequence[float]: ...
-    @property
-    def keep(self) -> bool: ...
-    @property
-    def identity(self) -> str: ...
 
 
 def precision_and_recall(
     faces: Sequence[Candidate],
     decisions: Sequence[str],
-    annotations: Mapping[str, Sequence[AnnotatedFace]],
+    annotations: Mapping[str, Sequence[Face]],
     excluded: AbstractSet[str] = frozenset(),
 ) -> dict[str, float]:
     """Precision and recall of the kept faces.
@@ -44,7 +33,7 @@ def precision_and_recall(
     }
 
 
-def _identity(face: Candidate, annotations: Mapping[str, Sequence[AnnotatedFace]]) -> str | None:
+def _identity(face: Candidate, annotations: Mapping[str, Sequence[Face]]) -> str | None:
     """The photograph that a kept face is of, if one of that image's faces is there."""
     here = max(
         annotations.get(face.sha256, ()),

@@ -1,4 +1,1 @@
-"""The PTT web board: its pages read, and walked through politely.
-
-Nothing here is looked for beyond what the pages show to everybody who says to be of age.
-"""
+"""The PTT web board: what its pages show to everybody who says to be of age, read politely."""

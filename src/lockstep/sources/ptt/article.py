@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import urljoin
@@ -42,13 +43,7 @@ class Page:
 
 
 def parse_article(html: str, address: str) -> Page:
-    """Read an article's page, which stands at `address`.
-
-    Raises
-    ------
-    LockstepError
-        If it is the age gate; a `NoArticle` if it is no article at all.
-    """
+    """Read an article's page, which stands at `address`. Raises `NoArticle` if it is none."""
     page = read_page(html, address)
     content = page.select_one("#main-content")
     if content is None:
@@ -70,13 +65,8 @@ def parse_article(html: str, address: str) -> Page:
                 images.append(ImageLink(found.address, place, who))
             elif found.address not in albums:
                 albums.append(found.address)
-    return Page(
-        title=said.get("標題") or _shared_title(page),
-        author=author,
-        time=_time(said.get("時間")),
-        images=tuple(images),
-        albums=tuple(albums),
-    )
+    title, time = said.get("標題") or _shared_title(page), _time(said.get("時間"))
+    return Page(title, author, time, tuple(images), tuple(albums))
 
 
 def _meta_lines(content: Tag) -> dict[str, str]:
@@ -105,10 +95,8 @@ def _hrefs(node: Tag, address: str) -> list[str]:
     """Where links lead. What `img` shows is a signed thumbnail that expires."""
     found = []
     for link in node.select("a[href]"):
-        try:
+        with suppress(ValueError):  # Not an address at all.
             found.append(urljoin(address, str(link["href"]).strip()))
-        except ValueError:  # Not an address at all.
-            continue
     return found
 
 

@@ -11,7 +11,6 @@ from tqdm import tqdm
 
 from lockstep.config.schema import Params
 from lockstep.core import hashing, paths
-from lockstep.core.lock import exclusive
 from lockstep.core.provenance import write_provenance
 from lockstep.sources import source
 from lockstep.sources.origin import REPLICA, code_of, origin_of
@@ -20,7 +19,7 @@ from lockstep.sources.ptt.client import Client
 from lockstep.sources.ptt.crawl import Criteria, must_be_over
 from lockstep.sources.ptt.crawl import crawl as articles_of
 from lockstep.sources.ptt.names import TAIPEI
-from lockstep.sources.resume_cache import open_cache
+from lockstep.sources.resume_cache import exclusive_cache
 
 _DAY = 86_400  # seconds
 
@@ -28,10 +27,7 @@ _DAY = 86_400  # seconds
 def crawl(params: Params, out: Path) -> None:
     """Write the articles and the list of images of `params.crawl` into the folder `out`.
 
-    Raises
-    ------
-    LockstepError
-        If the board cannot be read, or the last day is not over yet.
+    Raises `LockstepError` if the board cannot be read, or the last day is not over yet.
     """
     settings = params.crawl
     criteria = Criteria(
@@ -44,13 +40,10 @@ def crawl(params: Params, out: Path) -> None:
     if settings.source != REPLICA:
         must_be_over(criteria.end, datetime.now(TAIPEI).date())
     # The other criteria do not change the pages: they need not be asked for again.
-    work = hashing.digest_of(
-        {**origin, **code_of(origin), "board": settings.board, "end": settings.end}
-    )
-    scratch = paths.scratch() / "crawl"
+    work = {**origin, **code_of(origin), "board": settings.board, "end": settings.end}
+    scratch = paths.scratch() / "crawl" / hashing.digest_of(work)
     with (
-        exclusive(scratch / f"{work}.lock", "the same crawl is running"),
-        open_cache(scratch / work / "journal.db") as pages,
+        exclusive_cache(scratch, "the same crawl is running") as pages,
         source.opened(origin) as web,
         _progress(criteria) as passed,
     ):

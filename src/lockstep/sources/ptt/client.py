@@ -21,19 +21,8 @@ _LIMITS = Limits(seconds=120.0, bytes=64_000_000)
 class Client:
     """Asks one server for pages, one after another, as its robots.txt allows.
 
-    Parameters
-    ----------
-    session
-        Gets the cookie that says one is of age.
-    source
-        `https://www.ptt.cc`, without a path.
-    delay
-        Seconds between the end of an answer and the next request, tries again included. A
-        `Crawl-delay` in robots.txt counts if it is longer.
-    policy
-        For 429, 5xx, and connections that fail.
-    sleep
-        For tests.
+    `source` is `https://www.ptt.cc`, without a path. Between the end of an answer and the next
+    request, tries again included, lie `delay` seconds, or a longer `Crawl-delay` of robots.txt.
     """
 
     def __init__(
@@ -57,11 +46,8 @@ class Client:
     def page(self, path: str) -> str | None:
         """The HTML at `path`; None if there is none (404, 410).
 
-        Raises
-        ------
-        LockstepError
-            If robots.txt forbids it, the age gate stands before it, the server sends elsewhere,
-            or it gives nothing after all tries.
+        Raises `LockstepError` if robots.txt forbids it, the age gate stands before it, the server
+        sends elsewhere, or it gives nothing after all tries.
         """
         self._check_robots(path)
         answer, html = self._get(path)

@@ -32,22 +32,12 @@ _FEW = 20  # articles, of which any number may be odd
 
 @dataclass(frozen=True)
 class Criteria:
-    """Which articles a crawl is for.
-
-    Parameters
-    ----------
-    start, end
-        The first and the last day, in Taipei.
-    min_pushes
-        The least that the index shows, where 爆 is 100 and XX is -100; None for any.
-    replies
-        Whether titles with `Re:` count.
-    """
+    """Which articles a crawl is for: from the first to the last day, both in Taipei."""
 
     start: date
     end: date
-    min_pushes: int | None = None
-    replies: bool = False
+    min_pushes: int | None = None  # as the index shows them: 爆 is 100 and XX is -100
+    replies: bool = False  # whether titles with `Re:` count
 
     def accept(self, row: Row) -> bool:
         """Whether this is one of them."""
@@ -70,9 +60,9 @@ class Criteria:
 
 
 def must_be_over(end: date, today: date) -> None:
-    """Refuse a last day that may still get articles: its index would be kept as it is now.
+    """Raises `LockstepError` if the last day may still get articles, `today` in Taipei.
 
-    Raises `LockstepError`. `today` is the day in Taipei.
+    Its index would be kept as it is now.
     """
     if end >= today:
         raise LockstepError(
@@ -104,22 +94,12 @@ def crawl(
 ) -> Iterator[Article]:
     """The articles that meet the criteria, the newest first, each once.
 
-    Parameters
-    ----------
-    fetch
-        Path -> HTML, or None if there is no such page; asked for each path at most once.
-    source
-        What comes before a path in an address.
-    cache
-        Of a crawl of the same board, with the same last day; or an empty one.
-    passed
-        Told the Unix time that the walk has come to, after each row.
+    `fetch` gives a path's HTML, or None; what comes before a path in an address is `source`. The
+    `cache` is empty, or of a crawl of the same board with the same last day. After each row
+    `passed` is told the Unix time that the walk has come to.
 
-    Raises
-    ------
-    LockstepError
-        If there is no such board, or a page is not what it should be. A single article that is
-        none is left out with a line on stderr; not so if it is the rule.
+    Raises `LockstepError` if there is no such board, or a page is not what it should be. A single
+    article that is none is left out with a line on stderr; not so if it is the rule.
     """
     pages = _Pages(fetch, source, cache)
     known: set[str] = set()

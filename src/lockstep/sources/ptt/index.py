@@ -40,10 +40,7 @@ class Index:
 def parse_index(html: str, address: str) -> Index:
     """Read an index page. `address` names it in errors.
 
-    Raises
-    ------
-    LockstepError
-        If it is the age gate, or no index at all, or does not say what the older page is.
+    Raises `LockstepError` if it is no index, or does not say what the older page is.
     """
     page = read_page(html, address)
     container = page.select_one(".r-list-container")

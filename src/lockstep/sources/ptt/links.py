@@ -66,7 +66,9 @@ def classify(href: str) -> Image | Album | None:
             return _twitter(parts)
         if host in _DIRECT:
             return Image(f"https://{host}{parts.path}") if _IMAGE.search(parts.path) else None
-    return Image(_without_fragment(parts)) if _IMAGE.search(parts.path) else None
+    if not _IMAGE.search(parts.path):
+        return None
+    return Image(urlunsplit(parts._replace(netloc=parts.netloc.lower(), fragment="")))
 
 
 def trim(href: str) -> str:
@@ -104,7 +106,3 @@ def _twitter(parts: SplitResult) -> Image | None:
     if found is None or not ending or not _IMAGE.search(f".{ending}"):
         return None
     return Image(f"https://{_TWITTER}/media/{found[1]}?format={ending}&name=large")
-
-
-def _without_fragment(parts: SplitResult) -> str:
-    return urlunsplit(parts._replace(netloc=parts.netloc.lower(), fragment=""))

@@ -29,10 +29,7 @@ def write(folder: Path, articles: Iterable[Article]) -> tuple[int, int]:
 
     What was named is held on disk until the end, so that memory does not grow with the board.
 
-    Raises
-    ------
-    LockstepError
-        If there is no article, or none with an image, or no room for what is held on disk.
+    Raises `LockstepError` if there is no image, or no room for what is held on disk.
     """
     try:
         with closing(sqlite3.connect("")) as database:  # Without a name: a temporary file.

@@ -13,11 +13,8 @@ from lockstep.core.errors import LockstepError
 def read_page(html: str, address: str) -> BeautifulSoup:
     """The page with hidden e-mail addresses put back.
 
-    Raises
-    ------
-    LockstepError
-        If it is the question whether one is of age, which must not pass for an empty page; or
-        nothing that can be read as HTML.
+    Raises `LockstepError` if it is not HTML, or the age gate, which must not pass for an empty
+    page.
     """
     try:
         page = BeautifulSoup(html, "html.parser")

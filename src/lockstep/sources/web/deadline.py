@@ -1,7 +1,6 @@
 """A limit on the whole time that an answer takes.
 
-A timeout of a socket starts anew with every byte: a server that sends one now and then holds its
-client for ever. So a timer shuts the connection when the time is up.
+A socket's own timeout starts anew with every byte, which a slow server may send for ever.
 """
 
 from __future__ import annotations

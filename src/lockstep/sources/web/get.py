@@ -25,16 +25,10 @@ _CONNECT_SECONDS = 10.0
 
 
 class Failed(Exception):
-    """A request that gave nothing.
+    """A request that gave nothing; `transient` if another try may succeed.
 
-    Parameters
-    ----------
-    reason
-        A few words, the same every time: they end up in `failed.txt`. No numbers that vary.
-    transient
-        Whether another try may succeed.
-    retry_after
-        Seconds that the server asks to wait before it.
+    `reason` is a few words, the same every time, for `failed.txt`. `retry_after` is how many
+    seconds the server asks to wait.
     """
 
     def __init__(self, reason: str, *, transient: bool, retry_after: float | None = None) -> None:
@@ -64,10 +58,8 @@ class Answer:
 def get(session: requests.Session, address: str, limits: Limits, sink: BinaryIO) -> Answer:
     """Ask for `address` once, following no redirect; the body of a 200 goes to `sink`.
 
-    Raises
-    ------
-    Failed
-        No answer, a cut, slow or too large one, or one of the statuses that ask to come again.
+    Raises `Failed` for no answer, a cut, slow or too large one, or a status that asks to come
+    again.
     """
     with deadline(limits.seconds) as passed:
         try:

@@ -18,21 +18,11 @@ _TOO_MANY = "HTTP 429"
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """How often to try, and how long to wait in between.
+    """How often to try, and how many seconds to wait in between."""
 
-    Parameters
-    ----------
-    tries
-        At least 1.
-    backoff
-        Seconds before the second try; doubled before each further one.
-    longest
-        Most seconds to wait. A server that asks for more is not asked again.
-    """
-
-    tries: int
-    backoff: float
-    longest: float = 300.0
+    tries: int  # at least 1
+    backoff: float  # before the second try; doubled before each further one
+    longest: float = 300.0  # A server that asks for more is not asked again.
 
 
 def retry(
@@ -59,7 +49,7 @@ class RateLimiter:
     """
 
     def __init__(self, policy: RetryPolicy) -> None:
-        self._policy = policy
+        self.policy = policy
         self._lock = threading.Lock()
         self._until: dict[str, tuple[float, str]] = {}
 
@@ -74,7 +64,7 @@ class RateLimiter:
             yield
         except Failed as failure:
             if failure.reason == _TOO_MANY or failure.retry_after is not None:
-                pause = max(failure.retry_after or 0.0, self._policy.backoff)
+                pause = max(failure.retry_after or 0.0, self.policy.backoff)
                 until = time.monotonic() + pause, failure.reason
                 with self._lock:
                     self._until[host] = max(self._until.get(host, until), until)
@@ -86,6 +76,6 @@ class RateLimiter:
             left = until - time.monotonic()
             if left <= 0:
                 return
-            if left > self._policy.longest:
+            if left > self.policy.longest:
                 raise Failed(reason, transient=True, retry_after=left)
             time.sleep(left)
