@@ -257,10 +257,10 @@ def test_a_whole_clip_scores_the_images(
     out = home / "out"
     found = scenes.figures(settings, out)
     expected = clip_score.load(home / "clip").scores(drawn, [*PROMPTS.values()] * 3)
-    assert found["clip_score"] == pytest.approx(expected.mean, abs=1e-3)
+    assert found["clip_score"] == pytest.approx(expected.mean(), abs=1e-3)
     assert ("object_accuracy" in found) == known
     rows = table(out / "prompts.csv")
-    by_prompt = expected.each.reshape(3, 4).mean(0)
+    by_prompt = expected.reshape(3, 4).mean(0)
     assert [float(row["clip_score"]) for row in rows] == pytest.approx(by_prompt, abs=1e-3)
     if known:
         kinds = table(out / "kinds.csv")

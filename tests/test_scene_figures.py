@@ -27,9 +27,7 @@ from lockstep.evaluation.scene_figures import (
     object_accuracy,
     object_chance,
     of_images,
-    relation_accuracy,
-    relation_accuracy_found,
-    relation_chance,
+    relations,
     size_accuracy,
 )
 from readings import anything
@@ -165,16 +163,16 @@ def test_relations_by_hand(kind, opposite, first, second) -> None:
 
     for relation in (Relation(kind, 0, 1), Relation(opposite, 1, 0)):
         # The second image has only one of them.
-        assert relation_accuracy(detected, both(relation)) == 0.5
-        assert relation_accuracy_found(detected, both(relation)) == 1
-        assert relation_chance(detected, both(relation)) == 0.25
+        assert relations(detected, both(relation))["relation_accuracy"] == 0.5
+        assert relations(detected, both(relation))["relation_accuracy_found"] == 1
+        assert relations(detected, both(relation))["relation_accuracy_chance"] == 0.25
     for relation in (Relation(opposite, 0, 1), Relation(kind, 1, 0)):
-        assert relation_accuracy(detected, both(relation)) == 0
-        assert relation_accuracy_found(detected, both(relation)) == 0
-        assert relation_chance(detected, both(relation)) == 0.25
+        assert relations(detected, both(relation))["relation_accuracy"] == 0
+        assert relations(detected, both(relation))["relation_accuracy_found"] == 0
+        assert relations(detected, both(relation))["relation_accuracy_chance"] == 0.25
     # One that says nothing of how they stand does not count.
     mixed = [both(Relation(kind, 0, 1))[0], says("red cube")]
-    assert relation_accuracy(detected, mixed) == 1
+    assert relations(detected, mixed)["relation_accuracy"] == 1
 
 
 def test_sizes_by_hand() -> None:

@@ -10,6 +10,7 @@ import os
 import shlex
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -68,12 +69,12 @@ def main() -> None:
     command.add_argument("--steps", type=int, help="default: sample.steps")
     command.add_argument("--guidance", type=float, help="default: sample.guidance_scale")
     command.add_argument("--weights", type=_weights, help="default: sample.weights")
-    command.add_argument("--out", type=_png, default=Path("sample.png"), help="a PNG file")
+    command.add_argument("--out", type=_file(".png"), default=Path("sample.png"), help="a PNG file")
     command.set_defaults(run=_sample)
 
     command = commands.add_parser("report", help="write all about a workload as one HTML page")
     command.add_argument("workload")
-    command.add_argument("--out", type=_html, help="default: report/<workload>.html")
+    command.add_argument("--out", type=_file(".html"), help="default: report/<workload>.html")
     command.set_defaults(run=_report)
 
     command = commands.add_parser("track", help="write the outputs on disk into MLflow")
@@ -97,16 +98,13 @@ def _weights(text: str) -> str | int:
     return int(text) if text.isdecimal() else text
 
 
-def _png(text: str) -> Path:
-    if not text.lower().endswith(".png"):
-        raise argparse.ArgumentTypeError(f"{text!r} does not end in .png")
-    return Path(text)
+def _file(ending: str) -> Callable[[str], Path]:
+    def read(text: str) -> Path:
+        if not text.lower().endswith(ending):
+            raise argparse.ArgumentTypeError(f"{text!r} does not end in {ending}")
+        return Path(text)
 
-
-def _html(text: str) -> Path:
-    if not text.lower().endswith(".html"):
-        raise argparse.ArgumentTypeError(f"{text!r} does not end in .html")
-    return Path(text)
+    return read
 
 
 def _params(arguments: argparse.Namespace) -> None:

@@ -80,10 +80,7 @@ def code_of(stage: str, params: Params) -> str:
 def check_code(stage: str, params: Params) -> None:
     """Whether the code here is the code that `check` digested, on which DVC has decided to run.
 
-    Raises
-    ------
-    LockstepError
-        If it is not: the outputs would be filed under other code than made them.
+    Raises `LockstepError` if it is not: the outputs would be filed under other code than made them.
     """
     path = paths.code(params.workload, stage)
     try:

@@ -45,12 +45,8 @@ class Classifier(nn.Module):
 def official(checkpoint: Path, labels: int) -> Classifier:
     """The evaluator from the official `checkpoint.pth`, {"model": state_dict}.
 
-    It is read with `weights_only=True`: no code in the file is run.
-
-    Raises
-    ------
-    LockstepError
-        If the file is missing, is no such checkpoint, or its weights have other shapes.
+    It is read with `weights_only=True`: no code in the file is run. Raises `LockstepError` if the
+    file is missing, is no such checkpoint, or its weights have other shapes.
     """
     try:
         content = torch.load(checkpoint, map_location="cpu", weights_only=True)

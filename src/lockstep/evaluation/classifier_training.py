@@ -35,16 +35,9 @@ _AT_ONCE = 1024
 
 @dataclass(frozen=True)
 class Examples:
-    """Images, and what is to be said of them.
+    """Images, some of 0 .. N-1 -> (B, H, W, 3) bytes, and their `labels` (N, L), zeros and ones.
 
-    Parameters
-    ----------
-    labels
-        (N, L) of zeros and ones.
-    images
-        Some of 0 .. N-1 -> (B, H, W, 3) bytes.
-    views
-        How many of the N show one and the same image, in different ways.
+    `views` of the N show one and the same image, in different ways.
     """
 
     labels: NDArray[np.integer]
@@ -83,12 +76,8 @@ def train(
 ) -> Classifier:
     """An evaluator from images that no generator sees.
 
-    A binary cross-entropy for each label.
-
-    Raises
-    ------
-    LockstepError
-        If there are fewer images than a batch has.
+    A binary cross-entropy for each label. Raises `LockstepError` if there are fewer images than a
+    batch has.
     """
     count, labels = examples.labels.shape
     device = hardware.device()

@@ -23,14 +23,6 @@ from lockstep.models.text.pretrained import token_ids
 
 
 @dataclass(frozen=True)
-class ClipScores:
-    """The score of each image, (N,) in [0, 100], and their mean."""
-
-    each: NDArray[np.float64]
-    mean: float
-
-
-@dataclass(frozen=True)
 class Clip:
     """A frozen CLIP with what makes its inputs."""
 
@@ -41,26 +33,18 @@ class Clip:
     @torch.inference_mode()
     def scores(
         self, images: NDArray[np.uint8], prompts: Sequence[str], batch_size: int = 64
-    ) -> ClipScores:
-        """(N, H, W, 3) bytes and the prompt of each -> their scores.
+    ) -> NDArray[np.float64]:
+        """(N, H, W, 3) bytes and the prompt of each -> their scores (N,) in [0, 100].
 
-        Raises
-        ------
-        LockstepError
-            If there is no image, or not a prompt for each.
+        Raises `LockstepError` if there is no image, or not a prompt for each.
         """
         if len(images) != len(prompts) or not len(images):
             raise LockstepError(
                 f"CLIP scores of {len(images)} images and {len(prompts)} prompts: give a "
                 "prompt for each image, and one image or more"
             )
-        each = np.concatenate(
-            [
-                self._scores(images[i : i + batch_size], prompts[i : i + batch_size])
-                for i in range(0, len(images), batch_size)
-            ]
-        )
-        return ClipScores(each, float(each.mean()))
+        batches = [slice(i, i + batch_size) for i in range(0, len(images), batch_size)]
+        return np.concatenate([self._scores(images[own], prompts[own]) for own in batches])
 
     def _scores(self, images: NDArray[np.uint8], prompts: Sequence[str]) -> NDArray[np.float64]:
         device = self.model.device
@@ -80,10 +64,7 @@ class Clip:
 def load(source: str | Path) -> Clip:
     """A whole CLIP of `transformers`, from its folder or by its name, as `pretrained.load`.
 
-    Raises
-    ------
-    LockstepError
-        Likewise, and if it is a text half alone.
+    Raises `LockstepError` likewise, and if it is a text half alone.
     """
     if clip_files.kind(str(source)) != "clip":
         raise LockstepError(

@@ -31,12 +31,8 @@ def figures(params: Params, shown: Path) -> dict[str, float]:
 
     The images of all seeds are one set. In `shown`, `copies.png` has the generated images that are
     nearest to one of the training, above it. All processes take part; the first one writes, and
-    only it gets the figures.
-
-    Raises
-    ------
-    LockstepError
-        If networks, images or the reference are missing or do not fit each other.
+    only it gets the figures. Raises `LockstepError` if networks, images or the reference are
+    missing or do not fit each other.
     """
     folder = paths.reference(params.workload)
     with distributed.together():

@@ -33,10 +33,7 @@ _PART = 16
 def description() -> dict[str, str]:
     """Which network it is: the version of dlib, and the SHA-256 of the weights.
 
-    Raises
-    ------
-    LockstepError
-        If face_recognition cannot be used.
+    Raises `LockstepError` if face_recognition cannot be used.
     """
     models = engine.models()
     return {
@@ -71,12 +68,8 @@ def _starts(count: int) -> range:
 def embeddings(images: NDArray[np.uint8]) -> NDArray[np.float64]:
     """(N, S, S, 3) aligned faces of any side -> (N, 128); two of one person are within about 0.6.
 
-    It runs on the CPU at some 13 images a second and core.
-
-    Raises
-    ------
-    LockstepError
-        If face_recognition cannot be used.
+    It runs on the CPU at some 13 images a second and core. Raises `LockstepError` if
+    face_recognition cannot be used.
     """
     encoder = engine.models().face_encoder
     chips = _chips(images)

@@ -29,21 +29,10 @@ def fit(
 ) -> M:
     """An evaluator from some images; AdamW, warm-up and half a cosine.
 
-    Parameters
-    ----------
-    build
-        Gives the untrained network; what is random in it comes from the settings' seed.
-    loss
-        The network and some of 0 .. images * views - 1 -> a scalar. It runs under autocast: what
-        is delicate has to be made fp32 in it.
-
-    views
-        Of each image, such as it and its mirror image: an epoch has all of them.
-
-    Raises
-    ------
-    LockstepError
-        If there are fewer images than a batch has.
+    `build` gives the untrained network, and `loss` a scalar from it and some of 0 ..
+    images * views - 1, under autocast: what is delicate has to be made fp32 in it. An epoch has all
+    `views` of each image, such as it and its mirror image. Raises `LockstepError` if there are
+    fewer images than a batch has.
     """
     count = images * views
     if images < settings.batch_size:

@@ -25,10 +25,7 @@ from lockstep.core.errors import LockstepError
 def weights(params: Params) -> Path:
     """The file with the network: `evaluate.inception`, or the fetched one; fetched if need be.
 
-    Raises
-    ------
-    LockstepError
-        If it is another network than the FID's, or cannot be fetched.
+    Raises `LockstepError` if it is another network than the FID's, or cannot be fetched.
     """
     known = download.FILES["inception"]
     settings = params.evaluate
@@ -49,10 +46,7 @@ def weights(params: Params) -> Path:
 def load(path: Path) -> nn.Module:
     """(B, 3, 299, 299) in 0 ... 255 -> (B, 2048).
 
-    Raises
-    ------
-    LockstepError
-        If the file is no such network.
+    Raises `LockstepError` if the file is no such network.
     """
     # clean-fid wants a folder with a file of its own name in it.
     if path.name != download.FILES["inception"].name:

@@ -16,18 +16,11 @@ _QUERIES = 2000
 
 @dataclass(frozen=True)
 class Memorization:
-    """How near generated images come to those trained on.
+    """How near N generated images come to those trained on.
 
-    Parameters
-    ----------
-    share
-        Of the generated images, those nearer to a training image than `threshold`, or equal to one.
-    threshold
-        What 1 in 100 training images is nearer than to another one.
-    distances
-        (N,) of each generated image to the nearest training image: Euclidean.
-    nearest
-        (N,) which one that is.
+    `share` of them are nearer to a training image than `threshold`, or equal to one; 1 in 100
+    training images is nearer than that to another one. `nearest` (N,) says which training image
+    is the nearest to each, and `distances` (N,) how far that is: Euclidean.
     """
 
     share: float
@@ -80,8 +73,7 @@ def _nearest(
         rows = slice(first, first + len(batch))
         left_out = None if itself is None else itself[rows]
         for one in (batch, batch[:, :, ::-1]) if mirrored else (batch,):
-            flat = one.reshape(len(one), -1) - middle
-            nearest, apart = _nearest_of_a_batch(flat, known, middle, left_out)
+            nearest, apart = _nearest_of_a_batch(_flat(one, middle), known, middle, left_out)
             better = apart < distances[rows]
             distances[rows][better] = apart[better]
             found[rows][better] = nearest[better]
@@ -110,16 +102,12 @@ def _nearest_of_a_batch(
         best[better] = value[better]
         found[better] = start + nearest[better]
     # The difference of large numbers above has lost digits: the one found, exactly.
-    pairs = zip(queries, found, strict=True)
     exact = [
-        np.linalg.norm(one.astype(np.float64) - _one(known, int(i), middle)) for one, i in pairs
+        np.linalg.norm(one.astype(np.float64) - _flat(known[i : i + 1], middle)[0])
+        for one, i in zip(queries, found.tolist(), strict=True)
     ]
     return found, np.array(exact)
 
 
 def _flat(rows: NDArray[np.generic], middle: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(rows, np.float32).reshape(len(rows), -1) - middle
-
-
-def _one(rows: Rows, index: int, middle: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.asarray(rows[index], np.float32).ravel() - middle

@@ -27,16 +27,10 @@ _IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 
 @dataclass(frozen=True)
 class Statistics:
-    """A set of images as a network sees it.
+    """A set of `count` images as a network sees it; 0 where their number is not known.
 
-    Parameters
-    ----------
-    normal
-        Mean and covariance of all their features.
-    features
-        (N, D) float32 of the first 100,000 images; empty where only the moments are known.
-    count
-        Images; 0 where it is not known.
+    `normal` is of all their features, and `features` (N, D) are those of the first 100,000 images;
+    empty where only the moments are known.
     """
 
     normal: Normal
@@ -47,10 +41,7 @@ class Statistics:
 def statistics_of(batches: Iterable[NDArray[np.floating]]) -> Statistics:
     """From features (N, D) that come in batches, in memory that does not grow with them.
 
-    Raises
-    ------
-    LockstepError
-        If there are fewer than 2, or one is not a finite number.
+    Raises `LockstepError` if there are fewer than 2, or one is not a finite number.
     """
     moments = Moments()
     kept: list[NDArray[np.float32]] = []
@@ -114,12 +105,8 @@ def of_space(params: Params, data: Dataset, space: Space) -> dict[str, Statistic
     The file `<space>` has the reference, and `<space>_training`, if that is something else, the
     images trained on: what copies are copies of. A file of statistics belongs to Inception if
     `evaluate.fid` is true, else to the workload's own space, and the other one gets the images
-    trained on. All processes take part.
-
-    Raises
-    ------
-    LockstepError
-        If what `evaluate.reference` names is missing, changed, empty or of another space.
+    trained on. All processes take part. Raises `LockstepError` if what `evaluate.reference` names
+    is missing, changed, empty or of another space.
     """
     training = SplitImages(data, "train", params.evaluate.reference_count)
     if params.evaluate.reference == "train":

@@ -30,14 +30,9 @@ _REST = 0.3
 
 @dataclass(frozen=True)
 class Scenes:
-    """Images of scenes, and what they show.
+    """(N, H, W, 3) bytes, and what they show; `place` and `large` count where `present` is 1.
 
-    Parameters
-    ----------
-    images
-        (N, H, W, 3) bytes; an array of positions gives some, as of `SplitImages`.
-    shown
-        Of each image; `place` and `large` count where `present` is 1.
+    An array of positions gives some of the images, as of `SplitImages`.
     """
 
     images: Rows
@@ -52,14 +47,10 @@ def train(
 ) -> SceneEvaluator:
     """An evaluator from scenes that no generator sees, and from their mirror images.
 
-    The loss is the negative log-likelihood of what an image shows: each object is there or not,
-    and those that are there are large or not (Bernoulli), and stand where they do (Laplace, so
-    that the distance counts and not its square).
-
-    Raises
-    ------
-    LockstepError
-        If there are fewer images than a batch has.
+    The loss is the negative log-likelihood of what an image shows: each object is there or not, and
+    those that are there are large or not (Bernoulli), and stand where they do (Laplace, so that the
+    distance counts and not its square). Raises `LockstepError` if there are fewer images than a
+    batch has.
     """
     device = hardware.device()
 

@@ -29,12 +29,7 @@ _SPREAD = (
 def figures(each: Iterable[Detections], stated: Sequence[PromptContent]) -> dict[str, float]:
     """The means over the seeds; of the accuracies their standard deviation (`_sd`), if several.
 
-    Parameters
-    ----------
-    each
-        What the evaluator says of the N images of each seed.
-    stated
-        What each of the N is to show.
+    `each` is what the evaluator says of the N images of a seed, `stated` what they are to show.
     """
     found: dict[str, list[float]] = defaultdict(list)
     for detected in each:
@@ -53,9 +48,7 @@ def of_images(detected: Detections, stated: Sequence[PromptContent]) -> dict[str
         "object_accuracy": object_accuracy(detected, stated),
         "object_accuracy_chance": object_chance(stated),
         "binding_accuracy": binding_accuracy(detected, stated),
-        "relation_accuracy": relation_accuracy(detected, stated),
-        "relation_accuracy_chance": relation_chance(detected, stated),
-        "relation_accuracy_found": relation_accuracy_found(detected, stated),
+        **relations(detected, stated),
         "size_accuracy": size_accuracy(detected, stated),
         "false_objects": false_objects(detected, stated),
     }
@@ -117,34 +110,14 @@ def _swapped(prompt: PromptContent) -> list[int] | None:
     return [number_of(f"{other_colour} {shape}"), number_of(f"{colour} {other_shape}")]
 
 
-def relation_accuracy(detected: Detections, stated: Sequence[PromptContent]) -> float | None:
-    """The share of prompts with a relation whose two objects are found, and stand as was said.
+def relations(detected: Detections, stated: Sequence[PromptContent]) -> dict[str, float | None]:
+    """Of the prompts with a relation: whether their two objects are found, and stand as was said.
 
     Found is what `object_accuracy` counts: among the k highest scores. Nearer is lower in the
-    image.
+    image. `relation_accuracy` is the share of prompts where both are found and stand so, and
+    `relation_accuracy_chance` the same if found objects stood anyhow: half the share where both
+    are found. `relation_accuracy_found` is of those alone; its chance is 1/2.
     """
-    found, stands = _relations(detected, stated)
-    return _share(found & stands)
-
-
-def relation_accuracy_found(detected: Detections, stated: Sequence[PromptContent]) -> float | None:
-    """Of the prompts with a relation whose two objects are found, those that stand as was said.
-
-    Chance is 1/2.
-    """
-    found, stands = _relations(detected, stated)
-    return _share(stands[found])
-
-
-def relation_chance(detected: Detections, stated: Sequence[PromptContent]) -> float | None:
-    """The relation accuracy if found objects stood anyhow: half the share where both are found."""
-    found, _ = _relations(detected, stated)
-    share = _share(found)
-    return None if share is None else share / 2
-
-
-def _relations(detected: Detections, stated: Sequence[PromptContent]) -> tuple[Tensor, Tensor]:
-    """Of each prompt with a relation: whether both objects are found, and stand as was said."""
     hits = accuracy.found(detected.present, named(stated))
     found, stands = [], []
     for prompt, row, place in zip(stated, hits, detected.place, strict=True):
@@ -154,7 +127,13 @@ def _relations(detected: Detections, stated: Sequence[PromptContent]) -> tuple[T
             (x, y), (other_x, other_y) = place[pair].tolist()
             found.append(bool(row[pair].all()))
             stands.append(lead(relation.kind, (x, y), (other_x, other_y)) > 0)
-    return torch.tensor(found, dtype=torch.bool), torch.tensor(stands, dtype=torch.bool)
+    both, right = torch.tensor(found, dtype=torch.bool), torch.tensor(stands, dtype=torch.bool)
+    share = _share(both)
+    return {
+        "relation_accuracy": _share(both & right),
+        "relation_accuracy_chance": None if share is None else share / 2,
+        "relation_accuracy_found": _share(right[both]),
+    }
 
 
 def size_accuracy(detected: Detections, stated: Sequence[PromptContent]) -> float | None:

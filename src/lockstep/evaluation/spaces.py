@@ -25,18 +25,9 @@ Embed: TypeAlias = Callable[[Iterable[NDArray[np.uint8]]], Iterator[NDArray[np.f
 
 @dataclass(frozen=True)
 class Space:
-    """A network whose features say how alike images are.
+    """A network whose features say how alike images are; `batch` images at a time.
 
-    Parameters
-    ----------
-    name
-        As in `kid_<name>`.
-    frechet
-        The name of the Fréchet distance in it.
-    embed
-        Images to features.
-    batch
-        Images at a time.
+    `name` is as in `kid_<name>`, and `frechet` the name of the Fréchet distance in it.
     """
 
     name: str
@@ -69,10 +60,7 @@ def network_space(name: str, network: Callable[[torch.Tensor], torch.Tensor]) ->
 def spaces_of(params: Params, data: Dataset) -> list[Space]:
     """The evaluator's space first; Inception's too if `evaluate.fid` asks for it.
 
-    Raises
-    ------
-    LockstepError
-        If a network's weights are missing, damaged or another one's.
+    Raises `LockstepError` if a network's weights are missing, damaged or another one's.
     """
     own = evaluator_of(params).space(params, data)
     return [own, inception_space(params)] if params.evaluate.fid else [own]

@@ -69,6 +69,7 @@ def sampler_settings(params: Params) -> list[tuple[str, Sample]]:
 def identity(params: Params, description: Description) -> str:
     """From all that decides a row besides its setting."""
     folders = (paths.dataset, paths.evaluator, paths.reference)
+    kinds = (evaluators.REGISTRY.module(params), conditions.REGISTRY.module(params))
     return hashing.digest_of(
         {
             "model": description.fingerprint,
@@ -76,17 +77,11 @@ def identity(params: Params, description: Description) -> str:
             "seeds": seeds(params),
             "threads": params.threads,
             "data": [hashing.sha256(folder(params.workload)) for folder in folders],
-            "code": digest_of_code(*_code(params)),
+            "code": digest_of_code(__name__, *filter(None, kinds)),
             "device": hardware.device().type,
             "versions": {name: version(name) for name in ("torch", "numpy")},
         }
     )
-
-
-def _code(params: Params) -> list[str]:
-    """The modules that decide a row."""
-    kinds = (evaluators.REGISTRY.module(params), conditions.REGISTRY.module(params))
-    return [__name__, *filter(None, kinds)]
 
 
 def seeds(params: Params) -> tuple[int, ...]:
@@ -112,13 +107,9 @@ def measure(
 
     The rows have the name, `guidance_scale` and `steps` of the setting, the accuracies (means over
     the first `sweep.seeds` of `sample.seeds`; none where it is not known what is requested), the
-    Fréchet distance of all the images, and their number. All processes take part, and each gets
-    the rows.
-
-    Raises
-    ------
-    LockstepError
-        If evaluator, reference, label or caption files are missing or do not fit each other.
+    Fréchet distance of all the images, and their number. All processes take part, and each gets the
+    rows. Raises `LockstepError` if evaluator, reference, label or caption files are missing or do
+    not fit each other.
     """
     with distributed.together():
         targets = condition_of(params).targets(params).sets

@@ -145,10 +145,8 @@ class Report:
 def gather(workload: str, out: Path) -> Report:
     """Read everything; `out` is the file that is going to be written.
 
-    Raises
-    ------
-    LockstepError
-        If there are no outputs at all, or a file is damaged, or params.yaml mistaken.
+    Raises `LockstepError` if there are no outputs at all, or a file is damaged, or params.yaml
+    mistaken.
     """
     params = load_params(workload, paths.PARAMS)
     found = figures.gather(workload)
@@ -232,11 +230,7 @@ def _images(params: Params) -> tuple[Shown, ...]:
     shown = [*paths.plots(workload, "sample").glob("*.*"), *paths.strips(workload).glob("*.gif")]
     files = {path.stem: path for path in sorted(shown) if path.suffix in _FORMATS}
     return tuple(
-        _image(
-            files[name],
-            _CAPTIONS.get(name, name),
-            _requested(params, name),
-        )
+        _image(files[name], _CAPTIONS.get(name, name), _requested(params, name))
         for name in sorted(files, key=[*_CAPTIONS, *files].index)
     )
 

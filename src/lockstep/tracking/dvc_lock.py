@@ -46,10 +46,7 @@ class Lock:
 def load() -> Lock:
     """The project's; an empty one where DVC has run nothing.
 
-    Raises
-    ------
-    LockstepError
-        If the file is damaged, such as by a merge that was not finished.
+    Raises `LockstepError` if the file is damaged, such as by a merge that was not finished.
     """
     lock = Lock({}, {}, {})
     if not _PATH.exists():

@@ -1,24 +1,35 @@
-"""The run of a training while it goes on: its rows and images, and the machine's load."""
+"""The run of a training while it goes on: its data, rows and images, and the machine's load."""
 
 from __future__ import annotations
 
+import json
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 from mlflow import MlflowClient
+from mlflow.entities import Dataset, DatasetInput, InputTag
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
 
+from lockstep.core import paths
 from lockstep.core.errors import LockstepError
+from lockstep.core.files import read_json
 from lockstep.core.images import write_png
+from lockstep.core.provenance import read_provenance
+from lockstep.data.dataset import SPLITS
 from lockstep.sampling.preview import Preview
+from lockstep.tracking import dvc_lock
 from lockstep.training.history import Row
 
 GRIDS = "samples"
 _STRIPS = "strips"
 _SECONDS_BETWEEN_SAMPLES = 10
+# Enough to tell data sets apart, and to be read in a table; MLflow takes 36 at most.
+_DIGITS = 16
 
 
 class Live:
@@ -72,6 +83,32 @@ class Live:
                 yield
         except LockstepError as error:
             print(f"step {step} is not in MLflow: {error}", file=sys.stderr)
+
+
+def data_of_training(workload: str, params: Mapping[str, Any]) -> DatasetInput | None:
+    """The packed data set, if it is here and was made with what `params` say of it.
+
+    Its digest is the beginning of the SHA-256 of the arrays, which stands whole in the profile
+    beside the counts; the source has DVC's hash too, where dvc.lock has one.
+    """
+    folder = paths.dataset(workload)
+    if not (folder / "dataset.json").exists():
+        return None
+    packed = read_json(folder / "dataset.json")
+    if any(params.get(name) != value for name, value in read_provenance(folder).params.items()):
+        return None
+    source = {"uri": folder.as_posix()}
+    if md5 := dvc_lock.load().made.get(folder.as_posix()):
+        source["dvc_md5"] = md5
+    profile = {name: packed[name] for name in ("images", *SPLITS)}
+    data = Dataset(
+        name=workload,
+        digest=packed["digest"][:_DIGITS],
+        source_type="local",
+        source=json.dumps(source),
+        profile=json.dumps({**profile, "sha256": packed["digest"]}),
+    )
+    return DatasetInput(data, [InputTag(MLFLOW_DATASET_CONTEXT, "training")])
 
 
 @contextmanager

@@ -61,10 +61,7 @@ class Sampler(PythonModel):
     ) -> NDArray[np.uint8]:
         """(N, H, W, 3) bytes, an image for each of N rows.
 
-        Raises
-        ------
-        LockstepError
-            On objects that the model does not know, or settings that cannot be.
+        Raises `LockstepError` on objects that the model does not know, or settings that cannot be.
         """
         given = dict(params or {})
         first = int(given.pop("seed", 0))

@@ -33,10 +33,7 @@ def at_the_end(action: Callable[[], None]) -> None:
 def record(workload: str) -> None:
     """Find or create the runs of the model and of its evaluation, and write them up to date.
 
-    Raises
-    ------
-    LockstepError
-        If outputs are missing, or were made by another model than the one here.
+    Raises `LockstepError` if outputs are missing, or were made by another model than the one here.
     """
     model = generator.describe(paths.model(workload))
     sampling = read_provenance(paths.samples(workload))
@@ -104,11 +101,7 @@ def record_sweep(workload: str, seconds: Mapping[str, Sequence[float]] | None = 
     """Find or create the runs of a sweep, one for each setting, and write them up to date.
 
     `seconds` are those that an image took, for each table and row of it; they stand in no file.
-
-    Raises
-    ------
-    LockstepError
-        If outputs are missing, or were made by another model than the one here.
+    Raises `LockstepError` if outputs are missing, or were made by another model than the one here.
     """
     model = generator.describe(paths.model(workload))
     folder = paths.tables(workload, "sweep")

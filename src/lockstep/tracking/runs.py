@@ -17,14 +17,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from lockstep.core import paths
 from lockstep.core.errors import LockstepError, Stopped
 from lockstep.core.lock import exclusive
-from lockstep.tracking import data_input
 from lockstep.training.history import History, Row
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -52,7 +51,7 @@ from mlflow.store.db.db_types import DATABASE_ENGINES  # noqa: E402
 from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_MODEL_VERSIONS, MLFLOW_PARENT_RUN_ID  # noqa: E402
 from sqlalchemy.exc import SQLAlchemyError  # noqa: E402
 
-from lockstep.tracking.live import GRIDS, Live, machine_watched  # noqa: E402
+from lockstep.tracking.live import GRIDS, Live, data_of_training, machine_watched  # noqa: E402
 
 FINGERPRINT = "lockstep.training.fingerprint"
 KIND = "lockstep.kind"
@@ -295,18 +294,15 @@ class Tracking:
             else:
                 about = {FINGERPRINT: fingerprint, KIND: kind, **_provenance(), **tags}
                 run = self.client.create_run(self.experiment, tags=about, run_name=name)
-            missing = [
-                Param(key, _text(value))
-                for key, value in params.items()
-                if key not in run.data.params
-            ]
+            known = run.data.params
+            missing = [Param(key, _text(v)) for key, v in params.items() if key not in known]
             for start in range(0, len(missing), _PARAMS):
                 self.client.log_batch(run.info.run_id, params=missing[start : start + _PARAMS])
         run_id: str = run.info.run_id
         return run_id
 
     def _log_data(self, run_id: str, params: Mapping[str, Any]) -> None:
-        data = data_input.of_training(self.workload, params)
+        data = data_of_training(self.workload, params)
         if data is None:
             return
         with self._alone():
@@ -396,22 +392,14 @@ def _sampling_name(params: Mapping[str, Any], guided: bool) -> str:
 
 def _provenance() -> dict[str, str]:
     """Tags that say where a run came from: git commit, DVC experiment."""
-    tags = {}
-    for tag, variable in (
-        ("dvc.exp_name", "DVC_EXP_NAME"),
-        ("dvc.exp_baseline", "DVC_EXP_BASELINE_REV"),
-        ("dvc.stage", "DVC_STAGE"),
-    ):
-        if value := os.environ.get(variable):
-            tags[tag] = value
-    if commit := _git_commit():
-        tags[MLFLOW_GIT_COMMIT] = commit
-    return tags
-
-
-def _git_commit() -> str | None:
-    try:
+    tags = {
+        "dvc.exp_name": os.environ.get("DVC_EXP_NAME"),
+        "dvc.exp_baseline": os.environ.get("DVC_EXP_BASELINE_REV"),
+        "dvc.stage": os.environ.get("DVC_STAGE"),
+    }
+    # Not in a checkout the run just has no commit.
+    with suppress(OSError, subprocess.CalledProcessError):
         command = ["git", "rev-parse", "HEAD"]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return None  # not a checkout: the run just has no commit
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        tags[MLFLOW_GIT_COMMIT] = done.stdout.strip()
+    return {tag: value for tag, value in tags.items() if value}

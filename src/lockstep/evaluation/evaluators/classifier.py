@@ -24,8 +24,7 @@ from lockstep.evaluation.classifier_training import of_split
 from lockstep.evaluation.evaluators import Score
 from lockstep.evaluation.spaces import Space, network_space
 from lockstep.sampling.conditions import condition_of
-from lockstep.sampling.targets import of_seed, seeds_of
-from lockstep.sampling.targets import ImageSet
+from lockstep.sampling.targets import ImageSet, of_seed, seeds_of
 
 ACCURACY = "mean accuracy"
 

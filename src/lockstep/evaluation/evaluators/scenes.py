@@ -37,8 +37,7 @@ from lockstep.evaluation.scene_evaluator import Detections
 from lockstep.evaluation.scene_evaluator_training import Scenes
 from lockstep.evaluation.spaces import Space, network_space
 from lockstep.models.text import SCRATCH, clip_files
-from lockstep.sampling.targets import of_seed, seeds_of
-from lockstep.sampling.targets import ImageSet
+from lockstep.sampling.targets import ImageSet, of_seed, seeds_of
 
 ACCURACY = "object accuracy"
 # Of what is found in scenes, the columns of a sweep's table.
@@ -196,6 +195,6 @@ def _clip_scores(clip: Clip, images: Rows, prompts: Sequence[str]) -> Tensor:
     for start in range(0, len(images), _BATCH):
         batch, said = images[start : start + _BATCH], prompts[start : start + _BATCH]
         own = distributed.share(len(batch))
-        scores = clip.scores(batch[own], said[own]).each if said[own] else np.empty(0)
+        scores = clip.scores(batch[own], said[own]) if said[own] else np.empty(0)
         each.append(distributed.gather(torch.from_numpy(scores), len(batch)))
     return torch.cat(each)
