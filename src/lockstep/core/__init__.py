@@ -1,4 +1,1 @@
-"""Files, hashing, locks, processes, devices, code digests: nothing of images or models in it.
-
-Imports nothing else of the package.
-"""
+"""Files, hashing, locks, processes, devices, code digests: nothing of images or models in it."""

@@ -2,10 +2,8 @@
 
 A digest is of a module's syntax tree without comments, docstrings and the texts of errors, so
 that rewording something runs no stage again. Which modules count is read from the imports, those
-inside functions too; a name that a package re-exports leads to the module that defines it.
-
-Modules that import others by name (a registry of kinds) cannot be read so: whoever asks says which
-modules a registry leads to.
+inside functions too; a name that a package re-exports leads to the module that defines it. What a
+registry of kinds imports by name cannot be read so: whoever asks says where it leads to.
 """
 
 from __future__ import annotations

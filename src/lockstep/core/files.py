@@ -28,21 +28,6 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _sync_all(paths: list[Path]) -> None:
-    if len(paths) > 64:
-        os.sync()  # one call for all; an fsync for each of 10,000 images takes minutes
-    else:
-        for path in paths:
-            _sync(path)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
-
-
 def _temporary(path: Path) -> Path:
     """A name beside `path`; what killed processes left behind under such names goes."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -52,7 +37,10 @@ def _temporary(path: Path) -> Path:
     for left in path.parent.iterdir():
         process = pattern.fullmatch(left.name)
         if process and (left == temporary or not _lives(int(process[1]))):
-            _remove(left)
+            if left.is_dir():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                left.unlink(missing_ok=True)
     return temporary
 
 
@@ -89,7 +77,12 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     temporary.mkdir()
     try:
         yield temporary
-        _sync_all([*temporary.rglob("*"), temporary])
+        written = [*temporary.rglob("*"), temporary]
+        if len(written) > 64:
+            os.sync()  # one call for all; an fsync for each of 10,000 images takes minutes
+        else:
+            for each in written:
+                _sync(each)
         if path.exists():
             shutil.rmtree(path)
         temporary.replace(path)

@@ -13,14 +13,9 @@ Owner = TypeVar("Owner")
 
 
 class Registry(Generic[Owner]):
-    """Modules by kind.
+    """Modules, by dotted name, for the kinds that owners (the parameters in force, say) name.
 
-    Parameters
-    ----------
-    kind_of
-        What an owner (the parameters in force, say) names.
-    modules
-        Dotted names; a kind without a module has nothing to do here.
+    A kind without a module has nothing to do here.
     """
 
     def __init__(self, kind_of: Callable[[Owner], Hashable], modules: Mapping[Any, str]) -> None:

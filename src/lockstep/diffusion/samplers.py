@@ -29,7 +29,7 @@ import torch
 from torch import Tensor
 
 from lockstep.diffusion._check import one_of
-from lockstep.diffusion.denoiser import Denoise
+from lockstep.diffusion.denoiser import Denoise, Estimate
 from lockstep.diffusion.schedule import NoiseSchedule
 
 Variance = Literal["fixed_small", "fixed_large"]
@@ -74,8 +74,7 @@ def ddpm(
     """
     one_of("variance", variance, get_args(Variance))
     for step in _steps(schedule, timesteps, "one"):
-        x0 = _clipped(denoise(x, step.t).x0, clip)
-        _report(callback, step, x, x0)
+        x0, _ = _estimate(denoise, x, step, clip, callback)
         alpha = step.alpha_bar / step.next_alpha_bar
         beta = 1 - alpha
         left = (1 - step.next_alpha_bar) / (1 - step.alpha_bar)
@@ -122,9 +121,7 @@ def ddim(
     if eta > 0 and noise is None:
         raise ValueError(f"noise: None, but eta {eta} adds noise; pass a noise function or eta 0")
     for step in _steps(schedule, timesteps, final_alpha_bar):
-        x0, epsilon = denoise(x, step.t)
-        x0 = _clipped(x0, clip)
-        _report(callback, step, x, x0)
+        x0, epsilon = _estimate(denoise, x, step, clip, callback)
         if clip is not None and rederive_epsilon:
             epsilon = (x - math.sqrt(step.alpha_bar) * x0) / math.sqrt(1 - step.alpha_bar)
         # Song et al. 2021, eq. 16: eta times the standard deviation of DDPM's posterior.
@@ -164,8 +161,7 @@ def dpmpp_2m(
     """
     previous: tuple[Tensor, float] | None = None  # x0 and log-SNR of the step before
     for step in _steps(schedule, timesteps, final_alpha_bar):
-        x0 = _clipped(denoise(x, step.t).x0, clip)
-        _report(callback, step, x, x0)
+        x0, _ = _estimate(denoise, x, step, clip, callback)
         lower_order = step.last and (len(timesteps) < 15 or final_alpha_bar == "one")
         half_log_snr = _half_log_snr(step.alpha_bar)
         ahead = x0
@@ -211,17 +207,20 @@ def _steps(
         yield _Step(i, t, alphas_bar[i], end if last else alphas_bar[i + 1], last)
 
 
-def _clipped(x0: Tensor, clip: float | None) -> Tensor:
-    if clip is None:
-        return x0
-    if not clip > 0:
-        raise ValueError(f"clip: {clip} is not positive; use 1.0 for images in [-1, 1], or None")
-    return x0.clamp(-clip, clip)
-
-
-def _report(callback: Callback | None, step: _Step, x: Tensor, x0: Tensor) -> None:
+def _estimate(
+    denoise: Denoise, x: Tensor, step: _Step, clip: float | None, callback: Callback | None
+) -> Estimate:
+    """The denoiser's estimate, its x0 clipped, of which the callback is told."""
+    x0, epsilon = denoise(x, step.t)
+    if clip is not None:
+        if not clip > 0:
+            raise ValueError(
+                f"clip: {clip} is not positive; use 1.0 for images in [-1, 1], or None"
+            )
+        x0 = x0.clamp(-clip, clip)
     if callback is not None:
         callback(StepInfo(step.index, step.t, x, x0))
+    return Estimate(x0, epsilon)
 
 
 def _half_log_snr(alpha_bar: float) -> float:

@@ -14,10 +14,7 @@ Spacing = Literal["trailing", "leading", "linspace"]
 
 
 def timesteps(
-    T: int,
-    steps: int,
-    spacing: Spacing = "trailing",
-    start: int | None = None,
+    T: int, steps: int, spacing: Spacing = "trailing", start: int | None = None
 ) -> list[int]:
     """Strictly decreasing levels in [0, T), `steps` of them; fewer where `start` cuts.
 

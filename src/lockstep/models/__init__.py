@@ -1,4 +1,1 @@
-"""The networks: UNets, text encoders, autoencoders, and the generator that is built of them.
-
-May import `core`, `config` and `diffusion`.
-"""
+"""The networks: UNets, text encoders, autoencoders, and the generator that is built of them."""

@@ -29,12 +29,7 @@ from lockstep.core.tools import TOOLS
 from lockstep.core.weights import load_weights, save_weights
 from lockstep.diffusion import NoiseSchedule
 from lockstep.models.conditions import Conditions
-from lockstep.models.text import (
-    FrozenText,
-    PooledText,
-    ScratchConfig,
-    ScratchTextEncoder,
-)
+from lockstep.models.text import FrozenText, PooledText, ScratchConfig, ScratchTextEncoder
 from lockstep.models.unet import (
     CrossAttentionUNet,
     CrossAttentionUNetConfig,
@@ -61,12 +56,7 @@ class Generator(nn.Module):
     The values of the conditions are labels (B, L), multi-hot, or with `text` rows of prompts: word
     ids (B, L) or contexts (B, L, D); with neither `labels` nor `text` there is no condition at all.
     The UNet attends to the contexts of prompts; with `pooled_text` it also gets their mean as a
-    vector.
-
-    Raises
-    ------
-    ValueError
-        For `pooled_text` without `text`.
+    vector. Raises `ValueError` for `pooled_text` without `text`.
     """
 
     def __init__(

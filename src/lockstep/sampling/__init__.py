@@ -1,4 +1,1 @@
-"""Images from a trained generator, for each kind of condition, and their denoising strips.
-
-May import `core`, `config`, `diffusion`, `models` and `data`.
-"""
+"""Images from a trained generator, for each kind of condition, and their denoising strips."""

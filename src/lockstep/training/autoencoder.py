@@ -48,9 +48,7 @@ Log = Callable[[int, dict[str, float]], None]
 
 
 def make(
-    params: Params,
-    data: Dataset,
-    progress: Callable[[Iterable[Any], int], Iterable[Any]],
+    params: Params, data: Dataset, progress: Callable[[Iterable[Any], int], Iterable[Any]]
 ) -> Autoencoder:
     """None, one that is trained on the generator's training images, or a pretrained one.
 
@@ -118,18 +116,16 @@ def train(
     It begins as the best linear autoencoder; then AdamW, warm-up and half a cosine. Every random
     number comes from (seed, step). `log(step, {"loss": ..., "kl": ...})` gets the means over every
     50 steps, the KL in nats a latent. The precision is fp32 or bf16: for fp16 the loss would have
-    to be scaled. Exact repetition wants `lockstep.core.device.make_deterministic` before.
-
-    Raises
-    ------
-    LockstepError
-        If there are fewer images than a batch has, the reduction does not divide their size, or
-        the loss is not finite.
+    to be scaled. Exact repetition wants `lockstep.core.device.make_deterministic` before. Raises
+    `LockstepError` if there are fewer images than a batch has, the reduction does not divide their
+    size, or the loss is not finite.
     """
     _check(images, positions, config, settings)
     # The same images measure the patches before and the latents after.
     few = _some(images, positions, settings.seed)
-    model = _initial(config, settings.seed)
+    with torch.random.fork_rng():
+        torch.manual_seed(int(random_numbers(settings.seed, INIT, 0).integers(2**32)))
+        model = KLAutoencoder(config)
     begin_linear(model, few)
     model = hardware.place(model).train()
     optimizer = torch.optim.AdamW(model.parameters(), settings.lr, betas=(0.9, 0.99), fused=True)
@@ -143,8 +139,9 @@ def train(
             group["lr"] = settings.lr * rate
         with hardware.autocast(precision):
             posterior = model.posterior(batch)
-            noise = _noise(settings.seed, step, posterior.mean)
-            reconstruction = model.reconstruct(posterior.sample(noise))
+            random = random_numbers(settings.seed, _NOISE, step)
+            noise = torch.from_numpy(random.standard_normal(posterior.mean.shape, np.float32))
+            reconstruction = model.reconstruct(posterior.sample(noise.to(device)))
         kl = posterior.kl().mean()
         loss = (
             reconstruction_loss(batch, reconstruction) + settings.kl_weight * kl / batch[0].numel()
@@ -226,10 +223,7 @@ def reconstruction_psnr(
 
 
 def _check(
-    images: NDArray[np.uint8],
-    positions: NDArray[np.int64],
-    config: KLConfig,
-    settings: Settings,
+    images: NDArray[np.uint8], positions: NDArray[np.int64], config: KLConfig, settings: Settings
 ) -> None:
     if len(positions) < settings.batch_size:
         raise LockstepError(
@@ -243,17 +237,6 @@ def _check(
             f"{config.reduction} times smaller; set autoencoder.patch and autoencoder.channels so "
             "that patch * 2 ** (levels - 1) divides both"
         )
-
-
-def _initial(config: KLConfig, seed: int) -> KLAutoencoder:
-    with torch.random.fork_rng():
-        torch.manual_seed(int(random_numbers(seed, INIT, 0).integers(2**32)))
-        return KLAutoencoder(config)
-
-
-def _noise(seed: int, step: int, like: Tensor) -> Tensor:
-    noise = random_numbers(seed, _NOISE, step).standard_normal(like.shape, np.float32)
-    return torch.from_numpy(noise).to(like.device)
 
 
 def _read(unread: list[Tensor], step: int, log: Log | None) -> None:

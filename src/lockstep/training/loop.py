@@ -1,10 +1,8 @@
 """The training loop: Ho et al. 2020, algorithm 1, with averages of the weights, resumable.
 
 Every random number of a step comes from (seed, step), and everything else is in the checkpoint;
-so a training that was interrupted ends in the same bytes as one that was not.
-
-In several processes each computes its part of every batch. All of them run this same code and
-come to the same numbers; the first one writes.
+so a training that was interrupted ends in the same bytes as one that was not. Of several processes
+each computes its part of every batch; all come to the same numbers, and the first one writes.
 """
 
 from __future__ import annotations

@@ -23,10 +23,7 @@ from lockstep.training.batches import INIT, random_numbers
 from lockstep.training.checkpoint import Checkpoint, Checkpoints
 from lockstep.training.history import History
 
-_OPTIMIZERS: dict[str, type[torch.optim.Adam]] = {
-    "adamw": torch.optim.AdamW,
-    "adam": torch.optim.Adam,
-}
+_OPTIMIZERS = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
@@ -69,7 +66,8 @@ class State:
         tensors = {name: _for_file(tensor) for name, tensor in self._tensors()}
         record = {
             "history": asdict(self.history),
-            "optimizer_steps": self._optimizer_steps(),
+            # Fewer than `step` where fp16 overflowed and the scaler left a step out.
+            "optimizer_steps": int(next(iter(self.optimizer.state.values()))["step"]),
             "scaler": self.scaler.state_dict(),
         }
         if distributed.is_main():
@@ -101,10 +99,6 @@ class State:
         for name, parameter in self.model.named_parameters():
             for moment in _MOMENTS:
                 yield f"{moment}.{name}", self.optimizer.state[parameter][moment]
-
-    def _optimizer_steps(self) -> int:
-        """Fewer than `step` where fp16 overflowed and the scaler left a step out."""
-        return int(next(iter(self.optimizer.state.values()))["step"])
 
 
 def of(model: Generator) -> dict[str, Tensor]:

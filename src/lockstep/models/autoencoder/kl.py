@@ -69,10 +69,7 @@ class KLAutoencoder(nn.Module):
     def posterior(self, images: Tensor) -> Posterior:
         """(B, 3, H, W) in [-1, 1] -> what the encoder believes of their latents.
 
-        Raises
-        ------
-        ValueError
-            One line, if the reduction does not divide height and width.
+        Raises `ValueError` of one line if the reduction does not divide height and width.
         """
         height, width = images.shape[2:]
         if height % self.reduction or width % self.reduction:

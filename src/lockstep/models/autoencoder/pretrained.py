@@ -30,8 +30,7 @@ class Origin:
 class Pretrained(nn.Module):
     """A frozen `AutoencoderKL`; latents are moved and scaled as its own configuration says.
 
-    The shift is `shift_factor`, the scale `scaling_factor`; a configuration with `latents_mean` and
-    `latents_std` has them for each channel.
+    By `shift_factor` and `scaling_factor`, or each channel by `latents_mean` and `latents_std`.
     """
 
     offset: Tensor
@@ -81,22 +80,12 @@ class Pretrained(nn.Module):
 
 
 def fetch(name: str, subfolder: str = "", sha256: str | None = None) -> Pretrained:
-    """The autoencoder in a folder, or of that name on the Hugging Face hub.
+    """The autoencoder in a folder of the project, or of that name on the Hugging Face hub.
 
-    Parameters
-    ----------
-    name
-        A folder, relative to the project, or a name on the hub: `CompVis/stable-diffusion-v1-4`.
-    subfolder
-        Where in it the autoencoder is: `vae` in the folder of a whole pipeline.
-    sha256
-        Of the weights' file, if it must be that very one.
-
-    Raises
-    ------
-    LockstepError
-        If diffusers is missing, there is no such folder or name, no network, no `AutoencoderKL`
-        with safetensors in it, or other weights than `sha256` says.
+    `subfolder` says where in it the autoencoder is (`vae` in the folder of a whole pipeline), and
+    `sha256` which file of weights it must be. Raises `LockstepError` if diffusers is missing, there
+    is no such folder or name, no network, no `AutoencoderKL` with safetensors in it, or other
+    weights than `sha256` says.
     """
     library = _library()
     config_path, weights_path = _files(name, subfolder)

@@ -17,22 +17,10 @@ EYE_LINE = 0.45
 def crop(
     rgb: NDArray[np.uint8], eyes: NDArray[np.float64], side: int
 ) -> tuple[NDArray[np.uint8], float]:
-    """Cut out a face, `side` x `side`, in true proportion to any size of the image.
+    """Cut out a face, `side` x `side` pixels, in true proportion to any size of the image.
 
-    Parameters
-    ----------
-    rgb
-        (H, W, 3) bytes.
-    eyes
-        (2, 2): x and y of the middles of the eyes, the left one in the image first.
-    side
-        In pixels.
-
-    Returns
-    -------
-    tuple
-        (side, side, 3) bytes, and the share of it that lies outside the image, where the
-        border's colours go on.
+    `rgb` is (H, W, 3); `eyes` (2, 2) are x and y of their middles, the left one in the image first.
+    Gives (side, side, 3), and the share of it outside the image, where the border's colours go on.
     """
     across, down = eyes[1] - eyes[0]
     distance = max(math.hypot(across, down), 1.0)  # Both eyes at one point are no face's.

@@ -4,12 +4,7 @@ Two ways: words learned from the training prompts and an encoder trained with th
 frozen text half of a pretrained CLIP (`pretrained`, which wants the package transformers).
 """
 
-from lockstep.models.text.encoders import (
-    FrozenText,
-    PooledText,
-    ScratchConfig,
-    ScratchTextEncoder,
-)
+from lockstep.models.text.encoders import FrozenText, PooledText, ScratchConfig, ScratchTextEncoder
 from lockstep.models.text.tokenizer import Tokenizer
 
 SCRATCH = "scratch"

@@ -77,13 +77,9 @@ class ScratchTextEncoder(nn.Module):
     def forward(self, ids: Tensor) -> tuple[Tensor, Tensor]:
         """Word ids (B, L) -> context (B, L + 1, D) and mask (B, L + 1), True where a word is.
 
-        The ids may be of a floating type, as conditions are: they are whole numbers in
-        [0, words). The beginning comes first, and its mask is True. The context of padding is 0.
-
-        Raises
-        ------
-        ValueError
-            If the shape does not fit.
+        The ids may be of a floating type, as conditions are: they are whole numbers in [0, words).
+        The beginning comes first, and its mask is True. The context of padding is 0. Raises
+        `ValueError` if the shape does not fit.
         """
         if ids.ndim != 2 or ids.shape[1] != self.length:
             raise ValueError(f"ids have shape {tuple(ids.shape)}: give (batch, {self.length})")
@@ -153,10 +149,7 @@ class FrozenText(nn.Module):
     def forward(self, rows: Tensor, given: Tensor) -> tuple[Tensor, Tensor]:
         """Contexts (B, L, D), and which are given (B,) -> (B, L, D) and mask (B, L), all True.
 
-        Raises
-        ------
-        ValueError
-            If the shape does not fit.
+        Raises `ValueError` if the shape does not fit.
         """
         if rows.ndim != 3 or rows.shape[1:] != self.empty.shape:
             length, width = self.empty.shape
@@ -203,10 +196,7 @@ class PooledText(nn.Module):
     def forward(self, context: Tensor, mask: Tensor) -> Tensor:
         """Context (B, L, D) and mask (B, L), True where it counts, once or more -> (B, width).
 
-        Raises
-        ------
-        ValueError
-            If a shape does not fit.
+        Raises `ValueError` if a shape does not fit.
         """
         width = self.linear_1.in_features
         if context.ndim != 3 or context.shape[2] != width or mask.shape != context.shape[:2]:

@@ -20,14 +20,10 @@ from lockstep.models.text import clip_files
 
 @dataclass(frozen=True)
 class ClipText:
-    """The frozen text half of a CLIP with its tokeniser.
+    """The frozen text half of a CLIP with its tokeniser; `width` is D, of the context.
 
-    Parameters
-    ----------
-    length
-        L, tokens of a prompt with those for beginning and end: the model's positions, mostly 77.
-    width
-        D, of the context.
+    `length` is L, tokens of a prompt with those for beginning and end: the model's positions,
+    mostly 77.
     """
 
     model: Any
@@ -64,12 +60,9 @@ def load(source: str | Path) -> ClipText:
     """The text half of a CLIP of `transformers`, whole or by itself.
 
     `source` is a folder as `save_pretrained` writes it, or a name such as
-    "openai/clip-vit-base-patch32", which is fetched if it is not in the library's cache.
-
-    Raises
-    ------
-    LockstepError
-        If the package is not installed, or the model is missing, damaged or of another kind.
+    "openai/clip-vit-base-patch32", which is fetched if it is not in the library's cache. Raises
+    `LockstepError` if the package is not installed, or the model is missing, damaged or of another
+    kind.
     """
     clip_files.kind(str(source))
     model = clip_files.model("CLIPTextModel", str(source))

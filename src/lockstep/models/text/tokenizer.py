@@ -100,15 +100,11 @@ class Tokenizer:
 def build(prompts: Iterable[str], *, length: int, min_count: int = 1) -> Tokenizer:
     """The tokeniser of the words that the prompts have `min_count` times or more, together.
 
-    Of a prompt only the first `length` words count, those that its row has: an embedding of
-    others would never be trained. Words are numbered from the most frequent to the rarest, equally
-    frequent ones by their characters: the order of the prompts changes nothing. Rarer words are
-    the unknown word, whose embedding so is trained; with `min_count` 1 only `forget` trains it.
-
-    Raises
-    ------
-    LockstepError
-        If no word is left, or `length` or `min_count` is below 1.
+    Of a prompt only the first `length` words count, those that its row has: an embedding of others
+    would never be trained. Words are numbered from the most frequent to the rarest, equally
+    frequent ones by their characters: the order of the prompts changes nothing. Rarer words are the
+    unknown word, whose embedding so is trained; with `min_count` 1 only `forget` trains it. Raises
+    `LockstepError` if no word is left, or `length` or `min_count` is below 1.
     """
     for name, value in (("length", length), ("min_count", min_count)):
         if value < 1:

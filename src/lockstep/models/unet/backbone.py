@@ -15,14 +15,8 @@ class Backbone(nn.Module):
     Ho et al. 2020 (arXiv:2006.11239, appendix B), after Ronneberger et al. 2015. The submodules
     carry diffusers' names, and initial weights are torch's defaults, as the library's are.
 
-    Parameters
-    ----------
-    config
-        Of the U-Net.
-    attended
-        For each level, whether an attention follows each of its resnets.
-    attention
-        Makes them, and the middle's, each from its number of channels.
+    `attended` says for each level whether an attention follows each of its resnets; `attention`
+    makes them, and the middle's, each from its number of channels.
     """
 
     config: BackboneConfig

@@ -174,16 +174,7 @@ def _two_taps(kernel: Tensor, dim: int) -> tuple[Tensor, Tensor]:
 class Block(nn.Module):
     """Resnets one after another, the first `attentions` of them each followed by an attention.
 
-    Parameters
-    ----------
-    widths
-        (in_channels, out_channels) of each resnet.
-    attentions
-        How many resnets an attention follows.
-    attention
-        Makes the attentions.
-    config
-        Of the U-Net.
+    `widths` are (in_channels, out_channels) of each resnet; `attention` makes the attentions.
     """
 
     def __init__(

@@ -88,10 +88,7 @@ class LabelEmbedding(MLP):
     def forward(self, labels: Tensor) -> Tensor:
         """Multi-hot float (B, labels), 1 where an image has a label and 0 elsewhere -> (B, width).
 
-        Raises
-        ------
-        ValueError
-            If the shape does not fit.
+        Raises `ValueError` if the shape does not fit.
         """
         count = self.linear_1.in_features
         if labels.ndim != 2 or labels.shape[1] != count:

@@ -11,6 +11,7 @@ A module of this registry has
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -40,14 +41,13 @@ _MODULES: dict[Condition, str] = {
 }
 
 REGISTRY: Registry[Params] = Registry(lambda params: params.condition, _MODULES)
-_BY_NAME: Registry[Condition] = Registry(lambda condition: condition, _MODULES)
 
 
 def condition_of(params: Params) -> ConditionKind:
     """The module for a workload's condition."""
-    return cast(ConditionKind, REGISTRY.load(params))
+    return condition_called(params.condition)
 
 
 def condition_called(kind: Condition) -> ConditionKind:
     """The module of a kind, as a model's description has it."""
-    return cast(ConditionKind, _BY_NAME.load(kind))
+    return cast(ConditionKind, import_module(_MODULES[kind]))
