@@ -12,12 +12,8 @@ from lockstep.core.errors import LockstepError
 def classes_of(paths: Sequence[str]) -> list[str] | None:
     """The class of each path: its first folder below those that all paths have in common.
 
-    None if all lie in one folder.
-
-    Raises
-    ------
-    LockstepError
-        If only some lie beside the folders of the classes.
+    None if all lie in one folder. Raises `LockstepError` if only some lie beside the folders of the
+    classes.
     """
     folders = [PurePosixPath(path).parent.parts for path in paths]
     if not folders:

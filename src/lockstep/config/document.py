@@ -93,10 +93,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 def workload_names(document: dict[str, Any], path: Path = PARAMS) -> list[str]:
     """The list `workloads`; each has a section, and each section of that kind is in it.
 
-    Raises
-    ------
-    LockstepError
-        If that is not so, or a name cannot be one.
+    Raises `LockstepError` if that is not so, or a name cannot be one.
     """
     names = document.get("workloads")
     if not isinstance(names, list) or not names:

@@ -51,10 +51,8 @@ class Contents:
 def look_at(path: Path) -> Contents:
     """What is at a path.
 
-    Raises
-    ------
-    LockstepError
-        If there is nothing, no image, or classes that cannot be told apart or learnt.
+    Raises `LockstepError` if there is nothing, no image, or classes that cannot be told apart or
+    learnt.
     """
     if not path.exists():
         raise LockstepError(f"{path}: no such file or folder; name one with images")

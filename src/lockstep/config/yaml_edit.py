@@ -25,10 +25,7 @@ def section(document: Any, *names: str) -> dict[str, Any]:
 def set_values(path: Path, values: dict[str, Any], *, may_add: bool = False) -> None:
     """Set dotted keys that exist already; with `may_add` others too, in sections that exist.
 
-    Raises
-    ------
-    LockstepError
-        If one does not, or the file is no YAML.
+    Raises `LockstepError` if one does not, or the file is no YAML.
     """
     with _edited(path) as document:
         for key, value in values.items():
@@ -42,10 +39,7 @@ def set_values(path: Path, values: dict[str, Any], *, may_add: bool = False) -> 
 def add_section(path: Path, names: str, name: str, values: dict[str, Any]) -> None:
     """Append a section to the file, and its name to the list called `names`.
 
-    Raises
-    ------
-    LockstepError
-        If the file is no YAML.
+    Raises `LockstepError` if the file is no YAML.
     """
     with _edited(path) as document:
         document[names].append(name)

@@ -39,10 +39,7 @@ _LONGEST = 200  # bytes of a name; file systems take 255, some of which temporar
 def read_train(path: Path) -> dict[str, list[str]]:
     """`train_info.json` -> the prompts of each file name, in the order of the file.
 
-    Raises
-    ------
-    LockstepError
-        If it is missing or wrong; the message names the row.
+    Raises `LockstepError` if it is missing or wrong; the message names the row.
     """
     found: dict[str, list[str]] = {}
     for where, key, entry in _entries(path, ("file_name",)):
@@ -67,10 +64,7 @@ def read_train(path: Path) -> dict[str, list[str]]:
 def read_test(path: Path) -> dict[str, str]:
     """`test.json` -> the prompt of each id, in the order of the file.
 
-    Raises
-    ------
-    LockstepError
-        If it is missing or wrong; the message names the row.
+    Raises `LockstepError` if it is missing or wrong; the message names the row.
     """
     found: dict[str, str] = {}
     for number, (where, key, entry) in enumerate(_entries(path, ("id", "file_name"))):
@@ -194,10 +188,7 @@ def distinct_prompts(folder: Path) -> list[str]:
 def shown_by_rows(folder: Path) -> Arrays | None:
     """What the image of each row shows, also of the files that were carried; None if unknown.
 
-    Raises
-    ------
-    LockstepError
-        If a file is missing or wrong, or the truth is not of these captions.
+    Raises `LockstepError` if a file is missing or wrong, or the truth is not of these captions.
     """
     found = read_annotations(folder)
     if found is None:

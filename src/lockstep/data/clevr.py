@@ -11,10 +11,7 @@ COLOURS = ("gray", "red", "blue", "green", "brown", "purple", "cyan", "yellow")
 def object_id(shape: str, colour: str) -> int:
     """Return the number of a (shape, colour) pair: shape index * 8 + colour index.
 
-    Raises
-    ------
-    ValueError
-        If either name is unknown.
+    Raises `ValueError` if either name is unknown.
     """
     check_known("shape", shape, SHAPES)
     check_known("colour", colour, COLOURS)

@@ -137,12 +137,8 @@ def pack(
 ) -> dict[str, Any]:
     """Write a packed folder from a stream of (H, W, 3) images; gives `dataset.json`.
 
-    `params` are the values that decided the data.
-
-    Raises
-    ------
-    LockstepError
-        If the images differ in size, or none is left to train on.
+    `params` are the values that decided the data. Raises `LockstepError` if the images differ in
+    size, or none is left to train on.
     """
     count = len(conditions)
     stream = iter(images)

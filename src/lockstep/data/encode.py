@@ -24,12 +24,11 @@ def latents(
     """Batches of all images' latents, in order; None where pixels are what is diffused."""
     if isinstance(autoencoder, Pixels):
         return None
-    batches = -(-len(data.images) // _BATCH)
-    return progress(encode_all(autoencoder, data.images, _BATCH), batches)
+    return progress(encode_all(autoencoder, data.images), -(-len(data.images) // _BATCH))
 
 
 def encode_all(
-    autoencoder: Autoencoder, images: NDArray[np.uint8], batch_size: int = 64
+    autoencoder: Autoencoder, images: NDArray[np.uint8], batch_size: int = _BATCH
 ) -> Iterator[NDArray[np.float16]]:
     """(N, H, W, 3) bytes, memory-mapped or not -> batches (B, C, h, w), in order.
 

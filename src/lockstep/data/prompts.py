@@ -19,12 +19,8 @@ def write_rows(params: Params, data: Dataset, out: Path) -> None:
     """Write what each distinct prompt is to the generator, the empty one first, as `rows.npy`.
 
     Word ids (P, L), and the tokeniser beside them; or a frozen encoder's contexts (P, L, D) as
-    float16. The words are those of the images that the generator is trained on.
-
-    Raises
-    ------
-    LockstepError
-        If the prompts cannot be read, or the encoder not be had.
+    float16. The words are those of the images that the generator is trained on. Raises
+    `LockstepError` if the prompts cannot be read, or the encoder not be had.
     """
     prompts = captions.distinct_prompts(data.folder)
     settings = params.text

@@ -52,10 +52,7 @@ def collect(params: Params, out: Path) -> Found:
 def read(folder: Path) -> Collected:
     """`images/<number>.png`, with a column for each class.
 
-    Raises
-    ------
-    LockstepError
-        If there is none, or their classes are missing.
+    Raises `LockstepError` if there is none, or their classes are missing.
     """
     images = image_folder.read(folder)
     classes = read_json(folder / CLASSES)

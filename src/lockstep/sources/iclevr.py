@@ -40,10 +40,8 @@ NEW_TEST_SIZES = (2,) * 12 + (3,) * 20
 def collect(params: Params, out: Path) -> Found:
     """Render the scenes, or bring the folder in.
 
-    Raises
-    ------
-    LockstepError
-        If the folder is not the one of params.yaml, or a file is missing or wrong.
+    Raises `LockstepError` if the folder is not the one of params.yaml, or a file is missing or
+    wrong.
     """
     settings = params.source
     if isinstance(settings, Rendered):
@@ -161,10 +159,7 @@ def _test_sets(scenes: Iterator[list[str]]) -> list[list[str]]:
 def read(folder: Path) -> Collected:
     """`images/` and i-CLEVR's label files; the images of a scene belong together.
 
-    Raises
-    ------
-    LockstepError
-        If a label file is missing or wrong.
+    Raises `LockstepError` if a label file is missing or wrong.
     """
     labels = read_labels(folder)
     files = sorted(labels.train)

@@ -14,10 +14,9 @@ from lockstep.core.errors import LockstepError
 from lockstep.core.lock import exclusive
 from lockstep.core.processes import cores, progress
 from lockstep.sources import exclude
-from lockstep.sources.folders.merge import Merged, merge, what_decides
+from lockstep.sources.folders.merge import IMAGES, Merged, merge, what_decides
 from lockstep.sources.folders.read import ReadSettings
 from lockstep.sources.folders.synthetic import SYNTHETIC, Heads
-from lockstep.sources.folders.table import IMAGES
 from lockstep.sources.folders.unpack import Source
 from lockstep.sources.registry import Collected, Found, said_of
 from lockstep.sources.resume_cache import open_cache
@@ -32,10 +31,8 @@ def collect(params: Params, out: Path) -> Found:
 def merge_folders(params: Params, out: Path) -> tuple[Found, Merged]:
     """Merge into the folder `out`; see `lockstep.sources.folders.merge.merge`.
 
-    Raises
-    ------
-    LockstepError
-        If a path is missing or has another hash than params.yaml says, or no image is kept.
+    Raises `LockstepError` if a path is missing or has another hash than params.yaml says, or no
+    image is kept.
     """
     settings = params.source
     assert isinstance(settings, Settings)
@@ -114,10 +111,7 @@ def verified_sources(
 def read(folder: Path) -> Collected:
     """`images/<number>.png`, no two of which belong together; nothing is said of them.
 
-    Raises
-    ------
-    LockstepError
-        If there is none.
+    Raises `LockstepError` if there is none.
     """
     files = sorted((folder / IMAGES).glob("*.png"), key=lambda file: int(file.stem))
     if not files:

@@ -88,10 +88,7 @@ def said_of(params: Params) -> dict[str, Any]:
 def verified_folder(params: Params) -> Path:
     """The folder of a source that is one.
 
-    Raises
-    ------
-    LockstepError
-        If it is missing, or not the one of params.yaml.
+    Raises `LockstepError` if it is missing, or not the one of params.yaml.
     """
     settings = params.source
     assert isinstance(settings, Folder)

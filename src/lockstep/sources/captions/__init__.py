@@ -1,6 +1,1 @@
-"""Images with a sentence each.
-
-A collected folder has `images/*.png`, `train_info.json` and `test.json` (see
-`lockstep.data.captions`), and `annotations.json` (see `lockstep.data.annotations`) if it was
-rendered.
-"""
+"""Images with a sentence each, in the form of `lockstep.data.captions`; rendered or brought in."""

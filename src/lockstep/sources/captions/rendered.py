@@ -37,12 +37,8 @@ def render(settings: Rendered, out: Path, processes: int, progress: Progress) ->
     """Render scenes into `images/`; write `train_info.json`, `test.json`, `annotations.json`.
 
     The new combinations of `test.json` (see `lockstep.sources.captions.test_prompts`) occur in no
-    image. The result is a function of the settings alone, not of `processes`.
-
-    Raises
-    ------
-    LockstepError
-        If the images are too few for what `test.json` asks for.
+    image. The result is a function of the settings alone, not of `processes`. Raises
+    `LockstepError` if the images are too few for what `test.json` asks for.
     """
     # A stream of its own: scene i is drawn from (seed, i).
     rng = np.random.default_rng(np.random.SeedSequence(settings.seed, spawn_key=(2,)))

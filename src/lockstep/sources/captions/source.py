@@ -22,10 +22,8 @@ from lockstep.sources.registry import Collected, Found, said_of, verified_folder
 def collect(params: Params, out: Path) -> Found:
     """Render the images with their captions and annotations, or bring the folder in.
 
-    Raises
-    ------
-    LockstepError
-        If the folder is not the one of params.yaml, or a file is missing or wrong.
+    Raises `LockstepError` if the folder is not the one of params.yaml, or a file is missing or
+    wrong.
     """
     settings = params.source
     if isinstance(settings, Rendered):
@@ -41,12 +39,8 @@ def read(folder: Path) -> Collected:
     """`images/`, the caption files, and `annotations.json` if there is one; each image is a scene.
 
     An image with several prompts is there several times. Its condition is the number of the prompt
-    among `distinct_prompts`.
-
-    Raises
-    ------
-    LockstepError
-        If a file is missing or wrong, or the annotations are not of these captions.
+    among `distinct_prompts`. Raises `LockstepError` if a file is missing or wrong, or the
+    annotations are not of these captions.
     """
     rows = captions.pairs(captions.read_train(folder / captions.TRAIN))
     test = captions.read_test(folder / captions.TEST)

@@ -39,10 +39,7 @@ def choose_prompts(
 ) -> dict[str, PromptContent]:
     """What the prompts state, by id, given the one or two names in each image.
 
-    Raises
-    ------
-    LockstepError
-        If too few objects or pairs occur in the images.
+    Raises `LockstepError` if too few objects or pairs occur in the images.
     """
     alone = _some_of({(name,) for names in shown for name in names}, _SINGLES, rng)
     together = _some_of(

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import partial
 from importlib.metadata import version
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +22,10 @@ from numpy.typing import NDArray
 from lockstep.config.schema import Merged as Settings
 from lockstep.core.code import digest_of_code
 from lockstep.core.errors import LockstepError
+from lockstep.core.files import Cell, write_csv
 from lockstep.core.images import grid, write_png
 from lockstep.core.processes import each
 from lockstep.sources.exclude import Exclusions
-from lockstep.sources.folders import table
 from lockstep.sources.folders.decide import (
     DUPLICATE,
     EXCLUDED,
@@ -37,11 +36,12 @@ from lockstep.sources.folders.decide import (
     decide,
 )
 from lockstep.sources.folders.read import Measures, ReadSettings, from_text, read_batch
-from lockstep.sources.folders.table import DECISIONS, IMAGES, SHEETS
 from lockstep.sources.folders.unpack import Entry, Source, entries
 from lockstep.sources.registry import Progress
 from lockstep.sources.resume_cache import ResumeCache
 
+IMAGES = "images"
+"""The folder of kept images: `1.png`, `2.png`, ..."""
 _ON_A_SHEET, _A_ROW = 240, 20
 _BATCH_FILES, _BATCH_BYTES = 32, 2**22
 
@@ -81,15 +81,11 @@ def merge(
     """Merge the images of all sources into the folder `out`.
 
     It gets `images/1.png`, `2.png`, ..., numbered by source and path, `decisions.csv` with a row
-    for each file found, and `sheets/<decision>.png` with the first 240 images of each decision
-    but `excluded`; beside each duplicate stands the image that was kept. Nothing depends on the
-    order in which a folder or an archive lists its files, or on the number of processes. Says on
-    stderr which exclusions name none of the files.
-
-    Raises
-    ------
-    LockstepError
-        If a source cannot be read, or no image is kept.
+    for each file found, and `sheets/<decision>.png` with the first 240 images of each decision but
+    `excluded`; beside each duplicate stands the image that was kept. Nothing depends on the order
+    in which a folder or an archive lists its files, or on the number of processes. Says on stderr
+    which exclusions name none of the files. Raises `LockstepError` if a source cannot be read, or
+    no image is kept.
     """
     found: list[tuple[int, str, str, str, str]] = []  # rank, source, path, sha256, why
     known: dict[str, tuple[Measures | None, str]] = {}
@@ -134,7 +130,8 @@ def merge(
             "; see source.paths, and the rule in source.* that most of them break"
         )
     _write_images(out, cache, rows, decisions)
-    table.write(out / DECISIONS, rows, decisions)
+    table = [_line(row, decision) for row, decision in zip(rows, decisions, strict=True)]
+    write_csv(out / "decisions.csv", table)
     return merged
 
 
@@ -170,20 +167,31 @@ def _write_images(
     for row, decision in zip(rows, decisions, strict=True):
         if decision.what == KEPT:
             (out / IMAGES / f"{decision.number}.png").write_bytes(_png(cache, row))
-    shown = [
-        (decision.what, decision.number, row)
-        for row, decision in zip(rows, decisions, strict=True)
-        if row.measures is not None and decision.what != EXCLUDED
-    ]
-    for name, group in groupby(sorted(shown, key=lambda one: one[0]), key=lambda one: one[0]):
+    for name in {decision.what for decision in decisions} - {EXCLUDED}:
         images: list[NDArray[np.uint8]] = []
-        for _, number, row in group:
-            if len(images) >= _ON_A_SHEET:
-                break
+        for row, decision in zip(rows, decisions, strict=True):
+            if decision.what != name or row.measures is None or len(images) >= _ON_A_SHEET:
+                continue
             images.append(_decoded(_png(cache, row)))
             if name == DUPLICATE:
-                images.append(_decoded((out / IMAGES / f"{number}.png").read_bytes()))
-        write_png(out / SHEETS / f"{name}.png", grid(np.stack(images), _A_ROW))
+                images.append(_decoded((out / IMAGES / f"{decision.number}.png").read_bytes()))
+        if images:
+            write_png(out / "sheets" / f"{name}.png", grid(np.stack(images), _A_ROW))
+
+
+def _line(row: Row, decision: Decision) -> dict[str, Cell]:
+    figures: dict[str, Cell] = {field.name: "" for field in fields(Measures)}
+    if row.measures is not None:
+        figures = asdict(row.measures) | {"contrast": f"{row.measures.contrast:.2f}"}
+    return {
+        "source": row.source,
+        "path": row.path,
+        "sha256": row.sha256,
+        **figures,
+        "decision": decision.what,
+        "number": decision.number or "",
+        "why": row.why,
+    }
 
 
 def _decoded(png: bytes) -> NDArray[np.uint8]:
