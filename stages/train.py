@@ -29,7 +29,7 @@ def main(params: Params) -> None:
             given = paths.home() / params.train.init_from
             hashing.verify(given, params.train.init_from_sha256, "train.init_from")
         precision = resolve_precision(params.train.precision, "train.precision")
-        form = build.form(params, data)
+        config = build.generator_config(params, data)
         try:
             schedule = noise_schedule(params.diffusion)
         except ValueError as error:
@@ -37,10 +37,10 @@ def main(params: Params) -> None:
     identity = fingerprint_of(params, data.digest, precision)
     description = generator.Description(
         condition=params.condition,
-        unet=form.unet,
-        labels=form.labels,
-        text=form.text,
-        pooled_text=form.pooled_text,
+        unet=config.unet,
+        labels=config.labels,
+        text=config.text,
+        pooled_text=config.pooled_text,
         size=data.images.shape[1],
         reduction=data.reduction,
         schedule=schedule,
@@ -66,7 +66,7 @@ def main(params: Params) -> None:
             remove_finished(scratch, but=checkpoints.folder)
 
         def show(step: int, model: generator.Generator) -> None:
-            images = preview.draw(model, description, params, data)
+            images = preview.generate(model, description, params, data)
             if live is not None:
                 live.show(step, images)
 

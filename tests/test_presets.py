@@ -200,14 +200,14 @@ def test_its_first_steps_run(name: str, workload: str, pretrained: Path, tmp_pat
     assert precision in ("fp32", "bf16")
     trained = loop.train(wanted, data, precision, Checkpoints(tmp_path / "scratch"))
     assert len(trained.history.validation) == 1
-    form = build.form(wanted, data)
+    config = build.generator_config(wanted, data)
     side = data.images.shape[1]
     description = Description(
         condition=wanted.condition,
-        unet=form.unet,
-        labels=form.labels,
-        text=form.text,
-        pooled_text=form.pooled_text,
+        unet=config.unet,
+        labels=config.labels,
+        text=config.text,
+        pooled_text=config.pooled_text,
         size=side,
         reduction=data.reduction,
         schedule=build.noise_schedule(wanted.diffusion),

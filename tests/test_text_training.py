@@ -278,12 +278,12 @@ def test_labels_with_latents_will_do(tmp_path: Path) -> None:
     """The two are independent: an autoencoder for labelled images, prompts for pixels."""
     data = text_dataset(tmp_path, "words")
     labelled = dataclasses.replace(data, rows=None, conditions=data.conditions % 2)
-    form = build.form(text_params(), labelled)
-    assert (form.unet.in_channels, form.labels, form.text) == (4, 1, None)
-    assert not form.pooled_text
+    config = build.generator_config(text_params(), labelled)
+    assert (config.unet.in_channels, config.labels, config.text) == (4, 1, None)
+    assert not config.pooled_text
     pixels = dataclasses.replace(data, latents=None)
-    form = build.form(text_params(), pixels)
-    assert (form.unet.in_channels, form.labels) == (3, 0)
+    config = build.generator_config(text_params(), pixels)
+    assert (config.unet.in_channels, config.labels) == (3, 0)
     for some in (labelled, pixels):
         state = train(text_params(steps=2), some, tmp_path / f"{some.rows is None}")
         assert state.step == 2
@@ -293,13 +293,13 @@ def test_labels_with_latents_will_do(tmp_path: Path) -> None:
 
 
 def describe(settings: Params, data: Dataset) -> Description:
-    form = build.form(settings, data)
+    config = build.generator_config(settings, data)
     return Description(
         condition="prompts",
-        unet=form.unet,
-        labels=form.labels,
-        text=form.text,
-        pooled_text=form.pooled_text,
+        unet=config.unet,
+        labels=config.labels,
+        text=config.text,
+        pooled_text=config.pooled_text,
         size=32,
         reduction=4,
         schedule=noise_schedule(settings.diffusion),
@@ -445,7 +445,7 @@ def test_strips_and_previews_are_images_too(folder: Path, data: Dataset, kind: s
     assert torch.equal(strips[:, -1], sample(trained, settings.sample, conditions(kind), seed=0))
     assert data.encoded is not None
     generator.copy_tools(folder, data.encoded)
-    shown = preview.draw(trained.model, trained.description, settings, data)
+    shown = preview.generate(trained.model, trained.description, settings, data)
     assert shown.grid.shape[2] == 3 and len(shown.strips) == 16
 
 

@@ -46,7 +46,7 @@ def train(root: Path, run: str, changes: dict[str, object]) -> None:
                 file.write(f"{step}\n")
 
     def show(step: int, model: Generator) -> None:
-        shown = preview.draw(model, description(params, data), params, data)
+        shown = preview.generate(model, description(params, data), params, data)
         if distributed.is_main():
             np.savez(root / f"{run}.npz", grid=shown.grid, strips=np.stack(shown.strips))
 

@@ -35,18 +35,18 @@ def _fast_bf16() -> bool:
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
-def resolve_precision(wanted: Literal["auto"] | Precision, key: str) -> Precision:
+def resolve_precision(setting: Literal["auto"] | Precision, key: str) -> Precision:
     """`auto` is bf16 where the hardware multiplies it natively, else fp32.
 
     Raises `LockstepError`, which names the parameter `key`, if the hardware has no such precision.
     """
-    if wanted == "auto":
+    if setting == "auto":
         return "bf16" if _fast_bf16() else "fp32"
-    if wanted == "bf16" and torch.cuda.is_available() and not _fast_bf16():
+    if setting == "bf16" and torch.cuda.is_available() and not _fast_bf16():
         raise LockstepError(f"{key}: this GPU has no bf16; set fp16, fp32 or auto")
-    if wanted == "fp16" and not torch.cuda.is_available():
+    if setting == "fp16" and not torch.cuda.is_available():
         raise LockstepError(f"{key}: fp16 wants a GPU, and there is none; set bf16, fp32 or auto")
-    return wanted
+    return setting
 
 
 def autocast(precision: Precision) -> AbstractContextManager[None]:

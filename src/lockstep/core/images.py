@@ -46,15 +46,15 @@ def write_animation(path: Path, frames: NDArray[np.uint8], seconds: float) -> No
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     colours = _MOST_COLOURS
-    drawn: list[Image.Image] = []
+    reduced: list[Image.Image] = []
     for frame in frames[::-1]:
         image = _in_colours(frame, colours)
         bound = _BYTES_PER_PIXEL * image.width * image.height
-        while drawn and colours > _FEWEST_COLOURS and _bytes(image) > bound:
+        while reduced and colours > _FEWEST_COLOURS and _bytes(image) > bound:
             colours = max(_FEWEST_COLOURS, colours * 3 // 4)
             image = _in_colours(frame, colours)
-        drawn.append(image)
-    last, *before = drawn
+        reduced.append(image)
+    last, *before = reduced
     # The format counts in hundredths of a second; fewer than two of them are not kept to.
     each = 10 * max(2, round(100 * seconds / max(1, len(before))))
     first, *others = [*reversed(before), last]

@@ -122,15 +122,10 @@ class Guidance:
     def __call__(self, x: Tensor, t: int) -> Estimate:
         """The guided estimate at level t of x (B, C, H, W)."""
         conditional = self.conditional(x, t)
-        if self.scale == 1 or not self._guides(t):
+        low, high = self.interval or (0, 1)
+        if self.scale == 1 or not low <= t / self.schedule.timesteps <= high:
             return conditional
         unconditional = self.unconditional(x, t)
         return Estimate(
             *(u + self.scale * (c - u) for c, u in zip(conditional, unconditional, strict=True))
         )
-
-    def _guides(self, t: int) -> bool:
-        if self.interval is None:
-            return True
-        low, high = self.interval
-        return low <= t / self.schedule.timesteps <= high

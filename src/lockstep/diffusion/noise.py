@@ -53,12 +53,12 @@ class ImageNoise:
         self._dtype = dtype
 
     def __call__(self) -> Tensor:
-        draws = [
+        noises = [
             torch.randn(self._shape, generator=generator, dtype=self._dtype)
             for generator in self._generators
         ]
         empty = torch.empty((0, *self._shape), dtype=self._dtype)
-        return (torch.stack(draws) if draws else empty).to(self._device)
+        return (torch.stack(noises) if noises else empty).to(self._device)
 
 
 def stream_seed(seed: int, index: int) -> int:

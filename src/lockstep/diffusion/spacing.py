@@ -42,7 +42,17 @@ def timesteps(
         raise ValueError(f"T: {T} noise levels are too few; use 1 or more")
     if not 1 <= steps <= T:
         raise ValueError(f"steps: {steps} is out of range; use 1 to {T}, the schedule's levels")
-    levels = {"trailing": _trailing, "leading": _leading, "linspace": _linspace}[spacing](T, steps)
+    # Halves round to the even neighbour. The last bit decides whether a level lands on a half, so
+    # the additions are done in the order of numpy.arange (trailing) and numpy.linspace.
+    match spacing:
+        case "trailing":
+            stride = (T - T / steps) - T
+            levels = [round(T + i * stride) - 1 for i in range(steps)]
+        case "leading":
+            levels = [i * (T // steps) for i in reversed(range(steps))]
+        case "linspace":
+            stride = (T - 1) / max(1, steps - 1)
+            levels = [round(i * stride) for i in reversed(range(steps))]
     if start is None:
         return levels
     if not 0 <= start < T:
@@ -54,23 +64,3 @@ def timesteps(
             f"use {levels[-1]} or more, or more steps"
         )
     return kept
-
-
-# Halves round to the even neighbour. Whether a level lands on a half is decided by the last bit,
-# so the two functions below do the additions in the order numpy.arange and numpy.linspace do.
-
-
-def _trailing(T: int, steps: int) -> list[int]:
-    stride = (T - T / steps) - T
-    return [round(T + i * stride) - 1 for i in range(steps)]
-
-
-def _leading(T: int, steps: int) -> list[int]:
-    return [i * (T // steps) for i in reversed(range(steps))]
-
-
-def _linspace(T: int, steps: int) -> list[int]:
-    if steps == 1:
-        return [0]
-    stride = (T - 1) / (steps - 1)
-    return [round(i * stride) for i in reversed(range(steps))]

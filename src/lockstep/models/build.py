@@ -10,7 +10,7 @@ import torch
 from lockstep.config.derived import UNetSettings
 from lockstep.config.schema import Diffusion, Params
 from lockstep.diffusion import NoiseSchedule
-from lockstep.models.generator import Form, FrozenConfig, Generator, TextConfig
+from lockstep.models.generator import FrozenConfig, Generator, GeneratorConfig, TextConfig
 from lockstep.models.text import FrozenText, ScratchConfig, tokenizer
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def noise_schedule(settings: Diffusion) -> NoiseSchedule:
     )
 
 
-def form(params: Params, data: Dataset) -> Form:
+def generator_config(params: Params, data: Dataset) -> GeneratorConfig:
     """What params.yaml asks for, made for these images or latents, and labels or prompts.
 
     Raises `ValueError` if there is no such network.
@@ -33,7 +33,7 @@ def form(params: Params, data: Dataset) -> Form:
     settings, rows = params.text, data.rows
     channels = 3 if data.latents is None else data.latents.shape[1]
     if rows is None:
-        return Form(model.unet(channels), data.conditions.shape[1], None)
+        return GeneratorConfig(model.unet(channels), data.conditions.shape[1], None)
     if rows.ndim == 3:
         _, length, width = rows.shape
         text: TextConfig = FrozenConfig(length, width)
@@ -47,12 +47,12 @@ def form(params: Params, data: Dataset) -> Form:
             heads=settings.heads,
         )
     unet = model.cross_attention_unet(channels, width)
-    return Form(unet, labels=0, text=text, pooled_text=model.pooled_text)
+    return GeneratorConfig(unet, labels=0, text=text, pooled_text=model.pooled_text)
 
 
 def untrained(params: Params, data: Dataset) -> Generator:
     """Its first weights, from torch's generator; of a frozen encoder, what "" is to it."""
-    model = form(params, data).build()
+    model = generator_config(params, data).build()
     if isinstance(model.embedding, FrozenText):
         assert data.rows is not None
         model.embedding = FrozenText(torch.from_numpy(data.rows[0].astype(np.float32)))

@@ -91,7 +91,7 @@ class Generator(nn.Module):
 
 
 @dataclass(frozen=True)
-class Form:
+class GeneratorConfig:
     """All of a generator but its weights."""
 
     unet: UNetConfig | CrossAttentionUNetConfig
@@ -134,7 +134,7 @@ class Description:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Of what the network sees and draws: images, or latents of them."""
+        """Of what the network sees and gives: images, or latents of them."""
         side = self.size // self.reduction
         return self.unet.in_channels, side, side
 
@@ -159,7 +159,7 @@ def save(
 
 
 def copy_tools(source: Path, out: Path) -> None:
-    """Copy what drawing takes beside weights, as far as an encoded or a model's folder has it."""
+    """Copy what sampling takes beside weights, as far as an encoded or a model's folder has it."""
     for name in TOOLS:
         if (source / name).exists():
             shutil.copyfile(source / name, out / name)

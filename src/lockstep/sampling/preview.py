@@ -31,7 +31,7 @@ class Preview:
     strips: tuple[NDArray[np.uint8], ...]
 
 
-def draw(model: Generator, description: Description, params: Params, data: Dataset) -> Preview:
+def generate(model: Generator, description: Description, params: Params, data: Dataset) -> Preview:
     """16 images for the conditions of the first held-out images, or of the first ones.
 
     Always the same conditions and noise, so that the grids of a training can be compared. All
@@ -45,10 +45,10 @@ def draw(model: Generator, description: Description, params: Params, data: Datas
         torch.from_numpy(data.conditions_of(np.resize(positions[:count], count)))
     )
     trained = Trained(model, description, _autoencoder(data.encoded))
-    drawn = denoising_strips(trained, params.sample, conditions, seed=0)[:_IMAGES]
+    strips = denoising_strips(trained, params.sample, conditions, seed=0)[:_IMAGES]
     return Preview(
-        grid=grid(to_bytes(drawn[:, -1]), per_row=_PER_ROW),
-        strips=tuple(grid(to_bytes(strip), per_row=len(strip)) for strip in drawn),
+        grid=grid(to_bytes(strips[:, -1]), per_row=_PER_ROW),
+        strips=tuple(grid(to_bytes(strip), per_row=len(strip)) for strip in strips),
     )
 
 

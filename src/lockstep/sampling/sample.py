@@ -83,8 +83,8 @@ def sample(
 
         denoise = _denoiser(trained, settings, condition)
         noise = ImageNoise(seed, numbers[start:stop], description.shape, device)
-        drawn = _run(denoise, description, settings, noise, on_step).float()
-        batches.append(trained.autoencoder.decode(drawn).cpu())
+        latents = _run(denoise, description, settings, noise, on_step).float()
+        batches.append(trained.autoencoder.decode(latents).cpu())
     return torch.cat(batches).contiguous()
 
 
@@ -97,16 +97,16 @@ def sample_together(
     first: int = 0,
     progress: Callable[[int], object] = lambda count: None,
 ) -> Tensor:
-    """`sample` of the images `first` and up, of which each process draws its share.
+    """`sample` of the images `first` and up, of which each process makes its share.
 
     All of them get all images.
     """
     own = distributed.share(len(conditions))
     indices = range(first, first + len(conditions))[own]
-    drawn = sample(
+    images = sample(
         trained, settings, conditions[own], seed=seed, indices=indices, progress=progress
     )
-    return distributed.gather(drawn, len(conditions))
+    return distributed.gather(images, len(conditions))
 
 
 def moments(steps: int, count: int) -> list[int]:
@@ -139,9 +139,9 @@ def denoising_strips(
 ) -> Tensor:
     """Images on their way from noise to clear -> (R, M, 3, size, size) in [-1, 1].
 
-    Each of R `conditions` gives a strip, that of the image which `sample_together` draws
+    Each of R `conditions` gives a strip, that of the image which `sample_together` gives
     for it. It has the M states `at`, ascending and the last one `settings.steps`: by default
-    `moments` of `settings.strip`. Each process draws its share, and all of them get all strips.
+    `moments` of `settings.strip`. Each process makes its share, and all of them get all strips.
     """
     at = moments(settings.steps, settings.strip) if at is None else at
     own = distributed.share(len(conditions))
@@ -152,7 +152,7 @@ def denoising_strips(
         if info.index in states:
             states[info.index].append(trained.autoencoder.decode(info.x.float()).cpu())
 
-    drawn = sample(
+    images = sample(
         trained,
         settings,
         conditions[own],
@@ -161,8 +161,8 @@ def denoising_strips(
         callback=keep,
         progress=progress,
     )
-    states[settings.steps].append(drawn)
-    none = drawn[:0]  # a process may have no share
+    states[settings.steps].append(images)
+    none = images[:0]  # a process may have no share
     strips = torch.stack([torch.cat([none, *states[moment]]) for moment in at], dim=1)
     return distributed.gather(strips, len(conditions))
 

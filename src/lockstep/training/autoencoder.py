@@ -255,8 +255,8 @@ def _read(unread: list[Tensor], step: int, log: Log | None) -> None:
 
 def _some(images: NDArray[np.uint8], positions: NDArray[np.int64], seed: int) -> Tensor:
     height, width = images.shape[1:3]
-    wanted = max(_MEASURED_IMAGES, _MEASURED_PIXELS // (height * width))
-    count = min(wanted, len(positions))
+    enough = max(_MEASURED_IMAGES, _MEASURED_PIXELS // (height * width))
+    count = min(enough, len(positions))
     return to_tensor(images[positions[batch_positions(seed, 0, count, len(positions))]])
 
 

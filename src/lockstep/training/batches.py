@@ -194,9 +194,9 @@ def validation_batches(data: Dataset, params: Params) -> Iterator[tuple[Batch, i
     for start, stop in itertools.pairwise(bounds):
         some = positions[start:stop]
         noise = _noise(data, stop - start, random)
-        said = data.conditions_of(some)
+        condition = data.conditions_of(some)
         given = np.ones(len(some), np.bool_)
-        draw = _Draw(data.seen[some], noise, levels[start:stop], said, given)
+        draw = _Draw(data.seen[some], noise, levels[start:stop], condition, given)
         yield draw.batch(distributed.share(stop - start)), stop - start
 
 

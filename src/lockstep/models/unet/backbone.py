@@ -74,9 +74,11 @@ class Backbone(nn.Module):
 
     def check_shapes(self, x: Tensor, t: Tensor, condition: Tensor | None) -> None:
         """Raises a ValueError of one line if a shape does not fit."""
-        wanted, multiple = self.config.in_channels, self.config.size_multiple
-        if x.ndim != 4 or x.shape[1] != wanted:
-            raise ValueError(f"x has shape {tuple(x.shape)}: give (batch, {wanted}, height, width)")
+        channels, multiple = self.config.in_channels, self.config.size_multiple
+        if x.ndim != 4 or x.shape[1] != channels:
+            raise ValueError(
+                f"x has shape {tuple(x.shape)}: give (batch, {channels}, height, width)"
+            )
         if x.shape[2] % multiple or x.shape[3] % multiple:
             raise ValueError(
                 f"x is {x.shape[2]} x {x.shape[3]} pixels: give multiples of {multiple} "

@@ -1,4 +1,4 @@
-"""What generated images are asked to show, by the kind of the condition.
+"""What generated images are to show, by the kind of the condition.
 
 A module of this registry has
 

@@ -26,7 +26,7 @@ def targets(params: Params) -> Targets:
     """
     folder = paths.dataset(params.workload)
     objects = read_objects(folder / "objects.json")
-    asked = {name: read_prompts(folder / f"{name}.json", objects) for name in PROMPT_FILES}
+    prompts = {name: read_prompts(folder / f"{name}.json", objects) for name in PROMPT_FILES}
 
     def labels(rows: list[list[str]]) -> Conditions:
         return Conditions.of(torch.from_numpy(multi_hot(rows, objects)))
@@ -41,9 +41,9 @@ def targets(params: Params) -> Targets:
                 [f"images/{name}/{number}.png" for number in range(len(rows))],
                 shown=len(rows),
             )
-            for name, rows in asked.items()
+            for name, rows in prompts.items()
         ),
-        strips=labels([list(_STRIP) if known else asked["test"][0]]),
+        strips=labels([list(_STRIP) if known else prompts["test"][0]]),
         exactly=True,
     )
 
@@ -51,14 +51,14 @@ def targets(params: Params) -> Targets:
 def read(folder: Path, texts: Sequence[str | None]) -> Conditions:
     """Texts such as "red cube, cyan sphere". Raises `LockstepError` on an unknown object."""
     names = read_names(folder)
-    said = []
+    chosen = []
     for text in texts:
         if text is None:
             raise LockstepError(
                 f"{folder}: wants objects, such as {next(iter(names))!r}; name some"
             )
-        said.append([name.strip() for name in text.split(",") if name.strip()])
-    return rows_of(names, said)
+        chosen.append([name.strip() for name in text.split(",") if name.strip()])
+    return rows_of(names, chosen)
 
 
 def warnings(folder: Path, text: str | None) -> list[str]:

@@ -29,9 +29,9 @@ def read_names(folder: Path) -> dict[str, int]:
     return names
 
 
-def rows_of(names: dict[str, int], said: Sequence[Sequence[str]]) -> Conditions:
+def rows_of(names: dict[str, int], chosen: Sequence[Sequence[str]]) -> Conditions:
     """Conditions (N, L), multi-hot. Raises `LockstepError` on a name that is not known."""
-    for name in (name for row in said for name in row):
+    for name in (name for row in chosen for name in row):
         if name not in names:
             raise LockstepError(f"unknown name {name!r}; choose from {', '.join(names)}")
-    return Conditions.of(torch.from_numpy(multi_hot(said, names)))
+    return Conditions.of(torch.from_numpy(multi_hot(chosen, names)))

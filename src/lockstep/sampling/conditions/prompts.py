@@ -24,9 +24,9 @@ def targets(params: Params) -> Targets:
 
     Raises `LockstepError` if the file is not as it should be, or what reads prompts cannot be had.
     """
-    asked = captions.read_test(paths.dataset(params.workload) / captions.TEST)
-    conditions = read(paths.model(params.workload), list(asked.values()))
-    files = [captions.image_of(name) for name in asked]
+    test_prompts = captions.read_test(paths.dataset(params.workload) / captions.TEST)
+    conditions = read(paths.model(params.workload), list(test_prompts.values()))
+    files = [captions.image_of(name) for name in test_prompts]
     images = ImageSet("test", conditions, files, shown=SHOWN)
     return Targets((images,), strips=conditions[:STRIPS], exactly=False)
 
