@@ -23,7 +23,7 @@ from lockstep.core.errors import LockstepError
 from lockstep.sources.download import download as downloading
 from lockstep.sources.download.by_host import by_host
 from lockstep.sources.download.decode import NoImage, check, decode
-from lockstep.sources.download.fetch import fetch
+from lockstep.sources.download.fetch import fetch_file
 from lockstep.sources.listing import read_lines, write_list
 from lockstep.sources.web import session as web
 from lockstep.sources.web.get import Failed, Limits
@@ -164,11 +164,11 @@ FILES = {
 
 
 def fetched(port: int, address: str, folder: Path, seconds: float = 5.0) -> bytes:
-    limits, policy = Limits(seconds, MOST), RetryPolicy(3, 0.0)
-    got = fetch(web.session(Loopback(port)), address, folder, limits, RateLimiter(policy))
-    assert [file.name for file in folder.iterdir()] == [got.sha256]
-    data = (folder / got.sha256).read_bytes()
-    assert len(data) == got.size
+    limits, limiter = Limits(seconds, MOST), RateLimiter(RetryPolicy(3, 0.0))
+    sha256, size = fetch_file(web.session(Loopback(port)), address, folder, limits, limiter)
+    assert [file.name for file in folder.iterdir()] == [sha256]
+    data = (folder / sha256).read_bytes()
+    assert len(data) == size
     return data
 
 
@@ -233,7 +233,7 @@ def test_a_redirect_to_a_private_address_is_refused(
         address = f"http://127.0.0.1:{served.port}/"
         with pytest.raises(Failed, match="not a public address"):
             policy = RetryPolicy(3, 0.0)
-            fetch(guarded, address, tmp_path, Limits(5.0, MOST), RateLimiter(policy))
+            fetch_file(guarded, address, tmp_path, Limits(5.0, MOST), RateLimiter(policy))
         assert len(served.log) == 1
 
 

@@ -46,11 +46,11 @@ from lockstep.sources.faces.decide import (
 from lockstep.sources.faces.detect import (
     DetectedFace,
     DetectionSettings,
+    Measures,
     detect_faces,
     detect_in_file,
     faces_from_text,
 )
-from lockstep.sources.faces.measure import Measures
 from lockstep.sources.faces.score import precision_and_recall
 from lockstep.sources.resume_cache import open_cache
 from lockstep.synthetic.portraits import Face, annotated_faces, draw, image

@@ -17,9 +17,8 @@ from hypothesis import strategies as st
 
 from lockstep.sources.web import session as web
 from lockstep.sources.web.get import Answer, Failed, Limits, get
-from lockstep.sources.web.public import is_public
 from lockstep.sources.web.retries import RetryPolicy, retry
-from lockstep.sources.web.session import Loopback
+from lockstep.sources.web.session import Loopback, is_public
 from lockstep.synthetic.board.server import Served, Trouble, serve
 from lockstep.synthetic.board.site import Answer as Page
 

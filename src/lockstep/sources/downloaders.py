@@ -16,7 +16,7 @@ class Downloader(Protocol):
 
 
 REGISTRY: Registry[Params] = Registry(
-    lambda params: params.source.type, {"ptt": "lockstep.sources.download.listed"}
+    lambda params: params.source.type, {"ptt": "lockstep.sources.download.download"}
 )
 
 

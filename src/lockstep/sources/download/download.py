@@ -22,14 +22,19 @@ from urllib.parse import urlsplit
 import PIL
 import requests
 
-from lockstep.config.schema import Download
+from lockstep.config.schema import Download, Params
+from lockstep.core import hashing, paths
 from lockstep.core.code import digest_of_code
 from lockstep.core.errors import LockstepError
+from lockstep.core.processes import progress as progress_bar
+from lockstep.core.provenance import read_provenance, write_provenance
+from lockstep.sources import listing, source
 from lockstep.sources.download.by_host import by_host
 from lockstep.sources.download.decode import Kind, NoImage, check
-from lockstep.sources.download.fetch import PART, fetch
+from lockstep.sources.download.fetch import PART, fetch_file
 from lockstep.sources.listing import MANIFEST, read_list, write_lines
-from lockstep.sources.resume_cache import ResumeCache
+from lockstep.sources.origin import code_of
+from lockstep.sources.resume_cache import ResumeCache, exclusive_cache
 from lockstep.sources.web.get import Failed, Limits
 from lockstep.sources.web.retries import RateLimiter, RetryPolicy
 
@@ -48,6 +53,35 @@ class Outcome:
     failed: str | None = None
     transient: bool = False
     code: str | None = None
+
+
+def fetch(params: Params, crawled: Path, out: Path) -> None:
+    """Write the images of the list in `crawled`, and the manifest, into the folder `out`.
+
+    Raises `LockstepError` if too many cannot be had, or the list is damaged.
+    """
+    settings = params.download
+    before = read_provenance(crawled)
+    origin = before.inputs["origin"]
+    # What was fetched holds for other lists of addresses too.
+    work = {**origin, **code_of(origin), "max_bytes": settings.max_bytes}
+    scratch = paths.scratch() / "download" / hashing.digest_of(work)
+    with (
+        exclusive_cache(scratch, "the same download is running") as outcomes,
+        source.opened(origin, connections=settings.workers) as web,
+    ):
+        download(
+            crawled / listing.IMAGES,
+            out,
+            scratch,
+            outcomes,
+            web.session,
+            settings,
+            web.policy(settings.tries),
+            progress_bar("download", "image"),
+        )
+        decided = {**before.params, **params.deciding("download")}
+        write_provenance(out, decided, origin=origin)
 
 
 def download(
@@ -79,10 +113,10 @@ def download(
 
     def work(address: str) -> tuple[Outcome, str | None]:
         try:
-            fetched = fetch(session, address, files, limits, limiter)
+            sha256, size = fetch_file(session, address, files, limits, limiter)
         except Failed as failure:
             return Outcome(failed=failure.reason, transient=failure.transient, code=code), None
-        return Outcome(fetched.sha256, fetched.size), checks.run(fetched.sha256)
+        return Outcome(sha256, size), checks.run(sha256)
 
     def missing() -> Iterator[str]:
         for entry in read_list(images):

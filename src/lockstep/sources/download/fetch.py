@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -21,27 +21,20 @@ PART = ".part-"
 _REDIRECTS = 5
 
 
-@dataclass(frozen=True)
-class Fetched:
-    """Bytes that came whole: their hash, which is the file's name, and their number."""
-
-    sha256: str
-    size: int
-
-
-def fetch(
+def fetch_file(
     session: requests.Session, address: str, folder: Path, limits: Limits, limiter: RateLimiter
-) -> Fetched:
-    """Fetch `address` into `folder`, following redirects. Raises `Failed` after the last try.
+) -> tuple[str, int]:
+    """Fetch `address` into `folder`, following redirects; gives the file's SHA-256 and size.
 
-    `limits` are those of one try, all its redirects together.
+    The SHA-256 is its name. `limits` are those of one try, all its redirects together. Raises
+    `Failed` after the last one.
     """
     return retry(lambda: _once(session, address, folder, limits, limiter), limiter.policy)
 
 
 def _once(
     session: requests.Session, address: str, folder: Path, limits: Limits, limiter: RateLimiter
-) -> Fetched:
+) -> tuple[str, int]:
     descriptor, name = tempfile.mkstemp(prefix=PART, dir=folder)
     part = Path(name)
     try:
@@ -66,6 +59,6 @@ def _once(
         sha256 = hashing.sha256(part)
         part.chmod(0o644)  # mkstemp's are private
         part.replace(folder / sha256)
-        return Fetched(sha256, answer.size)
+        return sha256, answer.size
     finally:
         part.unlink(missing_ok=True)

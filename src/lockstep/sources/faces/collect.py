@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from itertools import groupby
@@ -156,15 +156,14 @@ def _images(downloaded: Path, exclusions: Exclusions) -> list[Image]:
     found: dict[str, Image] = {}
     used: set[str] = set()
     for row in read_lines(downloaded / MANIFEST):
-        sha256 = row["sha256"]
         naming = exclusions.naming(row)
         used |= naming
-        before = found.get(sha256)
-        found[sha256] = Image(
-            sha256=sha256,
-            path=downloaded / row["file"],
-            address=row["address"] if before is None else min(before.address, row["address"]),
-            is_excluded=bool(naming) or (before is not None and before.is_excluded),
+        image = Image(row["sha256"], downloaded / row["file"], row["address"], bool(naming))
+        before = found.get(image.sha256, image)
+        found[image.sha256] = replace(
+            image,
+            address=min(before.address, image.address),
+            is_excluded=before.is_excluded or image.is_excluded,
         )
     exclusions.tell_unused(used, "among the downloaded images")
     return [found[sha256] for sha256 in sorted(found)]

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from lockstep.config.schema import Ptt
-from lockstep.sources.faces.measure import Measures
+from lockstep.sources.faces.detect import Measures
 from lockstep.sources.perceptual_hash import alike, first_alike
 
 KEPT = "kept"

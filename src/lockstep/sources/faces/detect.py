@@ -1,4 +1,7 @@
-"""One image: all its faces, measured and cut out. Nothing is decided here."""
+"""One image: all its faces, measured and cut out. Nothing is decided here.
+
+Each figure is free of the image's size.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lockstep.core.errors import LockstepError
-from lockstep.models.dlib_faces import engine
-from lockstep.models.dlib_faces.align import smaller
+from lockstep.models.dlib_faces import align, engine
 from lockstep.models.dlib_faces.engine import Box
+from lockstep.sources import perceptual_hash
 from lockstep.sources.download.decode import NoImage, decode
-from lockstep.sources.faces.measure import Measures, measure
+
+# Of the aligned crop on which sharpness is measured: it means nothing without a fixed scale.
+_SIDE = 256
+
+# iBUG 300-W: the eye on the left of the image, the other one, the tip of the nose.
+_LEFT_EYE, _RIGHT_EYE, _NOSE = slice(36, 42), slice(42, 48), 30
 
 
 @dataclass(frozen=True)
@@ -28,6 +36,19 @@ class DetectionSettings:
     megapixels: float  # Faces are found in an image reduced to this, and cut out of the original.
     size: int  # of the finished crop's sides, in pixels
     max_pixels: int  # A larger image is refused.
+
+
+@dataclass(frozen=True)
+class Measures:
+    """A face in figures."""
+
+    box: Box  # where the detector sees it, in the image's own pixels, upright
+    slope: float  # of the line through the eyes, 0 if level
+    eye_ratio: float  # distance of the eyes over the width of the box
+    nose: float  # where its tip is along the line from the left eye (0) to the right one (1)
+    sharpness: float  # variance of the Laplacian of the aligned crop in grey, 256 x 256
+    outside: float  # share of the aligned crop that lies outside the image
+    perceptual_hash: str  # 256 bits that are nearly the same for copies of a photograph
 
 
 @dataclass(frozen=True)
@@ -51,8 +72,8 @@ def detect_faces(rgb: NDArray[np.uint8], settings: DetectionSettings) -> list[De
     for rectangle in engine.detect(grey, small, settings.detector):
         box = Box(rectangle.left(), rectangle.top(), rectangle.right() + 1, rectangle.bottom() + 1)
         points = engine.landmarks(grey, rectangle)
-        measures, aligned = measure(rgb, box.scaled(1 / scale), points / scale)
-        found.append(DetectedFace(measures, _png(smaller(aligned, settings.size))))
+        measures, aligned = _measure(rgb, box.scaled(1 / scale), points / scale)
+        found.append(DetectedFace(measures, _png(align.smaller(aligned, settings.size))))
     return sorted(found, key=lambda face: face.measures.box)
 
 
@@ -81,6 +102,30 @@ def faces_from_text(text: str) -> list[DetectedFace]:
         measures = Measures(**{**fields, "box": Box(*fields["box"])})
         found.append(DetectedFace(measures, png))
     return found
+
+
+def _measure(
+    rgb: NDArray[np.uint8], box: Box, points: NDArray[np.float64]
+) -> tuple[Measures, NDArray[np.uint8]]:
+    """Measure one face; gives the aligned crop (256, 256, 3) too.
+
+    `rgb` is the whole image, `points` are the 68 landmarks (68, 2) in its pixels.
+    """
+    left, right = points[_LEFT_EYE].mean(0), points[_RIGHT_EYE].mean(0)
+    across, down = right - left
+    span = max(float(np.hypot(across, down)), 1.0)
+    aligned, outside = align.crop(rgb, np.stack([left, right]), _SIDE)
+    grey = cv2.cvtColor(aligned, cv2.COLOR_RGB2GRAY)
+    measures = Measures(
+        box=box,
+        slope=abs(float(down)) / max(abs(float(across)), 1e-6),
+        eye_ratio=span / box.width,
+        nose=float((points[_NOSE] - left) @ (right - left)) / span**2,
+        sharpness=float(cv2.Laplacian(grey, cv2.CV_64F).var()),
+        outside=outside,
+        perceptual_hash=perceptual_hash.of(grey),
+    )
+    return measures, aligned
 
 
 def _png(rgb: NDArray[np.uint8]) -> bytes:

@@ -125,10 +125,9 @@ def crawl(
                 whole += 1
                 yield article
             passed(written_at(row.id))
-        times = [written_at(row.id) for row in index.rows]
-        # All on the page was written before the first day, and so all on the older ones.
-        is_past = bool(times) and max(times) < criteria.first_second
-        if index.previous is None or is_past:
+        # If all on the page was written before the first day, so was all on the older ones.
+        newest = max((written_at(row.id) for row in index.rows), default=criteria.first_second)
+        if index.previous is None or newest < criteria.first_second:
             return
         path = f"/bbs/{board}/index{index.previous}.html"
 

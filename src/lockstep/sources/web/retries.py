@@ -13,8 +13,6 @@ from lockstep.sources.web.get import Failed
 
 T = TypeVar("T")
 
-_TOO_MANY = "HTTP 429"
-
 
 @dataclass(frozen=True)
 class RetryPolicy:
@@ -63,7 +61,7 @@ class RateLimiter:
         try:
             yield
         except Failed as failure:
-            if failure.reason == _TOO_MANY or failure.retry_after is not None:
+            if failure.reason == "HTTP 429" or failure.retry_after is not None:
                 pause = max(failure.retry_after or 0.0, self.policy.backoff)
                 until = time.monotonic() + pause, failure.reason
                 with self._lock:
