@@ -35,7 +35,6 @@ from lockstep.evaluation import (
     distances,
     reference,
     scene_evaluator,
-    scene_evaluator_training,
     scene_figures,
 )
 from lockstep.evaluation.evaluators import scenes
@@ -127,15 +126,13 @@ def test_the_evaluator_learns_what_the_rows_of_its_split_show(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data, given = packed(), []
-    train = scene_evaluator_training.train
+    train = scene_evaluator.train
 
-    def spy(
-        some: scene_evaluator_training.Scenes, *others: object
-    ) -> scene_evaluator.SceneEvaluator:
+    def spy(params: Params, some: scene_evaluator.Scenes) -> scene_evaluator.SceneEvaluator:
         given.append(some)
-        return train(some, *others)
+        return train(params, some)
 
-    monkeypatch.setattr(scene_evaluator_training, "train", spy)
+    monkeypatch.setattr(scene_evaluator, "train", spy)
     figures = make_evaluator(wanted())
     assert list(figures) == [
         "evaluator_accuracy",
@@ -211,7 +208,7 @@ def test_figures_and_tables_by_hand(home: Path, monkeypatch: pytest.MonkeyPatch)
     objects = [float(row["objects"]) for row in rows]
     for i, prompt in enumerate(stated):
         one = Detections(*(part[8 + i : 9 + i] for part in detected))
-        third = scene_figures.object_accuracy(one, [prompt])
+        third = scene_figures.of_images(one, [prompt])["object_accuracy"]
         assert objects[i] == pytest.approx((1 + 0 + third) / 3)
 
     kinds = table(out / "kinds.csv")

@@ -13,9 +13,8 @@ from lockstep.config.load import load_params
 from lockstep.core import hashing
 from lockstep.core.errors import LockstepError
 from lockstep.data import dataset
-from lockstep.evaluation import classifier, classifier_training
-from lockstep.evaluation.classifier import Classifier
-from lockstep.evaluation.classifier_training import of_split
+from lockstep.evaluation import classifier
+from lockstep.evaluation.classifier import Classifier, of_split
 from tiny import ROOT
 
 
@@ -89,15 +88,15 @@ def test_it_learns_colours_and_repeats_to_the_bit(tmp_path: Path) -> None:
         tmp_path, iter(images), np.eye(3, dtype=np.uint8)[colour], split, {}, mirrorable=False
     )
     data = dataset.open_dataset(tmp_path)
-    committed = load_params("iclevr", ROOT / "params.yaml").evaluator
-    settings = dataclasses.replace(committed, epochs=6, batch_size=16)
+    params = load_params("iclevr", ROOT / "params.yaml")
+    settings = dataclasses.replace(params.evaluator, epochs=6, batch_size=16, precision="fp32")
+    params = dataclasses.replace(params, evaluator=settings)
 
     def train() -> Classifier:
-        examples = of_split(data, "evaluator_train")
-        return classifier_training.train(examples, settings, "fp32", lambda items, total: items)
+        return classifier.train(params, of_split(data, "evaluator_train"))
 
     model, again = train(), train()
-    accuracy = classifier_training.accuracy(model, of_split(data, "evaluator_validation"))
+    accuracy = classifier.accuracy(model, of_split(data, "evaluator_validation"))
     assert accuracy is not None and accuracy > 0.9
     for one, other in zip(model.state_dict().values(), again.state_dict().values(), strict=True):
         assert torch.equal(one, other)
@@ -107,10 +106,10 @@ def test_too_few_images_for_a_batch_are_refused(tmp_path: Path) -> None:
     images = np.zeros((3, 32, 32, 3), np.uint8)
     split = np.array([0, 2, 2], np.uint8)
     dataset.pack(tmp_path, iter(images), np.eye(3, dtype=np.uint8), split, {}, mirrorable=False)
-    settings = load_params("iclevr", ROOT / "params.yaml").evaluator
+    params = load_params("iclevr", ROOT / "params.yaml")
     with pytest.raises(LockstepError, match=r"dataset.evaluator: leaves 2 images"):
         examples = of_split(dataset.open_dataset(tmp_path), "evaluator_train")
-        classifier_training.train(examples, settings, "fp32", lambda items, total: items)
+        classifier.train(params, examples)
 
 
 def test_content_hashes(tmp_path: Path) -> None:

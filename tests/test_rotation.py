@@ -14,7 +14,7 @@ from lockstep.config.load import load_params
 from lockstep.core import paths
 from lockstep.data import dataset
 from lockstep.data.dataset import Dataset
-from lockstep.evaluation import classifier, classifier_training
+from lockstep.evaluation import classifier
 from lockstep.evaluation.evaluators import rotation
 from lockstep.evaluation.frechet import Moments, Normal, frechet_distance
 
@@ -41,7 +41,7 @@ def packed(folder: Path, images: NDArray[np.uint8]) -> Dataset:
 
 def test_every_image_stands_there_four_times(tmp_path: Path) -> None:
     images = lit_from_above(8)
-    examples = classifier_training.rotated(packed(tmp_path / "data", images), "evaluator_train")
+    examples = classifier.rotated(packed(tmp_path / "data", images), "evaluator_train")
     positions = [2, 3, 4, 5]
     assert examples.labels.shape == (16, 4)
     assert (examples.labels.argmax(1) == np.tile(np.arange(4), 4)).all()
@@ -67,7 +67,7 @@ def test_it_learns_which_way_up_and_its_features_tell_images_apart(
     figures = rotation.train(wanted, paths.evaluator("anime"))
     assert figures["rotation_accuracy"] > 0.9  # chance is 0.25
 
-    model = classifier.load(paths.evaluator("anime"), classifier_training.ROTATIONS)
+    model = classifier.load(paths.evaluator("anime"), classifier.ROTATIONS)
     upside_down = torch.from_numpy(np.rot90(data.images[-4:], 2, axes=(1, 2)).copy())
     seen = classifier.scores(model, upside_down.permute(0, 3, 1, 2) / 127.5 - 1)
     assert (seen.argmax(1) == 2).all()

@@ -12,10 +12,9 @@ from lockstep.config.load import load_params
 from lockstep.config.schema import Evaluator
 from lockstep.core.errors import LockstepError
 from lockstep.data.annotations import ImageObject, as_arrays
-from lockstep.evaluation import scene_evaluator, scene_evaluator_training
+from lockstep.evaluation import scene_evaluator
 from lockstep.evaluation.classifier import scores
-from lockstep.evaluation.scene_evaluator import SceneEvaluator, detect, parts
-from lockstep.evaluation.scene_evaluator_training import Scenes
+from lockstep.evaluation.scene_evaluator import SceneEvaluator, Scenes, detect, parts
 from readings import Reader, anything, numbered
 from tiny import ROOT
 
@@ -42,7 +41,11 @@ def squares(count: int, seed: int) -> Scenes:
 
 
 def train(scenes: Scenes, settings: Evaluator) -> SceneEvaluator:
-    return scene_evaluator_training.train(scenes, settings, "fp32", lambda items, total: items)
+    committed = load_params("captions", ROOT / "params.yaml")
+    params = dataclasses.replace(
+        committed, evaluator=dataclasses.replace(settings, precision="fp32")
+    )
+    return scene_evaluator.train(params, scenes)
 
 
 def same(one: SceneEvaluator, other: SceneEvaluator) -> bool:
@@ -92,7 +95,7 @@ def test_what_is_saved_comes_back(tmp_path: Path) -> None:
 def test_it_learns_what_is_there_and_where_and_how_large() -> None:
     model = train(squares(240, seed=0), settings(epochs=5, batch_size=16))
     held_out = squares(100, seed=1)
-    found = scene_evaluator_training.held_out(model, held_out)
+    found = scene_evaluator.held_out(model, held_out)
     assert list(found) == ["evaluator_accuracy", "evaluator_place_error", "evaluator_size_accuracy"]
     # Whoever knows nothing of an image says one of two colours and sizes, and its middle.
     there = held_out.shown.place[held_out.shown.present.astype(bool)]
@@ -128,13 +131,13 @@ def test_held_out_figures_by_hand() -> None:
     detected.place[0, 0], detected.place[1, 1] = torch.tensor([0.5, 0.7]), torch.tensor([0.5, 0.4])
     detected.large[0, 0], detected.large[1, 1] = 0.4, 0.3
     scenes = Scenes(numbered(0, 1), as_arrays(rows))
-    assert scene_evaluator_training.held_out(Reader(detected), scenes) == {
+    assert scene_evaluator.held_out(Reader(detected), scenes) == {
         "evaluator_accuracy": 0.5,
         "evaluator_place_error": pytest.approx((0.5 + 0.1) / 2),
         "evaluator_size_accuracy": 0.5,
     }
     none = Scenes(numbered(), as_arrays([]))
-    assert scene_evaluator_training.held_out(Reader(detected), none) == {}
+    assert scene_evaluator.held_out(Reader(detected), none) == {}
 
 
 def test_too_few_images_for_a_batch_are_refused() -> None:

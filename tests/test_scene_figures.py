@@ -22,9 +22,7 @@ from lockstep.data.clevr import COLOURS, SHAPES
 from lockstep.evaluation.scene_evaluator import OBJECTS, Detections
 from lockstep.evaluation.scene_figures import (
     binding_accuracy,
-    false_objects,
     figures,
-    object_accuracy,
     object_chance,
     of_images,
     relations,
@@ -91,8 +89,9 @@ def test_objects_by_hand() -> None:
     stated = [says("red cube"), says("red cube", "blue sphere")]
     detected = sees({"red cube": 0.9, "blue cube": 0.6}, {"red cube": 0.3, "red sphere": 0.8})
     detected.present[1, number_of("blue sphere")] = 0.2
-    assert object_accuracy(detected, stated) == 2 / 3
-    assert false_objects(detected, stated) == 1
+    found = of_images(detected, stated)
+    assert found["object_accuracy"] == 2 / 3
+    assert found["false_objects"] == 1
     assert object_chance(stated) == pytest.approx((1 + 2 * 2) / 24 / 3)
     assert object_chance([says("red cube")] * 5) == pytest.approx(1 / 24)
 

@@ -28,7 +28,6 @@ from lockstep.data.annotations import (
 )
 from lockstep.evaluation import (
     classifier,
-    classifier_training,
     reference,
     scene_evaluator,
     scene_figures,
@@ -265,7 +264,7 @@ def prompted(*, known: bool) -> tuple[Params, Trained]:
         write_annotations(paths.dataset(W), Annotations({}, dict(reversed(STATED.items()))))
         scene_evaluator.save(scene_evaluator.SceneEvaluator(), paths.evaluator(W))
     else:
-        classifier.save(classifier.Classifier(classifier_training.ROTATIONS), paths.evaluator(W))
+        classifier.save(classifier.Classifier(classifier.ROTATIONS), paths.evaluator(W))
     learnt = scene_evaluator.SCENES if known else scene_evaluator.ROTATIONS
     write_provenance(paths.evaluator(W), {}, learnt=learnt)
     data = dataset.open_dataset(paths.dataset(W))

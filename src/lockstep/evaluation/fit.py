@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lockstep.config.schema import Evaluator
+from lockstep.config.schema import Params
 from lockstep.core import device as hardware
 from lockstep.core.errors import LockstepError
+from lockstep.core.processes import progress
 from lockstep.training.learning_rate import factor
 
 M = TypeVar("M", bound=nn.Module)
@@ -22,19 +23,18 @@ def fit(
     build: Callable[[], M],
     loss: Callable[[M, NDArray[np.int64]], Tensor],
     images: int,
-    settings: Evaluator,
-    precision: hardware.Precision,
-    progress: Callable[[Iterable[Any], int], Iterable[Any]],
+    params: Params,
     views: int = 1,
 ) -> M:
-    """An evaluator from some images; AdamW, warm-up and half a cosine.
+    """A workload's evaluator from some images; AdamW, warm-up and half a cosine.
 
     `build` gives the untrained network, and `loss` a scalar from it and some of 0 ..
     images * views - 1, under autocast: what is delicate has to be made fp32 in it. An epoch has all
     `views` of each image, such as it and its mirror image. Raises `LockstepError` if there are
     fewer images than a batch has.
     """
-    count = images * views
+    settings, count = params.evaluator, images * views
+    precision = hardware.resolve_precision(settings.precision, "evaluator.precision")
     if images < settings.batch_size:
         raise LockstepError(
             f"dataset.evaluator: leaves {images} images to train the evaluator on, fewer "
@@ -57,7 +57,8 @@ def fit(
         for order in epochs
         for batch in range(per_epoch)
     )
-    for step, chosen in enumerate(progress(batches, steps)):
+    bar = progress(f"evaluator {params.workload}", "step")
+    for step, chosen in enumerate(bar(batches, steps)):
         rate = factor(step, steps=steps, warmup=min(100, steps // 10), decay="cosine")
         for group in optimizer.param_groups:
             group["lr"] = settings.lr * rate

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,25 +21,25 @@ class Rows(Protocol):
     def __getitem__(self, index: Any, /) -> NDArray[Any]: ...
 
 
+@dataclass(frozen=True)
 class ImageFiles:
     """(N, H, W, 3) bytes from files of one size, or resized to `size` x `size` if given.
 
     Reading raises `LockstepError` naming a bad file.
     """
 
-    def __init__(self, paths: Sequence[Path], size: int | None = None) -> None:
-        self._paths = paths
-        self._size = size
+    paths: Sequence[Path]
+    size: int | None = None
 
     def __len__(self) -> int:
-        return len(self._paths)
+        return len(self.paths)
 
     def __getitem__(self, index: Any) -> NDArray[np.uint8]:
         if not isinstance(index, slice):
-            return read_rgb(self._paths[index], self._size)
-        if self._size is None:
-            return read_images(self._paths[index])
-        return np.stack([read_rgb(path, self._size) for path in self._paths[index]])
+            return read_rgb(self.paths[index], self.size)
+        if self.size is None:
+            return read_images(self.paths[index])
+        return np.stack([read_rgb(path, self.size) for path in self.paths[index]])
 
 
 class SplitImages:

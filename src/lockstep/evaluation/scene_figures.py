@@ -43,14 +43,20 @@ def figures(each: Iterable[Detections], stated: Sequence[PromptContent]) -> dict
 
 
 def of_images(detected: Detections, stated: Sequence[PromptContent]) -> dict[str, float]:
-    """The figures of one set of images; those without anything to count are left out."""
+    """The figures of one set of images; those without anything to count are left out.
+
+    `object_accuracy`: of an image's k named objects those among its k highest scores, a micro
+    average. `false_objects`: those scored above one half that the sentence does not name, per
+    image; mistakes only where sentences name all that an image is to show.
+    """
+    labels = named(stated)
     values = {
-        "object_accuracy": object_accuracy(detected, stated),
+        "object_accuracy": accuracy.top_k_accuracy(detected.present, labels),
         "object_accuracy_chance": object_chance(stated),
         "binding_accuracy": binding_accuracy(detected, stated),
         **relations(detected, stated),
         "size_accuracy": size_accuracy(detected, stated),
-        "false_objects": false_objects(detected, stated),
+        "false_objects": accuracy.false_objects(detected.present, labels),
     }
     return {name: value for name, value in values.items() if value is not None}
 
@@ -61,11 +67,6 @@ def named(stated: Sequence[PromptContent]) -> Tensor:
     for row, prompt in zip(labels, stated, strict=True):
         row[_ids(prompt)] = 1
     return labels
-
-
-def object_accuracy(detected: Detections, stated: Sequence[PromptContent]) -> float:
-    """Of an image's k named objects those among its k highest scores: a micro average."""
-    return accuracy.top_k_accuracy(detected.present, named(stated))
 
 
 def object_chance(stated: Sequence[PromptContent]) -> float:
@@ -146,14 +147,6 @@ def size_accuracy(detected: Detections, stated: Sequence[PromptContent]) -> floa
         if mention.size is not None and row[i]
     ]
     return _share(torch.tensor(right))
-
-
-def false_objects(detected: Detections, stated: Sequence[PromptContent]) -> float:
-    """Objects scored above one half that the sentence does not name, per image.
-
-    It speaks of mistakes only where sentences name all that an image is to show.
-    """
-    return accuracy.false_objects(detected.present, named(stated))
 
 
 def _ids(prompt: PromptContent) -> list[int]:

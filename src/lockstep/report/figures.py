@@ -108,19 +108,11 @@ class Figure:
         return "better" if self.change * sign > 0 else "worse"
 
     @property
-    def text(self) -> str:
-        return "" if self.value is None else numbers.text(self.value)
-
-    @property
     def text_spread(self) -> str:
         """As fine as the value."""
         if self.value is None or self.spread is None:
             return ""
         return numbers.text(self.spread, numbers.decimals(self.value))
-
-    @property
-    def text_before(self) -> str:
-        return "" if self.before is None else numbers.text(self.before)
 
     @property
     def text_change(self) -> str:

@@ -24,6 +24,7 @@ def write(workload: str, out: Path) -> None:
         lstrip_blocks=True,
     )
     environment.filters["number"] = numbers.text
+    environment.filters["number_or_dash"] = lambda v: "–" if v is None else numbers.text(v)
     environment.filters["percent"] = lambda share: f"{100 * share:.1f} %"
     page = environment.get_template("page.html")
     html = page.render(report=gather(workload, out))

@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ _SECONDS_BETWEEN_SAMPLES = 10
 _DIGITS = 16
 
 
+@dataclass
 class Live:
     """The run of a training that goes on.
 
@@ -39,24 +41,16 @@ class Live:
     written when the training is recorded next.
     """
 
-    def __init__(
-        self,
-        client: MlflowClient,
-        run_id: str,
-        write: Callable[[int, Row], None],
-        shown: set[int],
-        in_one_line: Callable[[], AbstractContextManager[None]],
-    ) -> None:
-        self._client = client
-        self._run_id = run_id
-        self._write = write
-        self._shown = shown
-        self._in_one_line = in_one_line
+    client: MlflowClient
+    run_id: str
+    write: Callable[[int, Row], None]
+    shown: set[int]
+    in_one_line: Callable[[], AbstractContextManager[None]]
 
     def log(self, step: int, values: Row) -> None:
         """A row of the history, unless it stands there already."""
         with self._not_fatal(step):
-            self._write(step, values)
+            self.write(step, values)
 
     def show(self, step: int, preview: Preview) -> None:
         """The images of this step, unless they are there.
@@ -64,22 +58,21 @@ class Live:
         MLflow shows the grids of all steps side by side; the strips are `1.png` and up in the
         step's own folder.
         """
-        if step in self._shown:
+        if step in self.shown:
             return
-        client = self._client
         with self._not_fatal(step):
             with tempfile.TemporaryDirectory() as folder:
                 for number, strip in enumerate(preview.strips, 1):
                     write_png(Path(folder) / f"{number}.png", strip)
-                client.log_artifacts(self._run_id, folder, f"{_STRIPS}/{step:09d}")
+                self.client.log_artifacts(self.run_id, folder, f"{_STRIPS}/{step:09d}")
             # Last: where there is a grid, there are the strips.
-            client.log_image(self._run_id, preview.grid, key=GRIDS, step=step)
-            self._shown.add(step)
+            self.client.log_image(self.run_id, preview.grid, key=GRIDS, step=step)
+            self.shown.add(step)
 
     @contextmanager
     def _not_fatal(self, step: int) -> Iterator[None]:
         try:
-            with self._in_one_line():
+            with self.in_one_line():
                 yield
         except LockstepError as error:
             print(f"step {step} is not in MLflow: {error}", file=sys.stderr)

@@ -19,8 +19,8 @@ from lockstep.core.pixels import to_tensor
 from lockstep.core.provenance import write_provenance
 from lockstep.core.weights import read_tensors
 from lockstep.data.dataset import Dataset, open_dataset
-from lockstep.evaluation import accuracy, classifier, classifier_training
-from lockstep.evaluation.classifier_training import of_split
+from lockstep.evaluation import accuracy, classifier
+from lockstep.evaluation.classifier import of_split
 from lockstep.evaluation.evaluators import Score
 from lockstep.evaluation.spaces import Space, network_space
 from lockstep.sampling.conditions import condition_of
@@ -52,10 +52,10 @@ def train(params: Params, out: Path) -> dict[str, float]:
         )
         model = classifier.official(checkpoint, data.conditions.shape[1])
     else:
-        model = classifier_training.trained(params, of_split(data, "evaluator_train"))
+        model = classifier.train(params, of_split(data, "evaluator_train"))
     write_provenance(out, params.deciding("evaluator"))
     held_out = of_split(data, "evaluator_validation")
-    return classifier_training.measured("evaluator_accuracy", model, held_out, out)
+    return classifier.measured("evaluator_accuracy", model, held_out, out)
 
 
 def space(params: Params, data: Dataset) -> Space:

@@ -8,8 +8,8 @@ from lockstep.config.schema import Params
 from lockstep.core import paths
 from lockstep.core.provenance import write_provenance
 from lockstep.data.dataset import Dataset, open_dataset
-from lockstep.evaluation import classifier, classifier_training
-from lockstep.evaluation.classifier_training import ROTATIONS
+from lockstep.evaluation import classifier
+from lockstep.evaluation.classifier import ROTATIONS
 from lockstep.evaluation.evaluators import Score
 from lockstep.evaluation.spaces import Space, network_space
 
@@ -19,9 +19,7 @@ ACCURACY = "mean accuracy"
 def train(params: Params, out: Path) -> dict[str, float]:
     """Train it; gives its accuracy. Raises `LockstepError` if there are too few images."""
     write_provenance(out, params.values("evaluator"))
-    return classifier_training.of_rotations(
-        params, open_dataset(paths.dataset(params.workload)), out
-    )
+    return classifier.of_rotations(params, open_dataset(paths.dataset(params.workload)), out)
 
 
 def space(params: Params, data: Dataset) -> Space:

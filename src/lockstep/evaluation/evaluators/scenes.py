@@ -15,26 +15,17 @@ from torch import Tensor
 
 from lockstep.config.schema import Params
 from lockstep.core import distributed, paths
-from lockstep.core.device import resolve_precision
 from lockstep.core.files import Cell, write_csv
 from lockstep.core.pixels import to_bytes
-from lockstep.core.processes import progress
 from lockstep.core.provenance import write_provenance
 from lockstep.data import captions
 from lockstep.data.annotations import Arrays, PromptContent, read_annotations
 from lockstep.data.dataset import Dataset, open_dataset
-from lockstep.evaluation import (
-    classifier_training,
-    clip_score,
-    scene_evaluator,
-    scene_evaluator_training,
-    scene_figures,
-)
+from lockstep.evaluation import classifier, clip_score, scene_evaluator, scene_figures
 from lockstep.evaluation.clip_score import Clip
 from lockstep.evaluation.evaluators import Score, rotation
 from lockstep.evaluation.rows import ImageFiles, Rows, SplitImages
-from lockstep.evaluation.scene_evaluator import Detections
-from lockstep.evaluation.scene_evaluator_training import Scenes
+from lockstep.evaluation.scene_evaluator import Detections, Scenes
 from lockstep.evaluation.spaces import Space, network_space
 from lockstep.models.text import SCRATCH, clip_files
 from lockstep.sampling.targets import ImageSet, of_seed, seeds_of
@@ -55,10 +46,8 @@ def train(params: Params, out: Path) -> dict[str, float]:
     data = open_dataset(paths.dataset(params.workload))
     shown = captions.shown_by_rows(data.folder)
     if shown is None:
-        figures, learnt = (
-            classifier_training.of_rotations(params, data, out),
-            scene_evaluator.ROTATIONS,
-        )
+        figures = classifier.of_rotations(params, data, out)
+        learnt = scene_evaluator.ROTATIONS
     else:
 
         def scenes(split: str) -> Scenes:
@@ -66,14 +55,9 @@ def train(params: Params, out: Path) -> dict[str, float]:
             some = Arrays(shown.present[own], shown.place[own], shown.large[own])
             return Scenes(SplitImages(data, split), some)
 
-        precision = resolve_precision(params.evaluator.precision, "evaluator.precision")
-        bar = progress(f"evaluator {params.workload}", "step")
-        model = scene_evaluator_training.train(
-            scenes("evaluator_train"), params.evaluator, precision, bar
-        )
+        model = scene_evaluator.train(params, scenes("evaluator_train"))
         scene_evaluator.save(model, out)
-        held_out = scenes("evaluator_validation")
-        figures = scene_evaluator_training.held_out(model, held_out)
+        figures = scene_evaluator.held_out(model, scenes("evaluator_validation"))
         learnt = scene_evaluator.SCENES
     write_provenance(out, params.values("evaluator"), learnt=learnt)
     return figures
