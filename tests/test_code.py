@@ -263,7 +263,7 @@ def test_what_follows_from_parameters_is_digested(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(ROOT)
-    assert "lockstep.config.derived" in modules(name, load_all(ROOT / "params.yaml")["anime"])
+    assert "lockstep.config.networks" in modules(name, load_all(ROOT / "params.yaml")["anime"])
 
 
 @pytest.mark.parametrize(

@@ -49,9 +49,8 @@ from lockstep.sources.folders.decide import (
 )
 from lockstep.sources.folders.merge import Merged, merge
 from lockstep.sources.folders.read import Measures, ReadSettings, read_image
-from lockstep.sources.folders.synthetic import Heads
 from lockstep.sources.folders.unpack import Source
-from lockstep.sources.image_folder import verified_sources
+from lockstep.sources.image_folder import Heads, verified_sources
 from lockstep.sources.perceptual_hash import alike, first_alike
 from lockstep.sources.registry import source_of
 from lockstep.sources.resume_cache import open_cache

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
-from lockstep.config.derived import averages_of
+from lockstep.config.networks import averages_of
 from lockstep.config.schema import SCRATCH, Folder, Merged, Params, Ptt, Rendered, Train
 from lockstep.core.errors import LockstepError
 

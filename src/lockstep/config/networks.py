@@ -1,6 +1,7 @@
-"""The shapes of the networks: frozen dataclasses, checked when they are made; no torch."""
+"""Shapes of networks, as frozen dataclasses that are checked when they are made, without torch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,8 +18,6 @@ class Backbone:
         Width of each level, at least one level; each a multiple of `norm_groups`.
     layers_per_block
         Resnets a level on the way down (1 or more); one more on the way up.
-    norm_groups
-        Groups of every group normalisation.
     norm_eps
         Epsilon of every group normalisation of a resnet or before the last convolution.
     dropout
@@ -94,10 +93,6 @@ class BackboneConfig(Backbone):
 
     Parameters
     ----------
-    in_channels
-        Channels of the input images.
-    out_channels
-        Channels of the output images.
     flip_sin_to_cos
         Put the cosines of the timestep embedding before the sines.
     freq_shift
@@ -195,6 +190,42 @@ class CrossAttentionUNetConfig(BackboneConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
+class UNetSettings(Backbone):
+    """A backbone, and where it attends.
+
+    With text, `attention` says which levels attend to it, with `heads` each, and `pooled_text`
+    whether its mean is added to the time embedding: see `lockstep.models.text.PooledText`. Without,
+    `attention` says which levels have self-attention, with heads of `attention_head_dim`.
+    """
+
+    attention: tuple[bool, ...]
+    attention_head_dim: int | None
+    heads: int
+    pooled_text: bool
+
+    def unet(self, channels: int = 3) -> UNetConfig:
+        """For images or latents of so many channels. Raises `ValueError` if it cannot be."""
+        return UNetConfig(
+            **fields_of(Backbone, self),
+            in_channels=channels,
+            out_channels=channels,
+            attention=self.attention,
+            attention_head_dim=self.attention_head_dim,
+        )
+
+    def cross_attention_unet(self, channels: int, width: int) -> CrossAttentionUNetConfig:
+        """The same with a context of this width."""
+        return CrossAttentionUNetConfig(
+            **fields_of(Backbone, self),
+            in_channels=channels,
+            out_channels=channels,
+            cross_attention=self.attention,
+            cross_attention_dim=width,
+            heads=self.heads,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class KLConfig:
     """Everything that decides what a `KLAutoencoder` computes, save its weights.
 
@@ -202,8 +233,6 @@ class KLConfig:
 
     Parameters
     ----------
-    latent_channels
-        Channels of the latents.
     layers_per_block
         Residual blocks a level in the encoder; one more in the decoder, whose task is the harder
         one.
@@ -226,6 +255,17 @@ class KLConfig:
         _check_channels(self)
         if not self.norm_eps > 0:
             raise _error(self, "norm_eps", "give a small number above 0, such as 1e-6")
+
+
+def averages_of(ema_decay: float | None, ema_sigma_rel: tuple[float, ...]) -> tuple[str, ...]:
+    """The names of the averages of the weights; the first is the one that is validated."""
+    constant = () if ema_decay is None else ("ema",)
+    return (*constant, *(f"ema_{sigma_rel:g}" for sigma_rel in ema_sigma_rel))
+
+
+def fields_of(kind: type, config: Any) -> dict[str, Any]:
+    """The values that a config has for the fields of a class that it is made of."""
+    return {field.name: getattr(config, field.name) for field in fields(kind)}
 
 
 def _check_positive(config: object, *fields: str) -> None:

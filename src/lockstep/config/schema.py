@@ -12,9 +12,8 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from lockstep.config.derived import UNetSettings
 from lockstep.config.document import SHARED_NAMES, TOP_NAMES
-from lockstep.config.networks import KLConfig
+from lockstep.config.networks import KLConfig, UNetSettings
 
 SCRATCH = "scratch"
 """The value of `text.encoder` for the encoder that is trained along."""
@@ -335,8 +334,6 @@ class Sweep:
 Condition = Literal["none", "classes", "labels", "prompts"]
 """What is said of an image, and what a generated one is to show."""
 
-Source = Rendered | Folder | Merged | Ptt
-
 SOURCES: dict[tuple[str, Condition], type] = {
     ("rendered", "labels"): Rendered,
     ("rendered", "prompts"): Rendered,
@@ -368,7 +365,7 @@ class Params:
     grid_every_epochs: Positive | None
     grid_every_steps: Positive | None
     condition: Condition
-    source: Source
+    source: Rendered | Folder | Merged | Ptt
     crawl: Crawl
     download: Download
     dataset: Dataset

@@ -1,4 +1,1 @@
-"""The formats that pass between stages: data set, labels, captions, annotations, latents.
-
-May import `core`, `config`, `diffusion` and `models`.
-"""
+"""The formats that pass between stages: data set, labels, captions, annotations, latents."""

@@ -186,9 +186,9 @@ def distinct_prompts(folder: Path) -> list[str]:
 
 
 def shown_by_rows(folder: Path) -> Arrays | None:
-    """What the image of each row shows, also of the files that were carried; None if unknown.
+    """What the image of each row shows; None if unknown.
 
-    Raises `LockstepError` if a file is missing or wrong, or the truth is not of these captions.
+    Raises `LockstepError` if a file is missing or wrong, or nothing is known of some caption.
     """
     found = read_annotations(folder)
     if found is None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from lockstep.config.derived import UNetSettings
+from lockstep.config.networks import UNetSettings
 from lockstep.config.schema import Diffusion, Params
 from lockstep.diffusion import NoiseSchedule
 from lockstep.models.generator import FrozenConfig, Generator, GeneratorConfig, TextConfig

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 
 from lockstep.config.schema import Merged as Settings
 from lockstep.config.schema import Params
-from lockstep.core import hashing, paths
+from lockstep.core import hashing, paths, processes
+from lockstep.core.code import digest_of_code
 from lockstep.core.errors import LockstepError
 from lockstep.core.lock import exclusive
-from lockstep.core.processes import cores, progress
+from lockstep.core.processes import cores
 from lockstep.sources import exclude
+from lockstep.sources.folders.decide import KEPT
 from lockstep.sources.folders.merge import IMAGES, Merged, merge, what_decides
 from lockstep.sources.folders.read import ReadSettings
-from lockstep.sources.folders.synthetic import SYNTHETIC, Heads
 from lockstep.sources.folders.unpack import Source
-from lockstep.sources.registry import Collected, Found, said_of
+from lockstep.sources.registry import Collected, Found, Progress, said_of
 from lockstep.sources.resume_cache import open_cache
+from lockstep.synthetic.heads import ARCHIVES, files, write
+
+SYNTHETIC = "synthetic"
+"""Stands in `source.paths` for both archives."""
 
 
 def collect(params: Params, out: Path) -> Found:
@@ -49,7 +56,9 @@ def merge_folders(params: Params, out: Path) -> tuple[Found, Merged]:
             settings.paths,
             settings.sha256,
             paths.home(),
-            lambda: heads.sources(scratch / "synthetic", cores(), progress("draw heads", "image")),
+            lambda: heads.sources(
+                scratch / "synthetic", cores(), processes.progress("draw heads", "image")
+            ),
         )
         merged = merge(
             sources,
@@ -60,7 +69,7 @@ def merge_folders(params: Params, out: Path) -> tuple[Found, Merged]:
             exclusions,
             params.download.max_bytes,
             cores(),
-            progress("merge", "file"),
+            processes.progress("merge", "file"),
         )
     metrics: dict[str, float] = {"kept": merged.kept, "found": len(merged.rows)}
     if settings.paths == (SYNTHETIC,):
@@ -122,3 +131,47 @@ def read(folder: Path) -> Collected:
         conditions=np.zeros((len(files), 0), np.uint8),
         mirrorable=True,
     )
+
+
+@dataclass(frozen=True)
+class Heads:
+    """Two archives with so many different heads of the collection `seed`."""
+
+    count: int
+    seed: int
+
+    def sources(self, folder: Path, workers: int, progress: Progress) -> list[Source]:
+        """The archives, drawn into a folder in `folder` unless they are there already."""
+        code = digest_of_code("lockstep.synthetic.heads")
+        libraries = {name: version(name) for name in ("opencv-python-headless", "numpy")}
+        own = folder / hashing.digest_of([self.count, self.seed, code, libraries])
+        if not all((own / name).exists() for name in ARCHIVES):
+            write(own, self.count, self.seed, workers, progress)
+        return [Source(f"{SYNTHETIC}/{name}", own / name) for name in ARCHIVES]
+
+    def precision_and_recall(self, merged: Merged) -> dict[str, float]:
+        """Of the kept images, where all of them come from these archives.
+
+        Precision is the share of kept images that are right: each head counts once, however many
+        copies of it there are, and an image of clothes alone, which no rule finds, is wrong until
+        a person excludes it. Recall is the share of heads that are there. Files that were excluded
+        are no part of it.
+        """
+        heads = {
+            (f"{SYNTHETIC}/{file.archive}", file.path): file.head
+            for file in files(self.count, self.seed)
+        }
+        expected, right, kept = set(), set(), 0
+        for row, decision in zip(merged.rows, merged.decisions, strict=True):
+            head = heads[row.source, row.path]
+            if not row.is_excluded:
+                expected.add(head)
+            if decision.what == KEPT:
+                kept += 1
+                right.add(head)
+        expected.discard(None)
+        right.discard(None)
+        return {
+            "precision": len(right) / kept if kept else 0.0,
+            "recall": len(right & expected) / len(expected) if expected else 0.0,
+        }

@@ -16,8 +16,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lockstep.config.derived import fields_of
-from lockstep.config.networks import KLConfig
+from lockstep.config.networks import KLConfig, fields_of
 from lockstep.config.schema import Autoencoder as Settings
 from lockstep.config.schema import Params
 from lockstep.core import device as hardware

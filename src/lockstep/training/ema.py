@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lockstep.config.derived import averages_of
+from lockstep.config.networks import averages_of
 from lockstep.config.schema import Train
 
 Profile = Callable[[int], float]

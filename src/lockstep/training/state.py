@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor, nn
 
-from lockstep.config.derived import averages_of
+from lockstep.config.networks import averages_of
 from lockstep.config.schema import Params, Train
 from lockstep.core import device as hardware
 from lockstep.core import distributed, paths
