@@ -1,4 +1,4 @@
-"""Drawn portraits: a function of (seed, index), with the truth about their faces."""
+"""Drawn portraits: a function of (seed, index), with annotations of their faces."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from lockstep.synthetic.portraits import KINDS, Face, draw, image, kind_of, truth
-from lockstep.synthetic.portraits.plans import plan
+from lockstep.synthetic.portraits import Face, annotated_faces, draw, image
+from lockstep.synthetic.portraits.plans import KINDS, kind_of, plan
 
 
 def of_kind(kind: str, count: int = 1) -> list[int]:
@@ -24,7 +24,7 @@ def of_kind(kind: str, count: int = 1) -> list[int]:
 
 
 def digest(index: int) -> bytes:
-    return draw(5, index).pixels.tobytes()
+    return draw(5, index).tobytes()
 
 
 def test_a_image_depends_on_seed_and_index_alone() -> None:
@@ -33,7 +33,7 @@ def test_a_image_depends_on_seed_and_index_alone() -> None:
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         assert list(pool.map(digest, indices[::-1]))[::-1] == here
     assert len(set(here)) == len(here)
-    assert draw(6, 0).pixels.tobytes() != here[0]
+    assert draw(6, 0).tobytes() != here[0]
 
 
 def test_a_file_holds_the_drawing() -> None:
@@ -45,20 +45,18 @@ def test_a_file_holds_the_drawing() -> None:
         with Image.open(io.BytesIO(file.data)) as opened:
             assert Image.MIME[opened.format or ""] == file.content_type
             found = np.asarray(opened.convert("RGB"), np.float64)
-        drawn = draw(0, index).pixels
+        drawn = draw(0, index)
         assert found.shape == drawn.shape
         light = found.mean(2) - drawn.mean(2)
         assert abs(light.mean()) < 3
     assert types["image/jpeg"] > 12
 
 
-def test_the_truth_is_told_without_drawing() -> None:
+def test_images_have_usual_sizes() -> None:
     for index in range(12):
-        drawn = draw(0, index)
-        assert drawn.kind == kind_of(0, index)
-        assert drawn.faces == truth(0, index)
-        assert drawn.pixels.dtype == np.uint8
-        height, width, channels = drawn.pixels.shape
+        pixels = draw(0, index)
+        assert pixels.dtype == np.uint8
+        height, width, channels = pixels.shape
         assert channels == 3
         assert 300 <= min(height, width) <= max(height, width) <= 1400
 
@@ -77,7 +75,7 @@ def test_faces_to_be_kept_are_large_straight_and_inside(seed: int, index: int) -
     height, width = planned.height, planned.width
     if planned.copy is not None:
         height, width = (round(side * planned.copy.scale) for side in (height, width))
-    for face in truth(seed, index):
+    for face in annotated_faces(seed, index):
         assert face.keep == (face.why == "kept")
         if face.keep:
             assert 0 < face.box.left < face.box.right < width
@@ -92,14 +90,14 @@ def test_faces_to_be_kept_are_large_straight_and_inside(seed: int, index: int) -
 )
 def test_the_kind_says_what_is_wrong(kind: str, why: str) -> None:
     for index in of_kind(kind, 3):
-        (face,) = truth(0, index)
+        (face,) = annotated_faces(0, index)
         assert face.why == why
 
 
 def test_crowds_and_empty_images() -> None:
-    assert all(len(truth(0, index)) >= 2 for index in of_kind("crowd", 20))
-    assert all(truth(0, index) == () for index in of_kind("nobody", 5))
-    assert {face.why for index in of_kind("crowd", 20) for face in truth(0, index)} == {
+    assert all(len(annotated_faces(0, index)) >= 2 for index in of_kind("crowd", 20))
+    assert all(annotated_faces(0, index) == () for index in of_kind("nobody", 5))
+    assert {face.why for index in of_kind("crowd", 20) for face in annotated_faces(0, index)} == {
         "kept",
         "small",
         "tilted",
@@ -117,19 +115,19 @@ def test_a_copy_shows_an_earlier_portrait() -> None:
         copy = plan(0, index).copy
         assert copy is not None
         assert copy.of < index
-        (here,), (there,) = truth(0, index), truth(0, copy.of)
+        (here,), (there,) = annotated_faces(0, index), annotated_faces(0, copy.of)
         assert here.identity == there.identity
-        ours, theirs = draw(0, index).pixels, draw(0, copy.of).pixels
+        ours, theirs = draw(0, index), draw(0, copy.of)
         assert ours.shape != theirs.shape
         same = np.corrcoef(cut_out(ours, here).ravel(), cut_out(theirs, there).ravel())[0, 1]
         other = of_kind("portrait", 2)[-1]
-        (face,) = truth(0, other)
-        strange = cut_out(draw(0, other).pixels, face)
+        (face,) = annotated_faces(0, other)
+        strange = cut_out(draw(0, other), face)
         assert same > 0.97 > np.corrcoef(cut_out(ours, here).ravel(), strange.ravel())[0, 1]
 
 
 @pytest.mark.parametrize("arguments", [(-1, 0), (0, -1)])
 def test_negative_numbers_are_refused(arguments: tuple[int, int]) -> None:
-    for function in (draw, truth):
+    for function in (draw, annotated_faces):
         with pytest.raises(ValueError, match="non-negative"):
             function(*arguments)

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 T = TypeVar("T")
-RGB: TypeAlias = tuple[float, float, float]
+Triple: TypeAlias = tuple[float, float, float]
+RGB: TypeAlias = Triple
 """A colour, 0 to 255."""
 Points: TypeAlias = NDArray[np.float64]
 """Corners (N, 2), x to the right and y downwards."""
@@ -58,10 +59,10 @@ def palette(codes: str) -> tuple[RGB, ...]:
     return tuple((red, green, blue) for red, green, blue in map(bytes.fromhex, codes.split()))
 
 
-def as_rgb(parts: NDArray[np.floating]) -> RGB:
-    """A colour from an array of three."""
-    red, green, blue = parts.tolist()
-    return red, green, blue
+def as_triple(parts: NDArray[np.floating]) -> Triple:
+    """The numbers of an array of three."""
+    x, y, z = parts.tolist()
+    return x, y, z
 
 
 def varied(
@@ -69,7 +70,7 @@ def varied(
 ) -> RGB:
     """A colour near another one, its parts clipped to `low` to `high`."""
     noise = rng.normal(0, spread, 3)
-    return as_rgb(np.clip(np.array(colour) + noise + rng.normal(0, spread), low, high))
+    return as_triple(np.clip(np.array(colour) + noise + rng.normal(0, spread), low, high))
 
 
 def pick(rng: np.random.Generator, colours: Sequence[RGB], spread: float) -> RGB:

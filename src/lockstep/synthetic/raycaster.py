@@ -9,29 +9,25 @@ Light is added up linearly and encoded with gamma 2, whose inverse is a square r
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, reduce
 from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from lockstep.data.clevr import COLOURS
+from lockstep.synthetic.painting import palette
 from lockstep.synthetic.scenes import FIELD, Item, Scene, Triple, boxes
 
 Array: TypeAlias = npt.NDArray[np.floating]
-Vector: TypeAlias = tuple[Array, Array, Array]
+Vector: TypeAlias = tuple[Array, ...]
+Cells: TypeAlias = npt.NDArray[np.intp]
 Window: TypeAlias = tuple[slice, slice]
 
-RGB = {
-    "gray": (87, 87, 87),
-    "red": (173, 35, 35),
-    "blue": (42, 75, 215),
-    "green": (29, 105, 20),
-    "brown": (129, 74, 25),
-    "purple": (129, 38, 192),
-    "cyan": (41, 208, 208),
-    "yellow": (255, 238, 51),
-}
+_NOMINAL = palette("575757 ad2323 2a4bd7 1d6914 814a19 8126c0 29d0d0 ffee33")
+RGB = dict(zip(COLOURS, _NOMINAL, strict=True))
 """Nominal colours of the solids, 0 to 255, gamma-encoded as in the image."""
 
 _FLOOR = -1  # owner of the pixels that show no item
@@ -95,9 +91,8 @@ def _draw_one(scene: Scene, size: int, supersample: int) -> npt.NDArray[np.uint8
     for k, (item, window) in enumerate(zip(scene.items, windows, strict=True)):
         shown = owner[window] == k
         at = tuple(np.broadcast_to(ray, (side, side))[window][shown] for ray in rays)
-        others = [other for other in scene.items if other is not item]
         light, gloss = _shade_item(
-            scene, item, others, at, depth[window][shown], lamp, cells[window][shown]
+            scene, item, at, depth[window][shown], lamp, cells[window][shown]
         )
         for channel, plane in zip(canvas, _albedo(RGB[item.colour]), strict=True):
             channel[window][shown] = plane * light + gloss
@@ -161,10 +156,8 @@ def _turned(item: Item, vector: Vector, sign: int = -1) -> Vector:
 
 def _local_point(item: Item, point: Vector | Triple) -> Vector:
     """A point as seen in the item's own frame, whose origin is the middle of the solid."""
-    x, y, z = (
-        np.asarray(p, np.float32) - np.float32(c) for p, c in zip(point, item.centre, strict=True)
-    )
-    return _turned(item, (x, y, z))
+    parts = zip(point, item.centre, strict=True)
+    return _turned(item, tuple(np.asarray(p, np.float32) - np.float32(c) for p, c in parts))
 
 
 def _span(item: Item, origin: Vector, ray: Vector) -> tuple[Array, Array]:
@@ -190,9 +183,7 @@ def _slab_span(half: np.float32, origin: Array, ray: Array) -> tuple[Array, Arra
     return middle - reach, middle + reach
 
 
-def _ball_span(
-    radius: np.float32, origin: tuple[Array, ...], ray: tuple[Array, ...]
-) -> tuple[Array, Array]:
+def _ball_span(radius: np.float32, origin: Vector, ray: Vector) -> tuple[Array, Array]:
     """Span inside a sphere, or inside a disc when the vectors have two parts."""
     a = _dot(ray, ray)
     middle = -_dot(origin, ray) / a
@@ -204,24 +195,19 @@ def _ball_span(
     return np.where(room > 0, middle - reach, np.float32(np.inf)), middle + reach
 
 
-def _dot(a: tuple[Array, ...], b: tuple[Array, ...]) -> Array:
-    total = a[0] * b[0]
-    for p, q in zip(a[1:], b[1:], strict=True):
-        total = total + p * q
-    return total
+def _dot(a: Vector, b: Vector) -> Array:
+    return reduce(operator.add, map(operator.mul, a, b))
 
 
 def _unit(vector: Vector) -> Vector:
     length = np.sqrt(_dot(vector, vector))
-    x, y, z = (part / length for part in vector)
-    return x, y, z
+    return tuple(part / length for part in vector)
 
 
 def _unit_triple(vector: Triple) -> Vector:
     """A unit vector whose parts are single numbers, rounded to float32 once."""
     length = math.hypot(*vector)
-    x, y, z = (np.asarray(part / length, np.float32) for part in vector)
-    return x, y, z
+    return tuple(np.asarray(part / length, np.float32) for part in vector)
 
 
 def _normal(item: Item, local: Vector) -> Vector:
@@ -247,7 +233,7 @@ def _beyond(part: Array, inner: np.float32) -> Array:
 
 
 @lru_cache(maxsize=8)
-def _cells(side: int, supersample: int) -> npt.NDArray[np.intp]:
+def _cells(side: int, supersample: int) -> Cells:
     """Position of each ray within its pixel, as one number."""
     position = np.arange(side) % supersample
     return position[:, None] * supersample + position[None, :]
@@ -271,31 +257,24 @@ def _lamp_directions(light: Triple, supersample: int) -> Vector:
         + side[:, None] * (radius * np.cos(turn))
         + rise[:, None] * (radius * np.sin(turn))
     )
-    x, y, z = points.astype(np.float32).reshape(3, rays, cells)
-    return x, y, z
+    return tuple(points.astype(np.float32).reshape(3, rays, cells))
 
 
 def _lit(
-    points: Vector,
-    casters: Sequence[Item],
-    light: Triple,
-    lamp: Vector,
-    cells: npt.NDArray[np.intp],
+    points: Vector, casters: Sequence[Item], light: Triple, lamp: Vector, cells: Cells
 ) -> Array:
     """Fraction of the lamp, 0 to 1, that each of P points sees past the casters."""
     clear = np.ones((len(lamp[0]), len(cells)), np.bool_)
-    px, py, pz = points
     for item in casters:
         near = _may_be_shaded(points, item, light)
-        origin = _local_point(item, (px[near], py[near], pz[near]))
-        x, y, z = (part[:, cells[near]] for part in _turned(item, lamp))
-        entry, leave = _span(item, origin, (x, y, z))
+        origin = _local_point(item, tuple(part[near] for part in points))
+        rays = tuple(part[:, cells[near]] for part in _turned(item, lamp))
+        entry, leave = _span(item, origin, rays)
         clear[:, near] &= (entry > leave) | (leave < 0)
-    count: Array = clear.sum(axis=0).astype(np.float32)
-    return count / np.float32(len(clear))
+    return clear.sum(axis=0).astype(np.float32) / np.float32(len(clear))
 
 
-def _may_be_shaded(points: Vector, item: Item, light: Triple) -> npt.NDArray[np.intp]:
+def _may_be_shaded(points: Vector, item: Item, light: Triple) -> Cells:
     """Indices of the points whose cone towards the lamp touches the item's bounding sphere."""
     to = tuple(np.float32(c) - p for c, p in zip(item.centre, points, strict=True))
     along = _dot(to, _unit_triple(light))
@@ -306,7 +285,7 @@ def _may_be_shaded(points: Vector, item: Item, light: Triple) -> npt.NDArray[np.
     return np.flatnonzero((_dot(to, to) - along * along < reach * reach) & (along > -radius))
 
 
-def _shade_floor(scene: Scene, rays: Vector, lamp: Vector, cells: npt.NDArray[np.intp]) -> Array:
+def _shade_floor(scene: Scene, rays: Vector, lamp: Vector, cells: Cells) -> Array:
     """Light on the floor along each ray, shape (side, side)."""
     eye = scene.camera.eye
     depth = -np.float32(eye[2]) / rays[2]
@@ -319,8 +298,7 @@ def _shade_floor(scene: Scene, rays: Vector, lamp: Vector, cells: npt.NDArray[np
     pool = 1 / (1 + (x * x + y * y) * np.float32(1 / _POOL_RADIUS**2))
     key = np.float32(_KEY) * _unit_triple(scene.light)[2]
     rest = np.float32(_SKY + _FILL * _unit_triple(_FILL_LIGHT)[2])
-    light: Array = key * lit * (np.float32(0.5) + np.float32(0.5) * open_sky) + rest * open_sky
-    return pool * light
+    return pool * (key * lit * (np.float32(0.5) + np.float32(0.5) * open_sky) + rest * open_sky)
 
 
 def _floor_occlusion(item: Item, x: Array, y: Array) -> Array:
@@ -331,49 +309,36 @@ def _floor_occlusion(item: Item, x: Array, y: Array) -> Array:
         closeness = half / np.sqrt(dx * dx + dy * dy + half * half)
         hidden: Array = closeness * closeness * closeness
     else:
-        hidden = _wall_occlusion(half, _gap_to_foot(item, dx, dy))
+        # The form factor of a long wall as tall as the item, faded with the distance from its
+        # foot, as the item is short.
+        radius, height = np.float32(item.radius), 2 * half
+        if item.shape == "cylinder":
+            gap = np.maximum(np.sqrt(dx * dx + dy * dy) - radius, 0)
+        else:
+            x, y, _ = _turned(item, (dx, dy, dx))
+            beyond_x, beyond_y = _beyond(x, radius), _beyond(y, radius)
+            gap = np.sqrt(beyond_x * beyond_x + beyond_y * beyond_y)
+        square = gap * gap
+        wall = np.float32(0.5) - np.float32(0.5) * gap / np.sqrt(square + height * height)
+        hidden = wall * (half * half) / (half * half + square)
     # A shadow with an end keeps an item's influence local.
-    local: Array = np.maximum(hidden - np.float32(_FAINT), 0)
-    return local
-
-
-def _gap_to_foot(item: Item, dx: Array, dy: Array) -> Array:
-    """Distance of floor points from the footprint of a cube or cylinder."""
-    radius = np.float32(item.radius)
-    if item.shape == "cylinder":
-        return np.maximum(np.sqrt(dx * dx + dy * dy) - radius, 0)
-    x, y, _ = _turned(item, (dx, dy, dx))
-    beyond_x, beyond_y = _beyond(x, radius), _beyond(y, radius)
-    return np.sqrt(beyond_x * beyond_x + beyond_y * beyond_y)
-
-
-def _wall_occlusion(half: np.float32, gap: Array) -> Array:
-    """Form factor of a long wall as tall as the item, faded with distance as it is short."""
-    height = 2 * half
-    square = gap * gap
-    long_wall = np.float32(0.5) - np.float32(0.5) * gap / np.sqrt(square + height * height)
-    return long_wall * (half * half) / (half * half + square)
+    return np.maximum(hidden - np.float32(_FAINT), 0)
 
 
 def _shade_item(
-    scene: Scene,
-    item: Item,
-    others: Sequence[Item],
-    rays: Vector,
-    depth: Array,
-    lamp: Vector,
-    cells: npt.NDArray[np.intp],
+    scene: Scene, item: Item, rays: Vector, depth: Array, lamp: Vector, cells: Cells
 ) -> tuple[Array, Array]:
     """Diffuse light and white gloss at the P points of an item where `rays` meet it."""
-    x, y, z = (np.float32(e) + depth * r for e, r in zip(scene.camera.eye, rays, strict=True))
-    normal = _turned(item, _normal(item, _local_point(item, (x, y, z))), sign=1)
+    point = tuple(np.float32(e) + depth * r for e, r in zip(scene.camera.eye, rays, strict=True))
+    normal = _turned(item, _normal(item, _local_point(item, point)), sign=1)
     towards = _unit_triple(scene.light)
     key = np.maximum(_dot(normal, towards), 0)
-    key *= _lit((x, y, z), others, scene.light, lamp, cells)
+    others = [other for other in scene.items if other is not item]
+    key *= _lit(point, others, scene.light, lamp, cells)
     fill = np.maximum(_dot(normal, _unit_triple(_FILL_LIGHT)), 0)
     upward = np.float32(0.5) + np.float32(0.5) * normal[2]
     # The floor an item stands on is dark where they touch, and sends no light back up.
-    low = z / (z + np.float32(0.15))
+    low = point[2] / (point[2] + np.float32(0.15))
     bounce = (1 - upward) * low
     light = (
         np.float32(_KEY) * key
@@ -381,8 +346,8 @@ def _shade_item(
         + np.float32(_SKY) * upward
         + np.float32(_BOUNCE) * bounce
     )
-    back = _unit((-rays[0], -rays[1], -rays[2]))
-    middle = _unit((back[0] + towards[0], back[1] + towards[1], back[2] + towards[2]))
+    back = _unit(tuple(-ray for ray in rays))
+    middle = _unit(tuple(map(operator.add, back, towards)))
     gloss = np.maximum(_dot(normal, middle), 0)
     for _ in range(5):
         gloss = gloss * gloss
@@ -392,7 +357,7 @@ def _shade_item(
 # --- image -----------------------------------------------------------------------------
 
 
-def _albedo(rgb: tuple[int, int, int]) -> Array:
+def _albedo(rgb: tuple[float, float, float]) -> Array:
     """Of nominal colours, gamma 2 undone."""
     return ((np.array(rgb) / 255) ** 2).astype(np.float32)
 
@@ -410,5 +375,4 @@ def _develop(canvas: Array, supersample: int) -> npt.NDArray[np.uint8]:
         for column in range(supersample):
             total += canvas[:, row::supersample, column::supersample]
     encoded = np.sqrt(total / np.float32(supersample**2)) * np.float32(255)
-    planes: npt.NDArray[np.uint8] = np.minimum(encoded + np.float32(0.5), 255).astype(np.uint8)
-    return planes.transpose(1, 2, 0)
+    return np.minimum(encoded + np.float32(0.5), 255).astype(np.uint8).transpose(1, 2, 0)

@@ -17,6 +17,8 @@ import numpy as np
 from lockstep.data.clevr import COLOURS, SHAPES, check_known, object_id
 
 Triple: TypeAlias = tuple[float, float, float]
+Objects: TypeAlias = Sequence[tuple[str, str]]
+Forbidden: TypeAlias = Collection[frozenset[str]]
 
 TARGET = (0.0, 0.15, 0.55)
 FIELD = 0.205
@@ -111,11 +113,6 @@ class Item:
         return f"{self.colour} {self.shape}"
 
     @property
-    def id(self) -> int:
-        """Number of the (shape, colour) pair, 0 to 23."""
-        return object_id(self.shape, self.colour)
-
-    @property
     def half(self) -> float:
         """Half the height."""
         return SIZES[self.size] * self.scale * _PROPORTION[self.shape]
@@ -153,11 +150,6 @@ class Scene:
     def __post_init__(self) -> None:
         if self.light[2] <= 0 or self.light[0] == self.light[1] == 0:
             raise ValueError(f"light {self.light} is not aslant from above; tilt it")
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the items, in order."""
-        return tuple(item.name for item in self.items)
 
     def prefix(self, k: int) -> Scene:
         """Return the same scene with only its first `k` items.
@@ -202,9 +194,9 @@ def boxes(scene: Scene) -> tuple[Box, ...]:
 def sample_scene(
     seed: int,
     index: int,
-    objects: Sequence[tuple[str, str]] | None = None,
+    objects: Objects | None = None,
     count: int = 3,
-    forbidden: Collection[frozenset[str]] = (),
+    forbidden: Forbidden = (),
     sizes: Sequence[str] = ("large",),
     distance: float = 1.0,
 ) -> Scene:
@@ -237,7 +229,9 @@ def sample_scene(
     ValueError
         If an argument is out of range, or no scene that satisfies them all was found.
     """
-    _check_arguments(seed, index, objects, count, sizes, distance)
+    if not 0.5 <= distance <= 2:
+        raise ValueError(f"distance {distance!r}; give 0.5 to 2")
+    _check_arguments(seed, index, objects, count, sizes)
     rng = np.random.default_rng([seed, index])
     # On the default line of sight.
     x, y, z = (eye + (distance - 1) * (eye - t) for t, eye in zip(TARGET, _EYE, strict=True))
@@ -258,15 +252,8 @@ def sample_scene(
 
 
 def _check_arguments(
-    seed: int,
-    index: int,
-    objects: Sequence[tuple[str, str]] | None,
-    count: int,
-    sizes: Sequence[str],
-    distance: float,
+    seed: int, index: int, objects: Objects | None, count: int, sizes: Sequence[str]
 ) -> None:
-    if not 0.5 <= distance <= 2:
-        raise ValueError(f"distance {distance!r}; give 0.5 to 2")
     for label, number in {"seed": seed, "index": index}.items():
         if number < 0:
             raise ValueError(f"{label} {number} is negative; give 0 or more")
@@ -288,9 +275,7 @@ def _jittered(rng: np.random.Generator, base: Triple, reach: float) -> Triple:
     return x, y, z
 
 
-def _choose_objects(
-    rng: np.random.Generator, count: int, forbidden: Collection[frozenset[str]]
-) -> list[tuple[str, str]]:
+def _choose_objects(rng: np.random.Generator, count: int, forbidden: Forbidden) -> Objects:
     for _ in range(_CHOICE_TRIES):
         ids = rng.choice(len(SHAPES) * len(COLOURS), size=count, replace=False).tolist()
         objects = [(SHAPES[i // len(COLOURS)], COLOURS[i % len(COLOURS)]) for i in ids]
@@ -302,18 +287,13 @@ def _choose_objects(
     )
 
 
-def _has_forbidden_prefix(
-    objects: Sequence[tuple[str, str]], forbidden: Collection[frozenset[str]]
-) -> bool:
+def _has_forbidden_prefix(objects: Objects, forbidden: Forbidden) -> bool:
     names = [f"{colour} {shape}" for shape, colour in objects]
     return any(frozenset(names[: k + 1]) in forbidden for k in range(len(names)))
 
 
 def _try_items(
-    rng: np.random.Generator,
-    camera: Camera,
-    objects: Sequence[tuple[str, str]],
-    sizes: Sequence[str],
+    rng: np.random.Generator, camera: Camera, objects: Objects, sizes: Sequence[str]
 ) -> tuple[Item, ...] | None:
     """Put the objects down one after another; None where one finds no room."""
     items: tuple[Item, ...] = ()

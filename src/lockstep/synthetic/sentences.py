@@ -133,9 +133,7 @@ def in_words(stated: PromptContent, rng: np.random.Generator) -> str:
     if relation is None:
         return _one_of(_PAIR, rng).format(a=nouns[0], b=nouns[1])
     return _one_of(_RELATED, rng).format(
-        a=nouns[relation.first],
-        b=nouns[relation.second],
-        side=_one_of(_WORDS[relation.kind], rng),
+        a=nouns[relation.first], b=nouns[relation.second], side=_one_of(_WORDS[relation.kind], rng)
     )
 
 

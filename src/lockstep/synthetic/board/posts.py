@@ -30,7 +30,7 @@ _TOPICS = ("正妹", "神人", "帥哥", "問卦", "肖像")
 _PLACES = ("河堤", "夜市", "圖書館", "月台", "陽台", "山腳下", "畫室", "海邊的長椅", "巷口的咖啡店")
 _TIMES = ("清晨", "午後", "下雨天", "週末", "打烊以前", "放學的時候", "冬天的早上")
 _THINGS = ("戴草帽的人", "圍巾很長的人", "等公車的人", "笑得很淡的人", "短髮的人", "抱著書的人")
-_REMARKS = (
+_REMARKS = [
     "光線剛剛好",
     "顏色讓人想起舊明信片",
     "這張的背景比較乾淨",
@@ -39,8 +39,8 @@ _REMARKS = (
     "下次想試別的髮型",
     "底色是自己調的",
     "第一張最滿意",
-)
-_REPLIES = (
+]
+_REPLIES = [
     "眉毛畫得真好",
     "喜歡這個顏色",
     "第二張比較自然",
@@ -51,7 +51,8 @@ _REPLIES = (
     "請問用什麼筆",
     "再來一張吧",
     "耳環是亮點",
-)
+]
+_TAGS = ("推", "推", "推", "噓", "→")
 _SYLLABLES = ("ka", "ri", "mo", "ten", "lu", "shi", "bo", "na", "wei", "fu", "chi", "pa")
 _NICKNAMES = ("路過的人", "慢慢畫", "小板凳", "今天也下雨", "鉛筆")
 
@@ -168,13 +169,7 @@ def _pushes(random: Random, time: int, count: int, links: list[str]) -> list[Pus
     texts: list[str | None] = [*links, *[None] * max(0, count - len(links))]
     random.shuffle(texts)
     return [
-        Push(
-            tag=random.choice(("推", "推", "推", "噓", "→")),
-            user=_user(random),
-            text=random.choice(_REPLIES),
-            link=link,
-            time=time + 60 * number,
-        )
+        Push(random.choice(_TAGS), _user(random), random.choice(_REPLIES), link, time + 60 * number)
         for number, link in enumerate(texts, start=1)
     ]
 

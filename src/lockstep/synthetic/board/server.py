@@ -14,8 +14,6 @@ from typing import Any, NamedTuple
 
 from lockstep.synthetic.board.site import Answer
 
-Answers = Callable[[str, str, dict[str, str]], Answer]
-
 
 @dataclass(frozen=True)
 class Trouble:
@@ -43,15 +41,17 @@ class Served(NamedTuple):
     log: list[Request]
 
 
+Answers = Callable[[str, str, dict[str, str]], Answer]
+Troubles = Callable[[str, str, int], Trouble | None]
+
+
 def no_trouble(host: str, target: str, number: int) -> Trouble | None:
     """All goes well."""
     return None
 
 
 @contextmanager
-def serve(
-    answers: Answers, trouble: Callable[[str, str, int], Trouble | None] = no_trouble
-) -> Iterator[Served]:
+def serve(answers: Answers, trouble: Troubles = no_trouble) -> Iterator[Served]:
     """Serve on a free port of 127.0.0.1 for as long as the block runs.
 
     Parameters
@@ -62,12 +62,11 @@ def serve(
         (host, target, number) -> what goes wrong with the request, the `number`th for the same
         from 1.
     """
-    log: list[Request] = []
-    server = _Server(("127.0.0.1", 0), _handler(answers, trouble, log))
+    server = _Server(answers, trouble)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:
-        yield Served(server.server_address[1], log)
+        yield Served(server.server_address[1], server.log)
     finally:
         server.shutdown()
         server.server_close()
@@ -79,54 +78,52 @@ class _Server(ThreadingHTTPServer):
     block_on_close = False
     request_queue_size = 128
 
+    def __init__(self, answers: Answers, trouble: Troubles) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.answers, self.trouble = answers, trouble
+        self.lock = threading.Lock()
+        self.requests: Counter[tuple[str, str]] = Counter()
+        self.log: list[Request] = []
+
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that went away is no news."""
 
 
-def _handler(
-    answers: Answers, trouble: Callable[[str, str, int], Trouble | None], log: list[Request]
-) -> type[BaseHTTPRequestHandler]:
-    requests: Counter[tuple[str, str]] = Counter()
-    lock = threading.Lock()
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        disable_nagle_algorithm = True
+    def do_GET(self) -> None:
+        server, host = self.server, self.headers.get("Host", "")
+        with server.lock:
+            server.requests[host, self.path] += 1
+            number = server.requests[host, self.path]
+        wrong = server.trouble(host, self.path, number) or Trouble()
+        if wrong.status is not None:
+            answer = Answer(wrong.status)
+        else:
+            jar = SimpleCookie(self.headers.get("Cookie", ""))
+            cookies = {name: morsel.value for name, morsel in jar.items()}
+            answer = server.answers(host, self.path, cookies)
+        with server.lock:
+            server.log.append(Request(host, self.path, answer.status))
+        time.sleep(wrong.wait)
+        with suppress(ConnectionError):
+            self._send(answer, wrong)
 
-        def do_GET(self) -> None:
-            host = self.headers.get("Host", "")
-            with lock:
-                requests[host, self.path] += 1
-                number = requests[host, self.path]
-            wrong = trouble(host, self.path, number) or Trouble()
-            if wrong.status is not None:
-                answer = Answer(wrong.status)
-            else:
-                jar = SimpleCookie(self.headers.get("Cookie", ""))
-                cookies = {name: morsel.value for name, morsel in jar.items()}
-                answer = answers(host, self.path, cookies)
-            with lock:
-                log.append(Request(host, self.path, answer.status))
-            time.sleep(wrong.wait)
-            with suppress(ConnectionError):
-                self._send(answer, wrong)
+    def _send(self, answer: Answer, wrong: Trouble) -> None:
+        self.send_response(answer.status)
+        for name, value in {**answer.headers, **wrong.headers}.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(answer.body)))
+        self.end_headers()
+        body = answer.body[: round(len(answer.body) * wrong.keep)]
+        step = 1 if wrong.drip else max(len(body), 1)
+        for start in range(0, len(body), step):
+            self.wfile.write(body[start : start + step])
+            time.sleep(wrong.drip)
+        self.close_connection = wrong.keep < 1
 
-        def _send(self, answer: Answer, wrong: Trouble) -> None:
-            self.send_response(answer.status)
-            for name, value in {**answer.headers, **wrong.headers}.items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(answer.body)))
-            self.end_headers()
-            body = answer.body[: round(len(answer.body) * wrong.keep)]
-            if wrong.drip:
-                for byte in body:
-                    self.wfile.write(bytes([byte]))
-                    time.sleep(wrong.drip)
-            else:
-                self.wfile.write(body)
-            self.close_connection = wrong.keep < 1
-
-        def log_message(self, format: str, *args: Any) -> None:
-            """Nothing on stderr."""
-
-    return Handler
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing on stderr."""

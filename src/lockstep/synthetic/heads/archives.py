@@ -12,10 +12,10 @@ import hashlib
 import io
 import tarfile
 import zipfile
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -42,55 +42,39 @@ Progress = Callable[[Iterable[Any], int], Iterable[Any]]
 
 @dataclass(frozen=True)
 class File:
-    """A file of one of the archives.
+    """A file of one of the archives."""
 
-    Parameters
-    ----------
-    archive, path
-        Where it is.
-    what
-        `HEAD` for the first file that shows a head, or why it is none.
-    head
-        The number of the head that a merge should have from this file or from another of the same
-        head; None if the file should not be kept.
-    number
-        Of the drawing: of the head, or of the piece of drawing.
-    drawn, side
-        The size at which it is drawn, and that to which it is then scaled.
-    ending, quality
-        How it is encoded.
-    """
-
-    archive: str
     path: str
-    what: str
-    head: int | None
-    number: int
-    drawn: int
+    what: str  # `HEAD` for the first file that shows a head, or why it is none
+    head: int | None  # that a merge should have from this file or another; None: from none
+    number: int  # of the head, or of the piece of rubbish
+    in_zip: bool
+    drawn: int  # side at which it is drawn, before it is scaled to `side`
     side: int
     ending: str
     quality: int
 
+    @property
+    def archive(self) -> str:
+        """Name of the archive that it is in."""
+        return SMALL if self.in_zip else MIXED
+
 
 def files(count: int, seed: int) -> list[File]:
     """All files of both archives, in order; `count` is the number of different heads."""
-    found: list[File] = []
-    for number in range(count):
-        found += _of_head(seed, number)
+    found = [file for number in range(count) for file in _of_head(seed, number)]
     for what, share in RUBBISH.items():
         for k in range(max(1, round(share * count))):
             found.append(_of_rubbish(seed, what, count + k))
     numbered = [replace(file, path=_path(file, seed, k)) for k, file in enumerate(found)]
-    return sorted(numbered, key=lambda file: (ARCHIVES.index(file.archive), file.path))
+    return sorted(numbered, key=lambda file: (not file.in_zip, file.path))
 
 
 def _of_head(seed: int, number: int) -> Iterator[File]:
     rng = stream(seed, number, 2)
-    in_zip = rng.random() < _IN_ZIP
+    in_zip = bool(rng.random() < _IN_ZIP)
     side = 64 if in_zip else int(rng.integers(96, 257))
-    first = File(
-        SMALL if in_zip else MIXED, "", HEAD, number, number, side, side, *_encoding(rng, in_zip)
-    )
+    first = File("", HEAD, number, number, in_zip, side, side, *_encoding(rng, in_zip))
     yield first
     fate = rng.random()
     if fate < _COPIED:
@@ -98,29 +82,25 @@ def _of_head(seed: int, number: int) -> Iterator[File]:
     elif fate < _COPIED + _NEAR:
         # Scaled, or only encoded anew; always in the archive that takes all sizes, or shrunk for
         # the other one.
-        to_zip = not in_zip and rng.random() < 0.4
+        to_zip = not in_zip and bool(rng.random() < 0.4)
         again = 64 if to_zip else int(rng.integers(96, 257))
         if not to_zip and rng.random() < 0.4:
-            again = first.side
+            again = side
         ending, quality = _encoding(rng, to_zip)
-        if not to_zip and again == first.side:
+        if not to_zip and again == side:
             ending, quality = ".jpg", int(rng.integers(55, 80))
-        yield File(
-            SMALL if to_zip else MIXED, "", NEAR, number, number, side, again, ending, quality
-        )
+        yield File("", NEAR, number, number, to_zip, side, again, ending, quality)
 
 
 def _of_rubbish(seed: int, what: str, number: int) -> File:
     rng = stream(seed, number, 4 + list(RUBBISH).index(what))
-    in_zip = what not in (TINY, BANNER) and rng.random() < 0.5
+    in_zip = what not in (TINY, BANNER) and bool(rng.random() < 0.5)
     side = 64 if in_zip else int(rng.integers(96, 257))
     if what == TINY:
         side = int(rng.integers(12, 44))
     elif what == BANNER:
         side = int(rng.integers(80, 140))
-    return File(
-        SMALL if in_zip else MIXED, "", what, None, number, side, side, *_encoding(rng, in_zip)
-    )
+    return File("", what, None, number, in_zip, side, side, *_encoding(rng, in_zip))
 
 
 def _encoding(rng: np.random.Generator, in_zip: bool) -> tuple[str, int]:
@@ -133,12 +113,12 @@ def _encoding(rng: np.random.Generator, in_zip: bool) -> tuple[str, int]:
 def _path(file: File, seed: int, k: int) -> str:
     """A name that says nothing."""
     name = hashlib.sha256(f"{seed} {k}".encode()).hexdigest()
-    if file.archive == SMALL:
+    if file.in_zip:
         return f"heads/{name[:10]}{file.ending}"
     return f"collection/{int(name[-2:], 16) % 6 + 1}/{name[-3]}/{name[:10]}{file.ending}"
 
 
-def content(file: File, seed: int) -> bytes:
+def _content(file: File, seed: int) -> bytes:
     """The file, drawn and encoded."""
     rng = stream(seed, file.number, 3)
     if file.what == CLOTHES:
@@ -148,8 +128,7 @@ def content(file: File, seed: int) -> bytes:
     else:
         image = drawing.draw(seed, file.number, file.drawn)
         if file.side != file.drawn:
-            larger = file.side > file.drawn
-            way = cv2.INTER_CUBIC if larger else cv2.INTER_AREA
+            way = cv2.INTER_CUBIC if file.side > file.drawn else cv2.INTER_AREA
             image = cv2.resize(image, (file.side, file.side), interpolation=way)
         if file.what == BANNER:
             image = drawing.banner(image, rng, float(rng.uniform(2.6, 6)))
@@ -160,10 +139,8 @@ def content(file: File, seed: int) -> bytes:
 def _damaged(data: bytes, rng: np.random.Generator) -> bytes:
     """What failed downloads leave of a file."""
     kind = int(rng.integers(4))
-    if kind == 0:
-        return b"<!DOCTYPE html><html><body>404 Not Found</body></html>\n"
-    if kind == 1:
-        return b""
+    if kind < 2:
+        return (b"<!DOCTYPE html><html><body>404 Not Found</body></html>\n", b"")[kind]
     if kind == 2:
         return rng.bytes(int(rng.integers(200, 4000)))
     return data[: int(len(data) * rng.uniform(0.1, 0.7))]
@@ -175,14 +152,15 @@ def write(folder: Path, count: int, seed: int, processes: int, progress: Progres
     The same with any number of processes, and with one version of OpenCV and zlib.
     """
     planned = files(count, seed)
-    work = partial(content, seed=seed)
-    sizes = Counter(file.archive for file in planned)
-    drawn = iter(
-        progress(zip(planned, in_order(work, planned, processes), strict=True), len(planned))
-    )
-    for name, writer in ((SMALL, _write_zip), (MIXED, _write_tar)):
+    contents = in_order(partial(_content, seed=seed), planned, processes)
+    entries = iter(progress(zip(planned, contents, strict=True), len(planned)))
+    in_zip = sum(file.in_zip for file in planned)
+    for name, writer, size in (
+        (SMALL, _write_zip, in_zip),
+        (MIXED, _write_tar, len(planned) - in_zip),
+    ):
         with atomic_file(folder / name) as unfinished:
-            writer(unfinished, [next(drawn) for _ in range(sizes[name])])
+            writer(unfinished, list(islice(entries, size)))
     return [folder / name for name in ARCHIVES]
 
 

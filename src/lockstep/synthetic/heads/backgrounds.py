@@ -20,15 +20,10 @@ def background(rng: np.random.Generator, side: int) -> NDArray[np.uint8]:
     base = pick(rng, COLOURS, 6)
     other = mixed(base, pick(rng, COLOURS, 6), 0.6)
     kind = KINDS[int(rng.integers(len(KINDS)))]
-    if kind == "plain":
-        return _plain(side, base)
-    if kind in ("gradient", "sky"):
-        canvas = _gradient(side, base, other)
-        if kind == "sky":
-            _blobs(canvas, rng, light(base, 0.7), 7, (0.05, 0.16))
-        return canvas
-    canvas = _plain(side, base)
-    if kind == "bokeh":
+    canvas = _gradient(side, base, other if kind in ("gradient", "sky") else base)
+    if kind == "sky":
+        _blobs(canvas, rng, light(base, 0.7), 7, (0.05, 0.16))
+    elif kind == "bokeh":
         _blobs(canvas, rng, light(other, 0.3), 9, (0.03, 0.12))
     elif kind == "disc":
         middle = (round(side * rng.uniform(0.35, 0.65)), round(side * rng.uniform(0.3, 0.6)))
@@ -51,7 +46,7 @@ def background(rng: np.random.Generator, side: int) -> NDArray[np.uint8]:
         for x in range(-side, 2 * side, 2 * step):
             stripe = [(x, 0), (x + step, 0), (x + step + slope, side), (x + slope, side)]
             cv2.fillPoly(canvas, [np.array(stripe, np.int32)], other)
-    else:  # a room: a wall with windows or shelves
+    elif kind == "room":  # a wall with windows or shelves
         cv2.rectangle(canvas, (0, round(side * 0.7)), (side, side), other, -1)
         for _ in range(3):
             x, y = (int(at) for at in rng.uniform(-0.1, 0.9, 2) * side)
@@ -59,12 +54,6 @@ def background(rng: np.random.Generator, side: int) -> NDArray[np.uint8]:
             far = (x + round(wide), y + round(high))
             cv2.rectangle(canvas, (x, y), far, light(base, float(rng.uniform(0.2, 0.7))), -1)
             cv2.rectangle(canvas, (x, y), far, mixed(base, (60, 50, 60), 0.5), max(1, side // 90))
-    return canvas
-
-
-def _plain(side: int, colour: RGB) -> NDArray[np.uint8]:
-    canvas = np.empty((side, side, 3), np.uint8)
-    canvas[:] = np.round(colour).astype(np.uint8)
     return canvas
 
 

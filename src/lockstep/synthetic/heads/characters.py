@@ -20,21 +20,8 @@ FRINGES = ("straight", "parted", "swept", "spiky", "middle", "curtain")
 EYELIDS = ("open", "happy", "wink", "sleepy", "cross", "wide", "sad")
 _EYELID_WEIGHTS = (9, 1.2, 0.8, 1.3, 1.4, 1, 1)
 MOUTHS = ("line", "smile", "grin", "laugh", "round", "frown", "cat", "fang", "pout")
-WORN = (
-    "none",
-    "ribbon",
-    "two ribbons",
-    "cat ears",
-    "cap",
-    "beret",
-    "witch hat",
-    "band",
-    "headphones",
-    "flower",
-    "hairpin",
-    "horns",
-    "halo",
-)
+_HATS = ("cat ears", "cap", "beret", "witch hat", "band", "headphones")
+WORN = ("none", "ribbon", "two ribbons", *_HATS, "flower", "hairpin", "horns", "halo")
 _WORN_WEIGHTS = (8, 2, 1.4, 2, 0.9, 1, 0.9, 1.6, 1, 1, 1.6, 0.6, 0.4)
 COLLARS = ("sailor", "shirt", "turtleneck", "hoodie", "dress", "jacket", "kimono")
 

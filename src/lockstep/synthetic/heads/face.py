@@ -8,7 +8,7 @@ import numpy as np
 
 from lockstep.synthetic.heads.characters import Head
 from lockstep.synthetic.heads.pen import Pen, arc, flipped, ink, light, path, shade
-from lockstep.synthetic.painting import RGB, Points, ellipse, mixed
+from lockstep.synthetic.painting import RGB, Points, mixed
 
 _WHITE: RGB = (252, 252, 255)
 
@@ -35,13 +35,12 @@ def skin(pen: Pen, head: Head, cap: Points) -> None:
         moved = 0.12 * head.turn
         for sign in (-1, 1):
             if head.blush:
-                at = (moved + sign * 0.56, 0.62)
+                x = moved + sign * 0.56
                 colour = mixed(head.skin, (246, 112, 122), 0.5 * head.blush)
-                layer.ellipse(at, (0.2, 0.1), colour)
-                if head.blush > 0.7:
-                    for dx in (-0.08, 0.0, 0.08):
-                        stroke = [(at[0] + dx + 0.03, 0.57), (at[0] + dx - 0.03, 0.67)]
-                        layer.stroke(stroke, mixed(colour, (226, 70, 84), 0.5), 0.025)
+                layer.ellipse((x, 0.62), (0.2, 0.1), colour)
+                for dx in (-0.08, 0.0, 0.08) if head.blush > 0.7 else ():
+                    stroke = [(x + dx + 0.03, 0.57), (x + dx - 0.03, 0.67)]
+                    layer.stroke(stroke, mixed(colour, (226, 70, 84), 0.5), 0.025)
 
 
 def features(pen: Pen, head: Head) -> None:
@@ -53,9 +52,8 @@ def features(pen: Pen, head: Head) -> None:
     for number, sign in enumerate((-1.0, 1.0)):
         # The half of the face that is turned away is narrower.
         near = 1 + 0.1 * head.turn * -sign
-        closed = head.eyelids == "happy" or (head.eyelids == "wink" and sign > 0)
         middle = (moved + sign * head.eye_apart * (1 - 0.04 * sign * head.turn), head.eye_y)
-        if closed:
+        if head.eyelids == "happy" or (head.eyelids == "wink" and sign > 0):
             _closed(pen, head, middle, sign)
         else:
             _eye(pen, head, middle, sign, near, head.irises[number])
@@ -89,24 +87,18 @@ def _eye(
     x, y = middle[0] + head.look[0], middle[1] + head.look[1]
     dark = mixed(shade(colour, 0.85), (26, 22, 40), 0.25)
     with pen.inside(shape) as layer:
-        layer.fill(
-            _tilted(
-                np.array([(-1, -1), (1, -1), (1, top + 0.12), (-1, top + 0.1)]), middle, sign, 0.0
-            ),
-            shade(_WHITE, 0.25),
-        )  # the lid's shadow
+        lid = np.array([(-1, -1), (1, -1), (1, top + 0.12), (-1, top + 0.1)])
+        layer.fill(_tilted(lid, middle, sign, 0.0), shade(_WHITE, 0.25))  # its shadow
         layer.ellipse((x, y), (across, down), dark)
         layer.ellipse((x, y + down * 0.12), (across * 0.84, down * 0.82), shade(colour, 0.3))
         layer.ellipse((x, y + down * 0.4), (across * 0.74, down * 0.54), colour)
         layer.ellipse((x, y + down * 0.62), (across * 0.52, down * 0.3), light(colour, 0.5))
-        if head.pupil == "slit":
-            layer.ellipse((x, y), (across * 0.18, down * 0.62), dark)
-        else:
-            layer.ellipse((x, y), (across * 0.4, down * 0.42), dark)
+        rx, ry = (0.18, 0.62) if head.pupil == "slit" else (0.4, 0.42)
+        layer.ellipse((x, y), (across * rx, down * ry), dark)
         if head.pupil == "ring":
             layer.ellipse((x, y), (across * 0.24, down * 0.26), shade(colour, 0.3))
-        layer.fill(ellipse((x - 0.06, y - down * 0.42), (across * 0.36, down * 0.28)), _WHITE)
-        layer.fill(ellipse((x + across * 0.4, y + down * 0.5), (0.05, 0.055)), _WHITE)
+        layer.ellipse((x - 0.06, y - down * 0.42), (across * 0.36, down * 0.28), _WHITE)
+        layer.ellipse((x + across * 0.4, y + down * 0.5), (0.05, 0.055), _WHITE)
     lash = mixed(ink(head.hair), (26, 20, 30), 0.6)
     thick = 0.085 if head.eyelids == "sleepy" else 0.07
     pen.stroke(upper, lash, thick)
@@ -120,30 +112,24 @@ def _eye(
 def _closed(pen: Pen, head: Head, middle: tuple[float, float], sign: float) -> None:
     wide = head.eye_width
     lash = mixed(ink(head.hair), (26, 20, 30), 0.6)
-    line = _tilted(
-        path((-wide, 0.12), (0, -0.1), (wide, 0.12), bow=0.2), middle, sign, head.eye_tilt
-    )
-    pen.stroke(line, lash, 0.07)
+    line = path((-wide, 0.12), (0, -0.1), (wide, 0.12), bow=0.2)
+    pen.stroke(_tilted(line, middle, sign, head.eye_tilt), lash, 0.07)
     wing = path((wide, 0.12), (wide * 1.25, 0.06))
     pen.stroke(_tilted(wing, middle, sign, head.eye_tilt), lash, 0.045)
 
 
 def _brow(pen: Pen, head: Head, middle: tuple[float, float], sign: float) -> None:
-    y = middle[1] - head.eye_height - 0.16
-    if head.eyelids == "wide":
-        y -= 0.1
-    tilt = head.brow_tilt
+    y = middle[1] - head.eye_height - 0.16 - (0.1 if head.eyelids == "wide" else 0)
     wide = head.eye_width * 0.95
-    inner = (middle[0] - sign * wide, y + tilt * 0.35)
-    outer = (middle[0] + sign * wide, y - tilt * 0.35)
+    inner = (middle[0] - sign * wide, y + head.brow_tilt * 0.35)
+    outer = (middle[0] + sign * wide, y - head.brow_tilt * 0.35)
     pen.stroke(path(inner, outer, bow=0.12 * sign), shade(head.hair, 0.75), 0.045)
 
 
 def _nose(pen: Pen, head: Head, moved: float) -> None:
     if head.nose:
-        y = head.eye_y + 0.34
-        side = 1 if head.turn >= 0 else -1
-        stroke = [(moved, y - 0.04), (moved + 0.04 * side, y + 0.02), (moved, y + 0.035)]
+        y, tip = head.eye_y + 0.34, 0.04 if head.turn >= 0 else -0.04
+        stroke = [(moved, y - 0.04), (moved + tip, y + 0.02), (moved, y + 0.035)]
         pen.stroke(stroke, shade(head.skin, 0.65), 0.03)
 
 
@@ -160,9 +146,8 @@ def _mouth(pen: Pen, head: Head, moved: float) -> None:
         pen.fill(shape, red)
         with pen.inside(shape) as layer:
             layer.ellipse((x, y + w * deep), (w * 0.7, w * 0.55), tongue)
-            layer.fill(
-                [(x - 1, y - 1), (x + 1, y - 1), (x + 1, y + 0.03), (x - 1, y + 0.03)], _WHITE
-            )
+            teeth = [(x - 1, y - 1), (x + 1, y - 1), (x + 1, y + 0.03), (x - 1, y + 0.03)]
+            layer.fill(teeth, _WHITE)
         pen.stroke(np.concatenate([shape, shape[:1]]), line, 0.035)
     elif head.mouth == "round":
         pen.ellipse((x, y + 0.03), (w * 0.42, w * 0.55), red, line)
@@ -171,13 +156,9 @@ def _mouth(pen: Pen, head: Head, moved: float) -> None:
             pen.stroke(path((x, y - 0.02), (x + sign * w, y - 0.03), bow=-0.45 * sign), line, 0.04)
     elif head.mouth == "fang":
         pen.stroke(path((x - w, y - 0.03), (x + w, y - 0.03), bow=-0.2), line, 0.04)
-        side = w * 0.5
-        pen.fill(
-            [(x + side - 0.06, y + 0.02), (x + side + 0.04, y), (x + side, y + 0.12)],
-            _WHITE,
-            line,
-            0.02,
-        )
+        side = x + w * 0.5
+        fang = [(side - 0.06, y + 0.02), (side + 0.04, y), (side, y + 0.12)]
+        pen.fill(fang, _WHITE, line, 0.02)
     else:
         bow = {"smile": -0.28, "frown": 0.28, "pout": 0.5, "line": -0.04}[head.mouth]
         w = w * 0.5 if head.mouth == "pout" else w * 0.85
@@ -192,22 +173,12 @@ def _mark(pen: Pen, head: Head, moved: float) -> None:
     if head.mark == "mole":
         pen.ellipse((moved + side * 0.42, 0.66), (0.03, 0.03), (70, 40, 40))
     elif head.mark == "plaster":
-        pen.fill(
-            [
-                (x - 0.17, y - 0.08),
-                (x + 0.17, y - 0.02),
-                (x + 0.16, y + 0.07),
-                (x - 0.18, y + 0.01),
-            ],
-            (238, 206, 150),
-            (150, 110, 80),
-            0.025,
-        )
+        strip = np.array([(-0.17, -0.08), (0.17, -0.02), (0.16, 0.07), (-0.18, 0.01)])
+        pen.fill(strip + np.array([x, y]), (238, 206, 150), (150, 110, 80), 0.025)
     elif head.mark == "freckles":
         for sign in (-1, 1):
             for dx, dy in ((-0.1, 0.0), (0.0, 0.06), (0.1, 0.01)):
-                pen.ellipse(
-                    (moved + sign * 0.5 + dx, 0.6 + dy), (0.022, 0.022), shade(head.skin, 0.6)
-                )
+                at = (moved + sign * 0.5 + dx, 0.6 + dy)
+                pen.ellipse(at, (0.022, 0.022), shade(head.skin, 0.6))
     elif head.mark == "scar":
         pen.stroke([(x - 0.1, y - 0.14), (x + 0.08, y + 0.12)], (196, 104, 98), 0.04)

@@ -17,14 +17,14 @@ def behind(pen: Pen, head: Head) -> None:
     """All hair that neck, clothes and face cover."""
     dark = shade(head.hair, 0.35)
     line = ink(head.hair)
-    if head.back in ("twin tails", "drills"):
-        for sign in (-1.0, 1.0):
-            tail = _drill if head.back == "drills" else _tail
-            tail(pen, head, sign)
     if head.back == "ponytail":
         _ponytail(pen, head)
-    if head.back == "buns":
-        for sign in (-1, 1):
+    for sign in (-1.0, 1.0):
+        if head.back == "twin tails":
+            _tail(pen, head, sign)
+        elif head.back == "drills":
+            _drill(pen, head, sign)
+        elif head.back == "buns":
             pen.ellipse((sign * 0.8, -1.12), (0.44, 0.42), head.hair, line)
             pen.stroke(arc((sign * 0.8, -1.1), (0.24, 0.22), 0.4, 4.6), line, 0.03)
     pen.fill(_mass(head), mixed(dark, shade(head.tips, 0.35), 0.3), line)
@@ -67,25 +67,22 @@ def _teeth(head: Head, half: float, low: float, depth: float) -> Points:
 
 def _spikes(head: Head, wide: float, high: float) -> Points:
     points: list[tuple[float, float]] = []
-    count = 9 + head.locks
     # From the lower left over the top to the lower right.
-    angles = np.linspace(math.pi * 0.82, math.pi * 2.18, 2 * count + 1)
-    for k, angle in enumerate(angles):
-        far = 1.0 if k % 2 == 0 else 1.3 + 0.16 * head.jitter[k % 24] + 0.2 * head.length
-        droop = 0.0 if k % 2 == 0 else 0.1
+    for k, angle in enumerate(np.linspace(math.pi * 0.82, math.pi * 2.18, 19 + 2 * head.locks)):
+        far, droop = 1.0, 0.0
+        if k % 2:
+            far, droop = 1.3 + 0.16 * head.jitter[k % 24] + 0.2 * head.length, 0.1
         x = wide * far * math.cos(angle - droop * math.cos(angle))
-        y = _MIDDLE[1] + high * far * math.sin(angle)
-        points.append((x, y))
+        points.append((x, _MIDDLE[1] + high * far * math.sin(angle)))
     return np.array([*points, (0.5, 0.9), (-0.5, 0.9)])
 
 
 def _tail(pen: Pen, head: Head, sign: float) -> None:
     long = 0.7 * head.length
     sway = 0.15 * head.jitter[3]
-    outer = path(
-        (0.8, -1.05), (1.45, -0.95), (1.78 + sway, 0.1), (1.6 + sway, 1.3 + long), bow=0.13
-    )
-    inner = path((1.6 + sway, 1.3 + long), (1.3, 0.7), (1.12, 0.0), (0.85, -0.55), bow=0.06)
+    end = (1.6 + sway, 1.3 + long)
+    outer = path((0.8, -1.05), (1.45, -0.95), (1.78 + sway, 0.1), end, bow=0.13)
+    inner = path(end, (1.3, 0.7), (1.12, 0.0), (0.85, -0.55), bow=0.06)
     tail = flipped(np.concatenate([outer, inner]), sign)
     pen.fill(tail, head.hair, ink(head.hair))
     with pen.inside(tail) as layer:
@@ -166,13 +163,12 @@ def _lock(head: Head, x: float, k: int) -> tuple[float, float, float]:
 def before(pen: Pen, head: Head, cap: Points) -> None:
     """The fringe with its light, the locks beside the face, the one that stands up."""
     line = ink(head.hair)
-    if head.sides:
-        for sign in (-1.0, 1.0):
-            _side(pen, head, sign)
+    for sign in (-1.0, 1.0) if head.sides else ():
+        _side(pen, head, sign)
     if head.ahoge:
-        lock = [(-0.05, -1.15), (0.02, -1.6), (0.38, -1.62 + 0.1 * head.jitter[7])]
-        outer = path(*lock, bow=0.2)
-        inner = path((0.38, -1.62 + 0.1 * head.jitter[7]), (0.12, -1.45), (0.1, -1.1), bow=-0.1)
+        end = (0.38, -1.62 + 0.1 * head.jitter[7])
+        outer = path((-0.05, -1.15), (0.02, -1.6), end, bow=0.2)
+        inner = path(end, (0.12, -1.45), (0.1, -1.1), bow=-0.1)
         pen.fill(np.concatenate([outer, inner]) * (head.jitter[9] > 0 or -1, 1), head.hair, line)
     pen.fill(cap, head.hair, line)
     with pen.inside(cap) as layer:
@@ -181,9 +177,8 @@ def before(pen: Pen, head: Head, cap: Points) -> None:
             strand = path((x * 0.62, -0.98), (x * 0.86, -0.55), (x, -0.05), bow=0.05 * np.sign(x))
             layer.stroke(strand, shade(head.hair, 0.3), 0.03 if k % 2 else 0.018)
         _shine(layer, head)
-    if head.back == "braids":
-        for sign in (-1, 1):
-            _braid(pen, head, sign)
+    for sign in (-1.0, 1.0) if head.back == "braids" else ():
+        _braid(pen, head, sign)
 
 
 def _shine(pen: Pen, head: Head) -> None:
@@ -203,15 +198,14 @@ def _side(pen: Pen, head: Head, sign: float) -> None:
     pen.fill(lock, head.hair, ink(head.hair))
     with pen.inside(lock) as layer:
         if head.tips != head.hair:
-            tip = [(-2, low - 0.45), (2, low - 0.45), (2, 3), (-2, 3)]
-            layer.fill(tip, head.tips)
+            layer.fill([(-2, low - 0.45), (2, low - 0.45), (2, 3), (-2, 3)], head.tips)
         strand = flipped(path((0.9, -0.3), (0.96, 0.4), (0.88, low), bow=-0.05), sign)
         layer.stroke(strand, shade(head.hair, 0.3), 0.03)
 
 
-def _braid(pen: Pen, head: Head, sign: int) -> None:
+def _braid(pen: Pen, head: Head, sign: float) -> None:
     for k in range(6):
         at = (sign * (0.98 - 0.02 * k), 0.55 + 0.2 * k)
-        turn = 0.5 if k % 2 else -0.5
-        pen.ellipse(at, (0.19 - 0.012 * k, 0.13), head.hair, ink(head.hair), turn)
+        radii = (0.19 - 0.012 * k, 0.13)
+        pen.ellipse(at, radii, head.hair, ink(head.hair), 0.5 if k % 2 else -0.5)
     pen.ellipse((sign * 0.88, 1.72), (0.1, 0.07), head.accent, ink(head.accent))

@@ -126,9 +126,8 @@ def behind(pen: Pen, head: Head) -> None:
 
 def before(pen: Pen, head: Head) -> None:
     """What is worn over the hair."""
-    worn = _WORN.get(head.worn)
-    if worn is not None:
-        worn(pen, head)
+    if head.worn in _WORN:
+        _WORN[head.worn](pen, head)
 
 
 def glasses(pen: Pen, head: Head) -> None:
@@ -137,11 +136,10 @@ def glasses(pen: Pen, head: Head) -> None:
         return
     frame = shade(head.accent, 0.6)
     moved, y = 0.12 * head.turn, head.eye_y + 0.05
-    rx, ry = (0.34, 0.33) if head.glasses == "round" else (0.35, 0.25)
-    corner = 1.0 if head.glasses == "round" else 0.45
+    rx, ry, corner = (0.34, 0.33, 1.0) if head.glasses == "round" else (0.35, 0.25, 0.45)
+    unit = ellipse((0, 0), (1, 1))
+    unit = np.sign(unit) * np.abs(unit) ** corner
     for sign in (-1, 1):
-        unit = ellipse((0, 0), (1, 1))
-        unit = np.sign(unit) * np.abs(unit) ** corner
         rim = unit * (rx, ry) + (moved + sign * 0.45, y)
         pen.stroke(np.concatenate([rim, rim[:1]]), frame, 0.05)
     pen.stroke([(moved - 0.12, y - 0.03), (moved + 0.12, y - 0.03)], frame, 0.05)
@@ -178,13 +176,9 @@ def _crown(head: Head, low: float, grown: float = 0.08) -> np.ndarray:
 
 def _cap(pen: Pen, head: Head) -> None:
     pen.fill(_crown(head, -0.62), head.accent, ink(head.accent))
-    shape = np.concatenate(
-        [
-            path((-0.95, -0.66), (0.95, -0.66), bow=-0.06),
-            path((0.95, -0.66), (-0.95, -0.66), bow=0.28),
-        ]
-    )
-    pen.fill(shape, shade(head.accent, 0.35), ink(head.accent))
+    rim = path((-0.95, -0.66), (0.95, -0.66), bow=-0.06)
+    peak = path((0.95, -0.66), (-0.95, -0.66), bow=0.28)
+    pen.fill(np.concatenate([rim, peak]), shade(head.accent, 0.35), ink(head.accent))
     pen.ellipse((0, -0.98), (0.2, 0.17), light(head.accent, 0.7), ink(head.accent))
 
 
@@ -231,8 +225,7 @@ def _flower(pen: Pen, head: Head) -> None:
 
 def _hairpin(pen: Pen, head: Head) -> None:
     side = _side_of(head)
-    for k in range(2):
-        y = -0.42 - 0.17 * k
+    for y in (-0.42, -0.42 - 0.17):
         pen.stroke([(side * 0.45, y), (side * 0.82, y - 0.1)], head.accent, 0.085)
 
 

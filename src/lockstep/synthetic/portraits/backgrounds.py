@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lockstep.synthetic.painting import RGB, as_rgb, ellipse, mixed
+from lockstep.synthetic.painting import RGB, as_triple, ellipse, mixed
 from lockstep.synthetic.portraits.brush import Brush, curve, darker
 
 _REDUCTION = 4
@@ -37,7 +37,7 @@ def still_life(rng: np.random.Generator, width: int, height: int) -> NDArray[np.
 def _colour(rng: np.random.Generator, low: float, high: float) -> RGB:
     """A random colour, not too loud, between two brightnesses."""
     bright = rng.uniform(low, high)
-    return as_rgb(np.clip(bright + rng.normal(0, 26, 3), 4, 250))
+    return as_triple(np.clip(bright + rng.normal(0, 26, 3), 4, 250))
 
 
 def _enlarged(

@@ -18,20 +18,23 @@ REACH_X, REACH_Y = 1.2, 1.7
 """The map runs over x in -REACH_X to REACH_X, and y in -REACH_Y to REACH_Y."""
 
 
-def _bump(
-    xs: NDArray[np.float32], ys: NDArray[np.float32], at: tuple[float, float, float, float]
-) -> NDArray[np.float32]:
-    """A Gaussian hill at (x, y) with radii (rx, ry)."""
+def _bump(side: int, at: tuple[float, float, float, float]) -> NDArray[np.float32]:
+    """A Gaussian hill at (x, y) with radii (rx, ry); (side, side)."""
     x, y, rx, ry = at
+    xs, ys = _axes(side)
     return np.outer(
         np.exp(-(((ys - y) / np.float32(ry)) ** 2)), np.exp(-(((xs - x) / np.float32(rx)) ** 2))
     )
 
 
+def _axes(side: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """x and y of the columns and rows of a map."""
+    xs = np.linspace(-REACH_X, REACH_X, side, dtype=np.float32)
+    return xs, np.linspace(-REACH_Y, REACH_Y, side, dtype=np.float32)
+
+
 def relief(person: Person, side: int = 160) -> NDArray[np.float32]:
     """(side, side) heights above the smooth head."""
-    xs = np.linspace(-REACH_X, REACH_X, side, dtype=np.float32)
-    ys = np.linspace(-REACH_Y, REACH_Y, side, dtype=np.float32)
     p = person
     hills: list[tuple[float, tuple[float, float, float, float]]] = [
         (0.13, (0, 0.30, 0.10, 0.34)),  # the ridge of the nose
@@ -50,7 +53,7 @@ def relief(person: Person, side: int = 160) -> NDArray[np.float32]:
             (0.10, (sign * 0.55, 0.45, 0.24, 0.2)),
             (-0.05, (sign * 0.62, 0.95, 0.2, 0.25)),
         ]
-    return sum((h * _bump(xs, ys, at) for h, at in hills), np.zeros((side, side), np.float32))
+    return sum((h * _bump(side, at) for h, at in hills), np.zeros((side, side), np.float32))
 
 
 def paint(person: Person, scale: float, rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -73,15 +76,11 @@ def paint(person: Person, scale: float, rng: np.random.Generator) -> NDArray[np.
 
 def _skin(person: Person, rng: np.random.Generator, width: int, height: int) -> NDArray[np.uint8]:
     """Skin with blush, beard and shades, all soft: painted small and enlarged."""
-    side = 96
-    xs = np.linspace(-REACH_X, REACH_X, side, dtype=np.float32)
-    ys = np.linspace(-REACH_Y, REACH_Y, side, dtype=np.float32)
-    p = person
-    colour = np.empty((side, side, 3), np.float32)
-    colour[:] = p.skin
+    p, side = person, 96
+    colour = np.full((side, side, 3), p.skin, np.float32)
 
     def blend(at: tuple[float, float, float, float], to: RGB, share: float) -> None:
-        weight = (share * _bump(xs, ys, at))[..., None]
+        weight = (share * _bump(side, at))[..., None]
         colour[:] = colour * (1 - weight) + np.array(to, np.float32) * weight
 
     shade = darker(p.skin, 0.68)
@@ -95,6 +94,7 @@ def _skin(person: Person, rng: np.random.Generator, width: int, height: int) -> 
     blend((0, p.nose_y - 0.05, 0.09, 0.1), mixed(p.skin, (255, 250, 244), 0.5), 0.5)
     blend((0, 0.2, 0.05, 0.25), mixed(p.skin, (255, 250, 244), 0.5), 0.35)
     if p.stubble:
+        xs, ys = _axes(side)
         y, x = np.meshgrid(ys, np.abs(xs), indexing="ij")
         edge = np.clip((np.hypot(x / 0.62, (y - 0.7) / 0.78) - 0.62) / 0.14, 0, 1)
         edge *= np.clip((y - 0.30 - 0.25 * (1 - x)) / 0.16, 0, 1)
@@ -124,16 +124,14 @@ def _eye(brush: Brush, p: Person, sign: int) -> None:
     upper = curve(at([(inner, -0.02), (inner * 0.45, o), (0.05, o * 1.15), (outer, 0.01)]))
     lower = curve(at([(outer, 0.01), (0.08, -o * 0.72), (inner * 0.4, -o * 0.6), (inner, -0.02)]))
     almond = np.concatenate([upper, lower])
-    crease = curve(
-        at([(inner * 0.9, 0.03), (inner * 0.4, o * 1.75), (0.06, o * 1.95), (outer * 1.1, 0.05)])
-    )
-    brush.line(crease, darker(p.skin, 0.66), 0.018)
+    crease = [(inner * 0.9, 0.03), (inner * 0.4, o * 1.75), (0.06, o * 1.95), (outer * 1.1, 0.05)]
+    brush.line(curve(at(crease)), darker(p.skin, 0.66), 0.018)
     # The eyeball goes on a layer of its own: the almond cuts the iris.
     left, top = np.floor(almond.min(0) * brush.scale + brush.origin).astype(int) - 2
     right, bottom = np.ceil(almond.max(0) * brush.scale + brush.origin).astype(int) + 3
     window = brush.pixels[top:bottom, left:right]
-    ball, mask = np.empty_like(window), np.zeros(window.shape[:2], np.uint8)
-    ball[:] = (236, 230, 226)
+    ball = np.full(window.shape, (236, 230, 226), np.uint8)
+    mask = np.zeros(window.shape[:2], np.uint8)
     origin = (brush.origin[0] - left, brush.origin[1] - top)
     inside = Brush(ball, brush.scale, origin)
     radius = min(0.105, o * 1.25)
@@ -155,14 +153,9 @@ def _eye(brush: Brush, p: Person, sign: int) -> None:
 
 
 def _brow(brush: Brush, p: Person, sign: int, rng: np.random.Generator) -> None:
-    spine = curve(
-        [
-            (sign * (p.eye_x - 0.22), p.brow_y + 0.03),
-            (sign * (p.eye_x + 0.02), p.brow_y - p.brow_arch * 0.7),
-            (sign * (p.eye_x + 0.16), p.brow_y - p.brow_arch),
-            (sign * (p.eye_x + 0.32), p.brow_y + 0.03),
-        ]
-    )
+    x = sign * (p.eye_x + np.array([-0.22, 0.02, 0.16, 0.32]))
+    y = p.brow_y + np.array([0.03, -p.brow_arch * 0.7, -p.brow_arch, 0.03])
+    spine = curve(np.stack([x, y], 1))
     taper = np.interp(np.linspace(0, 1, len(spine)), [0, 0.2, 0.6, 1], [0.55, 1, 0.85, 0.1])
     half = (taper * p.brow_thick / 2)[:, None] * np.array([[0.0, 1.0]])
     colour = mixed(darker(p.hair, 0.75), (30, 24, 22), 0.35)
@@ -178,9 +171,8 @@ def _nose(brush: Brush, p: Person) -> None:
     w, y = p.nose_width, p.nose_y
     shade = darker(p.skin, 0.56)
     for sign in (-1, 1):
-        brush.ellipse(
-            (sign * w * 0.48, y + 0.055), (w * 0.27, 0.026), darker(p.skin, 0.34), sign * -0.25
-        )
+        at = (sign * w * 0.48, y + 0.055)
+        brush.ellipse(at, (w * 0.27, 0.026), darker(p.skin, 0.34), sign * -0.25)
         wing = [(sign * w * 0.78, y - 0.09), (sign * w, y - 0.01), (sign * w * 0.74, y + 0.06)]
         brush.line(curve(wing, 12), shade, 0.016)
     under = [(-w * 0.32, y + 0.07), (0, y + 0.095), (w * 0.32, y + 0.07)]
@@ -190,35 +182,21 @@ def _nose(brush: Brush, p: Person) -> None:
 def _mouth(brush: Brush, p: Person) -> None:
     w, y, full, up = p.mouth_width, p.mouth_y, p.mouth_full, p.smile
     left, right = (-w, y - up), (w, y - up)
-    middle = [
-        left,
-        (-w * 0.45, y + up * 0.15),
-        (0, y + up * 0.35),
-        (w * 0.45, y + up * 0.15),
-        right,
-    ]
-    bow = [
-        left,
-        (-w * 0.5, y - full * 0.62),
-        (-w * 0.14, y - full),
-        (0, y - full * 0.78),
-        (w * 0.14, y - full),
-        (w * 0.5, y - full * 0.62),
-        right,
-    ]
+    inner = [(-w * 0.45, y + up * 0.15), (0, y + up * 0.35), (w * 0.45, y + up * 0.15)]
+    line = curve([left, *inner, right])
+    bow = [(-w * 0.5, y - full * 0.62), (-w * 0.14, y - full), (0, y - full * 0.78)]
+    bow += [(w * 0.14, y - full), (w * 0.5, y - full * 0.62)]
     gap = 0.085 if p.teeth else 0.0
     below = [right, (w * 0.5, y + gap + full * 0.85), (0, y + gap + full * 1.3)]
     below += [(-w * 0.5, y + gap + full * 0.85), left]
-    line = curve(middle)
-    brush.polygon(np.concatenate([curve(bow, 36), line[::-1]]), darker(p.lips, 0.84))
+    upper = curve([left, *bow, right], 36)
+    brush.polygon(np.concatenate([upper, line[::-1]]), darker(p.lips, 0.84))
     brush.polygon(np.concatenate([line, curve(below)]), p.lips)
     shine = mixed(p.lips, (255, 240, 240), 0.35)
     brush.ellipse((0, y + gap + full * 0.7 + up * 0.2), (w * 0.32, full * 0.16), shine)
     if p.teeth:
-        lower = curve(
-            [right, (w * 0.5, y + gap * 0.8), (0, y + gap * 1.25), (-w * 0.5, y + gap * 0.8), left]
-        )
-        opening = np.concatenate([line, lower])
+        lower = [(w * 0.5, y + gap * 0.8), (0, y + gap * 1.25), (-w * 0.5, y + gap * 0.8)]
+        opening = np.concatenate([line, curve([right, *lower, left])])
         centre = np.array([0, y + gap * 0.3])
         brush.polygon(centre + (opening - centre) * [0.94, 0.95], (92, 34, 38))
         brush.polygon(centre + (opening - centre) * [0.85, 0.72] + [0, -0.008], (240, 236, 228))

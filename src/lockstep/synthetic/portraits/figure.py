@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
 
 import cv2
@@ -12,44 +11,29 @@ from numpy.typing import NDArray
 
 from lockstep.synthetic.painting import ellipse, mixed
 from lockstep.synthetic.portraits import features, head
-from lockstep.synthetic.portraits.brush import Brush, curve, darker
+from lockstep.synthetic.portraits.brush import curve, darker
 from lockstep.synthetic.portraits.features import REACH_X, REACH_Y
-from lockstep.synthetic.portraits.head import (
-    Array,
-    Light,
-    Shell,
-    Surface,
-    flow,
-    lit,
-    place,
-    streaks,
-    view,
-)
+from lockstep.synthetic.portraits.head import Array, Light, Shell, Surface, flow, lit, view
 from lockstep.synthetic.portraits.people import Person, Pose
+from lockstep.synthetic.portraits.plans import Figure
 from lockstep.synthetic.portraits.window import Window, tinted, to_bytes
 
 _LARGEST_MAP = 260.0  # pixels a unit, of the painted face
 
 
 def draw_person(
-    canvas: NDArray[np.uint8],
-    person: Person,
-    pose: Pose,
-    light: Light,
-    centre: tuple[float, float],
-    scale: float,
-    rng: np.random.Generator,
+    canvas: NDArray[np.uint8], figure: Figure, light: Light, rng: np.random.Generator
 ) -> None:
-    """Draw onto `canvas` (H, W, 3), the middle of the eyes at `centre`.
+    """Draw onto `canvas` (H, W, 3); `rng` places hairs and freckles.
 
-    `scale` is half the width of the head in pixels. Only the head is turned by `pose`; the body
-    faces the viewer. `rng` places hairs and freckles.
+    Only the head is turned by the figure's pose; the body faces the viewer.
     """
+    person = figure.person
 
     def window(top: float, bottom: float, reach: float = 1.45) -> Window:
-        return Window(canvas, centre, scale, pose, top, bottom, reach)
+        return Window(canvas, figure, top, bottom, reach)
 
-    grain = streaks(rng)
+    grain = head.streaks(rng)
     locks = head.hair(person) if person.volume else None
     if window(-2.3, 1.7).empty:
         return
@@ -141,7 +125,9 @@ def _ears(window: Window, person: Person, light: Light) -> None:
         brush.ellipse((x, y), (0.13, 0.29), tone, turn)
         brush.ellipse((x - sign * 0.02, y), (0.06, 0.19), darker(tone, 0.74), turn)
         if person.earrings:
-            _earring(brush, window.at(sign * 1.02, 0.56, -0.05))
+            x, y = window.at(sign * 1.02, 0.56, -0.05)
+            brush.ellipse((x, y), (0.06, 0.06), (214, 178, 96))
+            brush.ellipse((x - 0.015, y - 0.02), (0.022, 0.022), (255, 246, 215))
 
 
 def _face(window: Window, person: Person, light: Light, rng: np.random.Generator) -> None:
@@ -155,15 +141,15 @@ def _face(window: Window, person: Person, light: Light, rng: np.random.Generator
     if abs(window.pose.yaw) > 0.02 or abs(window.pose.pitch) > 0.02:
         # What stands out moves with the turn: look where it would have come from.
         for _ in range(2):
-            raised = _on_map(heights)(surface)
+            raised = _on_map(heights, surface)
             surface = view(head.skull(person), window.across, window.down, window.pose, raised)
     surface = _with_relief(surface, heights, window.pose)
     brightness = lit(surface, light, window.pose)
     # The skin's sheen, on forehead, nose and cheeks.
     half = np.array(light.direction) + np.array([0, 0, 1])  # towards lamp and viewer
-    half /= np.linalg.norm(half)
+    x, y, z = (half / np.linalg.norm(half)).tolist()
     nx, ny, nz = surface.normal
-    towards = nx * float(half[0]) + ny * float(half[1]) + nz * float(half[2])
+    towards = nx * x + ny * y + nz * z
     sheen = np.clip(towards, 0, 1) ** 24 * 20
 
     x = window.full((surface.x + REACH_X) * np.float32(scale) - 0.5)
@@ -175,24 +161,19 @@ def _face(window: Window, person: Person, light: Light, rng: np.random.Generator
     window.cover(colour, flat.inside)
 
 
-def _on_map(table: Array) -> Callable[[Surface], Array]:
-    """Reads a small map of the front of the head where the surface is surface."""
-    side = table.shape[0]
-
-    def read(surface: Surface) -> Array:
-        x = (surface.x + REACH_X) * np.float32((side - 1) / (2 * REACH_X))
-        y = (surface.y + REACH_Y) * np.float32((side - 1) / (2 * REACH_Y))
-        return cv2.remap(table, x, y, cv2.INTER_LINEAR)
-
-    return read
+def _on_map(table: Array, surface: Surface) -> Array:
+    """A small map of the front of the head, read where the surface is visible."""
+    x = (surface.x + REACH_X) * np.float32((table.shape[0] - 1) / (2 * REACH_X))
+    y = (surface.y + REACH_Y) * np.float32((table.shape[0] - 1) / (2 * REACH_Y))
+    return cv2.remap(table, x, y, cv2.INTER_LINEAR)
 
 
 def _with_relief(surface: Surface, heights: Array, pose: Pose) -> Surface:
     """The normals bent by the slopes of the relief."""
     side = heights.shape[0]
     slope_y, slope_x = np.gradient(heights)
-    gx = _on_map((slope_x * ((side - 1) / (2 * REACH_X))).astype(np.float32))(surface)
-    gy = _on_map((slope_y * ((side - 1) / (2 * REACH_Y))).astype(np.float32))(surface)
+    gx = _on_map((slope_x * ((side - 1) / (2 * REACH_X))).astype(np.float32), surface)
+    gy = _on_map((slope_y * ((side - 1) / (2 * REACH_Y))).astype(np.float32), surface)
     nx, ny, nz = surface.normal
     nx = nx - gx * np.float32(math.cos(pose.yaw))
     ny = ny - gy
@@ -233,12 +214,6 @@ def _front_hair(window: Window, locks: Shell, person: Person, light: Light, grai
     window.cover(window.full(colour), distance.astype(np.float32))
 
 
-def _earring(brush: Brush, at: tuple[float, float]) -> None:
-    """A small ball of gold."""
-    brush.ellipse(at, (0.06, 0.06), (214, 178, 96))
-    brush.ellipse((at[0] - 0.015, at[1] - 0.02), (0.022, 0.022), (255, 246, 215))
-
-
 def _glasses(window: Window, person: Person) -> None:
     """Rims a little in front of the eyes, a bridge, and temples to the ears."""
     brush = window.brush
@@ -248,10 +223,8 @@ def _glasses(window: Window, person: Person) -> None:
     unit = np.sign(unit) * np.abs(unit) ** corner
     for sign in (-1, 1):
         middle = sign * person.eye_x
-        rim = [
-            window.at(middle + x * rx, 0.03 + y * ry, 1.08 - 0.25 * (middle + x * rx) ** 2)
-            for x, y in unit
-        ]
+        points = unit * (rx, ry) + (middle, 0.03)
+        rim = [window.at(x, y, 1.08 - 0.25 * x**2) for x, y in points]
         brush.line(rim, frame, 0.04, closed=True)
         if sign * window.pose.yaw < 0.35:
             hinge = window.at(sign * (person.eye_x + rx), -0.04, 0.95)
@@ -279,7 +252,8 @@ def _hat(window: Window, person: Person, light: Light, grain: Array) -> None:
     colour = to_bytes(tinted(tone.astype(np.float32), person.hat_colour))
     window.cover(window.full(colour), inside.astype(np.float32))
     if person.hat == "brim":
-        x, y = place((0, -0.66, 0.45), window.pose)
+        x, y = head.place((0, -0.66, 0.45), window.pose)
         for lower, reach, thick, shade in ((0.0, 1.75, 0.22, 0.9), (0.05, 1.6, 0.12, 0.6)):
-            rim = [window.rolled(*point) for point in ellipse((x, y + lower), (reach, thick))]
+            points = ellipse((x, y + lower), (reach, thick))
+            rim = [head.rolled(*point, window.pose) for point in points]
             window.brush.polygon(rim, darker(person.hat_colour, shade))

@@ -15,13 +15,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lockstep.synthetic.painting import RGB
+from lockstep.synthetic.painting import Triple, as_triple
 from lockstep.synthetic.portraits.people import Person, Pose
 
 Array: TypeAlias = NDArray[np.float32]
 
 CROWN, CHIN = -1.5, 1.46
 """Highest and lowest y of the bare head."""
+PIVOT = 0.5
+"""The head leans about a point so far below the eyes."""
 _STEPS = 512
 _NONE = np.float32(0)
 
@@ -42,12 +44,10 @@ def skull(person: Person) -> Shell:
     y = np.linspace(top, bottom, _STEPS)
     t = np.where(y < 0, y / top, y / bottom)
     width = np.where(
-        y < 0,
-        (1 - t**2.5) ** (1 / 2.3),
-        (1 - 0.62 * t**person.jaw - 0.38 * t**9) ** 0.7,
+        y < 0, (1 - t**2.5) ** (1 / 2.3), (1 - 0.62 * t**person.jaw - 0.38 * t**9) ** 0.7
     )
     depth = np.where(y < 0, 1.06 * (1 - t**2.6) ** (1 / 2.2), 1.06 * (1 - 0.16 * t - 0.84 * t**9))
-    return _shell(top, bottom, width, np.maximum(depth, 0))
+    return Shell(top, bottom, width.astype(np.float32), np.maximum(depth, 0).astype(np.float32))
 
 
 def hair(person: Person) -> Shell:
@@ -64,12 +64,6 @@ def hair(person: Person) -> Shell:
         spread = 1 - 0.04 * fall
     width = np.where(y < 0, round_off, spread) * (1.01 + 0.75 * person.volume)
     depth = np.where(y < 0, round_off, spread) * (1.07 + 0.9 * person.volume)
-    return _shell(top, bottom, width, depth)
-
-
-def _shell(
-    top: float, bottom: float, width: NDArray[np.floating], depth: NDArray[np.floating]
-) -> Shell:
     return Shell(top, bottom, width.astype(np.float32), depth.astype(np.float32))
 
 
@@ -80,12 +74,10 @@ def grown(shell: Shell, by: float, bottom: float) -> Shell:
     at = np.clip(rows, 0, 1) * (_STEPS - 1)
     table = np.arange(_STEPS)
     round_off = np.sqrt(np.clip((y - y[0]) / (2 * by + 0.05), 0, 1))
-    return _shell(
-        shell.top - by,
-        bottom,
-        (np.interp(at, table, shell.width) + by) * round_off,
-        (np.interp(at, table, shell.depth) + by) * round_off,
+    width, depth = (
+        (np.interp(at, table, half) + by) * round_off for half in (shell.width, shell.depth)
     )
+    return Shell(shell.top - by, bottom, width.astype(np.float32), depth.astype(np.float32))
 
 
 @dataclass(frozen=True)
@@ -127,13 +119,8 @@ def view(
     length = np.sqrt(nx * nx + ny * ny + nz * nz) + 1e-6
     nx, ny, nz = nx / length, ny / length, nz / length
     inside = np.minimum((1 - np.abs(u)) * a, np.minimum(y - shell.top, shell.bottom - y))
-    return Surface(
-        inside=inside,
-        angle=angle,
-        x=width[index] * sin_angle,
-        y=y,
-        normal=(nx * cos + nz * sin, ny, nz * cos - nx * sin),
-    )
+    normal = (nx * cos + nz * sin, ny, nz * cos - nx * sin)
+    return Surface(inside, angle, width[index] * sin_angle, y, normal)
 
 
 def place(point: tuple[float, float, float], pose: Pose) -> tuple[float, float]:
@@ -142,11 +129,18 @@ def place(point: tuple[float, float, float], pose: Pose) -> tuple[float, float]:
     return x * math.cos(pose.yaw) + z * math.sin(pose.yaw), y + math.sin(pose.pitch) * z
 
 
+def rolled(across: float, down: float, pose: Pose) -> tuple[float, float]:
+    """The image coordinates leaned as the head is."""
+    cos, sin = math.cos(pose.roll), math.sin(pose.roll)
+    down -= PIVOT
+    return across * cos - down * sin, across * sin + down * cos + PIVOT
+
+
 @dataclass(frozen=True)
 class Light:
     """Direction towards the lamp (x right, y down, z to the viewer) and strengths."""
 
-    direction: RGB
+    direction: Triple
     key: float
     ambient: float
 
@@ -154,10 +148,8 @@ class Light:
 def random_light(rng: np.random.Generator) -> Light:
     """A lamp above, to either side or in front."""
     direction = np.array([rng.uniform(-0.9, 0.9), -rng.uniform(0.35, 0.9), 1.0])
-    x, y, z = (float(part) for part in direction / np.linalg.norm(direction))
-    return Light(
-        (x, y, z), key=float(rng.uniform(0.54, 0.7)), ambient=float(rng.uniform(0.41, 0.5))
-    )
+    towards = as_triple(direction / np.linalg.norm(direction))
+    return Light(towards, float(rng.uniform(0.54, 0.7)), float(rng.uniform(0.41, 0.5)))
 
 
 def lit(surface: Surface, light: Light, pose: Pose) -> Array:
@@ -181,11 +173,5 @@ def streaks(rng: np.random.Generator) -> Array:
 def flow(grain: Array, angle: Array, y: Array) -> Array:
     """The noise where hair hangs: `angle` around the head in radians, `y` downwards."""
     columns = (angle + 0.12 * np.sin(y * 2.2)) * (512 / (2 * np.pi) * 1.6) + 256
-    rows = (y + 1.8) * 12
-    return cv2.remap(
-        grain,
-        columns.astype(np.float32),
-        rows.astype(np.float32),
-        cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_WRAP,
-    )
+    columns, rows = columns.astype(np.float32), ((y + 1.8) * 12).astype(np.float32)
+    return cv2.remap(grain, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lockstep.synthetic.painting import RGB, Dice, as_rgb, palette, varied
+from lockstep.synthetic.painting import RGB, Dice, as_triple, palette, varied
 
 SKINS = palette("faddc9 f3ceb4 ebc0a0 deae8a cb9872 ad7a56 8c5e41 704a34")
 HAIRS = palette("1c181a 281e1b 3e2a20 5c3c28 7c4e2c 964a28 c49c62 a8a4a2 944c6c 42547c")
@@ -34,11 +34,11 @@ class Person:
         self.haircut = weighted(HAIRCUTS, _CUT_WEIGHTS)
         bearded = self.haircut in ("short", "crop", "bald") and chance(0.35)
         hair = np.array(weighted(HAIRS, _HAIR_WEIGHTS))
-        self.hair = as_rgb(np.clip(hair + rng.normal(0, 6, 3), 6, 250))
+        self.hair = as_triple(np.clip(hair + rng.normal(0, 6, 3), 6, 250))
         self.skin = varied(rng, one(SKINS), 4, 8, 250)
         rouge = between(0.2, 0.75)
         pale = np.array(self.skin) * (1 - rouge) * np.array([0.92, 0.72, 0.70])
-        self.lips = as_rgb(pale + rouge * np.array([186, 62, 76]))
+        self.lips = as_triple(pale + rouge * np.array([186, 62, 76]))
         fringed = self.haircut in ("long", "bob") and chance(0.4)
         covered = self.haircut in ("long", "bob", "bun", "short")
         self.iris = weighted(EYES, (0.4, 0.3, 0.12, 0.08, 0.1))

@@ -1,8 +1,7 @@
-"""What an image will show, decided without drawing it, and the truth about its faces."""
+"""What an image will show, decided without drawing it, and the annotations of its faces."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -10,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lockstep.synthetic.painting import stream
-from lockstep.synthetic.portraits.head import Light, place, random_light
+from lockstep.synthetic.portraits.head import Light, place, random_light, rolled
 from lockstep.synthetic.portraits.people import Person, Pose
 
 KINDS = {
@@ -40,7 +39,7 @@ class Box(NamedTuple):
 
 @dataclass(frozen=True)
 class Face:
-    """The truth about a face: where it is, whose, and whether it is fit for the collection.
+    """A face: where it is, whose, and whether it is fit for the collection.
 
     `why` is `kept`, or what is wrong: `turned`, `tilted`, `blurred` or `small`. Two faces with
     the same `identity` are one photograph; only one of them should be kept.
@@ -95,13 +94,7 @@ def kind_of(seed: int, index: int) -> str:
 
 
 def plan(seed: int, index: int) -> Plan:
-    """What image `index` of the collection `seed` shows; it depends on nothing else.
-
-    Raises
-    ------
-    ValueError
-        If `seed` or `index` is negative.
-    """
+    """What image `index` of the collection `seed` shows; it depends on nothing else."""
     kind = kind_of(seed, index)
     rng = stream(seed, index, 1)
     if kind == "copy":
@@ -109,33 +102,28 @@ def plan(seed: int, index: int) -> Plan:
     width, height = _size(rng, kind)
     light = random_light(rng)
     figures = tuple(_figures(rng, kind, width, height))
-    blur = 0.0
-    if kind == "blurred":
-        blur = figures[0].scale * float(rng.uniform(0.042, 0.075))
+    blur = figures[0].scale * float(rng.uniform(0.042, 0.075)) if kind == "blurred" else 0.0
     return Plan(index, kind, width, height, figures, light, blur)
 
 
-def truth(seed: int, index: int) -> tuple[Face, ...]:
-    """The truth about the faces in image `index` of the collection `seed`, without drawing it.
+def annotated_faces(seed: int, index: int) -> tuple[Face, ...]:
+    """The faces in image `index` of the collection `seed`, known without drawing it.
 
     Raises
     ------
     ValueError
         If `seed` or `index` is negative.
     """
-    return faces(plan(seed, index))
-
-
-def faces(of: Plan) -> tuple[Face, ...]:
-    """The truth about the faces that a planned image shows."""
+    planned = plan(seed, index)
+    copy = planned.copy
+    owner = index if copy is None else copy.of
     found = []
-    owner = of.index if of.copy is None else of.copy.of
-    for number, figure in enumerate(of.figures):
+    for number, figure in enumerate(planned.figures):
         box = _face_box(figure)
-        if of.copy is not None:
-            left, top = of.copy.cut[0] * of.width, of.copy.cut[1] * of.height
+        if copy is not None:
+            left, top = copy.cut[0] * planned.width, copy.cut[1] * planned.height
             moved = (box.left - left, box.top - top, box.right - left, box.bottom - top)
-            box = Box(*(edge * of.copy.scale for edge in moved))
+            box = Box(*(edge * copy.scale for edge in moved))
         found.append(Face(box, figure.why == "kept", figure.why, f"{owner}-{number}"))
     return tuple(found)
 
@@ -161,10 +149,9 @@ def _pose(rng: np.random.Generator, kind: str) -> Pose:
 
 
 def _figures(rng: np.random.Generator, kind: str, width: int, height: int) -> Iterator[Figure]:
-    if kind == "nobody":
-        return
     if kind == "crowd":
         yield from _crowd(rng, width, height)
+    if kind in ("crowd", "nobody"):
         return
     side = min(width, height)
     low, high = (0.03, 0.055) if kind == "tiny" else (0.175, 0.25)
@@ -183,8 +170,7 @@ def _crowd(rng: np.random.Generator, width: int, height: int) -> Iterator[Figure
     room = width / count
     if rng.random() < 0.4:
         at = (float(rng.uniform(0.1, 0.9)) * width, height * 0.16)
-        person = Person(rng)
-        yield Figure(person, _pose(rng, "tiny"), at, float(rng.uniform(12, 18)), "small")
+        yield Figure(Person(rng), _pose(rng, "tiny"), at, float(rng.uniform(12, 18)), "small")
     for k in range(count):
         scale = min(room / 2.7, height * 0.2) * float(rng.uniform(0.88, 1.0))
         kind = ("turned", "tilted")[int(rng.integers(2))] if rng.random() < 0.2 else "portrait"
@@ -210,10 +196,8 @@ def _copy(seed: int, index: int, rng: np.random.Generator) -> Plan:
 
 def _face_box(figure: Figure) -> Box:
     """The square from above the brows to the chin that face detectors report."""
-    across, down = place((0.0, 0.42, 0.7), figure.pose)
-    cos, sin = math.cos(figure.pose.roll), math.sin(figure.pose.roll)
-    down -= 0.5
-    x = figure.centre[0] + (across * cos - down * sin) * figure.scale
-    y = figure.centre[1] + (across * sin + down * cos + 0.5) * figure.scale
+    across, down = rolled(*place((0.0, 0.42, 0.7), figure.pose), figure.pose)
+    x = figure.centre[0] + across * figure.scale
+    y = figure.centre[1] + down * figure.scale
     half = 0.97 * figure.scale
     return Box(x - half, y - half, x + half, y + half)

@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 
 from lockstep.synthetic.painting import RGB
 from lockstep.synthetic.portraits.brush import Brush
-from lockstep.synthetic.portraits.head import Array, place
-from lockstep.synthetic.portraits.people import Pose
+from lockstep.synthetic.portraits.head import PIVOT, Array, place, rolled
+from lockstep.synthetic.portraits.plans import Figure
 
 Number = TypeVar("Number", np.float32, np.uint8)
 
-_PIVOT = 0.5  # the head leans about a point so far below the eyes
 _DETAIL = 35.0  # coarse pixels a unit
 
 
@@ -28,17 +27,11 @@ class Window:
     """
 
     def __init__(
-        self,
-        canvas: NDArray[np.uint8],
-        centre: tuple[float, float],
-        scale: float,
-        pose: Pose,
-        top: float,
-        bottom: float,
-        reach: float,
+        self, canvas: NDArray[np.uint8], figure: Figure, top: float, bottom: float, reach: float
     ) -> None:
+        centre, scale, pose = figure.centre, figure.scale, figure.pose
         self.canvas, self.centre, self.scale, self.pose = canvas, centre, scale, pose
-        corners = [self.rolled(x, y) for x in (-reach, reach) for y in (top, bottom)]
+        corners = [rolled(x, y, pose) for x in (-reach, reach) for y in (top, bottom)]
         xs = [centre[0] + x * scale for x, _ in corners]
         ys = [centre[1] + y * scale for _, y in corners]
         height, width = canvas.shape[:2]
@@ -50,10 +43,10 @@ class Window:
             return
         rows, columns = -(-(low - up) // step), -(-(right - left) // step)
         x = ((np.arange(columns) + 0.5) * step - 0.5 + left - centre[0])[None, :] / scale
-        y = ((np.arange(rows) + 0.5) * step - 0.5 + up - centre[1])[:, None] / scale - _PIVOT
+        y = ((np.arange(rows) + 0.5) * step - 0.5 + up - centre[1])[:, None] / scale - PIVOT
         cos, sin = math.cos(pose.roll), math.sin(pose.roll)
         self.across: Array = (x * cos + y * sin).astype(np.float32)
-        self.down: Array = (y * cos - x * sin + _PIVOT).astype(np.float32)
+        self.down: Array = (y * cos - x * sin + PIVOT).astype(np.float32)
 
     @property
     def empty(self) -> bool:
@@ -83,13 +76,7 @@ class Window:
 
     def at(self, x: float, y: float, z: float) -> tuple[float, float]:
         """Where a point of the head lies, in units from the centre."""
-        return self.rolled(*place((x, y, z), self.pose))
-
-    def rolled(self, across: float, down: float) -> tuple[float, float]:
-        """The head's image coordinates, leaned as the head is."""
-        cos, sin = math.cos(self.pose.roll), math.sin(self.pose.roll)
-        down -= _PIVOT
-        return across * cos - down * sin, across * sin + down * cos + _PIVOT
+        return rolled(*place((x, y, z), self.pose), self.pose)
 
 
 def tinted(tone: Array, colour: RGB) -> Array:
