@@ -1,4 +1,4 @@
-"""Faces found, judged and cut out: of drawn images with a known truth, and of a photograph."""
+"""Faces found, chosen and cut out: of annotated synthetic images, and of a photograph."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def add(folder: Path, data: bytes, address: str, article: str = "M.1.A.1") -> st
 @dataclasses.dataclass(frozen=True)
 class Download:
     folder: Path
-    truth: dict[str, tuple[Face, ...]]
+    annotations: dict[str, tuple[Face, ...]]
 
 
 def download(folder: Path, indices: Iterable[int]) -> Download:
@@ -131,7 +131,7 @@ def part_of(downloaded: Path, folder: Path, choose: Callable[[list[str]], list[s
 
 
 @dataclasses.dataclass(frozen=True)
-class Judged:
+class Done:
     download: Download
     out: Path
     database: Path
@@ -139,75 +139,75 @@ class Judged:
 
 
 @pytest.fixture(scope="module")
-def judged(tmp_path_factory: pytest.TempPathFactory) -> Judged:
+def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
     """The drawn images and what came of them. Shared: do not change it."""
-    root = tmp_path_factory.mktemp("judged")
+    root = tmp_path_factory.mktemp("done")
     downloaded = download(root / "downloaded", DRAWN)
     found = run(downloaded.folder, root / "out", root / "journal.db")
-    return Judged(downloaded, root / "out", root / "journal.db", found)
+    return Done(downloaded, root / "out", root / "journal.db", found)
 
 
 # --- the whole -----------------------------------------------------------------------------
 
 
-def test_the_right_faces_are_kept(judged: Judged) -> None:
-    found = judged.found
-    score = precision_and_recall(found.faces, found.decisions, judged.download.truth)
+def test_the_right_faces_are_kept(done: Done) -> None:
+    found = done.found
+    score = precision_and_recall(found.faces, found.decisions, done.download.annotations)
     assert score["precision"] >= 0.98
     assert score["recall"] >= 0.95
     assert set(found.decisions) >= {KEPT, DUPLICATE, "tilted", "turned", "blurred"}
 
 
-def test_every_face_has_its_row_and_every_kept_one_its_crop(judged: Judged) -> None:
-    with (judged.out / "decisions.csv").open(newline="") as file:
+def test_every_face_has_its_row_and_every_kept_one_its_crop(done: Done) -> None:
+    with (done.out / "decisions.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == len(judged.found.faces)
+    assert len(rows) == len(done.found.faces)
     kept = {f"{row['image']}_{row['face']}.png" for row in rows if row["decision"] == KEPT}
-    assert {path.name for path in (judged.out / "crops").iterdir()} == kept
-    assert len(kept) == judged.found.kept
+    assert {path.name for path in (done.out / "crops").iterdir()} == kept
+    assert len(kept) == done.found.kept
     assert all(row["address"].startswith("https://images.example/") for row in rows)
     for name in kept:
-        with Image.open(judged.out / "crops" / name) as crop:
+        with Image.open(done.out / "crops" / name) as crop:
             assert crop.size == (64, 64)
             assert crop.mode == "RGB"
-    sheets = {path.stem for path in (judged.out / "sheets").iterdir()}
+    sheets = {path.stem for path in (done.out / "sheets").iterdir()}
     assert sheets == {row["decision"] for row in rows}
 
 
-def test_all_faces_of_a_crowd_are_found(judged: Judged) -> None:
+def test_all_faces_of_a_crowd_are_found(done: Done) -> None:
     kept = [
         face.sha256
-        for face, decision in zip(judged.found.faces, judged.found.decisions, strict=True)
+        for face, decision in zip(done.found.faces, done.found.decisions, strict=True)
         if decision == KEPT
     ]
-    crowds = [known for known in judged.download.truth.items() if len(known[1]) > 1]
+    crowds = [known for known in done.download.annotations.items() if len(known[1]) > 1]
     right = sum(kept.count(sha256) for sha256, _ in crowds)
     assert right >= 0.9 * sum(face.keep for _, known in crowds for face in known)
     assert max(kept.count(sha256) for sha256, _ in crowds) >= 3
 
 
-def test_neither_order_nor_processes_matter(judged: Judged, tmp_path: Path) -> None:
-    whole = judged.download.folder
+def test_neither_order_nor_processes_matter(done: Done, tmp_path: Path) -> None:
+    whole = done.download.folder
     first = part_of(whole, tmp_path / "a", lambda lines: lines[:40])
     other = part_of(whole, tmp_path / "b", lambda lines: random.Random(1).sample(lines[:40], 40))
-    run(first, tmp_path / "out_a", judged.database)
+    run(first, tmp_path / "out_a", done.database)
     run(other, tmp_path / "out_b", tmp_path / "b.db", processes=2)
     assert contents(tmp_path / "out_a") == contents(tmp_path / "out_b")
 
 
 def test_nothing_is_looked_at_twice(
-    judged: Judged, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    done: Done, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def twice(path: Path, settings: DetectionSettings) -> str:
         raise AssertionError(path)
 
     monkeypatch.setattr(faces, "detect_in_file", twice)
     stricter = dataclasses.replace(RULES_HERE, min_sharpness=400)
-    found = run(judged.download.folder, tmp_path / "out", judged.database, rules=stricter)
-    assert 0 < found.kept < judged.found.kept
-    again = run(judged.download.folder, tmp_path / "again", judged.database)
-    assert again == judged.found
-    assert contents(tmp_path / "again") == contents(judged.out)
+    found = run(done.download.folder, tmp_path / "out", done.database, rules=stricter)
+    assert 0 < found.kept < done.found.kept
+    again = run(done.download.folder, tmp_path / "again", done.database)
+    assert again == done.found
+    assert contents(tmp_path / "again") == contents(done.out)
 
 
 _KILLED = """
@@ -224,17 +224,17 @@ def children(pid: int) -> list[int]:
     return [int(child) for child in found]
 
 
-def test_killed_and_run_again_it_goes_on(judged: Judged, tmp_path: Path) -> None:
+def test_killed_and_run_again_it_goes_on(done: Done, tmp_path: Path) -> None:
     tests = str(Path(__file__).parent)
     database = tmp_path / "journal.db"
-    folder = part_of(judged.download.folder, tmp_path / "part", lambda lines: lines[:60])
+    folder = part_of(done.download.folder, tmp_path / "part", lambda lines: lines[:60])
     arguments = [tests, folder, tmp_path / "killed", database]
     path = os.pathsep.join([str(Path(tests).parent / "src"), tests])
     running = subprocess.Popen(
         [sys.executable, "-c", _KILLED, *map(str, arguments)],
         env={**os.environ, "PYTHONPATH": path},
     )
-    everything = list(judged.download.truth)[:60]
+    everything = list(done.download.annotations)[:60]
 
     def seen() -> list[str]:
         if not database.exists():
@@ -267,7 +267,7 @@ def test_killed_and_run_again_it_goes_on(judged: Judged, tmp_path: Path) -> None
         patch.setattr(faces, "detect_in_file", counted)
         run(folder, tmp_path / "out", database)
     assert sorted(looked) == sorted(set(everything) - set(before))
-    run(folder, tmp_path / "whole", judged.database)
+    run(folder, tmp_path / "whole", done.database)
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
 
 
@@ -581,26 +581,26 @@ def test_precision_and_recall_count_photographs_once() -> None:
 # --- exclusions ----------------------------------------------------------------------------
 
 
-def test_what_is_excluded_is_gone(judged: Judged, tmp_path: Path) -> None:
+def test_what_is_excluded_is_gone(done: Done, tmp_path: Path) -> None:
     kept = [
         face
-        for face, decision in zip(judged.found.faces, judged.found.decisions, strict=True)
+        for face, decision in zip(done.found.faces, done.found.decisions, strict=True)
         if decision == KEPT
     ]
     gone = kept[0].sha256
     found = run(
-        judged.download.folder,
+        done.download.folder,
         tmp_path / "out",
-        judged.database,
+        done.database,
         exclusions=Exclusions(frozenset({gone})),
     )
     decisions = {(f.sha256, f.number): d for f, d in zip(found.faces, found.decisions, strict=True)}
     assert decisions[gone, kept[0].number] == EXCLUDED
     assert not list((tmp_path / "out" / "crops").glob(f"{gone}*"))
     assert not (tmp_path / "out" / "sheets" / "excluded.png").exists()
-    truth = judged.download.truth
-    score = precision_and_recall(found.faces, found.decisions, truth, found.excluded)
-    before = precision_and_recall(judged.found.faces, judged.found.decisions, truth)
+    annotations = done.download.annotations
+    score = precision_and_recall(found.faces, found.decisions, annotations, found.excluded)
+    before = precision_and_recall(done.found.faces, done.found.decisions, annotations)
     assert score["precision"] >= 0.98
     assert found.excluded == {gone} and abs(score["recall"] - before["recall"]) < 0.002
 

@@ -1,1 +1,1 @@
-"""Faces found in images, judged by their landmarks, cut out upright and all of one size."""
+"""Faces found in images, chosen by their landmarks, cut out upright and all of one size."""

@@ -101,8 +101,8 @@ def _imgur(site: str, path: str) -> Image | Album | None:
 
 def _twitter(parts: SplitResult) -> Image | None:
     found = _TWITTER_IMAGE.match(parts.path)
-    asked = _TWITTER_FORMAT.search(parts.query)
-    ending = (found and found[2]) or (asked and asked[1])
+    in_query = _TWITTER_FORMAT.search(parts.query)
+    ending = (found and found[2]) or (in_query and in_query[1])
     if found is None or not ending or not _IMAGE.search(f".{ending}"):
         return None
     return Image(f"https://{_TWITTER}/media/{found[1]}?format={ending}&name=large")
