@@ -472,7 +472,7 @@ def test_track_takes_no_figures_of_other_images_than_those_here(store: MlflowCli
         ("models/iclevr/ema.safetensors", None, "ema.safetensors: missing; `dvc checkout`"),
         ("models/iclevr/names.json", None, "names.json: missing; `dvc checkout`"),
         ("plots/iclevr/train/train.csv", "step,loss\n", "plots/iclevr/train: damaged (IndexError"),
-        ("plots/iclevr/train/train.csv", "step,loss,lr\n1\n", "plots/iclevr/train: damaged (Type"),
+        ("plots/iclevr/train/train.csv", "step,loss,lr\n1\n", "train.csv: damaged (line 2 is too"),
     ],
 )
 def test_what_is_missing_or_damaged_is_named_and_not_the_store(

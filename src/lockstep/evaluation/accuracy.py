@@ -12,8 +12,8 @@ def found(scores: Tensor, labels: Tensor) -> Tensor:
     `scores` (N, L) floats, `labels` (N, L) of zeros and ones.
     """
     found = torch.zeros_like(labels, dtype=torch.bool)
-    for i, (row, truth) in enumerate(zip(scores, labels, strict=True)):
-        found[i, row.topk(int(truth.sum())).indices] = True
+    for i, (row, requested) in enumerate(zip(scores, labels, strict=True)):
+        found[i, row.topk(int(requested.sum())).indices] = True
     return found & labels.bool()
 
 

@@ -53,14 +53,14 @@ def statistics_of(batches: Iterable[NDArray[np.floating]]) -> Statistics:
     return Statistics(normal, np.concatenate(kept), moments.count)
 
 
-def save(path: Path, seen: Statistics) -> None:
+def save(path: Path, statistics: Statistics) -> None:
     """An .npz; `mu` and `sigma` are called as in clean-fid's files of statistics."""
     np.savez(
         path,
-        mu=seen.normal.mean,
-        sigma=seen.normal.covariance,
-        features=seen.features,
-        count=np.int64(seen.count),
+        mu=statistics.normal.mean,
+        sigma=statistics.normal.covariance,
+        features=statistics.features,
+        count=np.int64(statistics.count),
     )
 
 
@@ -111,14 +111,14 @@ def of_space(params: Params, data: Dataset, space: Space) -> dict[str, Statistic
     training = SplitImages(data, "train", params.evaluate.reference_count)
     if params.evaluate.reference == "train":
         return {space.name: statistics_of(space.features(training))}
-    seen = {f"{space.name}_training": statistics_of(space.features(training))}
+    statistics = {f"{space.name}_training": statistics_of(space.features(training))}
     if not _is_statistics(params):
-        seen[space.name] = statistics_of(space.features(images(params, data)))
+        statistics[space.name] = statistics_of(space.features(images(params, data)))
     elif params.evaluate.fid == (space.frechet == "fid"):
-        seen[space.name] = load(_given(params))
+        statistics[space.name] = load(_given(params))
     else:
-        seen[space.name] = seen.pop(f"{space.name}_training")
-    return seen
+        statistics[space.name] = statistics.pop(f"{space.name}_training")
+    return statistics
 
 
 def images(params: Params, data: Dataset) -> Rows:

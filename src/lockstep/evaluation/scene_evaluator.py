@@ -139,11 +139,11 @@ def train(params: Params, scenes: Scenes) -> SceneEvaluator:
     def loss(model: SceneEvaluator, chosen: NDArray[np.int64]) -> Tensor:
         # Number 2 i is image i, 2 i + 1 its mirror image.
         number, mirrored = np.divmod(chosen, 2)
-        seen, places = np.array(scenes.images[number]), scenes.shown.place[number]
+        pixels, places = np.array(scenes.images[number]), scenes.shown.place[number]
         turned = mirrored.astype(bool)
-        seen[turned] = seen[turned, :, ::-1]
+        pixels[turned] = pixels[turned, :, ::-1]
         places[turned, :, 0] = 1 - places[turned, :, 0]
-        images, place = to_tensor(seen).to(device), torch.from_numpy(places).to(device)
+        images, place = to_tensor(pixels).to(device), torch.from_numpy(places).to(device)
         present, large = (
             torch.from_numpy(part[number]).float().to(device)
             for part in (scenes.shown.present, scenes.shown.large)

@@ -26,14 +26,14 @@ _SPREAD = (
 )
 
 
-def figures(each: Iterable[Detections], stated: Sequence[PromptContent]) -> dict[str, float]:
+def figures(each: Iterable[Detections], prompts: Sequence[PromptContent]) -> dict[str, float]:
     """The means over the seeds; of the accuracies their standard deviation (`_sd`), if several.
 
-    `each` is what the evaluator says of the N images of a seed, `stated` what they are to show.
+    `each` is what the evaluator says of the N images of a seed, `prompts` what they are to show.
     """
     found: dict[str, list[float]] = defaultdict(list)
     for detected in each:
-        for name, value in of_images(detected, stated).items():
+        for name, value in of_images(detected, prompts).items():
             found[name].append(value)
     means = {name: fmean(values) for name, values in found.items()}
     for name in _SPREAD:
@@ -42,40 +42,40 @@ def figures(each: Iterable[Detections], stated: Sequence[PromptContent]) -> dict
     return means
 
 
-def of_images(detected: Detections, stated: Sequence[PromptContent]) -> dict[str, float]:
+def of_images(detected: Detections, prompts: Sequence[PromptContent]) -> dict[str, float]:
     """The figures of one set of images; those without anything to count are left out.
 
     `object_accuracy`: of an image's k named objects those among its k highest scores, a micro
     average. `false_objects`: those scored above one half that the sentence does not name, per
     image; mistakes only where sentences name all that an image is to show.
     """
-    labels = named(stated)
+    labels = named(prompts)
     values = {
         "object_accuracy": accuracy.top_k_accuracy(detected.present, labels),
-        "object_accuracy_chance": object_chance(stated),
-        "binding_accuracy": binding_accuracy(detected, stated),
-        **relations(detected, stated),
-        "size_accuracy": size_accuracy(detected, stated),
+        "object_accuracy_chance": object_chance(prompts),
+        "binding_accuracy": binding_accuracy(detected, prompts),
+        **relations(detected, prompts),
+        "size_accuracy": size_accuracy(detected, prompts),
         "false_objects": accuracy.false_objects(detected.present, labels),
     }
     return {name: value for name, value in values.items() if value is not None}
 
 
-def named(stated: Sequence[PromptContent]) -> Tensor:
+def named(prompts: Sequence[PromptContent]) -> Tensor:
     """(N, 24) uint8: 1 for each object that a prompt names."""
-    labels = torch.zeros(len(stated), OBJECTS, dtype=torch.uint8)
-    for row, prompt in zip(labels, stated, strict=True):
+    labels = torch.zeros(len(prompts), OBJECTS, dtype=torch.uint8)
+    for row, prompt in zip(labels, prompts, strict=True):
         row[_ids(prompt)] = 1
     return labels
 
 
-def object_chance(stated: Sequence[PromptContent]) -> float:
+def object_chance(prompts: Sequence[PromptContent]) -> float:
     """The object accuracy of k objects picked blindly: each is right with probability k / 24."""
-    sizes = [len(prompt.objects) for prompt in stated]
+    sizes = [len(prompt.objects) for prompt in prompts]
     return sum(k * k for k in sizes) / OBJECTS / sum(sizes)
 
 
-def binding_accuracy(detected: Detections, stated: Sequence[PromptContent]) -> float | None:
+def binding_accuracy(detected: Detections, prompts: Sequence[PromptContent]) -> float | None:
     """Whether colours are on the shapes that they were said of, and not on each other's.
 
     Counts prompts of two objects that differ in colour and in shape. With the scores p as
@@ -91,7 +91,7 @@ def binding_accuracy(detected: Detections, stated: Sequence[PromptContent]) -> f
     1/2.
     """
     right = []
-    for prompt, row in zip(stated, detected.present.double(), strict=True):
+    for prompt, row in zip(prompts, detected.present.double(), strict=True):
         if (swapped := _swapped(prompt)) is None:
             continue
         named, other = row[_ids(prompt)], row[swapped]
@@ -104,14 +104,14 @@ def _swapped(prompt: PromptContent) -> list[int] | None:
     """The ids of a prompt's two objects with each other's colours, if that makes other ones."""
     if len(prompt.objects) != 2:
         return None
-    first, second = (mention.name.split() for mention in prompt.objects)
+    first, second = (item.name.split() for item in prompt.objects)
     if any(one == other for one, other in zip(first, second, strict=True)):
         return None
     (colour, shape), (other_colour, other_shape) = first, second
     return [number_of(f"{other_colour} {shape}"), number_of(f"{colour} {other_shape}")]
 
 
-def relations(detected: Detections, stated: Sequence[PromptContent]) -> dict[str, float | None]:
+def relations(detected: Detections, prompts: Sequence[PromptContent]) -> dict[str, float | None]:
     """Of the prompts with a relation: whether their two objects are found, and stand as was said.
 
     Found is what `object_accuracy` counts: among the k highest scores. Nearer is lower in the
@@ -119,9 +119,9 @@ def relations(detected: Detections, stated: Sequence[PromptContent]) -> dict[str
     `relation_accuracy_chance` the same if found objects stood anyhow: half the share where both
     are found. `relation_accuracy_found` is of those alone; its chance is 1/2.
     """
-    hits = accuracy.found(detected.present, named(stated))
+    hits = accuracy.found(detected.present, named(prompts))
     found, stands = [], []
-    for prompt, row, place in zip(stated, hits, detected.place, strict=True):
+    for prompt, row, place in zip(prompts, hits, detected.place, strict=True):
         if (relation := prompt.relation) is not None:
             ids = _ids(prompt)
             pair = [ids[relation.first], ids[relation.second]]
@@ -137,20 +137,20 @@ def relations(detected: Detections, stated: Sequence[PromptContent]) -> dict[str
     }
 
 
-def size_accuracy(detected: Detections, stated: Sequence[PromptContent]) -> float | None:
+def size_accuracy(detected: Detections, prompts: Sequence[PromptContent]) -> float | None:
     """Of the sizes said of objects that are found, those that are right."""
-    hits = accuracy.found(detected.present, named(stated))
+    hits = accuracy.found(detected.present, named(prompts))
     right = [
-        (large[i] > 0.5).item() == (mention.size == "large")
-        for prompt, row, large in zip(stated, hits, detected.large, strict=True)
-        for i, mention in zip(_ids(prompt), prompt.objects, strict=True)
-        if mention.size is not None and row[i]
+        (large[i] > 0.5).item() == (item.size == "large")
+        for prompt, row, large in zip(prompts, hits, detected.large, strict=True)
+        for i, item in zip(_ids(prompt), prompt.objects, strict=True)
+        if item.size is not None and row[i]
     ]
     return _share(torch.tensor(right))
 
 
 def _ids(prompt: PromptContent) -> list[int]:
-    return [number_of(mention.name) for mention in prompt.objects]
+    return [number_of(item.name) for item in prompt.objects]
 
 
 def _share(flags: Tensor) -> float | None:

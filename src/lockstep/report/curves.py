@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import StringIO
+from typing import Any
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure
@@ -18,16 +19,21 @@ _APART = 0.07  # of the axis, between the numbers under it at least
 # Drawn in these, which stand for the page's own.
 _LINES = ("#000001", "#000002", "#000003", "#000004")
 _GRID, _AXIS, _TEXT = "#000005", "#000006", "#000007"
-_OF_PAGE = {
-    **{colour: f"var(--line-{i})" for i, colour in enumerate(_LINES)},
-    **{_GRID: "var(--rule)", _AXIS: "var(--faint)", _TEXT: "var(--soft)"},
-}
+_OF_PAGE = {colour: f"var(--line-{i})" for i, colour in enumerate(_LINES)}
+_OF_PAGE |= {_GRID: "var(--rule)", _AXIS: "var(--faint)", _TEXT: "var(--soft)"}
 # Text stays text, and the same chart is the same bytes: ids follow from what is drawn.
-_STYLE = {
-    **{"svg.fonttype": "none", "svg.hashsalt": "lockstep", "axes.axisbelow": True},
-    **{"axes.edgecolor": _AXIS, "axes.labelcolor": _TEXT, "grid.color": _GRID},
-    **{"xtick.color": _AXIS, "xtick.labelcolor": _TEXT, "ytick.labelcolor": _TEXT},
-    **{"axes.spines.left": False, "axes.spines.right": False, "axes.spines.top": False},
+_STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "lockstep",
+    "axes.edgecolor": _AXIS,
+    "axes.labelcolor": _TEXT,
+    "axes.spines.left": False,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "grid.color": _GRID,
+    "xtick.color": _AXIS,
+    "xtick.labelcolor": _TEXT,
+    "ytick.labelcolor": _TEXT,
 }
 
 Points = Sequence[tuple[float, float]]

@@ -90,7 +90,7 @@ def figures(params: Params, out: Path) -> dict[str, float]:
             None if known is None else scene_evaluator.load(paths.evaluator(params.workload))
         )
         clip = _clip(params)
-    stated = [] if known is None else [known.test[name] for name in targets]
+    contents = [] if known is None else [known.test[name] for name in targets]
     generated = []
     for number, seed in enumerate(seeds_of(paths.samples(params.workload))):
         there = of_seed(paths.samples(params.workload), number, seed)
@@ -103,9 +103,9 @@ def figures(params: Params, out: Path) -> dict[str, float]:
     found: dict[str, float] = {}
     if evaluator is not None:
         each = [scene_evaluator.detect(evaluator, images) for images in generated]
-        found |= scene_figures.figures(each, stated)
+        found |= scene_figures.figures(each, contents)
         for row, some in rows:
-            row |= shares(each, stated, some)
+            row |= shares(each, contents, some)
     if clip is not None:
         said = list(targets.values())
         scores = torch.stack([_clip_scores(clip, images, said) for images in generated])
@@ -126,11 +126,11 @@ def scorer(params: Params) -> Score:
     if known is None:
         return lambda target, generated: {}
     evaluator = scene_evaluator.load(paths.evaluator(params.workload))
-    stated = [known.test[name] for name in captions.read_test(folder / captions.TEST)]
+    contents = [known.test[name] for name in captions.read_test(folder / captions.TEST)]
 
     def score(target: ImageSet, generated: Tensor) -> dict[str, float]:
-        seen = scene_evaluator.detect(evaluator, to_bytes(generated))
-        found = scene_figures.of_images(seen, stated)
+        detected = scene_evaluator.detect(evaluator, to_bytes(generated))
+        found = scene_figures.of_images(detected, contents)
         return {name: found[name] for name in _SWEPT if name in found}
 
     return score
@@ -147,7 +147,9 @@ def by_kind(targets: Mapping[str, str]) -> dict[str, list[int]]:
     return dict(found)
 
 
-def shares(each: Sequence[Detections], stated: Sequence[PromptContent], some: Sequence[int]) -> Row:
+def shares(
+    each: Sequence[Detections], contents: Sequence[PromptContent], some: Sequence[int]
+) -> Row:
     """What the evaluator says of some prompts, over all seeds; empty where nothing is to count.
 
     `objects` are those found of those requested, `binding` and `relation` the accuracies of
@@ -156,7 +158,7 @@ def shares(each: Sequence[Detections], stated: Sequence[PromptContent], some: Se
     own = Detections(
         *(torch.cat([part[list(some)] for part in parts]) for parts in zip(*each, strict=True))
     )
-    here = scene_figures.of_images(own, [stated[i] for i in some] * len(each))
+    here = scene_figures.of_images(own, [contents[i] for i in some] * len(each))
     return {
         "objects": here["object_accuracy"],
         "binding": here.get("binding_accuracy", ""),
