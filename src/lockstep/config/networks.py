@@ -6,7 +6,7 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class Backbone:
-    """What decides the levels of any U-Net here, as parameters may say it.
+    """What decides the levels of any U-Net here; `ValueError` if there is no such U-Net.
 
     A *level* is one resolution of the U-Net: level 0 is the finest, and each further level halves
     height and width. Every tuple, also of the configurations made of this one, has one entry a
@@ -35,11 +35,6 @@ class Backbone:
     gradient_checkpointing
         Keep only the inputs of each layer (a resnet with its attention) and compute the rest again
         in the backward pass: less memory, more time, same numbers.
-
-    Raises
-    ------
-    ValueError
-        One line with the field, its value and the fix, if no such U-Net can be built.
     """
 
     channels: tuple[int, ...]

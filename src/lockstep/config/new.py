@@ -29,23 +29,14 @@ _MOST_EPOCHS = 60
 class Contents:
     """What a folder or an archive has in it.
 
-    Parameters
-    ----------
-    condition
-        `prompts` with a `train_info.json`, `labels` with i-CLEVR's files, `classes` with a
-        sub-folder of images for each, else `none`.
-    count
-        Images.
-    side
-        The shorter side of the median image, in pixels; None if it was not looked at.
-    classes
-        Images of each class.
+    `condition` is `prompts` with a `train_info.json`, `labels` with i-CLEVR's files, `classes` with
+    a sub-folder of images for each, else `none`.
     """
 
     condition: Condition
-    count: int
-    side: int | None
-    classes: dict[str, int]
+    count: int  # of images
+    side: int | None  # the shorter one of the median image, in pixels; None if none can be read
+    classes: dict[str, int]  # images of each
 
 
 def look_at(path: Path) -> Contents:
@@ -82,8 +73,8 @@ def section_of(contents: Contents, path: str, sha256: str) -> dict[str, Any]:
     if contents.condition in ("none", "classes"):
         rules = {"max_aspect": 2.0, "min_contrast": 12.0, "duplicate_bits": 24}
         source |= {"min_side": size, **rules}
-    shared = {name: {} for name in SHARED} | _overrides(contents)
-    return {"source": source, "condition": contents.condition, **shared}
+    shared: dict[str, Any] = {name: {} for name in SHARED}
+    return {"source": source, "condition": contents.condition, **shared, **_overrides(contents)}
 
 
 def _overrides(contents: Contents) -> dict[str, dict[str, Any]]:

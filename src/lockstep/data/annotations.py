@@ -43,17 +43,7 @@ _STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 @dataclass(frozen=True, config=_STRICT)
 class ImageObject:
-    """An object of an image.
-
-    Parameters
-    ----------
-    name
-        Colour and shape, such as ``red cube``.
-    size
-        ``large`` or ``small``.
-    x, y
-        Where its centre lies, 0 to 1 from the left and from the top.
-    """
+    """An object of an image, its centre at (x, y), 0 to 1 from the left and from the top."""
 
     name: Name
     size: Size
@@ -115,21 +105,11 @@ class Annotations:
 
 
 class Arrays(NamedTuple):
-    """What N images show, a column for each `lockstep.synthetic.scenes.object_id`.
+    """What N images show, a column for each `lockstep.data.clevr.object_id`."""
 
-    Parameters
-    ----------
-    present
-        (N, 24) of zeros and ones.
-    place
-        (N, 24, 2), x and y of the centre, 0 to 1; 0 where the object is not there.
-    large
-        (N, 24), 1 for a large object, 0 for a small one or none.
-    """
-
-    present: NDArray[np.uint8]
-    place: NDArray[np.float32]
-    large: NDArray[np.uint8]
+    present: NDArray[np.uint8]  # (N, 24) of zeros and ones
+    place: NDArray[np.float32]  # (N, 24, 2), x and y of the centre, 0 to 1; 0 without the object
+    large: NDArray[np.uint8]  # (N, 24), 1 for a large object, 0 for a small one or none
 
 
 def as_arrays(rows: Sequence[Iterable[ImageObject]]) -> Arrays:

@@ -118,7 +118,7 @@ def _entries(path: Path, names: Iterable[str]) -> Iterator[tuple[str, Any, dict[
         raise LockstepError(f"{path}: must be a list or a mapping of at least one {_PROMPT}")
     is_mapping = isinstance(document, dict)
     known = (_PROMPT,) if is_mapping else (*names, _PROMPT)
-    for key, value in document.items() if is_mapping else enumerate(document):
+    for key, value in document.items() if isinstance(document, dict) else enumerate(document):
         where = f"{path}: [{json.dumps(key, ensure_ascii=False)}]"
         entry = value if isinstance(value, dict) else {_PROMPT: value}
         if unknown := sorted(set(entry) - set(known)):

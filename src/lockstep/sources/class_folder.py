@@ -24,11 +24,8 @@ CLASSES = "classes.json"
 def collect(params: Params, out: Path) -> Found:
     """Merge as a set without classes is merged, and note the class of each image that is kept.
 
-    Raises
-    ------
-    LockstepError
-        As `merge_folders`; or if there are fewer than two classes, one has fewer than two images,
-        or two differ in case only.
+    Raises `LockstepError` as `merge_folders`; or if there are fewer than two classes, one has fewer
+    than two images, or two differ in case only.
     """
     found, merged = image_folder.merge_folders(params, out)
     # Readmes and the like may lie anywhere.
@@ -62,13 +59,7 @@ def read(folder: Path) -> Collected:
 
 
 def check_classes(found: Sequence[str], kept: Sequence[str]) -> None:
-    """Raise `LockstepError` if images cannot be told apart by these classes.
-
-    Parameters
-    ----------
-    found, kept
-        The class of each file that was found, and of those that were kept.
-    """
+    """Raise `LockstepError` if these classes, of the images found and of those kept, do not do."""
     names, counts = sorted(set(found)), Counter(kept)
     check_names(names)
     if len(names) < 2:

@@ -65,10 +65,7 @@ def _images_folder(folder: Path, train: dict[str, list[str]]) -> Path:
 def import_folder(source: Path, out: Path, size: int, progress: Progress) -> None:
     """Bring an official i-CLEVR folder in: label files as they are, images at `size` x `size`.
 
-    Raises
-    ------
-    LockstepError
-        One line that lists every missing or broken image, or names the wrong label.
+    Raises `LockstepError` that lists every missing or broken image, or names the wrong label.
     """
     labels = read_labels(source)
     images = _images_folder(source, labels.train)

@@ -85,17 +85,8 @@ def verified_sources(
 ) -> tuple[list[Source], list[str | None]]:
     """The sources in their order, and the SHA-256 of each name; None for `synthetic`.
 
-    Parameters
-    ----------
-    names
-        Paths, absolute or from `home`; or `synthetic`, for which `draw` gives the sources.
-    expected
-        The hashes that the names must have, if any are given.
-
-    Raises
-    ------
-    LockstepError
-        If a path is missing, or what is there has another hash.
+    `names` are paths, absolute or from `home`; or `synthetic`, for which `draw` gives the sources.
+    Raises `LockstepError` if a path is missing, or is not as `expected` where that is not empty.
     """
     sources: list[Source] = []
     hashes: list[str | None] = []

@@ -30,27 +30,16 @@ class Found:
 class Collected:
     """N images, ready to be packed.
 
-    Parameters
-    ----------
-    groups
-        What each is a part of: a split has all of a group, or nothing of it.
-    conditions
-        (N, C) of zeros and ones; C is 0 where nothing is said of the images. Or (N, 1), the
-        numbers of prompts, of which 0 is the empty one.
-    mirrorable
-        Whether the conditions still hold of a mirrored image.
-    names
-        What the C columns are called, if they have names.
-    carried
-        Further files that are kept beside the packed images.
+    `conditions` is (N, C) of zeros and ones; C is 0 where nothing is said of the images. Or (N, 1),
+    the numbers of prompts, of which 0 is the empty one.
     """
 
     images: Sequence[Path]
-    groups: Sequence[str]
+    groups: Sequence[str]  # A split has all images of a group, or none of it.
     conditions: NDArray[np.integer]
-    mirrorable: bool
-    names: Sequence[str] = ()
-    carried: Sequence[Path] = ()
+    mirrorable: bool  # The conditions still hold of a mirrored image.
+    names: Sequence[str] = ()  # of the C columns, if they have any
+    carried: Sequence[Path] = ()  # Further files that are kept beside the packed images.
 
 
 class Source(Protocol):

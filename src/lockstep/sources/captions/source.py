@@ -46,12 +46,8 @@ def import_folder(
 
     The images lie in the folder itself or in its only sub-folder that has any of them; they may
     have any format that a merge takes. Each becomes an RGB PNG: upright, transparent parts white,
-    the middle square, antialiased.
-
-    Raises
-    ------
-    LockstepError
-        One line that names the wrong row, or lists every missing or broken image.
+    the middle square, antialiased. Raises `LockstepError` that names the wrong row, or lists every
+    missing or broken image.
     """
     train = captions.read_train(source / captions.TRAIN)
     test = captions.read_test(source / captions.TEST)

@@ -69,16 +69,10 @@ class Counted:
 
 
 class Limited:
-    """What a layer unpacks to; raises `Refused` when it is too much for what went in.
+    """The unpacked bytes of a layer; raises `Refused` when they are too many for what went in.
 
-    Parameters
-    ----------
-    file
-        The unpacked bytes.
-    packed
-        Gives how many packed bytes they came from so far.
-    before
-        How many unpacked ones had come from the same.
+    `packed` gives how many packed bytes they came from so far; `before` is how many unpacked ones
+    had come from the same.
     """
 
     def __init__(

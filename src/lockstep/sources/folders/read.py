@@ -21,32 +21,18 @@ _DETAIL = 4  # times the finished side that an image must have left before it is
 
 @dataclass(frozen=True)
 class ReadSettings:
-    """What changes the figures of an image, beside the code.
+    """What changes the figures of an image, beside the code."""
 
-    Parameters
-    ----------
-    size
-        Side of the finished image, in pixels.
-    max_pixels
-        A larger image is refused.
-    """
-
-    size: int
-    max_pixels: int
+    size: int  # side of the finished image, in pixels
+    max_pixels: int  # a larger image is refused
 
 
 @dataclass(frozen=True, slots=True)
 class Measures:
-    """An image in figures.
+    """An image in figures: sides in pixels, upright.
 
-    Parameters
-    ----------
-    width, height
-        In pixels, upright.
-    contrast
-        Standard deviation of the finished image's pixels, 0 to 128, in its liveliest colour.
-    perceptual_hash
-        256 bits that are nearly the same for copies, however large; see `perceptual_hash.of`.
+    `contrast` is the standard deviation of the finished image's pixels, 0 to 128, in its liveliest
+    colour; `perceptual_hash` has 256 bits that are nearly the same for copies, however large.
     """
 
     width: int

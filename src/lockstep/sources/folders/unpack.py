@@ -62,16 +62,9 @@ class Entry:
 def entries(sources: Sequence[Source], max_bytes: int) -> Iterator[Entry]:
     """All files of the sources, in whatever order they are there.
 
-    Parameters
-    ----------
-    max_bytes
-        A larger file is not read, unless it is an archive.
-
-    Raises
-    ------
-    LockstepError
-        If a source is missing, no folder or archive, damaged or a bomb. An archive in a source
-        that is, is an entry of its own.
+    A file larger than `max_bytes` is not read, unless it is an archive. Raises `LockstepError` if a
+    source is missing, no folder or archive, damaged or a bomb; an archive in a source that is, is
+    an entry of its own.
     """
     for source in sources:
         if source.path.is_dir():
