@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from lockstep.core.code import digest_of_code
-from lockstep.synthetic.board.site import ImageFile, Site
+from lockstep.synthetic.board.site import Site
+from lockstep.synthetic.painting import ImageFile
 from lockstep.synthetic.portraits import image
 
 REPLICA = "replica"
