@@ -66,8 +66,7 @@ class State:
         tensors = {name: _for_file(tensor) for name, tensor in self._tensors()}
         record = {
             "history": asdict(self.history),
-            # Fewer than `step` where fp16 overflowed and the scaler left a step out.
-            "optimizer_steps": int(next(iter(self.optimizer.state.values()))["step"]),
+            "optimizer_steps": self._optimizer_steps(),
             "scaler": self.scaler.state_dict(),
         }
         if distributed.is_main():
@@ -99,6 +98,10 @@ class State:
         for name, parameter in self.model.named_parameters():
             for moment in _MOMENTS:
                 yield f"{moment}.{name}", self.optimizer.state[parameter][moment]
+
+    def _optimizer_steps(self) -> int:
+        """Fewer than `step` where fp16 overflowed and the scaler left a step out."""
+        return int(next(iter(self.optimizer.state.values()))["step"])
 
 
 def of(model: Generator) -> dict[str, Tensor]:
