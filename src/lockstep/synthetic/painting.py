@@ -1,10 +1,10 @@
-"""What drawn portraits and heads have in common: random streams, colours, ellipses, files."""
+"""What synthetic images have in common: random streams, colours, boxes, ellipses, files."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias, TypeVar
+from typing import NamedTuple, TypeAlias, TypeVar
 
 import cv2
 import numpy as np
@@ -24,6 +24,15 @@ class ImageFile:
 
     data: bytes
     content_type: str
+
+
+class Box(NamedTuple):
+    """An upright rectangle of an image."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
 
 
 def stream(seed: int, index: int, purpose: int) -> np.random.Generator:

@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from lockstep.data.clevr import COLOURS
-from lockstep.synthetic.painting import palette
-from lockstep.synthetic.scenes import FIELD, Item, Scene, Triple, boxes
+from lockstep.synthetic.painting import Triple, palette
+from lockstep.synthetic.scenes import FIELD, Item, Scene, boxes
 
 Array: TypeAlias = npt.NDArray[np.floating]
 Vector: TypeAlias = tuple[Array, ...]
@@ -97,9 +97,6 @@ def _draw_one(scene: Scene, size: int, supersample: int) -> npt.NDArray[np.uint8
         for channel, plane in zip(canvas, _albedo(RGB[item.colour]), strict=True):
             channel[window][shown] = plane * light + gloss
     return _develop(canvas, supersample)
-
-
-# --- rays and hits -----------------------------------------------------------------------
 
 
 @lru_cache(maxsize=8)
@@ -229,9 +226,6 @@ def _beyond(part: Array, inner: np.float32) -> Array:
     return part - np.clip(part, -inner, inner)
 
 
-# --- light -------------------------------------------------------------------------------
-
-
 @lru_cache(maxsize=8)
 def _cells(side: int, supersample: int) -> Cells:
     """Position of each ray within its pixel, as one number."""
@@ -352,9 +346,6 @@ def _shade_item(
     for _ in range(5):
         gloss = gloss * gloss
     return light, np.float32(_GLOSS) * gloss * (key > 0)
-
-
-# --- image -----------------------------------------------------------------------------
 
 
 def _albedo(rgb: tuple[float, float, float]) -> Array:

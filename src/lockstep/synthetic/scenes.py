@@ -15,8 +15,8 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 
 from lockstep.data.clevr import COLOURS, SHAPES, check_known, object_id
+from lockstep.synthetic.painting import Box, Triple
 
-Triple: TypeAlias = tuple[float, float, float]
 Objects: TypeAlias = Sequence[tuple[str, str]]
 Forbidden: TypeAlias = Collection[frozenset[str]]
 
@@ -33,11 +33,8 @@ MARGIN = 0.02
 GAP = 0.15
 """Bare floor kept between any two items."""
 MOST_COVERED = 0.22
-"""Most of an item's bounding box that the boxes of nearer items may overlap.
-
-A solid fills at least some two thirds of its box, so that no more than about a third of its
-own pixels can be hidden.
-"""
+"""Most of an item's box that those of nearer items may overlap. A solid fills at least some two
+thirds of its box, so that no more than about a third of its own pixels can be hidden."""
 
 _PROPORTION = {"cube": 0.82, "sphere": 1.0, "cylinder": 0.95}
 _SLIMNESS = {"cube": 1.0, "sphere": 1.0, "cylinder": 0.76}
@@ -172,22 +169,13 @@ class Place(NamedTuple):
     depth: float  # distance in front of the camera
 
 
-class Box(NamedTuple):
-    """Upright rectangle of the image, sides in the units of `Place`."""
-
-    left: float
-    top: float
-    right: float
-    bottom: float
-
-
 def places(scene: Scene) -> tuple[Place, ...]:
     """Return where the centre of each item of `scene` lies in the image, in their order."""
     return tuple(_place(scene.camera, item) for item in scene.items)
 
 
 def boxes(scene: Scene) -> tuple[Box, ...]:
-    """Return a box of the image that holds each item of `scene`, in their order."""
+    """Return a box of the image, 0 to 1, that holds each item of `scene`, in their order."""
     return tuple(_box(scene.camera, item) for item in scene.items)
 
 

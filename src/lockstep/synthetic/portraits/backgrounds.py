@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lockstep.synthetic.painting import RGB, as_triple, ellipse, mixed
-from lockstep.synthetic.portraits.brush import Brush, curve, darker
+from lockstep.synthetic.portraits.canvas import Brush, curve, darker
 
 _REDUCTION = 4
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lockstep.synthetic.painting import RGB, mixed
-from lockstep.synthetic.portraits.brush import Brush, curve, darker
+from lockstep.synthetic.portraits.canvas import Brush, curve, darker
 from lockstep.synthetic.portraits.people import Person
 
 REACH_X, REACH_Y = 1.2, 1.7

@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 
 from lockstep.synthetic.painting import ellipse, mixed
 from lockstep.synthetic.portraits import features, head
-from lockstep.synthetic.portraits.brush import curve, darker
+from lockstep.synthetic.portraits.canvas import Window, curve, darker, tinted, to_bytes
 from lockstep.synthetic.portraits.features import REACH_X, REACH_Y
 from lockstep.synthetic.portraits.head import Array, Light, Shell, Surface, flow, lit, view
 from lockstep.synthetic.portraits.people import Person, Pose
 from lockstep.synthetic.portraits.plans import Figure
-from lockstep.synthetic.portraits.window import Window, tinted, to_bytes
 
 _LARGEST_MAP = 260.0  # pixels a unit, of the painted face
 
@@ -255,5 +254,5 @@ def _hat(window: Window, person: Person, light: Light, grain: Array) -> None:
         x, y = head.place((0, -0.66, 0.45), window.pose)
         for lower, reach, thick, shade in ((0.0, 1.75, 0.22, 0.9), (0.05, 1.6, 0.12, 0.6)):
             points = ellipse((x, y + lower), (reach, thick))
-            rim = [head.rolled(*point, window.pose) for point in points]
+            rim = [head.rolled(across, down, window.pose) for across, down in points]
             window.brush.polygon(rim, darker(person.hat_colour, shade))

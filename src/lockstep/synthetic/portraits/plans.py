@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import numpy as np
 
-from lockstep.synthetic.painting import stream
+from lockstep.synthetic.painting import Box, stream
 from lockstep.synthetic.portraits.head import Light, place, random_light, rolled
 from lockstep.synthetic.portraits.people import Person, Pose
 
@@ -28,15 +27,6 @@ _STRAIGHT = {"yaw": 0.13, "pitch": 0.09, "roll": 0.035}
 _ASPECTS = ((3, 4), (4, 5), (1, 1), (2, 3), (4, 3))
 
 
-class Box(NamedTuple):
-    """An upright rectangle in pixels."""
-
-    left: float
-    top: float
-    right: float
-    bottom: float
-
-
 @dataclass(frozen=True)
 class Face:
     """A face: where it is, whose, and whether it is fit for the collection.
@@ -45,7 +35,7 @@ class Face:
     the same `identity` are one photograph; only one of them should be kept.
     """
 
-    box: Box
+    box: Box  # in pixels
     keep: bool
     why: str
     identity: str
