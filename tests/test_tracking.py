@@ -186,8 +186,8 @@ def test_processes_that_start_together_share_a_run(store: MlflowClient, tmp_path
         f"Tracking('iclevr').training('f' * 64, {PARAMS!r}).__enter__()"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "DVC_ROOT": str(tmp_path)}
-    children = [subprocess.Popen([sys.executable, "-c", code], env=environment) for _ in range(3)]
-    assert [child.wait(120) for child in children] == [0, 0, 0]
+    children = [subprocess.Popen([sys.executable, "-c", code], env=environment) for _ in range(2)]
+    assert [child.wait(120) for child in children] == [0, 0]
     assert len(runs(store, "training")) == 1
 
 

@@ -1,6 +1,7 @@
 """The U-Net against diffusers' UNet2DModel, and against itself where the library has no like."""
 
 import itertools
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -109,8 +110,16 @@ def inputs(
     return x, t, torch.randn(batch, config.embedding_dim)
 
 
-@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
-@pytest.mark.parametrize("case", PARITY)
+def parity_cases() -> Iterator[Any]:
+    """Each configuration in both formats; for the large ones, that of no training is long."""
+    for case, memory_format in itertools.product(
+        PARITY, [torch.contiguous_format, torch.channels_last]
+    ):
+        slow = case in ("lab6", "anime") and memory_format == torch.contiguous_format
+        yield pytest.param(case, memory_format, marks=[pytest.mark.long] if slow else [])
+
+
+@pytest.mark.parametrize(("case", "memory_format"), parity_cases())
 def test_parity_with_diffusers(case: str, memory_format: torch.memory_format) -> None:
     config, batch, height, width, conditioned = PARITY[case]
     torch.manual_seed(0)
