@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import yaml
 from bs4 import BeautifulSoup
+from matplotlib import rc_context
 
 from lockstep import cli
 from lockstep.config.load import load_params
@@ -687,12 +688,31 @@ def lines_of(svg: str) -> list[str]:
     return [path["d"] for path in paths if "--line-" in path["style"]]
 
 
+def dots_of(svg: str) -> list[tuple[float, float]]:
+    """Where the dots of a chart's lines are."""
+    dots = BeautifulSoup(svg, "html.parser").select("[clip-path] use")
+    return [(float(str(dot["x"])), float(str(dot["y"]))) for dot in dots]
+
+
+def box_of(svg: str) -> list[float]:
+    """Left, top, width and height of a chart."""
+    element = BeautifulSoup(svg, "html.parser").select_one("svg")
+    assert element is not None
+    return [float(number) for number in str(element["viewbox"]).split()]
+
+
 def test_a_diverged_training_leaves_a_gap() -> None:
-    points = [(0.0, 1.0), (1.0, math.nan), (2.0, 0.5), (3.0, math.inf), (4.0, 0.25), (5.0, 0.2)]
+    points = [(0.0, 1.0), (1.0, math.nan), (2.0, 0.5), (3.0, math.inf), (4.0, 0.25)]
     chart = curves.draw("Loss", "step", {"training": points}, falls_far=True)
     assert chart is not None
-    (line,) = lines_of(chart.svg)
+    assert len(dots_of(chart.svg)) == 3
+    connected = curves.draw("Loss", "step", {"training": [*points, (5.0, 0.2)]}, falls_far=True)
+    assert connected is not None
+    (line,) = lines_of(connected.svg)
     assert line.count("M") == 3
+    many = [(float(i), math.nan if i % 2 else 1.0) for i in range(60)]  # 30 points, none a line
+    alone = curves.draw("Loss", "step", {"training": many})
+    assert alone is not None and len(dots_of(alone.svg)) == 30
     assert curves.draw("Loss", "step", {"training": [(0.0, math.nan)]}) is None
 
 
@@ -700,8 +720,9 @@ def test_a_diverged_training_leaves_a_gap() -> None:
 def test_a_single_point_can_be_drawn(y: float) -> None:
     chart = curves.draw("One", "step", {"a": [(1.0, y)]}, falls_far=True)
     assert chart is not None
-    dots = BeautifulSoup(chart.svg, "html.parser").select("[clip-path] use")
-    assert len(dots) == 1
+    ((across, down),) = dots_of(chart.svg)
+    _, _, width, height = box_of(chart.svg)
+    assert 0 < across < width and 0 < down < height
 
 
 def test_axes_have_round_numbers() -> None:
@@ -713,6 +734,19 @@ def test_axes_have_round_numbers() -> None:
         *("0", "500", "1000", "1500", "2000", "step"),
         *("0.005", "0.01", "0.02", "0.05", "0.1", "0.2", "0.5", "1"),
     ]
+    _, _, width, height = box_of(chart.svg)
+    ticks = BeautifulSoup(chart.svg, "html.parser").select("use:not([clip-path] use)")
+    assert all(0 <= float(str(tick["x"])) <= width for tick in ticks)
+    assert all(0 <= float(str(tick["y"])) <= height for tick in ticks)
+
+
+def test_a_readers_own_settings_change_nothing() -> None:
+    points = {"a": [(1.0, 2.0), (2.0, 3.0)]}
+    plain = curves.draw("A", "b", points)
+    with rc_context(
+        {"axes.grid": True, "font.size": 30, "lines.linewidth": 9, "path.sketch": (1, 9, 9)}
+    ):
+        assert curves.draw("A", "b", points) == plain
 
 
 def test_the_same_chart_is_the_same_bytes_in_the_colours_of_the_page() -> None:

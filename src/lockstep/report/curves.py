@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from io import StringIO
 from typing import Any
 
-from matplotlib import rc_context
+from matplotlib import rc_context, rcParamsDefault
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
@@ -21,8 +21,11 @@ _LINES = ("#000001", "#000002", "#000003", "#000004")
 _GRID, _AXIS, _TEXT = "#000005", "#000006", "#000007"
 _OF_PAGE = {colour: f"var(--line-{i})" for i, colour in enumerate(_LINES)}
 _OF_PAGE |= {_GRID: "var(--rule)", _AXIS: "var(--faint)", _TEXT: "var(--soft)"}
-# Text stays text, and the same chart is the same bytes: ids follow from what is drawn.
+# Text stays text, and the same chart is the same bytes: ids follow from what is drawn, and a
+# matplotlibrc of the reader's changes nothing.
 _STYLE: dict[Any, Any] = {
+    **{key: value for key, value in rcParamsDefault.items() if not key.startswith("backend")},
+    "font.size": 12.5,  # units of the drawing, as the page has its small text in pixels
     "svg.fonttype": "none",
     "svg.hashsalt": "lockstep",
     "axes.edgecolor": _AXIS,
@@ -73,9 +76,9 @@ def draw(
         axes.set_xscale("log" if log_x else "linear")
         axes.set_yscale("log" if log_y else "linear")
         for i, points in enumerate(curves.values()):
-            finite = [(x, y if math.isfinite(y) else math.nan) for x, y in points]
-            marker = "o" if len(finite) <= _DOTS else ""
-            axes.plot(*zip(*finite, strict=True), color=_LINES[i % 4], marker=marker, markersize=4)
+            gapped = [(x, y if math.isfinite(y) else math.nan) for x, y in points]
+            marker = "o" if sum(math.isfinite(y) for _, y in points) <= _DOTS else ""
+            axes.plot(*zip(*gapped, strict=True), color=_LINES[i % 4], marker=marker, markersize=4)
         if log_y and max(ys) / min(ys) < 1000:
             axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         if is_few:
@@ -91,8 +94,8 @@ def draw(
     svg = out.getvalue()
     for colour, own in _OF_PAGE.items():
         svg = svg.replace(colour, own)
-    # Nothing refers to these ids, and each chart of a page has them.
-    svg = re.sub(r' id="[\w.]+_\d+"', "", svg[svg.index("<svg") :])
+    # Nothing refers to these ids, and each chart of a page has them; its style would be the page's.
+    svg = re.sub(r' id="[\w.]+_\d+"|<style.*?</style>', "", svg[svg.index("<svg") :], flags=re.S)
     return Chart(title, x_label, svg, tuple(curves), log_y)
 
 
