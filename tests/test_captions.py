@@ -28,9 +28,9 @@ from lockstep.data.annotations import (
 )
 from lockstep.data.captions import distinct_prompts, shown_by_rows
 from lockstep.data.clevr import object_id
+from lockstep.sources.captions.folder import import_folder
+from lockstep.sources.captions.packing import read as read_captions
 from lockstep.sources.captions.rendered import render
-from lockstep.sources.captions.source import import_folder
-from lockstep.sources.captions.source import read as read_captions
 from lockstep.sources.captions.test_prompts import choose_prompts, held_out
 from lockstep.sources.folders.read import ReadSettings
 

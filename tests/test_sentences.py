@@ -31,8 +31,8 @@ from lockstep.synthetic.sentences import (
     CLEAR,
     describe,
     in_words,
+    objects_of,
     plain_relations,
-    seen,
     what_to_say,
 )
 
@@ -84,7 +84,7 @@ def test_a_sentence_is_true_of_its_scene(seed: int, count: int, distance: float)
     scene = scene_of(seed, count, distance)
     sentence = describe(scene, np.random.default_rng(seed))
     objects, relation = parsed(sentence.text)
-    shown = {one.name: one for one in seen(scene)}
+    shown = {one.name: one for one in objects_of(scene)}
     # What is read is what it is said to state ...
     assert objects == {(mention.size, mention.name) for mention in sentence.stated.objects}
     stated = sentence.stated.relation

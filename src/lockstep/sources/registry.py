@@ -56,11 +56,11 @@ REGISTRY: Registry[Params] = Registry(
     lambda params: (params.source.type, params.condition),
     {
         ("rendered", "labels"): "lockstep.sources.iclevr",
-        ("rendered", "prompts"): "lockstep.sources.captions.source",
+        ("rendered", "prompts"): "lockstep.sources.captions.rendered",
         ("folder", "none"): "lockstep.sources.image_folder",
         ("folder", "classes"): "lockstep.sources.class_folder",
         ("folder", "labels"): "lockstep.sources.iclevr",
-        ("folder", "prompts"): "lockstep.sources.captions.source",
+        ("folder", "prompts"): "lockstep.sources.captions.folder",
         ("ptt", "none"): "lockstep.sources.ptt_faces",
     },
 )

@@ -1,19 +1,18 @@
-"""What synthetic images have in common: random streams, colours, boxes, ellipses, files."""
+"""What drawn images have in common: random streams, choices, colours, ellipses, files."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lockstep.synthetic.primitives import RGB, Triple
+
 T = TypeVar("T")
-Triple: TypeAlias = tuple[float, float, float]
-RGB: TypeAlias = Triple
-"""A colour, 0 to 255."""
 Points: TypeAlias = NDArray[np.float64]
 """Corners (N, 2), x to the right and y downwards."""
 
@@ -24,15 +23,6 @@ class ImageFile:
 
     data: bytes
     content_type: str
-
-
-class Box(NamedTuple):
-    """An upright rectangle of an image."""
-
-    left: float
-    top: float
-    right: float
-    bottom: float
 
 
 def stream(seed: int, index: int, purpose: int) -> np.random.Generator:
@@ -61,11 +51,6 @@ class Dice:
     def weighted(self, items: Sequence[T], weights: Sequence[float]) -> T:
         """One of them, as likely as its weight says."""
         return items[int(self.rng.choice(len(items), p=np.array(weights) / sum(weights)))]
-
-
-def palette(codes: str) -> tuple[RGB, ...]:
-    """Colours from hexadecimal codes such as ``fafafc f4e2d6``."""
-    return tuple((red, green, blue) for red, green, blue in map(bytes.fromhex, codes.split()))
 
 
 def as_triple(parts: NDArray[np.floating]) -> Triple:

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lockstep.data.clevr import COLOURS
-from lockstep.synthetic.painting import Triple, palette
+from lockstep.synthetic.primitives import Triple, palette
 from lockstep.synthetic.scenes import FIELD, Item, Scene, boxes
 
 Array: TypeAlias = npt.NDArray[np.floating]
@@ -193,7 +193,7 @@ def _ball_span(radius: np.float32, origin: Vector, ray: Vector) -> tuple[Array, 
 
 
 def _dot(a: Vector, b: Vector) -> Array:
-    return reduce(operator.add, map(operator.mul, a, b))
+    return reduce(operator.add, (p * q for p, q in zip(a, b, strict=True)))
 
 
 def _unit(vector: Vector) -> Vector:

@@ -15,7 +15,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 
 from lockstep.data.clevr import COLOURS, SHAPES, check_known, object_id
-from lockstep.synthetic.painting import Box, Triple
+from lockstep.synthetic.primitives import Box, Triple
 
 Objects: TypeAlias = Sequence[tuple[str, str]]
 Forbidden: TypeAlias = Collection[frozenset[str]]

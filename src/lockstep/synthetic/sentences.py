@@ -137,7 +137,7 @@ def in_words(stated: PromptContent, rng: np.random.Generator) -> str:
     )
 
 
-def seen(scene: Scene) -> tuple[ImageObject, ...]:
+def objects_of(scene: Scene) -> tuple[ImageObject, ...]:
     """The items of `scene` with their places in the image, in their order."""
     return tuple(
         ImageObject(item.name, _size(item.size), round(place.u, _DIGITS), round(place.v, _DIGITS))

@@ -10,15 +10,17 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from lockstep.config.schema import Rendered
-from lockstep.core.processes import in_order
+from lockstep.config.schema import Params, Rendered
+from lockstep.core import processes
+from lockstep.core.processes import cores, in_order
 from lockstep.data import captions
 from lockstep.data.annotations import Annotations, ImageObject, write_annotations
+from lockstep.sources.captions.packing import read as read
 from lockstep.sources.captions.test_prompts import choose_prompts, held_out
-from lockstep.sources.registry import Progress
+from lockstep.sources.registry import Found, Progress, said_of
 from lockstep.synthetic.raycaster import draw
 from lockstep.synthetic.scenes import SIZES, sample_scene
-from lockstep.synthetic.sentences import describe, in_words, seen
+from lockstep.synthetic.sentences import describe, in_words, objects_of
 
 _SINGLES = 0.2
 """Share of the images with one object; the others have two."""
@@ -33,11 +35,19 @@ class _Image(NamedTuple):
     objects: tuple[ImageObject, ...]
 
 
-def render(settings: Rendered, out: Path, processes: int, progress: Progress) -> None:
+def collect(params: Params, out: Path) -> Found:
+    """Render the images with their captions and annotations."""
+    settings = params.source
+    assert isinstance(settings, Rendered)
+    render(settings, out, cores(), processes.progress("draw scenes", "image"))
+    return Found(said_of(params))
+
+
+def render(settings: Rendered, out: Path, workers: int, progress: Progress) -> None:
     """Render scenes into `images/`; write `train_info.json`, `test.json`, `annotations.json`.
 
     The new combinations of `test.json` (see `lockstep.sources.captions.test_prompts`) occur in no
-    image. The result is a function of the settings alone, not of `processes`. Raises
+    image. The result is a function of the settings alone, not of `workers`. Raises
     `LockstepError` if the images are too few for what `test.json` asks for.
     """
     # A stream of its own: scene i is drawn from (seed, i).
@@ -48,7 +58,7 @@ def render(settings: Rendered, out: Path, processes: int, progress: Progress) ->
     folder, count = out / captions.IMAGES, settings.count
     work = partial(_render_scenes, settings=settings, forbidden=forbidden, folder=folder)
     batches = [range(first, min(first + _AT_ONCE, count)) for first in range(0, count, _AT_ONCE)]
-    results = (image for batch in in_order(work, batches, processes) for image in batch)
+    results = (image for batch in in_order(work, batches, workers) for image in batch)
     images: list[_Image] = list(progress(results, count))
 
     contents = choose_prompts([[one.name for one in image.objects] for image in images], new, rng)
@@ -79,5 +89,5 @@ def _render_scenes(
         name = f"scene_{index:06d}.png"
         (image,) = draw([scene], size=settings.size, supersample=settings.supersample)
         Image.fromarray(image).save(folder / name)
-        written.append(_Image(name, describe(scene, rng).text, seen(scene)))
+        written.append(_Image(name, describe(scene, rng).text, objects_of(scene)))
     return written

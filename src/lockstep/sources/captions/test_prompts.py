@@ -74,7 +74,7 @@ def _some_of(
 def _plain(rows: Sequence[tuple[str, ...]], rng: np.random.Generator) -> list[PromptContent]:
     """Nothing but objects, the sizes of every second row."""
     return [
-        PromptContent(_mentions(names, with_sizes=number % 2 == 1, rng=rng), None)
+        PromptContent(_objects(names, with_sizes=number % 2 == 1, rng=rng), None)
         for number, names in enumerate(rows)
     ]
 
@@ -83,14 +83,14 @@ def _related(rows: Sequence[tuple[str, ...]], rng: np.random.Generator) -> list[
     """Each relation in turn, the sizes of every third row of each."""
     return [
         PromptContent(
-            _mentions(names, with_sizes=number // len(SIDES) == _OF_EACH_RELATION - 1, rng=rng),
+            _objects(names, with_sizes=number // len(SIDES) == _OF_EACH_RELATION - 1, rng=rng),
             Relation(SIDES[number % len(SIDES)], *rng.permutation(2).tolist()),
         )
         for number, names in enumerate(rows)
     ]
 
 
-def _mentions(
+def _objects(
     names: Sequence[str], *, with_sizes: bool, rng: np.random.Generator
 ) -> tuple[PromptObject, ...]:
     sizes: tuple[Size, ...] = ("large", "small")

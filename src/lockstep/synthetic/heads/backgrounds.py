@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lockstep.synthetic.heads.pen import light
-from lockstep.synthetic.painting import RGB, mixed, palette, pick
+from lockstep.synthetic.painting import mixed, pick
+from lockstep.synthetic.primitives import RGB, palette
 
 COLOURS = palette(
     "fafafc f4e2d6 cee4f6 fadce6 dcf0d8 e2d8f4 fcf0c4 7896be 5c5474 d69682 383e58 96beaa"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from lockstep.synthetic.painting import Dice, palette, pick, varied
+from lockstep.synthetic.painting import Dice, pick, varied
+from lockstep.synthetic.primitives import palette
 
 SKINS = palette("ffe8d9 ffe0cc fcd6be f0c2a2 d49e7a a06e52")
 _SKIN_WEIGHTS = (4, 4, 3, 1.5, 0.8, 0.6)

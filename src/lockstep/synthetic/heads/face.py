@@ -8,7 +8,8 @@ import numpy as np
 
 from lockstep.synthetic.heads.characters import Head
 from lockstep.synthetic.heads.pen import Pen, arc, flipped, ink, light, path, shade
-from lockstep.synthetic.painting import RGB, Points, mixed
+from lockstep.synthetic.painting import Points, mixed
+from lockstep.synthetic.primitives import RGB
 
 _WHITE: RGB = (252, 252, 255)
 

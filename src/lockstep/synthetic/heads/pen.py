@@ -14,7 +14,8 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lockstep.synthetic.painting import RGB, Points, ellipse, mixed
+from lockstep.synthetic.painting import Points, ellipse, mixed
+from lockstep.synthetic.primitives import RGB
 
 _SHIFT = 4
 

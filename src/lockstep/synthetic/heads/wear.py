@@ -9,7 +9,8 @@ import numpy as np
 
 from lockstep.synthetic.heads.characters import Head
 from lockstep.synthetic.heads.pen import Pen, arc, flipped, ink, light, path, shade
-from lockstep.synthetic.painting import RGB, ellipse, mixed
+from lockstep.synthetic.painting import ellipse, mixed
+from lockstep.synthetic.primitives import RGB
 
 _GOLD: RGB = (246, 206, 92)
 

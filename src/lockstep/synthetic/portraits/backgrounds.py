@@ -8,8 +8,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lockstep.synthetic.painting import RGB, as_triple, ellipse, mixed
+from lockstep.synthetic.painting import as_triple, ellipse, mixed
 from lockstep.synthetic.portraits.canvas import Brush, curve, darker
+from lockstep.synthetic.primitives import RGB
 
 _REDUCTION = 4
 

@@ -11,9 +11,10 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lockstep.synthetic.painting import RGB, Points, ellipse
+from lockstep.synthetic.painting import Points, ellipse
 from lockstep.synthetic.portraits.head import PIVOT, Array, place, rolled
 from lockstep.synthetic.portraits.plans import Figure
+from lockstep.synthetic.primitives import RGB
 
 Number = TypeVar("Number", np.float32, np.uint8)
 

@@ -10,9 +10,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lockstep.synthetic.painting import RGB, mixed
+from lockstep.synthetic.painting import mixed
 from lockstep.synthetic.portraits.canvas import Brush, curve, darker
 from lockstep.synthetic.portraits.people import Person
+from lockstep.synthetic.primitives import RGB
 
 REACH_X, REACH_Y = 1.2, 1.7
 """The map runs over x in -REACH_X to REACH_X, and y in -REACH_Y to REACH_Y."""

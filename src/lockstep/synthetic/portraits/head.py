@@ -15,8 +15,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lockstep.synthetic.painting import Triple, as_triple
+from lockstep.synthetic.painting import as_triple
 from lockstep.synthetic.portraits.people import Person, Pose
+from lockstep.synthetic.primitives import Triple
 
 Array: TypeAlias = NDArray[np.float32]
 

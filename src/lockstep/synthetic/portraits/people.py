@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lockstep.synthetic.painting import RGB, Dice, as_triple, palette, varied
+from lockstep.synthetic.painting import Dice, as_triple, varied
+from lockstep.synthetic.primitives import RGB, palette
 
 SKINS = palette("faddc9 f3ceb4 ebc0a0 deae8a cb9872 ad7a56 8c5e41 704a34")
 HAIRS = palette("1c181a 281e1b 3e2a20 5c3c28 7c4e2c 964a28 c49c62 a8a4a2 944c6c 42547c")

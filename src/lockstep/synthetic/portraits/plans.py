@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lockstep.synthetic.painting import Box, stream
+from lockstep.synthetic.painting import stream
 from lockstep.synthetic.portraits.head import Light, place, random_light, rolled
 from lockstep.synthetic.portraits.people import Person, Pose
+from lockstep.synthetic.primitives import Box
 
 KINDS = {
     "portrait": 0.62,

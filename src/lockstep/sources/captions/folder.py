@@ -1,41 +1,33 @@
-"""Images with a sentence each: rendered scenes, or a user's folder."""
+"""A user's folder of images with sentences, brought into the project's form."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from lockstep.config.schema import Params, Rendered
+from lockstep.config.schema import Folder, Params
 from lockstep.core import processes
 from lockstep.core.errors import LockstepError
 from lockstep.core.processes import cores, in_order
 from lockstep.data import captions
-from lockstep.data.annotations import ANNOTATIONS
-from lockstep.data.captions import distinct_prompts, shown_by_rows
-from lockstep.data.labels import some, speaks_of_sides
-from lockstep.sources.captions.rendered import render
+from lockstep.data.labels import some
+from lockstep.sources.captions.packing import read as read
 from lockstep.sources.folders.read import ReadSettings, read_image
-from lockstep.sources.registry import Collected, Found, Progress, said_of, verified_folder
+from lockstep.sources.registry import Found, Progress, said_of, verified_folder
 
 
 def collect(params: Params, out: Path) -> Found:
-    """Render the images with their captions and annotations, or bring the folder in.
+    """Bring the folder in.
 
-    Raises `LockstepError` if the folder is not the one of params.yaml, or a file is missing or
-    wrong.
+    Raises `LockstepError` if it is not the one of params.yaml, or a file is missing or wrong.
     """
     settings = params.source
-    if isinstance(settings, Rendered):
-        render(settings, out, cores(), processes.progress("draw scenes", "image"))
-    else:
-        folder = verified_folder(params)
-        reading = ReadSettings(settings.size, params.download.max_pixels)
-        import_folder(folder, out, reading, cores(), processes.progress("read images", "image"))
+    assert isinstance(settings, Folder)
+    reading = ReadSettings(settings.size, params.download.max_pixels)
+    bar = processes.progress("read images", "image")
+    import_folder(verified_folder(params), out, reading, cores(), bar)
     return Found(said_of(params))
 
 
@@ -96,31 +88,3 @@ def _bring(name: str, *, settings: ReadSettings, source: Path, out: Path) -> str
 
 def _png(name: str) -> str:
     return f"{captions.bare(name)}.png"
-
-
-def read(folder: Path) -> Collected:
-    """`images/`, the caption files, and `annotations.json` if there is one; each image is a scene.
-
-    An image with several prompts is there several times. Its condition is the number of the prompt
-    among `distinct_prompts`. Raises `LockstepError` if a file is missing or wrong, or the
-    annotations are not of these captions.
-    """
-    rows = captions.pairs(captions.read_train(folder / captions.TRAIN))
-    test = captions.read_test(folder / captions.TEST)
-    prompts = distinct_prompts(folder)
-    number = {prompt: i for i, prompt in enumerate(prompts)}
-    known = shown_by_rows(folder) is not None
-    files = [captions.TRAIN, captions.TEST, *([ANNOTATIONS] if known else [])]
-    return Collected(
-        images=[folder / captions.IMAGES / name for name, _ in rows],
-        groups=[captions.bare(name) for name, _ in rows],
-        conditions=np.array([[number[prompt]] for _, prompt in rows], np.int32),
-        # The prompts that are asked for too: whoever draws "left" must have learnt it.
-        mirrorable=not speaks_of_sides(_words(text) for text in (*prompts, *test.values())),
-        carried=[folder / name for name in files],
-    )
-
-
-def _words(text: str) -> str:
-    """Without commas and the like: "on the left, a cube" speaks of left too."""
-    return re.sub(r"\W+", " ", text)
