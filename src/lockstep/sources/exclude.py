@@ -55,8 +55,8 @@ class Exclusions:
     def naming(self, row: Mapping[str, Any]) -> frozenset[str]:
         """Those that name a row of the manifest: itself, an article that shows it, its author."""
         names = {row["address"], row["sha256"]}
-        for mention in row["named_by"]:
-            names |= {mention["article"], (mention["author"] or "").lower()}
+        for link in row["named_by"]:
+            names |= {link["article"], (link["author"] or "").lower()}
         return self.entries & names
 
 

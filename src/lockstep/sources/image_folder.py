@@ -14,7 +14,6 @@ from lockstep.config.schema import Params
 from lockstep.core import hashing, paths, processes
 from lockstep.core.code import digest_of_code
 from lockstep.core.errors import LockstepError
-from lockstep.core.lock import exclusive
 from lockstep.core.processes import cores
 from lockstep.sources import exclude
 from lockstep.sources.folders.decide import KEPT
@@ -22,7 +21,7 @@ from lockstep.sources.folders.merge import IMAGES, Merged, merge, what_decides
 from lockstep.sources.folders.read import ReadSettings
 from lockstep.sources.folders.unpack import Source
 from lockstep.sources.registry import Collected, Found, Progress, said_of
-from lockstep.sources.resume_cache import open_cache
+from lockstep.sources.resume_cache import exclusive_cache
 from lockstep.synthetic.heads import ARCHIVES, files, write
 
 SYNTHETIC = "synthetic"
@@ -48,10 +47,7 @@ def merge_folders(params: Params, out: Path) -> tuple[Found, Merged]:
     scratch = paths.scratch() / "merge"
     heads = Heads(settings.synthetic_count or 0, settings.synthetic_seed or 0)
     work = hashing.digest_of(what_decides(reading))
-    with (
-        exclusive(scratch / f"{work}.lock", "the same merge is running"),
-        open_cache(scratch / work / "journal.db") as cache,
-    ):
+    with exclusive_cache(scratch / work, "the same merge is running") as cache:
         sources, hashes = verified_sources(
             settings.paths,
             settings.sha256,

@@ -167,11 +167,13 @@ def _write_images(
     for row, decision in zip(rows, decisions, strict=True):
         if decision.what == KEPT:
             (out / IMAGES / f"{decision.number}.png").write_bytes(_png(cache, row))
-    for name in {decision.what for decision in decisions} - {EXCLUDED}:
+    for name in sorted({decision.what for decision in decisions} - {EXCLUDED}):
         images: list[NDArray[np.uint8]] = []
         for row, decision in zip(rows, decisions, strict=True):
-            if decision.what != name or row.measures is None or len(images) >= _ON_A_SHEET:
+            if decision.what != name or row.measures is None:
                 continue
+            if len(images) >= _ON_A_SHEET:
+                break
             images.append(_decoded(_png(cache, row)))
             if name == DUPLICATE:
                 images.append(_decoded((out / IMAGES / f"{decision.number}.png").read_bytes()))

@@ -76,25 +76,29 @@ def entries(sources: Sequence[Source], max_bytes: int) -> Iterator[Entry]:
 
 
 def _of_folder(source: Source, max_bytes: int) -> Iterator[Entry]:
-    for folder, inside, files in os.walk(source.path, onerror=_raise_unreadable):
-        for name in (*inside, *files):
-            path = Path(folder, name)
+    todo = [source.path]
+    while todo:
+        folder = todo.pop()
+        try:
+            inside = list(os.scandir(folder))
+        except OSError as error:
+            raise LockstepError(f"{folder}: not readable ({error.strerror})") from None
+        for found in inside:
+            path = Path(found.path)
             label = _label(path.relative_to(source.path).as_posix())
-            if path.is_symlink():
+            if found.is_symlink():
                 yield Entry(source.name, label, None, _LINK)
-            elif path.is_file():
-                budget = Budget(f"{source.name}: {label}", path.stat().st_size)
+            elif found.is_dir(follow_symlinks=False):
+                todo.append(path)
+            elif not found.is_file(follow_symlinks=False):
+                yield Entry(source.name, label, None, _SPECIAL)
+            else:
+                budget = Budget(f"{source.name}: {label}", found.stat().st_size)
                 try:
                     with path.open("rb") as file:
                         yield from _Reader(source.name, max_bytes, budget).read(label, file, 0)
                 except OSError as error:
                     yield Entry(source.name, label, None, f"not readable ({error.strerror})")
-            elif not path.is_dir():
-                yield Entry(source.name, label, None, _SPECIAL)
-
-
-def _raise_unreadable(error: OSError) -> None:
-    raise LockstepError(f"{error.filename}: not readable ({error.strerror})") from None
 
 
 def _of_archive(source: Source, max_bytes: int) -> Iterator[Entry]:

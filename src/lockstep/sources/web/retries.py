@@ -40,10 +40,10 @@ def retry(
 
 
 class RateLimiter:
-    """Until when each host is left alone: it told one thread, and all heed it.
+    """Until when each host is left alone; for several threads.
 
-    `policy.backoff` is how long a host limiter that names no time; for more than `policy.longest`
-    no thread waits.
+    A host that tells one thread to wait is left alone by all: for `policy.backoff` if it names no
+    time. For more than `policy.longest` no thread waits.
     """
 
     def __init__(self, policy: RetryPolicy) -> None:
