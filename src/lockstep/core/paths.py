@@ -5,6 +5,7 @@ what is shared between such copies is anchored at `home()`.
 """
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 PARAMS = Path("params.yaml")
@@ -34,18 +35,22 @@ def scratch() -> Path:
     return home() / ".scratch"
 
 
-# The folders of a workload, by its name.
-crawled = Path("data/crawled").joinpath  # what articles say, and the addresses of their images
-downloaded = Path("data/downloaded").joinpath  # images as they came, and the manifest
-collected = Path("data/collected").joinpath  # images, and what is said of them
-dataset = Path("data/dataset").joinpath  # packed arrays, and label files for what comes later
-autoencoder = Path("autoencoders").joinpath  # what makes latents of images
-encoded = Path("data/encoded").joinpath  # packed images and prompts as a generator sees them
-evaluator = Path("evaluators").joinpath
-reference = Path("data/reference").joinpath  # what generated images are compared with
-model = Path("models").joinpath  # the trained generator
-samples = Path("samples").joinpath  # the generated images
-strips = Path("strips").joinpath  # denoising strips, one an image, and the animation of all
+def _of_each(folder: str) -> Callable[[str], Path]:
+    """Of each workload, by its name, a folder in this one."""
+    return lambda workload: Path(folder) / workload
+
+
+crawled = _of_each("data/crawled")  # what articles say, and the addresses of their images
+downloaded = _of_each("data/downloaded")  # images as they came, and the manifest
+collected = _of_each("data/collected")  # images, and what is said of them
+dataset = _of_each("data/dataset")  # packed arrays, and label files for what comes later
+autoencoder = _of_each("autoencoders")  # what makes latents of images
+encoded = _of_each("data/encoded")  # packed images and prompts as a generator sees them
+evaluator = _of_each("evaluators")
+reference = _of_each("data/reference")  # what generated images are compared with
+model = _of_each("models")  # the trained generator
+samples = _of_each("samples")  # the generated images
+strips = _of_each("strips")  # denoising strips, one an image, and the animation of all
 
 
 def metrics(workload: str, stage: str) -> Path:
