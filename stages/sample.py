@@ -27,7 +27,7 @@ def main(params: Params) -> None:
     with distributed.together():
         trained = load(paths.model(params.workload), settings.weights)
         targets = condition_of(params).targets(params)
-    images = len(seeds) * sum(len(wanted.conditions) for wanted in targets.sets) + len(
+    images = len(seeds) * sum(len(target.conditions) for target in targets.sets) + len(
         targets.strips
     )
     workload = params.workload
@@ -48,18 +48,18 @@ def main(params: Params) -> None:
             apart = stack.enter_context(atomic_folder(paths.strips(workload)))
         for number, seed in enumerate(seeds):
             kept = {}
-            for wanted in targets.sets:
+            for target in targets.sets:
                 batches = sample_by_batches(
-                    trained, settings, wanted.conditions, seed=seed, progress=bar.update
+                    trained, settings, target.conditions, seed=seed, progress=bar.update
                 )
                 if writes:
-                    kept[wanted.name] = wanted.write(of_seed(out, number, seed), batches)
+                    kept[target.name] = target.write(of_seed(out, number, seed), batches)
                 else:
                     deque(batches, maxlen=0)  # draws its share, and keeps nothing
             if writes and number == 0:
-                for wanted in targets.sets:
-                    sheet = grid(to_bytes(kept[wanted.name]), per_row=wanted.per_row)
-                    write_png(shown / f"{wanted.name}.png", sheet)
+                for target in targets.sets:
+                    sheet = grid(to_bytes(kept[target.name]), per_row=target.per_row)
+                    write_png(shown / f"{target.name}.png", sheet)
             if writes and targets.exactly:
                 save_file(kept, of_seed(out, number, seed) / "tensors.safetensors")
         at = frames(settings)

@@ -159,7 +159,7 @@ def _preset_arguments(name: str, workload: str | None = None, *more: str) -> lis
 def _new(arguments: argparse.Namespace) -> None:
     from lockstep.config.document import check_name, read_yaml, workload_names
     from lockstep.config.load import parse_params
-    from lockstep.config.new import look_at, section_of
+    from lockstep.config.new import inspect_images, section_of
     from lockstep.config.yaml_edit import add_section
     from lockstep.core import hashing
 
@@ -168,15 +168,15 @@ def _new(arguments: argparse.Namespace) -> None:
     document = read_yaml(paths.PARAMS)
     if name in workload_names(document):
         raise LockstepError(f"{paths.PARAMS}: {name} is a workload already; choose another name")
-    look = look_at(arguments.folder)
-    _check_files(arguments.folder, look.condition)
+    found = inspect_images(arguments.folder)
+    _check_files(arguments.folder, found.condition)
     path = paths.from_home(arguments.folder)
-    section = section_of(look, path, hashing.sha256(arguments.folder))
+    section = section_of(found, path, hashing.sha256(arguments.folder))
     # Whether it can be, before anything is written.
     parse_params({**document, "workloads": [*document["workloads"], name], name: section}, name)
     add_section(paths.PARAMS, "workloads", name, section)
-    said = f", {len(look.classes)} classes" if look.classes else ""
-    print(f"{name}: {look.count} images{said}, condition: {look.condition}")
+    said = f", {len(found.classes)} classes" if found.classes else ""
+    print(f"{name}: {found.count} images{said}, condition: {found.condition}")
     print(
         f"{paths.PARAMS} has it now; run `dvc repro evaluate@{name}`, then `lockstep report {name}`"
     )
@@ -232,19 +232,19 @@ def _add(arguments: argparse.Namespace) -> None:
 def _add_source(document: dict[str, Any], workload: str, path: Path) -> None:
     """Let a workload's images come from a folder or an archive, whatever they came from before."""
     from lockstep.config.load import parse_params
-    from lockstep.config.new import look_at, section_of
+    from lockstep.config.new import inspect_images, section_of
     from lockstep.config.yaml_edit import set_values
     from lockstep.core import hashing
 
-    look, condition = look_at(path), document[workload].get("condition")
-    if look.condition != condition:
+    found, condition = inspect_images(path), document[workload].get("condition")
+    if found.condition != condition:
         raise LockstepError(
-            f"{path}: looks like images with condition {look.condition}, and {workload} has "
+            f"{path}: looks like images with condition {found.condition}, and {workload} has "
             f"{condition}; `lockstep new NAME {shlex.quote(str(path))}` makes a workload of it"
         )
-    _check_files(path, look.condition)
+    _check_files(path, found.condition)
     digest = hashing.sha256(path)
-    source = section_of(look, paths.from_home(path), digest)["source"]
+    source = section_of(found, paths.from_home(path), digest)["source"]
     before = document[workload]["source"]
     if before["type"] == source["type"]:  # the rules stay as they are
         source = {**before, "paths": source["paths"], "sha256": source["sha256"]}

@@ -6,7 +6,7 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class Backbone:
-    """What decides the levels of any U-Net here; `ValueError` if there is no such U-Net.
+    """What decides the levels of any U-Net here, as parameters may say it.
 
     A *level* is one resolution of the U-Net: level 0 is the finest, and each further level halves
     height and width. Every tuple, also of the configurations made of this one, has one entry a
@@ -18,6 +18,8 @@ class Backbone:
         Width of each level, at least one level; each a multiple of `norm_groups`.
     layers_per_block
         Resnets a level on the way down (1 or more); one more on the way up.
+    norm_groups
+        Groups of every group normalisation.
     norm_eps
         Epsilon of every group normalisation of a resnet or before the last convolution.
     dropout
@@ -35,6 +37,11 @@ class Backbone:
     gradient_checkpointing
         Keep only the inputs of each layer (a resnet with its attention) and compute the rest again
         in the backward pass: less memory, more time, same numbers.
+
+    Raises
+    ------
+    ValueError
+        One line with the field, its value and the fix, if no such U-Net can be built.
     """
 
     channels: tuple[int, ...]
@@ -88,6 +95,8 @@ class BackboneConfig(Backbone):
 
     Parameters
     ----------
+    in_channels, out_channels
+        Of the images or latents, before patches are folded into channels and after.
     flip_sin_to_cos
         Put the cosines of the timestep embedding before the sines.
     freq_shift
@@ -224,10 +233,15 @@ class UNetSettings(Backbone):
 class KLConfig:
     """Everything that decides what a `KLAutoencoder` computes, save its weights.
 
-    Its fields are those of `Backbone`, and errors too, with these differences.
+    `channels`, `norm_groups` and `norm_eps` are as those of `Backbone`, and so is the `ValueError`
+    if there is no such network.
 
     Parameters
     ----------
+    latent_channels
+        Channels of the latents.
+    patch
+        Side of the patches of pixels that are folded into channels (pixel unshuffle).
     layers_per_block
         Residual blocks a level in the encoder; one more in the decoder, whose task is the harder
         one.

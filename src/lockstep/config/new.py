@@ -39,7 +39,7 @@ class Contents:
     classes: dict[str, int]  # images of each
 
 
-def look_at(path: Path) -> Contents:
+def inspect_images(path: Path) -> Contents:
     """What is at a path.
 
     Raises `LockstepError` if there is nothing, no image, or classes that cannot be told apart or
@@ -171,10 +171,10 @@ def _opened(path: Path, names: list[PurePosixPath]) -> Iterator[Path | IO[bytes]
                 with archive.open(name.as_posix()) as file:
                     yield file
     else:
-        wanted = {name.as_posix() for name in names}
+        relative = {name.as_posix() for name in names}
         with tarfile.open(path) as tar:
             for member in tar:
-                if member.name in wanted and (found := tar.extractfile(member)) is not None:
+                if member.name in relative and (found := tar.extractfile(member)) is not None:
                     yield found
 
 

@@ -111,7 +111,8 @@ def pairs(train: Mapping[str, Iterable[str]]) -> list[tuple[str, str]]:
 def _entries(path: Path, names: Iterable[str]) -> Iterator[tuple[str, Any, dict[str, Any]]]:
     """(file and row for messages, the row's key in a mapping, what the row says).
 
-    The rows of a list may have `names` beside the prompt.
+    The rows of a list may have `names` beside the prompt; a bare prompt stands for a row of
+    nothing else.
     """
     document = _read(path)
     if not isinstance(document, list | dict) or not document:

@@ -2,7 +2,8 @@
 
 A packed folder has `images.npy` (N, H, W, 3) uint8, `conditions.npy` (N, C) of zeros and ones,
 or (N, 1) numbers of prompts, 0 being the empty one; `split.npy` (N,) uint8 (an index into `SPLITS`)
-and `dataset.json`.
+and `dataset.json` (counts, the SHA-256 of the arrays, whether the conditions still hold of a
+mirrored image, names of columns, the parameters that decided them).
 
 Its encoded folder has `encoded.json` and, where the generator sees neither pixels nor labels, what
 it sees instead: `latents.npy` (N, c, h, w) float16, and `rows.npy`, what each prompt is to the
@@ -137,8 +138,9 @@ def pack(
 ) -> dict[str, Any]:
     """Write a packed folder from a stream of (H, W, 3) images; gives `dataset.json`.
 
-    `params` are the values that decided the data. Raises `LockstepError` if the images differ in
-    size, or none is left to train on.
+    `params` are the values that decided the data, and `mirrorable` says whether the conditions
+    still hold of a mirrored image. Raises `LockstepError` if the images differ in size, or none is
+    left to train on.
     """
     count = len(conditions)
     stream = iter(images)

@@ -1,7 +1,7 @@
-"""The multi-label evaluator of i-CLEVR: a ResNet-18 that says which objects an image shows.
+"""Classifiers as evaluators: a ResNet-18 that says what an image shows.
 
-Its form is the official one (torchvision's ResNet-18, `fc` = Linear(512, labels) and a sigmoid;
-input (B, 3, 64, 64) in [-1, 1]), so that the official weights load.
+For the labels of i-CLEVR its form is the official one (torchvision's ResNet-18, `fc` = Linear(512,
+labels) and a sigmoid; input (B, 3, 64, 64) in [-1, 1]), so that the official weights load.
 
 It also learns the classes of other data sets or, where nothing is said of the images, which way up
 those are: to tell the four rotations of an image from each other, a network has to know what it

@@ -28,10 +28,10 @@ def fit(
 ) -> M:
     """A workload's evaluator from some images; AdamW, warm-up and half a cosine.
 
-    `build` gives the untrained network, and `loss` a scalar from it and some of 0 ..
-    images * views - 1, under autocast: what is delicate has to be made fp32 in it. An epoch has all
-    `views` of each image, such as it and its mirror image. Raises `LockstepError` if there are
-    fewer images than a batch has.
+    `build` gives the untrained network, whose random weights come from `evaluator.seed`, and `loss`
+    a scalar from it and some of 0 .. images * views - 1, under autocast: what is delicate has to be
+    made fp32 in it. An epoch has all `views` of each image, such as it and its mirror image. Raises
+    `LockstepError` if there are fewer images than a batch has.
     """
     settings, count = params.evaluator, images * views
     precision = hardware.resolve_precision(settings.precision, "evaluator.precision")

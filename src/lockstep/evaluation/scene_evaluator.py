@@ -1,6 +1,6 @@
 """The evaluator of images with a sentence: which objects an image shows, where, and how large.
 
-An object is one of i-CLEVR's 24, by its `lockstep.synthetic.scenes.object_id`.
+An object is one of i-CLEVR's 24, by its `lockstep.data.clevr.object_id`.
 """
 
 from __future__ import annotations

@@ -46,8 +46,8 @@ COLUMNS: dict[Condition, str] = {"classes": "class", "labels": "objects", "promp
 def write(out: Path, model: Path, settings: Mapping[str, Any], about: Model) -> None:
     """Write the folder `out`, which does not exist yet.
 
-    Of the weights in the generator's folder `model` only those are taken that the settings name:
-    the values of `sample` that images are drawn with. `about` is what MLflow knows of the model.
+    `settings` are the values of `sample` to generate with; of the weights in the generator's folder
+    `model` only those that they name are taken. `about` is what MLflow knows of the model.
     """
     description = generator.describe(model)
     weights = settings["weights"]

@@ -53,7 +53,7 @@ from sqlalchemy.exc import SQLAlchemyError  # noqa: E402
 
 from lockstep.tracking.live import GRIDS, Live, data_of_training, machine_watched  # noqa: E402
 
-FINGERPRINT = "lockstep.training.fingerprint"
+FINGERPRINT = "lockstep.training.fingerprint"  # the name of a tag, not of a module
 KIND = "lockstep.kind"
 _CURVES = ("loss", "lr", "val_loss")
 # The store's limits for one batch.

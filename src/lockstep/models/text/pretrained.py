@@ -52,7 +52,10 @@ class ClipText:
 
 
 def given(encoder: str, sha256: str | None) -> ClipText:
-    """The text half of what `text.encoder` names. Raises as `clip_files.given` and `load`."""
+    """The text half of what `text.encoder` names, whose hash is `text.encoder_sha256`.
+
+    Raises `LockstepError` as `clip_files.given` and `load` do.
+    """
     return load(clip_files.given(encoder, sha256))
 
 

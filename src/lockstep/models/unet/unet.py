@@ -57,10 +57,11 @@ class CrossAttentionUNet(Backbone):
 
     The network of Rombach et al. 2022 (arXiv:2112.10752, section 3.3).
 
-    Same function as `UNet2DConditionModel` of diffusers, in all that `UNet` says of its own, with
-    the names of `CrossAttentionUNetConfig`. `context` is its `encoder_hidden_states`, `mask` its
-    `encoder_attention_mask`, and `condition` its `class_labels` where
-    `class_embed_type="identity"`. It departs from the library in that
+    Same function as `UNet2DConditionModel` of diffusers: with the same configuration and weights
+    (see `CrossAttentionUNetConfig` for the names), outputs and gradients are the same to within
+    rounding, and the state dict loads by name, strict, both ways. `context` is its
+    `encoder_hidden_states`, `mask` its `encoder_attention_mask`, and `condition` its `class_labels`
+    where `class_embed_type="identity"`. It departs from the library in that
 
     - it wants a context, where the library's attends to its own pixels twice without one;
     - masked positions weigh exactly 0, where the library takes 10000 off their scores, and an image
@@ -88,13 +89,17 @@ class CrossAttentionUNet(Backbone):
 
         Parameters
         ----------
-        x, t, condition
-            As `UNet.forward` has them.
+        x
+            Noisy images, (B, in_channels, H, W), H and W multiples of `config.size_multiple`.
+        t
+            Timestep of each image, (B,), int or float.
         context
             What each image attends to, (B, L, `config.cross_attention_dim`), L 1 or more.
         mask
             Which of its positions, (B, L), boolean, True to attend, at least one an image; None
             attends to all.
+        condition
+            Added to the time embedding, (B, `config.embedding_dim`); None adds nothing.
 
         Returns
         -------
