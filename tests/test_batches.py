@@ -85,6 +85,25 @@ def test_drawing_ahead_changes_nothing(tmp_path: Path) -> None:
         assert torch.equal(joined(parts)["noise"], joined(drawn(params, data, step))["noise"])
 
 
+def test_levels_are_spread_over_each_batch_and_uniform_in_the_long_run(tmp_path: Path) -> None:
+    data, params = tiny_dataset(tmp_path, 200), tiny_params(batch_size=10)
+    levels = torch.stack([drawn(params, data, step)[0].t for step in range(500)])
+    assert (levels // 100 == torch.arange(10)).all()  # one in each tenth of the 1,000
+    counts = (levels % 100).flatten().bincount(minlength=100)
+    # 5,000 draws of 100 places: 50 each, with a standard deviation of 7
+    assert counts.min() > 20 and counts.max() < 80
+
+
+def test_there_may_be_fewer_levels_than_images(tmp_path: Path) -> None:
+    data = tiny_dataset(tmp_path, 200)
+    base = tiny_params(batch_size=10)
+    params = dataclasses.replace(base, diffusion=dataclasses.replace(base.diffusion, timesteps=3))
+    for step in range(20):
+        levels = drawn(params, data, step)[0].t.tolist()
+        assert levels[:3] == [0, 0, 0] and levels[4:6] == [1, 1] and levels[7:] == [2, 2, 2]
+        assert levels[3] in (0, 1) and levels[6] in (1, 2)
+
+
 def test_conditions_are_dropped_image_by_image(tmp_path: Path) -> None:
     data, params = tiny_dataset(tmp_path, 200), tiny_params(batch_size=100, condition_dropout=0.3)
     conditions = [drawn(params, data, step)[0].condition for step in range(20)]
