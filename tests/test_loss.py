@@ -60,10 +60,25 @@ def test_min_snr_weights_in_closed_form(gamma: float) -> None:
 
 
 @pytest.mark.parametrize("prediction", PREDICTIONS)
+def test_plus_one_and_no_bound_weighs_as_the_error_of_v(prediction: str) -> None:
+    weights = min_snr_weights(SCHEDULE, prediction, 1e9, plus_one=True)
+    uniform = min_snr_weights(SCHEDULE, "v", 1e9, plus_one=True)
+    torch.testing.assert_close(uniform, torch.ones(SCHEDULE.timesteps, dtype=torch.float64))
+    snr = SCHEDULE.snr(torch.arange(SCHEDULE.timesteps))
+    of_x0 = {"epsilon": snr, "v": snr + 1, "x0": torch.ones_like(snr)}[prediction]
+    torch.testing.assert_close(weights * of_x0, snr + 1)
+    bounded = min_snr_weights(SCHEDULE, prediction, 5.0, plus_one=True)
+    torch.testing.assert_close(bounded * of_x0, (snr + 1).clamp(max=5))
+
+
+@pytest.mark.parametrize("prediction", PREDICTIONS)
 def test_min_snr_multiplies_the_loss(prediction: str) -> None:
     arguments = (lambda x, t: x.sin(), SCHEDULE, X0, NOISE, T, prediction)
     ratio = diffusion_loss(*arguments, min_snr_gamma=5.0) / diffusion_loss(*arguments)
     expected = min_snr_weights(SCHEDULE, prediction, 5.0)[T].float()
+    torch.testing.assert_close(ratio, expected, rtol=1e-5, atol=0)
+    ratio = diffusion_loss(*arguments, 5.0, snr_plus_one=True) / diffusion_loss(*arguments)
+    expected = min_snr_weights(SCHEDULE, prediction, 5.0, plus_one=True)[T].float()
     torch.testing.assert_close(ratio, expected, rtol=1e-5, atol=0)
 
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from lockstep.config.document import SHARED_NAMES, _Loader, read_yaml
 from lockstep.config.load import load_all, load_params, parse_params
 from lockstep.config.schema import SECTIONS, Rendered
+from lockstep.core.cpus import available_cores
 from lockstep.core.errors import LockstepError
 from lockstep.training.steps import with_steps
 
@@ -108,6 +109,16 @@ def test_what_is_no_float_stays_what_it_was(text: str) -> None:
             changed(train__init_from_sha256="0" * 64),
             "params.yaml (iclevr): train.init_from is empty",
         ),
+        (
+            changed(train__optimizer="muon", train__parallel="fsdp"),
+            "params.yaml (iclevr): train.optimizer: muon wants whole matrices",
+        ),
+        (
+            changed(diffusion__snr_plus_one=True, diffusion__min_snr_gamma=None),
+            "params.yaml (iclevr): diffusion.snr_plus_one is true and diffusion.min_snr_gamma emp",
+        ),
+        (changed(threads="all"), "params.yaml: threads: input should be a valid integer"),
+        (changed(threads=0), "params.yaml: threads: input should be greater than 0"),
         (changed(train__optimizer="sgd"), "params.yaml: train.optimizer: input should be 'adamw'"),
         (
             changed(sample__weights="middle"),
@@ -366,6 +377,11 @@ def test_too_few_steps_are_seen_once_the_images_are_counted() -> None:
     found = parse_params(changed(train__steps=None, train__epochs=1), "iclevr")
     with pytest.raises(LockstepError, match=r"1 epochs of 32 images: train.warmup_steps: 100 is"):
         with_steps(found, 32)
+
+
+def test_threads_are_the_cores_or_a_number() -> None:
+    assert load_params("iclevr", COMMITTED).threads == available_cores()
+    assert parse_params(changed(threads=3), "iclevr").threads == 3
 
 
 def test_what_only_spreads_the_work_decides_nothing() -> None:

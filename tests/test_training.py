@@ -69,7 +69,8 @@ def test_weight_decay_is_the_optimizers_own(
     tmp_path: Path, data: Dataset, optimizer: str, reference: type[torch.optim.Optimizer]
 ) -> None:
     params = tiny_params(optimizer=optimizer, weight_decay=0.1, steps=1, warmup_steps=0, lr=1e-2)
-    assert type(train(params, data, tmp_path / "scratch").optimizer) is reference
+    (made,) = train(params, data, tmp_path / "scratch").optimizers
+    assert type(made) is reference
     other = tiny_params(optimizer="adamw", weight_decay=0.0, steps=1, warmup_steps=0, lr=1e-2)
     plain = train(other, data, tmp_path / "plain")
     assert not same_bytes(weights_of(plain), weights_of(train(params, data, tmp_path / "again")))
@@ -242,6 +243,7 @@ def stop_at(scratch: Path, at: int, params: Params, data: Dataset, precision: An
         (4, 0.3, {}),
         (7, 0.3, {"accumulation": 2, "ema_sigma_rel": (0.1,)}),
         (11, 0.0, {"optimizer": "adam", "ema_decay": None, "snapshots": (3, 9)}),
+        (6, 0.0, {"optimizer": "muon"}),
     ],
 )
 def test_interrupted_and_resumed_gives_the_same_bytes(

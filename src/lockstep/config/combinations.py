@@ -124,10 +124,17 @@ def _misfits_of_training(params: Params) -> Iterator[str]:
             f"train.batch_size: {train.batch_size} is less than train.accumulation x "
             f"train.processes ({train.accumulation} x {train.processes}), an image each; raise it"
         )
+    if params.diffusion.snr_plus_one and params.diffusion.min_snr_gamma is None:
+        yield (
+            "diffusion.snr_plus_one is true and diffusion.min_snr_gamma empty: set the latter, "
+            "to 10.0 say, or the former to false"
+        )
     if train.init_from is None and train.init_from_sha256 is not None:
         yield "train.init_from is empty and its hash is not; empty train.init_from_sha256"
     if train.precision == "fp16" and train.parallel == "fsdp":
         yield "train.precision: fp16 is not for fsdp; set bf16"
+    if train.optimizer == "muon" and train.parallel == "fsdp":
+        yield "train.optimizer: muon wants whole matrices, and fsdp cuts them; set ddp or adamw"
     weights = params.sample.weights
     best = ("best",) if params.dataset.validation > 0 else ()
     averages = averages_of(train.ema_decay, train.ema_sigma_rel)

@@ -199,13 +199,15 @@ class UNetSettings(Backbone):
 
     With text, `attention` says which levels attend to it, with `heads` each, and `pooled_text`
     whether its mean is added to the time embedding: see `lockstep.models.text.PooledText`. Without,
-    `attention` says which levels have self-attention, with heads of `attention_head_dim`.
+    `attention` says which levels have self-attention, with heads of `attention_head_dim`. With
+    `zero_residuals` each residual branch begins as the identity.
     """
 
     attention: tuple[bool, ...]
     attention_head_dim: int | None
     heads: int
     pooled_text: bool
+    zero_residuals: bool
 
     def unet(self, channels: int = 3) -> UNetConfig:
         """For images or latents of so many channels. Raises `ValueError` if it cannot be."""

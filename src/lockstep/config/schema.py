@@ -9,11 +9,12 @@ import re
 from datetime import date
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, ConfigDict, Field
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from lockstep.config.document import SHARED_NAMES, TOP_NAMES
 from lockstep.config.networks import KLConfig, UNetSettings
+from lockstep.core.cpus import available_cores
 
 SCRATCH = "scratch"
 """The value of `text.encoder` for the encoder that is trained along."""
@@ -41,6 +42,13 @@ _Item = TypeVar("_Item")
 Many = Annotated[tuple[_Item, ...], Field(strict=False)]
 Distinct = Annotated[tuple[_Item, ...], Field(strict=False), AfterValidator(_all_different)]
 Pair = Annotated[tuple[_Item, _Item], Field(strict=False)]
+
+
+def _cores_for_auto(value: object) -> object:
+    return available_cores() if value == "auto" else value
+
+
+Threads = Annotated[Positive, BeforeValidator(_cores_for_auto)]
 
 
 def _is_day(value: str) -> str:
@@ -228,6 +236,7 @@ class Model(UNetSettings):
     attention_head_dim: Positive | None
     heads: Positive
     pooled_text: bool
+    zero_residuals: bool
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -240,6 +249,7 @@ class Diffusion:
     beta_end: PositiveFloat
     prediction: Literal["epsilon", "v", "x0"]
     min_snr_gamma: PositiveFloat | None
+    snr_plus_one: bool
 
     def __post_init__(self) -> None:
         if not 0 < self.beta_start <= self.beta_end < 1:
@@ -259,7 +269,8 @@ class Train:
     batch_size: Positive
     accumulation: Positive
     flip: bool
-    optimizer: Literal["adamw", "adam"]
+    optimizer: Literal["adamw", "adam", "muon"]
+    muon_lr: PositiveFloat
     warmup_steps: Count
     lr_schedule: Literal["constant", "linear", "cosine"]
     weight_decay: NonNegative
@@ -359,7 +370,7 @@ class Params:
     """What is in force for one workload, shared sections and its own overrides merged."""
 
     workload: str
-    threads: Positive
+    threads: Threads
     checkpoint_every: Positive
     keep_checkpoints: Positive
     grid_every_epochs: Positive | None

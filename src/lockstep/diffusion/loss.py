@@ -18,6 +18,7 @@ def diffusion_loss(
     t: Tensor,
     prediction: Prediction,
     min_snr_gamma: float | None = None,
+    snr_plus_one: bool = False,
 ) -> Tensor:
     """Mean squared error of the network's prediction, one number for each image.
 
@@ -27,8 +28,8 @@ def diffusion_loss(
         (B, C, H, W).
     t
         (B,) int64 in [0, T).
-    min_snr_gamma
-        With it each image is weighted by `min_snr_weights`.
+    min_snr_gamma, snr_plus_one
+        With the former each image is weighted by `min_snr_weights`; the latter is handed on.
 
     Returns
     -------
@@ -46,11 +47,13 @@ def diffusion_loss(
     loss = (output.float() - target.float()).square().flatten(1).mean(1)
     if min_snr_gamma is None:
         return loss
-    weights = min_snr_weights(schedule, prediction, min_snr_gamma)
+    weights = min_snr_weights(schedule, prediction, min_snr_gamma, snr_plus_one)
     return weights.float().to(t.device)[t] * loss
 
 
-def min_snr_weights(schedule: NoiseSchedule, prediction: Prediction, gamma: float) -> Tensor:
+def min_snr_weights(
+    schedule: NoiseSchedule, prediction: Prediction, gamma: float, plus_one: bool = False
+) -> Tensor:
     """(T,) float64: the loss weight of each level, Hang et al. 2023 (arXiv 2303.09556).
 
     The weight on the error of x0 is min(SNR, gamma). The same error is SNR times
@@ -60,6 +63,9 @@ def min_snr_weights(schedule: NoiseSchedule, prediction: Prediction, gamma: floa
     ----------
     gamma
         Above 0; the paper uses 5.
+    plus_one
+        Take min(SNR + 1, gamma), with which the noisiest levels count as they do in the error of v
+        (Salimans & Ho 2022, arXiv 2202.00512, section 4), and not ever less.
 
     Raises
     ------
@@ -70,5 +76,5 @@ def min_snr_weights(schedule: NoiseSchedule, prediction: Prediction, gamma: floa
     if not gamma > 0:
         raise ValueError(f"min_snr_gamma: {gamma} is not positive; use 5, or None for no weighting")
     snr = schedule.snr(torch.arange(schedule.timesteps))
-    clamped = snr.clamp(max=gamma)
+    clamped = (snr + plus_one).clamp(max=gamma)
     return clamped / {"epsilon": snr, "v": snr + 1, "x0": torch.ones_like(snr)}[prediction]

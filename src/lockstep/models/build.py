@@ -12,6 +12,7 @@ from lockstep.config.schema import Diffusion, Params
 from lockstep.diffusion import NoiseSchedule
 from lockstep.models.generator import FrozenConfig, Generator, GeneratorConfig, TextConfig
 from lockstep.models.text import FrozenText, ScratchConfig, tokenizer
+from lockstep.models.unet.init import zero_residuals
 
 if TYPE_CHECKING:
     from lockstep.data.dataset import Dataset
@@ -53,6 +54,8 @@ def generator_config(params: Params, data: Dataset) -> GeneratorConfig:
 def untrained(params: Params, data: Dataset) -> Generator:
     """Its first weights, from torch's generator; of a frozen encoder, what "" is to it."""
     model = generator_config(params, data).build()
+    if params.model.zero_residuals:
+        zero_residuals(model.unet)
     if isinstance(model.embedding, FrozenText):
         assert data.rows is not None
         model.embedding = FrozenText(torch.from_numpy(data.rows[0].astype(np.float32)))

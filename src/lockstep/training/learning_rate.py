@@ -3,16 +3,7 @@
 import math
 from typing import Literal
 
-from lockstep.config.schema import Train
-
 Decay = Literal["constant", "linear", "cosine"]
-
-
-def at(step: int, steps: int, settings: Train) -> float:
-    """The learning rate at `step` (0 .. steps - 1)."""
-    return settings.lr * factor(
-        step, steps=steps, warmup=settings.warmup_steps, decay=settings.lr_schedule
-    )
 
 
 def factor(step: int, *, steps: int, warmup: int, decay: Decay) -> float:

@@ -89,8 +89,10 @@ def train(
 
     with _stop_requests() as stop_requested:
         for step, parts in bar:
-            rate = learning_rate.at(step, steps, settings)
-            unread.add(*_update(state, parts, losses, rate, params))
+            factor = learning_rate.factor(
+                step, steps=steps, warmup=settings.warmup_steps, decay=settings.lr_schedule
+            )
+            unread.add(*_update(state, parts, losses, factor, params))
             snaps = state.step in settings.snapshots
             shows = show is not None and _shows(state.step, params, data)
             if snaps or shows or due(settings.log_every) or due(settings.validate_every):
@@ -98,7 +100,7 @@ def train(
             if due(settings.log_every):
                 mean = fmean(state.history.recent)
                 state.history.recent.clear()
-                add_row(state.history.train, {"loss": mean, "lr": rate})
+                add_row(state.history.train, {"loss": mean, "lr": settings.lr * factor})
                 bar.set_postfix(loss=f"{mean:.4f}", refresh=False)
             if due(settings.validate_every):
                 with state.best_guess() as model:
@@ -185,17 +187,19 @@ def _losses(params: Params, precision: hardware.Precision) -> Losses:
                 batch.t,
                 params.diffusion.prediction,
                 params.diffusion.min_snr_gamma,
+                params.diffusion.snr_plus_one,
             )
 
     return losses
 
 
 def _update(
-    state: State, parts: list[Batch], losses: Losses, rate: float, params: Params
+    state: State, parts: list[Batch], losses: Losses, factor: float, params: Params
 ) -> tuple[Tensor, Tensor]:
     """One step; gives this process's part of the mean loss before it, and the gradient's norm."""
     settings = params.train
-    state.optimizer.zero_grad(set_to_none=True)
+    for optimizer in state.optimizers:
+        optimizer.zero_grad(set_to_none=True)
     loss = torch.zeros((), device=hardware.device())
     for number, part in enumerate(parts):
         _seed_dropout(state.step, number, params)
@@ -204,12 +208,14 @@ def _update(
             # The processes' gradients are averaged: times their number, that is the sum.
             state.scaler.scale(own * distributed.size()).backward()
         loss += own.detach()
-    state.scaler.unscale_(state.optimizer)
+    for optimizer in state.optimizers:
+        state.scaler.unscale_(optimizer)
     bound = math.inf if settings.max_grad_norm is None else settings.max_grad_norm
     norm = torch.nn.utils.clip_grad_norm_(state.model.parameters(), bound)
-    for group in state.optimizer.param_groups:
-        group["lr"] = rate
-    state.scaler.step(state.optimizer)
+    for optimizer in state.optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = group["initial_lr"] * factor
+        state.scaler.step(optimizer)
     state.scaler.update()
     state.average_weights(settings)
     state.step += 1

@@ -18,18 +18,15 @@ from lockstep.core.weights import load_weights
 from lockstep.data.dataset import Dataset
 from lockstep.models.build import untrained
 from lockstep.models.generator import Generator
-from lockstep.training import ema, parallel
+from lockstep.training import ema, optimizers, parallel
 from lockstep.training.batches import INIT, random_numbers
 from lockstep.training.checkpoint import Checkpoint, Checkpoints
 from lockstep.training.history import History
 
-_OPTIMIZERS = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}
-_MOMENTS = ("exp_avg", "exp_avg_sq")
-
 
 @dataclass
 class State:
-    """The network, the averages of its weights, the optimiser, and the steps done so far.
+    """The network, the averages of its weights, the optimisers, and the steps done so far.
 
     `network` is what a training step calls: the model, or what shares its gradients.
     """
@@ -37,7 +34,7 @@ class State:
     model: Generator
     network: nn.Module
     averages: dict[str, Generator]
-    optimizer: torch.optim.Optimizer
+    optimizers: list[torch.optim.Optimizer]
     scaler: torch.amp.GradScaler
     history: History
     step: int
@@ -78,12 +75,9 @@ class State:
         self.step, record = distributed.from_main(about)
         self.history = History(**record["history"])
         self.scaler.load_state_dict(record["scaler"])
-        for parameter in self.model.parameters():
-            self.optimizer.state[parameter] = {
-                "step": torch.tensor(float(record["optimizer_steps"]), device=parameter.device),
-                # Like the parameter in memory format too: a step's sums are done in its order.
-                **{moment: torch.zeros_like(parameter) for moment in _MOMENTS},
-            }
+        for state in self._optimizer_states().values():
+            if "step" in state:
+                state["step"].fill_(record["optimizer_steps"])
         for name, tensor in self._tensors():
             parallel.fill(tensor, checkpoint.tensors[name] if checkpoint else None)
 
@@ -95,13 +89,19 @@ class State:
         for part, model in {"model": self.model, **self.averages}.items():
             for name, tensor in model.state_dict().items():
                 yield f"{part}.{name}", tensor
+        states = self._optimizer_states()
         for name, parameter in self.model.named_parameters():
-            for moment in _MOMENTS:
-                yield f"{moment}.{name}", self.optimizer.state[parameter][moment]
+            for moment, tensor in states[parameter].items():
+                if moment != "step":
+                    yield f"{moment}.{name}", tensor
+
+    def _optimizer_states(self) -> dict[Tensor, dict[str, Tensor]]:
+        """Each parameter's moments and, with Adam, the number of its steps."""
+        return {key: state for each in self.optimizers for key, state in each.state.items()}
 
     def _optimizer_steps(self) -> int:
         """Fewer than `step` where fp16 overflowed and the scaler left a step out."""
-        return int(next(iter(self.optimizer.state.values()))["step"])
+        return next(int(s["step"]) for s in self._optimizer_states().values() if "step" in s)
 
 
 def of(model: Generator) -> dict[str, Tensor]:
@@ -130,18 +130,11 @@ def begin(params: Params, data: Dataset, precision: hardware.Precision) -> State
     if settings.compile:
         hardware.check_compiler("train.compile")
         model.compile()
-    optimizer = _OPTIMIZERS[settings.optimizer](
-        model.parameters(),
-        settings.lr,
-        settings.betas,
-        weight_decay=settings.weight_decay,
-        fused=True,
-    )
     return State(
         model=model,
         network=parallel.share_gradients(model),
         averages=dict(zip(names, averages, strict=True)),
-        optimizer=optimizer,
+        optimizers=optimizers.make(model, settings, precision),
         scaler=torch.amp.GradScaler(hardware.device().type, enabled=precision == "fp16"),
         history=History(),
         step=0,
