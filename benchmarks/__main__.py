@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benchmarks import evaluation, loader, memory, race, report, sampling, training
+from benchmarks import evaluation, limit, loader, memory, race, report, sampling, training
 from benchmarks.models import SHAPES
 from benchmarks.report import Row
 from lockstep.core import device as hardware
@@ -23,6 +23,8 @@ def _training(quick: bool) -> Iterator[Row]:
         rounds = 2 if quick else {"lab6": 5, "quick": 40}[shape]
         figures = training.measure(shape, precision, rounds)
         yield Row(f"training step, {shape}, {precision}", "s", figures)
+        alone = {"lockstep": limit.measure(shape, precision, rounds)}
+        yield Row(f"its products alone, {shape}, {precision}", "s", alone)
 
 
 def _sampling(quick: bool) -> Iterator[Row]:
