@@ -1,4 +1,5 @@
 # make        environment in .venv, the whole pipeline, its runs in MLflow
+# make demo   only the anime heads, as far as their images: minutes; `make` goes on from there
 # make test   the tests, in minutes
 # make test-all   and then those that take long
 # make lint   ruff and mypy
@@ -11,11 +12,15 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export VIRTUAL_ENV := $(CURDIR)/.venv
 
-.PHONY: all env test test-all lint ui clean
+.PHONY: all demo env test test-all lint ui clean
 
 all: env
 	dvc repro
 	lockstep track
+
+demo: env
+	dvc repro sample@anime
+	@echo 'Look at plots/anime/sample/images.png, strip.png and strips/anime/denoising.gif'
 
 env: $(BIN)/.complete
 
