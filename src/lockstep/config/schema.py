@@ -14,7 +14,7 @@ from pydantic.dataclasses import dataclass
 
 from lockstep.config.document import SHARED_NAMES, TOP_NAMES
 from lockstep.config.networks import KLConfig, UNetSettings
-from lockstep.core.cpus import available_cores
+from lockstep.core.cpus import cores_for_auto
 
 SCRATCH = "scratch"
 """The value of `text.encoder` for the encoder that is trained along."""
@@ -44,11 +44,7 @@ Distinct = Annotated[tuple[_Item, ...], Field(strict=False), AfterValidator(_all
 Pair = Annotated[tuple[_Item, _Item], Field(strict=False)]
 
 
-def _cores_for_auto(value: object) -> object:
-    return available_cores() if value == "auto" else value
-
-
-Threads = Annotated[Positive, BeforeValidator(_cores_for_auto)]
+Threads = Annotated[Positive, BeforeValidator(cores_for_auto)]
 
 
 def _is_day(value: str) -> str:

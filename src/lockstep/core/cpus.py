@@ -7,6 +7,11 @@ import os
 from pathlib import Path
 
 
+def cores_for_auto(threads: object) -> object:
+    """The value of `threads`, `auto` as the number that it stands for here."""
+    return available_cores() if threads == "auto" else threads
+
+
 def available_cores(system: Path = Path("/")) -> int:
     """Physical cores of the process's affinity, at most its control groups' quota; 1 or more.
 

@@ -12,6 +12,7 @@ from lockstep.config.load import read_yaml
 from lockstep.config.schema import SECTIONS, Params
 from lockstep.config.yaml_edit import section
 from lockstep.core import paths
+from lockstep.core.cpus import cores_for_auto
 from lockstep.core.errors import LockstepError
 from lockstep.core.files import damage_named
 from lockstep.core.provenance import FILE, read_provenance
@@ -122,5 +123,5 @@ def _committed(workload: str) -> dict[str, Any] | None:
         for name in SECTIONS
         for key, value in {**section(read, name), **section(own, name)}.items()
     }
-    beside = {key: own.get(key, read.get(key)) for key in ("threads", "condition")}
-    return values | beside
+    threads, condition = (own.get(key, read.get(key)) for key in ("threads", "condition"))
+    return values | {"threads": cores_for_auto(threads), "condition": condition}
