@@ -34,6 +34,7 @@ import yaml
 from safetensors import safe_open
 
 from benchmarks.report import machine
+from lockstep.config.load import load_params
 from lockstep.config.yaml_edit import set_values
 from lockstep.core import device as hardware
 from lockstep.core.files import read_json
@@ -88,8 +89,7 @@ def _run(tree: Path, workload: str, values: dict[str, Any], seconds: float) -> d
     taken = _stage(tree, "train", workload)
     for stage in ("sample", "evaluate"):
         _stage(tree, stage, workload)
-    effective = yaml.safe_load((tree / "params.yaml").read_text("utf-8"))
-    batch = {**effective["train"], **effective[workload]["train"]}["batch_size"]
+    batch = load_params(workload, tree / "params.yaml").train.batch_size
     with safe_open(tree / "models" / workload / "last.safetensors", "pt") as file:
         parameters = sum(file.get_tensor(key).numel() for key in file.keys())  # noqa: SIM118
     return {
