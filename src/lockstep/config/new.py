@@ -20,7 +20,6 @@ from lockstep.core.errors import LockstepError
 _ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif")
 _SIDES = (64, 32, 16)
 _MEASURED = 200  # images at most whose size is read
-_FEW = 2000  # images; fewer make smaller batches
 _EVALUATOR_STEPS = 300  # at least, of training the evaluator
 _MOST_EPOCHS = 60
 
@@ -79,7 +78,6 @@ def section_of(contents: Contents, path: str, sha256: str) -> dict[str, Any]:
 
 def _overrides(contents: Contents) -> dict[str, dict[str, Any]]:
     validation, share = (0.05, 0.3) if contents.count >= 100 else (0.1, 0.4)
-    few = contents.count < _FEW
     learnt = max(1, int(contents.count * share * 0.9))
     batch = max(2, min(32, learnt // 4))
     views = 4 if contents.condition == "none" else 1  # a rotation's evaluator sees each four times
@@ -94,8 +92,7 @@ def _overrides(contents: Contents) -> dict[str, dict[str, Any]]:
             "batch_size": batch,
         },
         "train": {
-            "steps": 900 if few else 2100,
-            "batch_size": min(8 if few else 16, trained_on),
+            "batch_size": min(32, trained_on),
             "flip": contents.condition in ("none", "classes"),
         },
         "sample": {"guidance_scale": 1.0 if contents.condition == "none" else 2.0, "seeds": [0]},
