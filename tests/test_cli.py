@@ -37,7 +37,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
 
 def test_params_prints_what_is_in_force(run) -> None:
     path = Path("params.yaml")
-    path.write_text(path.read_text().replace("  train: {}", "  train: {batch_size: 5}"))
+    path.write_text(path.read_text().replace("\n  train:\n", "\n  train:\n    batch_size: 5\n"))
     status, out, _ = run("params", "iclevr")
     assert status == 0
     assert "train.batch_size: 5\n" in out
@@ -82,7 +82,7 @@ def test_presets_want_the_projects_folder(run) -> None:
 def test_what_is_wrong_with_params_is_said_in_its_name(run) -> None:
     path = Path("params.yaml")
     committed = path.read_text()
-    path.write_text(committed.replace("  lr: 0.001\n  steps: 2100", "  lr: -1.0\n  steps: 2100"))
+    path.write_text(committed.replace("  lr: 0.001\n  steps: 1600", "  lr: -1.0\n  steps: 1600"))
     for arguments in (
         ("preset", "smoke"),
         ("sample", "faces"),

@@ -97,9 +97,9 @@ def test_what_is_no_float_stays_what_it_was(text: str) -> None:
         (changed(train__steps=None), "params.yaml (iclevr): train.steps and train.epochs are both"),
         (
             changed(train__accumulation=17),
-            "params.yaml (iclevr): train.batch_size: 16 is less than",
+            "params.yaml (iclevr): train.batch_size: 32 is less than",
         ),
-        (changed(train__processes=32), "params.yaml (iclevr): train.batch_size: 16 is less than"),
+        (changed(train__processes=64), "params.yaml (iclevr): train.batch_size: 32 is less than"),
         (changed(train__snapshots=[9999]), "params.yaml (iclevr): train.snapshots: 9999 is above"),
         (
             changed(train__ema_sigma_rel=[0.5]),

@@ -92,6 +92,7 @@ def _overrides(contents: Contents) -> dict[str, dict[str, Any]]:
             "batch_size": batch,
         },
         "train": {
+            "steps": 600,
             "batch_size": min(32, trained_on),
             "flip": contents.condition in ("none", "classes"),
         },
