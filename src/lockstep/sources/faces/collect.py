@@ -46,7 +46,10 @@ SHEETS = "sheets"
 
 _ON_A_SHEET, _A_ROW = 240, 20
 # The figures of a face in its row of the table, and their decimals.
-_FIGURES = {"slope": 4, "eye_ratio": 4, "nose": 4, "sharpness": 2, "outside": 4}
+_FIGURES = {
+    **{"width": 1, "slope": 4, "eye_ratio": 4, "nose": 4, "sharpness": 2, "outside": 4},
+    **{"cover": 2, "tint": 1, "score": 3},
+}
 
 Progress = Callable[[Iterable[Any], int], Iterable[Any]]
 
