@@ -118,7 +118,7 @@ class Ptt:
     """Faces of a board's images: how they are found, and which are kept; lengths in pixels."""
 
     type: Literal["ptt"]
-    detector: Literal["hog", "cnn"]
+    detector: Literal["hog", "cnn", "mtcnn"]
     megapixels: PositiveFloat | None
     size: Annotated[int, Field(gt=0, le=256)]  # faces are cut out at 256 and reduced
     min_box: NonNegative

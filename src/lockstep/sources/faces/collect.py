@@ -26,7 +26,7 @@ from lockstep.core.code import digest_of_code
 from lockstep.core.errors import LockstepError
 from lockstep.core.images import grid, write_png
 from lockstep.core.processes import each
-from lockstep.models.dlib_faces import engine
+from lockstep.models.dlib_faces import engine, mtcnn
 from lockstep.models.dlib_faces.engine import Box
 from lockstep.sources.exclude import Exclusions
 from lockstep.sources.faces.decide import EXCLUDED, KEPT, Candidate, decide, reasons
@@ -89,6 +89,7 @@ def what_decides(settings: DetectionSettings) -> dict[str, Any]:
         **asdict(settings),
         "code": digest_of_code("lockstep.sources.faces.detect"),
         "models": {path.name: hashing.sha256(path) for path in paths},
+        "mtcnn": mtcnn.identity() if settings.detector == "mtcnn" else None,
         "versions": {
             "dlib": models.dlib.__version__,
             "opencv": cv2.__version__,

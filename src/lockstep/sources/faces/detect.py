@@ -40,7 +40,7 @@ _BOX = 1.05
 class DetectionSettings:
     """What changes the figures of a face, beside the code."""
 
-    detector: str  # `hog` or `cnn`
+    detector: str  # `hog`, `cnn` or `mtcnn`
     # Faces are found in an image reduced as far as one of `min_box` pixels allows, or farther, to
     # `megapixels`, and cut out of the original.
     min_box: float
