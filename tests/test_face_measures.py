@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from lockstep.config.load import load_params
 from lockstep.models.dlib_faces import align
 from lockstep.models.dlib_faces.engine import Box
 from lockstep.sources.faces.decide import DUPLICATE, KEPT, broken_rule
@@ -17,6 +19,27 @@ from lockstep.sources.faces.score import by_kind
 from lockstep.sources.faces.skin import cover_and_tint
 from lockstep.synthetic.portraits import Face, annotated_faces, draw
 from test_faces import DETECTION, RULES_HERE, candidate, of_kind
+
+
+def test_the_committed_rules_are_these() -> None:
+    assert load_params("faces", Path(__file__).parent.parent / "params.yaml").source == RULES_HERE
+
+
+@pytest.mark.parametrize(
+    ("figures", "rule"),
+    [
+        # Of photographs labelled by eye: the sharpest blurred one, sharp ones, level ones.
+        ({"sharpness": 33.7}, "blurred"),
+        *[({"sharpness": sharpness}, None) for sharpness in (40.0, 60.0, 183.0)],
+        *[({"slope": slope}, None) for slope in (0.0805, 0.0999)],
+        ({"slope": 0.15}, "tilted"),
+        # Of a badge on a sleeve, which the detector takes for a face.
+        ({"score": 0.106}, "unsure"),
+    ],
+)
+def test_what_a_person_would_keep_is_kept(figures: dict[str, float], rule: str | None) -> None:
+    measures = dataclasses.replace(candidate("a").measures, **figures)
+    assert broken_rule(measures, RULES_HERE) == rule
 
 
 def small_in_a_large_image(width: float) -> tuple[NDArray[np.uint8], Box]:

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-# Places between the 68 landmarks, as their numbers. None is where beards grow, and the median of
-# four is none where a curl or the bridge of glasses covers one.
+# Places between the 68 landmarks, as their numbers; none is where beards grow. The nose is compared
+# with the four above it, and the second likest counts: a curl or glasses may cover others.
 _ABOVE = ((21, 22), (27,), (40, 41), (46, 47))  # between the brows, the bridge, the lower lids
 _NOSE = ((30,), (30, 33), (29, 31), (29, 35))
 _BELOW_LIDS = 0.043  # as a share of the crop's side: the skin there, not the lashes
@@ -34,20 +34,23 @@ def cover_and_tint(crop: NDArray[np.uint8], landmarks: NDArray[np.float64]) -> t
     above = np.stack([landmarks[list(place)].mean(0) for place in _ABOVE])
     above[2:, 1] += _BELOW_LIDS * side
     nose = np.stack([landmarks[list(place)].mean(0) for place in _NOSE])
-    skin, covered = _colour(lab, above), _colour(lab, nose)
-    lightness, a, b = (covered - skin).tolist()
-    cover = math.hypot(lightness / 2, a, b)
+    around, tip = _colours(lab, above), np.median(_colours(lab, nose), axis=0)
+    cover = float(np.sort(np.linalg.norm((tip - around) * (0.5, 1, 1), axis=1))[1])
+    skin = np.median(around, axis=0)
     if math.hypot(skin[1], skin[2]) < _LEAST_CHROMA:
         return cover, 0.0
     hue = math.degrees(math.atan2(skin[2], skin[1]))
     return cover, abs((hue - SKIN_HUE + 180) % 360 - 180)
 
 
-def _colour(lab: NDArray[np.float32], places: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The median over `places` (N, 2) of the colour around each."""
+def _colours(lab: NDArray[np.float32], places: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The colour (N, 3) around each of the places (N, 2)."""
     side = lab.shape[0]
     reach = max(1, round(_REACH * side))
-    found = []
-    for x, y in np.clip(places.round().astype(int), reach, side - 1 - reach):
-        found.append(lab[y - reach : y + reach + 1, x - reach : x + reach + 1].mean((0, 1)))
-    return np.median(np.stack(found).astype(np.float64), axis=0)
+    return np.array(
+        [
+            lab[y - reach : y + reach + 1, x - reach : x + reach + 1].mean((0, 1))
+            for x, y in np.clip(places.round().astype(int), reach, side - 1 - reach)
+        ],
+        np.float64,
+    )
