@@ -58,7 +58,7 @@ def test_images_have_usual_sizes() -> None:
         assert pixels.dtype == np.uint8
         height, width, channels = pixels.shape
         assert channels == 3
-        assert 300 <= min(height, width) <= max(height, width) <= 1400
+        assert 300 <= min(height, width) <= max(height, width) <= 1800
 
 
 def test_kinds_come_in_their_shares() -> None:
@@ -80,18 +80,56 @@ def test_faces_to_be_kept_are_large_straight_and_inside(seed: int, index: int) -
         if face.keep:
             assert 0 < face.box.left < face.box.right < width
             assert 0 < face.box.top < face.box.bottom < height
-            assert face.box.right - face.box.left > 95
+            assert face.box.right - face.box.left > 82
 
 
 @pytest.mark.parametrize(
     ("kind", "why"),
-    [("portrait", "kept"), ("tiny", "small"), ("copy", "kept")]
-    + [(kind, kind) for kind in ("turned", "tilted", "blurred")],
+    [(kind, "kept") for kind in ("portrait", "distant", "compressed", "noisy", "copy")]
+    + [(kind, kind) for kind in ("turned", "tilted", "blurred", "masked", "drawing", "tinted")]
+    + [("tiny", "small"), ("shaken", "blurred")],
 )
 def test_the_kind_says_what_is_wrong(kind: str, why: str) -> None:
     for index in of_kind(kind, 3):
         (face,) = annotated_faces(0, index)
         assert face.why == why
+        assert face.kind == ("portrait" if kind == "copy" else kind)
+
+
+def middle_of_the_face(index: int) -> np.ndarray:
+    """Nose and mouth, (32, 32, 3)."""
+    (face,) = annotated_faces(0, index)
+    left, top, right, bottom = face.box
+    across, down = (right - left) * 0.25, (bottom - top) * 0.4
+    part = [round(edge) for edge in (left + across, top + down, right - across, bottom)]
+    cut = draw(0, index)[part[1] : part[3], part[0] : part[2]]
+    return cv2.resize(cut, (32, 32), interpolation=cv2.INTER_AREA)
+
+
+def test_cameras_and_people_do_what_the_kind_says() -> None:
+    def sharpness(kind: str) -> list[float]:
+        return [
+            float(cv2.Laplacian(middle_of_the_face(i).mean(2), cv2.CV_64F).var())
+            for i in of_kind(kind, 3)
+        ]
+
+    assert max(sharpness("blurred") + sharpness("shaken")) < min(sharpness("portrait"))
+    for index in of_kind("masked", 3):
+        (figure,) = plan(0, index).figures
+        assert figure.mask is not None
+        colours = middle_of_the_face(index)[14:24, 8:24].reshape(-1, 3).astype(float)
+        hidden = np.array(figure.mask) / sum(figure.mask)
+        seen = colours.mean(0) / colours.mean(0).sum()
+        assert np.abs(seen - hidden).max() < 0.06
+    for index in of_kind("compressed", 3):
+        assert len(image(index).data) < 0.09 * draw(0, index).size
+    red, blue = [], []
+    for index in of_kind("tinted", 6):
+        if plan(0, index).camera.filter in ("swapped", "negative"):
+            mean = middle_of_the_face(index).reshape(-1, 3).mean(0)
+            red.append(mean[0])
+            blue.append(mean[2])
+    assert np.all(np.array(blue) > np.array(red))
 
 
 def test_crowds_and_empty_images() -> None:

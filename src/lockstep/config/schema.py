@@ -118,8 +118,8 @@ class Ptt:
     """Faces of a board's images: how they are found, and which are kept; lengths in pixels."""
 
     type: Literal["ptt"]
-    detector: Literal["hog", "cnn"]
-    megapixels: PositiveFloat
+    detector: Literal["hog", "cnn", "mtcnn"]
+    megapixels: PositiveFloat | None
     size: Annotated[int, Field(gt=0, le=256)]  # faces are cut out at 256 and reduced
     min_box: NonNegative
     max_slope: NonNegative
@@ -127,6 +127,9 @@ class Ptt:
     nose: Pair[float]
     max_outside: Share
     min_sharpness: NonNegative
+    max_cover: NonNegative
+    max_tint: Annotated[float, Field(ge=0, le=180)]
+    min_score: float
     duplicate_bits: Bits
 
 

@@ -24,11 +24,11 @@ _KEY = (
 _MOST_KEYS = 8
 _MORE = (
     *("accuracy*", "*_accuracy", "*_accuracy_found", "exact_match*", "precision", "recall"),
-    *("clip_score", "psnr"),
+    *("recall_*", "clip_score", "psnr"),
 )
 _LESS = (
     *("false_objects*", "fd_*", "fid", "kid_*", "swd", "copies*", "loss", "val_loss"),
-    "evaluator_place_error",
+    *("evaluator_place_error", "kept_*"),
 )
 _MEANINGS = {
     "*_sd": "standard deviation over the seeds",
@@ -53,6 +53,8 @@ _MEANINGS = {
     "psnr": "the autoencoder's, of held-out images: signal to noise, in decibels",
     "precision": "of the kept ones, those that were right to keep",
     "recall": "of those to be kept, the kept ones",
+    "recall_*": "the same in images of a kind",
+    "kept_*": "of the faces unfit for that reason, the kept ones",
     "found": "faces, or files, that were looked at",
     "kept": "of them, those that passed the rules",
     "fid": "Fréchet distance, Inception",

@@ -15,7 +15,7 @@ from lockstep.core.provenance import read_provenance
 from lockstep.sources import exclude
 from lockstep.sources.faces import collect as faces
 from lockstep.sources.faces.detect import DetectionSettings
-from lockstep.sources.faces.score import precision_and_recall
+from lockstep.sources.faces.score import by_kind, precision_and_recall
 from lockstep.sources.listing import MANIFEST, read_lines
 from lockstep.sources.origin import REPLICA, site_of
 from lockstep.sources.registry import Collected, Found
@@ -31,9 +31,7 @@ def collect(params: Params, out: Path) -> Found:
     settings = params.source
     assert isinstance(settings, Ptt)
     downloaded = paths.downloaded(params.workload)
-    detection = DetectionSettings(
-        settings.detector, settings.megapixels, settings.size, params.download.max_pixels
-    )
+    detection = DetectionSettings.of(settings, params.download.max_pixels)
     exclusions = exclude.read(paths.EXCLUDE).of_downloads()
     before = read_provenance(downloaded)
     scratch = paths.scratch() / "faces" / hashing.digest_of(faces.what_decides(detection))
@@ -51,7 +49,8 @@ def collect(params: Params, out: Path) -> Found:
     metrics: dict[str, float] = {"kept": found.kept, "found": len(found.faces)}
     annotations = _annotations_of(downloaded, before.inputs["origin"])
     if annotations is not None:
-        metrics |= precision_and_recall(found.faces, found.decisions, annotations, found.excluded)
+        judged = (found.faces, found.decisions, annotations, found.excluded)
+        metrics |= {**precision_and_recall(*judged), **by_kind(*judged)}
     return Found({**before.params, **params.values("source")}, metrics)
 
 

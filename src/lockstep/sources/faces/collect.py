@@ -26,7 +26,7 @@ from lockstep.core.code import digest_of_code
 from lockstep.core.errors import LockstepError
 from lockstep.core.images import grid, write_png
 from lockstep.core.processes import each
-from lockstep.models.dlib_faces import engine
+from lockstep.models.dlib_faces import engine, mtcnn
 from lockstep.models.dlib_faces.engine import Box
 from lockstep.sources.exclude import Exclusions
 from lockstep.sources.faces.decide import EXCLUDED, KEPT, Candidate, decide, reasons
@@ -46,7 +46,10 @@ SHEETS = "sheets"
 
 _ON_A_SHEET, _A_ROW = 240, 20
 # The figures of a face in its row of the table, and their decimals.
-_FIGURES = {"slope": 4, "eye_ratio": 4, "nose": 4, "sharpness": 2, "outside": 4}
+_FIGURES = {
+    **{"width": 1, "slope": 4, "eye_ratio": 4, "nose": 4, "sharpness": 2, "outside": 4},
+    **{"cover": 2, "tint": 1, "score": 3},
+}
 
 Progress = Callable[[Iterable[Any], int], Iterable[Any]]
 
@@ -86,6 +89,7 @@ def what_decides(settings: DetectionSettings) -> dict[str, Any]:
         **asdict(settings),
         "code": digest_of_code("lockstep.sources.faces.detect"),
         "models": {path.name: hashing.sha256(path) for path in paths},
+        "mtcnn": mtcnn.identity() if settings.detector == "mtcnn" else None,
         "versions": {
             "dlib": models.dlib.__version__,
             "opencv": cv2.__version__,

@@ -12,7 +12,10 @@ from lockstep.sources.perceptual_hash import alike, first_alike
 KEPT = "kept"
 EXCLUDED = "excluded"
 DUPLICATE = "duplicate"
-RULES = ("small", "tilted", "turned", "eyes", "cut", "blurred")
+RULES = (
+    *("small", "tilted", "turned", "eyes", "cut", "blurred"),
+    *("covered", "tinted", "unsure"),
+)
 """The rules in their order; the first that is broken is the reason."""
 
 
@@ -29,12 +32,15 @@ class Candidate:
 def broken_rule(face: Measures, rules: Ptt) -> str | None:
     """The first rule that a face breaks."""
     broken = (
-        face.box.width < rules.min_box,
+        face.width < rules.min_box,
         face.slope > rules.max_slope,
         not rules.nose[0] <= face.nose <= rules.nose[1],
         not rules.eye_ratio[0] <= face.eye_ratio <= rules.eye_ratio[1],
         face.outside > rules.max_outside,
         face.sharpness < rules.min_sharpness,
+        face.cover > rules.max_cover,
+        face.tint > rules.max_tint,
+        face.score < rules.min_score,
     )
     return next((rule for rule, is_broken in zip(RULES, broken, strict=True) if is_broken), None)
 
@@ -64,7 +70,7 @@ def decide(faces: Sequence[Candidate], rules: Ptt) -> list[str]:
 
 
 def _best_first(face: Candidate) -> tuple[float, float, str, int]:
-    return -face.measures.box.width, -face.measures.sharpness, face.sha256, face.number
+    return -face.measures.width, -face.measures.sharpness, face.sha256, face.number
 
 
 def reasons(decisions: Iterable[str]) -> list[str]:

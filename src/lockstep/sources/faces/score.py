@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
 from lockstep.sources.faces.decide import KEPT, Candidate
@@ -10,39 +11,79 @@ from lockstep.synthetic.portraits import Face
 
 _OVERLAP = 0.3
 
+Annotations = Mapping[str, Sequence[Face]]
+"""The faces of each image by its SHA-256."""
+
 
 def precision_and_recall(
     faces: Sequence[Candidate],
     decisions: Sequence[str],
-    annotations: Mapping[str, Sequence[Face]],
+    annotations: Annotations,
     excluded: AbstractSet[str] = frozenset(),
 ) -> dict[str, float]:
     """Precision and recall of the kept faces.
 
-    `annotations` has the faces of each image by its SHA-256. A photograph counts once, however
-    many copies of it there are: a second copy that was kept is wrong, a copy left out is not. The
-    photographs in the images `excluded`, by their SHA-256, are not to be kept anywhere.
+    A photograph counts once, however many copies of it there are: a second copy that was kept is
+    wrong, a copy left out is not. The photographs in the images `excluded`, by their SHA-256, are
+    not to be kept anywhere.
     """
-    targets = {true.identity for known in annotations.values() for true in known if true.keep}
-    targets -= {true.identity for sha256 in excluded for true in annotations.get(sha256, ())}
-    kept = [face for face, decision in zip(faces, decisions, strict=True) if decision == KEPT]
-    right = {_identity(face, annotations) for face in kept} & targets
+    targets = _targets(annotations, excluded).keys()
+    kept = list(_kept(faces, decisions, annotations))
+    right = {face.identity for _, face in kept if face is not None and face.keep} & targets
     return {
         "precision": len(right) / len(kept) if kept else 0.0,
         "recall": len(right) / len(targets) if targets else 0.0,
     }
 
 
-def _identity(face: Candidate, annotations: Mapping[str, Sequence[Face]]) -> str | None:
-    """The photograph that a kept face is of, if one of that image's faces is there."""
-    here = max(
-        annotations.get(face.sha256, ()),
-        key=lambda true: _overlap(face.measures.box, true.box),
-        default=None,
-    )
-    if here is None or not here.keep or _overlap(face.measures.box, here.box) < _OVERLAP:
+def by_kind(
+    faces: Sequence[Candidate],
+    decisions: Sequence[str],
+    annotations: Annotations,
+    excluded: AbstractSet[str] = frozenset(),
+) -> dict[str, float]:
+    """What precision and recall consist of, each of what there is in the images.
+
+    `recall_<kind>` is the recall in the images of a kind. `kept_<why>` is the share of the faces
+    unfit for that reason that were kept, 0 if all is right.
+    """
+    targets = _targets(annotations, excluded)
+    kept = [(sha256, face) for sha256, face in _kept(faces, decisions, annotations) if face]
+    right = {face.identity for _, face in kept if face.keep} & targets.keys()
+    wanted, found = Counter(targets.values()), Counter(targets[identity] for identity in right)
+    unfit = Counter(face.why for known in annotations.values() for face in known if not face.keep)
+    wrong = Counter(why for _, _, why in {(s, f.identity, f.why) for s, f in kept if not f.keep})
+    return {
+        **{f"recall_{kind}": found[kind] / wanted[kind] for kind in sorted(wanted)},
+        **{f"kept_{why}": wrong[why] / unfit[why] for why in sorted(unfit)},
+    }
+
+
+def _targets(annotations: Annotations, excluded: AbstractSet[str]) -> dict[str, str]:
+    """The kind of each photograph that is to be kept, by its identity."""
+    targets = {
+        face.identity: face.kind for known in annotations.values() for face in known if face.keep
+    }
+    for sha256 in excluded:
+        for face in annotations.get(sha256, ()):
+            targets.pop(face.identity, None)
+    return targets
+
+
+def _kept(
+    faces: Sequence[Candidate], decisions: Sequence[str], annotations: Annotations
+) -> Iterator[tuple[str, Face | None]]:
+    """The image of each kept face, and which of the faces there it is, if any."""
+    for face, decision in zip(faces, decisions, strict=True):
+        if decision == KEPT:
+            yield face.sha256, _true(face, annotations.get(face.sha256, ()))
+
+
+def _true(face: Candidate, known: Sequence[Face]) -> Face | None:
+    here = max(known, key=lambda true: _overlap(face.measures.box, true.box), default=None)
+    if here is None or _overlap(face.measures.box, here.box) < _OVERLAP:
         return None
-    return here.identity
+    return here
 
 
 def _overlap(a: Sequence[float], b: Sequence[float]) -> float:

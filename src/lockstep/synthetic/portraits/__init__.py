@@ -1,7 +1,7 @@
 """Portraits drawn by the project, each with annotations of its faces.
 
-Most images show one person who faces the viewer; the others have turned, leaning, blurred, tiny or
-several heads, or none (see `plans.KINDS`). All of it depends on the arguments alone.
+Most images show one person who faces the viewer; the others have turned, leaning, blurred, masked,
+tiny or several heads, or none (see `plans.KINDS`). All of it depends on the arguments alone.
 """
 
 from lockstep.synthetic.portraits.drawing import draw, image

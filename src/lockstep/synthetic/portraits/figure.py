@@ -14,6 +14,7 @@ from lockstep.synthetic.portraits import features, head
 from lockstep.synthetic.portraits.canvas import Window, curve, darker, tinted, to_bytes
 from lockstep.synthetic.portraits.features import REACH_X, REACH_Y
 from lockstep.synthetic.portraits.head import Array, Light, Shell, Surface, flow, lit, view
+from lockstep.synthetic.portraits.masks import draw_mask
 from lockstep.synthetic.portraits.people import Person, Pose
 from lockstep.synthetic.portraits.plans import Figure
 
@@ -41,6 +42,8 @@ def draw_person(
     _body(window(0, 1), person, light)
     _ears(window(0, 1), person, light)
     _face(window(-1.7, 1.7, 1.15), person, light, rng)
+    if figure.mask is not None:
+        draw_mask(window(-0.2, 1.9, 1.3), person, figure.mask, light)
     if locks is not None:
         _front_hair(window(locks.top - 0.2, locks.bottom + 0.2), locks, person, light, grain)
     if person.glasses:

@@ -2,29 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lockstep.synthetic.painting import stream
+from lockstep.synthetic.painting import pick, stream
+from lockstep.synthetic.portraits.camera import DRAWN, TINTED, Camera
 from lockstep.synthetic.portraits.head import Light, place, random_light, rolled
 from lockstep.synthetic.portraits.people import Person, Pose
-from lockstep.synthetic.primitives import Box
+from lockstep.synthetic.primitives import RGB, Box, palette
 
 KINDS = {
-    "portrait": 0.62,
-    "crowd": 0.07,
-    "turned": 0.07,
-    "tilted": 0.06,
-    "blurred": 0.06,
-    "tiny": 0.04,
-    "nobody": 0.05,
-    "copy": 0.03,
+    "portrait": 0.45,
+    "crowd": 0.08,
+    "distant": 0.05,
+    "compressed": 0.05,
+    "noisy": 0.04,
+    "turned": 0.05,
+    "tilted": 0.045,
+    "blurred": 0.04,
+    "shaken": 0.03,
+    "masked": 0.05,
+    "drawing": 0.02,
+    "tinted": 0.02,
+    "tiny": 0.02,
+    "nobody": 0.03,
+    "copy": 0.025,
 }
-"""Kinds of images and their shares. A copy is an earlier portrait cut and scaled anew."""
+"""Kinds of images and their shares.
 
-_STRAIGHT = {"yaw": 0.13, "pitch": 0.09, "roll": 0.035}
+The face is fit in a portrait, in one far away (80 pixels and more of a large image), in a file
+compressed too much, and in weak light's noise. It is unfit if the head is turned or tilted, if
+focus or hand failed (`blurred`, `shaken`), behind a mask, as a drawing, in false colours (`tinted`)
+and if it is `tiny`. A copy is an earlier portrait cut and scaled anew.
+"""
+
+_WHY = {
+    **dict.fromkeys(("portrait", "distant", "compressed", "noisy"), "kept"),
+    "shaken": "blurred",
+    "tiny": "small",
+}
+_STRAIGHT = {"yaw": 0.13, "pitch": 0.09, "roll": 0.07}
+_MASKS = palette("f2f2ee dfe8ee a4c8e4 7fb2d8 2a2c30 1c1c20 e8b8c4 8f949a d8c0a4 3c4a78 78b09c")
 _ASPECTS = ((3, 4), (4, 5), (1, 1), (2, 3), (4, 3))
 
 
@@ -32,14 +53,16 @@ _ASPECTS = ((3, 4), (4, 5), (1, 1), (2, 3), (4, 3))
 class Face:
     """A face: where it is, whose, and whether it is fit for the collection.
 
-    `why` is `kept`, or what is wrong: `turned`, `tilted`, `blurred` or `small`. Two faces with
-    the same `identity` are one photograph; only one of them should be kept.
+    `why` is `kept`, or what is wrong: `turned`, `tilted`, `blurred`, `masked`, `drawing`, `tinted`
+    or `small`. `kind` is the image's, a copy's that of its original. Two faces with the same
+    `identity` are one photograph; only one of them should be kept.
     """
 
     box: Box  # in pixels
     keep: bool
     why: str
     identity: str
+    kind: str
 
 
 @dataclass(frozen=True)
@@ -51,6 +74,7 @@ class Figure:
     centre: tuple[float, float]
     scale: float
     why: str
+    mask: RGB | None = None  # the colour of the mask over nose and mouth
 
 
 @dataclass(frozen=True)
@@ -73,7 +97,7 @@ class Plan:
     height: int
     figures: tuple[Figure, ...]
     light: Light
-    blur: float  # standard deviation in pixels, 0 for a sharp image
+    camera: Camera
     copy: Copy | None = None
 
 
@@ -93,8 +117,7 @@ def plan(seed: int, index: int) -> Plan:
     width, height = _size(rng, kind)
     light = random_light(rng)
     figures = tuple(_figures(rng, kind, width, height))
-    blur = figures[0].scale * float(rng.uniform(0.042, 0.075)) if kind == "blurred" else 0.0
-    return Plan(index, kind, width, height, figures, light, blur)
+    return Plan(index, kind, width, height, figures, light, _camera(rng, kind, figures))
 
 
 def annotated_faces(seed: int, index: int) -> tuple[Face, ...]:
@@ -108,6 +131,7 @@ def annotated_faces(seed: int, index: int) -> tuple[Face, ...]:
     planned = plan(seed, index)
     copy = planned.copy
     owner = index if copy is None else copy.of
+    kind = planned.kind if copy is None else "portrait"
     found = []
     for number, figure in enumerate(planned.figures):
         box = _face_box(figure)
@@ -115,7 +139,7 @@ def annotated_faces(seed: int, index: int) -> tuple[Face, ...]:
             left, top = copy.cut[0] * planned.width, copy.cut[1] * planned.height
             moved = (box.left - left, box.top - top, box.right - left, box.bottom - top)
             box = Box(*(edge * copy.scale for edge in moved))
-        found.append(Face(box, figure.why == "kept", figure.why, f"{owner}-{number}"))
+        found.append(Face(box, figure.why == "kept", figure.why, f"{owner}-{number}", kind))
     return tuple(found)
 
 
@@ -123,6 +147,8 @@ def _size(rng: np.random.Generator, kind: str) -> tuple[int, int]:
     """Width and height; most images have about a third of a megapixel, a few much more."""
     across, down = (4, 3) if kind == "crowd" else _ASPECTS[int(rng.integers(len(_ASPECTS)))]
     longest = 1400 if rng.random() < 0.04 else rng.uniform(520, 760)
+    if kind == "distant":
+        longest = float(rng.uniform(1100, 1800))
     if kind == "crowd":
         longest = max(longest, float(rng.uniform(740, 940)))
     scale = longest / max(across, down)
@@ -149,10 +175,36 @@ def _figures(rng: np.random.Generator, kind: str, width: int, height: int) -> It
     scale = side * float(rng.uniform(low, high))
     if kind == "tiny":
         scale = min(scale, 34.0)
+    elif kind == "distant":
+        scale = float(rng.uniform(44, 68))
     x = width * 0.5 + float(rng.uniform(-1, 1)) * (width * 0.5 - 1.35 * scale) * 0.5
     y = 2.15 * scale + float(rng.uniform(0, 1)) * max(height * 0.92 - 3.9 * scale, 0) * 0.55
-    why = {"portrait": "kept", "tiny": "small"}.get(kind, kind)
-    yield Figure(Person(rng), _pose(rng, kind), (x, y), scale, why)
+    if kind == "distant":
+        y = height - scale * float(rng.uniform(4, 8))
+    mask = pick(rng, _MASKS, 5) if kind == "masked" else None
+    yield Figure(Person(rng), _pose(rng, kind), (x, y), scale, _WHY.get(kind, kind), mask)
+
+
+def _camera(rng: np.random.Generator, kind: str, figures: Sequence[Figure]) -> Camera:
+    """Most cameras do well; the heads' size says how far a failure of focus or hand goes."""
+    scale = figures[0].scale if figures else 0.0
+    far, angle, amount = float(rng.uniform(0, 1)), float(rng.uniform(0, math.pi)), rng.random()
+    if kind == "blurred":
+        blur = scale * (0.03 + 0.045 * far)
+        if amount < 0.5:
+            return Camera(soft=blur, noise=0.7)
+        return Camera(defocus=2 * blur, noise=0.7)
+    if kind == "shaken":
+        shake = scale * (0.2 + 0.2 * far)
+        return Camera(soft=0.02 * scale, shake=shake, direction=angle, noise=0.7)
+    if kind == "noisy":
+        return Camera(soft=0.8, noise=4 + 5 * far, quality=round(70 + 20 * amount))
+    if kind == "compressed":
+        return Camera(soft=1.2 * far, noise=1.0, quality=round(30 + 30 * amount))
+    if kind == "distant":
+        return Camera(soft=0.7 * far, noise=1.0, quality=round(60 + 30 * amount))
+    filters = {"drawing": DRAWN, "tinted": TINTED}.get(kind)
+    return Camera(filter=filters and filters[int(amount * len(filters))])
 
 
 def _crowd(rng: np.random.Generator, width: int, height: int) -> Iterator[Figure]:
