@@ -11,14 +11,11 @@ from hypothesis import strategies as st
 from lockstep.core.errors import LockstepError
 from lockstep.sources.ptt.article import ImageLink, parse_article
 from lockstep.sources.ptt.index import parse_index, parse_pushes
-from lockstep.sources.ptt.links import Album, Image, classify, links, trim
 from lockstep.sources.ptt.names import article_id, day_begins, in_taipei, written_at
 from lockstep.sources.ptt.page import reveal
 from lockstep.synthetic.board import markup
 
 AT = "https://www.ptt.example/bbs/Beauty/M.1704067200.A.5F3.html"
-TWITTER = "https://pbs.twimg.com/media/aB-3_d"
-NAMES = st.from_regex(r"[A-Za-z0-9]{5}|[A-Za-z0-9]{7}", fullmatch=True)
 
 
 # --- names and times
@@ -28,6 +25,8 @@ def test_the_time_is_in_the_file_name() -> None:
     assert article_id("/bbs/Beauty/M.1704067200.A.5F3.html") == "M.1704067200.A.5F3"
     assert article_id("/bbs/Beauty/G.1131432442.A.08E.html") == "G.1131432442.A.08E"
     assert written_at("M.1704067200.A.5F3") == 1704067200
+    assert article_id("/bbs/Beauty/M.1104067200.A.html") == "M.1104067200.A"  # before 2005
+    assert written_at("M.1104067200.A") == 1104067200
     assert in_taipei(1704067200) == "2024-01-01T08:00:00+08:00"
 
 
@@ -88,108 +87,6 @@ def test_each_way_of_showing_pushes(text: str, pushes: int) -> None:
     assert parse_pushes(text) == pushes
 
 
-# --- links
-
-
-@pytest.mark.parametrize(
-    ("href", "address"),
-    [
-        ("https://imgur.com/aB3dE5f", "https://i.imgur.com/aB3dE5f.jpg"),
-        ("http://m.imgur.com/aB3dE5f", "https://i.imgur.com/aB3dE5f.jpg"),
-        ("https://www.imgur.com/aB3dE5f/", "https://i.imgur.com/aB3dE5f.jpg"),
-        ("http://i.imgur.com/aB3dE5f.JPG", "https://i.imgur.com/aB3dE5f.jpg"),
-        ("https://i.imgur.com/aB3dE5f.jpg?1", "https://i.imgur.com/aB3dE5f.jpg"),
-        ("https://i.imgur.com/aB3dE5f.png#top", "https://i.imgur.com/aB3dE5f.png"),
-        ("https://imgur.com/aB3dE5f.gifv", "https://i.imgur.com/aB3dE5f.gif"),
-        ("HTTPS://I.IMGUR.COM/aB3dE5f.jpeg", "https://i.imgur.com/aB3dE5f.jpeg"),
-        ("https://i.imgur.com/aB3dE5f.jpg)", "https://i.imgur.com/aB3dE5f.jpg"),
-        ("https://i.imgur.com/aB3dE5f.jpg]", "https://i.imgur.com/aB3dE5f.jpg"),
-        ("https://imgur.com/aB3dE5f).", "https://i.imgur.com/aB3dE5f.jpg"),
-        ("https://imgur.com/some-title-aB3dE5f", "https://i.imgur.com/aB3dE5f.jpg"),
-        ("https://i.imgur.com/aB3dE5fm.png", "https://i.imgur.com/aB3dE5f.png"),
-        ("https://i.imgur.com/aB3dE5f.jpg%29", "https://i.imgur.com/aB3dE5f.jpg"),
-        ("http://a.example/x.jpg%29%EF%BC%89.", "http://a.example/x.jpg"),
-        (f"{TWITTER}?format=jpg&name=4096x4096", f"{TWITTER}?format=jpg&name=large"),
-        (f"{TWITTER}?name=small&format=png", f"{TWITTER}?format=png&name=large"),
-        (f"{TWITTER}.jpg:large", f"{TWITTER}?format=jpg&name=large"),
-        (f"{TWITTER}.jpg", f"{TWITTER}?format=jpg&name=large"),
-        ("http://i.meee.com.tw/q1.jpg?x=1", "https://i.meee.com.tw/q1.jpg"),
-        ("http://a.example/A%20b/C.JPG?w=1&h=2#x", "http://a.example/A%20b/C.JPG?w=1&h=2"),
-        ("https://a.example/p_(1).webp", "https://a.example/p_(1).webp"),
-        ("https://a.example/(p.webp)", "https://a.example/(p.webp)"),
-    ],
-)
-def test_ways_of_writing_a_image(href: str, address: str) -> None:
-    found = classify(href)
-    if address.endswith(")"):
-        assert found is None  # The bracket belongs to a name that is no image's.
-    else:
-        assert found == Image(address)
-
-
-@pytest.mark.parametrize(
-    "href",
-    ["https://imgur.com/a/aB3dE", "https://imgur.com/gallery/aB3dE/", "http://m.imgur.com/a/aB3dE"],
-)
-def test_albums_are_told_from_images(href: str) -> None:
-    assert isinstance(classify(href), Album)
-
-
-@pytest.mark.parametrize(
-    "href",
-    [
-        "https://videos.example/watch?v=x.jpg",
-        "https://i.imgur.com/aB3dE5f.mp4",
-        "https://imgur.com/",
-        "https://imgur.com/upload",
-        "https://imgur.com/aB3dE5fm",
-        TWITTER,
-        f"{TWITTER}?format=mp4",
-        "ftp://a.example/x.jpg",
-        "javascript:x.jpg",
-        "file:///etc/x.jpg",
-        "https://me:secret@a.example/x.jpg",
-        "https://[broken/x.jpg",
-        "https://a.example:port/x.jpg",
-        "/x.jpg",
-        "",
-    ],
-)
-def test_what_is_no_image(href: str) -> None:
-    assert classify(href) is None
-
-
-@given(st.text())
-def test_any_text_may_be_a_link(text: str) -> None:
-    classify(text)
-    classify(f"https://{text}")
-    assert trim(trim(text)) == trim(text)
-
-
-@given(NAMES, st.sampled_from([")", "]", "）", ".", ",", "」", ">"]), st.integers(0, 3))
-def test_what_is_typed_behind_a_link_does_not_matter(name: str, sign: str, count: int) -> None:
-    for address in (f"https://i.imgur.com/{name}.jpg", f"http://a.example/{name}.png"):
-        assert classify(address + sign * count) == classify(address)
-
-
-@given(NAMES, st.sampled_from(["", "m.", "www.", "i."]), st.sampled_from(["", ".jpg", ".JPG"]))
-def test_one_image_has_one_address(name: str, sub: str, ending: str) -> None:
-    for scheme in ("http", "https"):
-        found = classify(f"{scheme}://{sub}imgur.com/{name}{ending}")
-        assert found == Image(f"https://i.imgur.com/{name}.jpg")
-        assert classify(found.address) == found
-
-
-def test_links_keep_their_order_and_come_once() -> None:
-    found = links(
-        ["https://b.example/1.jpg", "x", "http://imgur.com/aaaaa", "https://b.example/1.jpg"]
-    )
-    assert [link.address for link in found] == [
-        "https://b.example/1.jpg",
-        "https://i.imgur.com/aaaaa.jpg",
-    ]
-
-
 # --- the index
 
 
@@ -229,6 +126,14 @@ def test_rows_are_read_without_menus_deleted_ones_and_pinned_ones() -> None:
     found = parse_index(html, AT)
     assert [(r.id, r.pushes) for r in found.rows] == [("M.1.A.0AB", 100), ("M.2.A.0AB", 0)]
     assert found.rows[0].author == "who"
+    assert found.unread == ()
+
+
+def test_a_row_that_leads_elsewhere_is_named() -> None:
+    odd = row(2).replace("M.2.A.0AB.html", "poll.html")
+    found = parse_index(index(row(1) + odd), AT)
+    assert [r.id for r in found.rows] == ["M.1.A.0AB"]
+    assert found.unread == ("/bbs/Beauty/poll.html",)
 
 
 @pytest.mark.parametrize(
@@ -306,13 +211,12 @@ def test_meta_lines_are_read_by_their_tags() -> None:
         ),
         AT,
     )
-    assert (page.title, page.author, page.time) == ("[x] a b", "me", "2024-01-01T08:00:05+08:00")
+    assert (page.title, page.author) == ("[x] a b", "me")
 
 
 def test_missing_meta_lines_leave_the_shared_title() -> None:
     page = parse_article(article("text", '<meta property="og:title" content="[x] shared">'), AT)
-    assert (page.title, page.author, page.time) == ("[x] shared", None, None)
-    assert parse_article(article(meta(時間="yesterday")), AT).time is None
+    assert (page.title, page.author) == ("[x] shared", None)
 
 
 def test_images_are_links_of_the_body_and_of_pushes_and_never_thumbnails() -> None:
@@ -341,3 +245,27 @@ def test_images_are_links_of_the_body_and_of_pushes_and_never_thumbnails() -> No
         ImageLink("https://i.imgur.com/push3.jpg", "push 3", "him"),
     )
     assert page.albums == ("https://imgur.com/a/abcde",)
+    assert page.is_cut
+
+
+def test_an_address_split_over_two_pushes_of_one_author_is_one() -> None:
+    """The board makes a link of the beginning alone."""
+    beginning = '<a href="https://i.imgur.com/AbCdE">https://i.imgur.com/AbCdE</a>'
+    page = parse_article(article(push("u1", beginning) + push("u1", "fG.jpg 第二張")), AT)
+    assert page.images == (ImageLink("https://i.imgur.com/AbCdEfG.jpg", "push 1", "u1"),)
+    assert [mention.written for mention in page.mentions] == ["https://i.imgur.com/AbCdEfG.jpg"]
+    assert not page.is_cut
+
+
+def test_mentions_are_as_they_were_written_with_repeats() -> None:
+    text = (
+        '<a href="http://imgur.com/aaaaaaa.JPG?1">x</a> <a href="https://imgur.com/aaaaaaa">x</a> '
+        "看https://imgur.com/aaaaaaa,bbbbbbb。"
+    )
+    page = parse_article(article(text), AT)
+    assert [(mention.written, len(mention.images)) for mention in page.mentions] == [
+        ("http://imgur.com/aaaaaaa.JPG?1", 1),
+        ("https://imgur.com/aaaaaaa", 1),
+        ("https://imgur.com/aaaaaaa,bbbbbbb", 2),
+    ]
+    assert [image.address[-11:] for image in page.images] == ["aaaaaaa.jpg", "bbbbbbb.jpg"]

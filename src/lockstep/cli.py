@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import shlex
 import shutil
@@ -76,6 +77,19 @@ def main() -> None:
     command.add_argument("workload")
     command.add_argument("--out", type=_file(".html"), help="default: report/<workload>.html")
     command.set_defaults(run=_report)
+
+    command = commands.add_parser("links", help="list the links to images that a crawl found")
+    command.add_argument("workload")
+    command.add_argument("--start", metavar="DAY", help="0131, or 2024-01-31; default: the first")
+    command.add_argument("--end", metavar="DAY", help="the last day; default: that of the crawl")
+    command.add_argument(
+        "--format",
+        choices=["flat", "csv"],
+        default="flat",
+        help="flat: addresses as they were written (default); csv: with where and by whom",
+    )
+    command.add_argument("--out", type=Path, help="a file; default: the terminal")
+    command.set_defaults(run=_links)
 
     command = commands.add_parser("track", help="write the outputs on disk into MLflow")
     command.set_defaults(run=_track)
@@ -332,6 +346,27 @@ def _report(arguments: argparse.Namespace) -> None:
     _check_place(out)
     page.write(arguments.workload, out)
     print(out)
+
+
+def _links(arguments: argparse.Namespace) -> None:
+    from lockstep.config.load import load_params
+    from lockstep.core.files import atomic_file
+    from lockstep.sources.crawlers import crawler_of
+    from lockstep.sources.ptt.export import FORMATS, read_links
+
+    workload, write = arguments.workload, FORMATS[arguments.format]
+    if crawler_of(load_params(workload)) is None:
+        raise LockstepError(f"{workload}: its source does not crawl, so that there are no links")
+    links = read_links(paths.crawled(workload), arguments.start, arguments.end)
+    if arguments.out is None:
+        lines = io.StringIO()
+        write(links, lines)  # all of it first: an error leaves no half of a list
+        sys.stdout.buffer.write(lines.getvalue().encode())
+        return
+    _check_place(arguments.out)
+    with atomic_file(arguments.out) as unfinished, unfinished.open("w", encoding="utf-8") as file:
+        write(links, file)
+    print(arguments.out)
 
 
 def _track(_: argparse.Namespace) -> None:

@@ -28,6 +28,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 AtLeastTwo = Annotated[int, Field(ge=2)]
 Bits = Annotated[int, Field(ge=0, le=256)]  # of 256 that two images may differ in
 NonEmpty = Annotated[str, Field(min_length=1)]
+UserAgent = Annotated[str, Field(pattern=r"^[!-~](?:[ -~]*[!-~])?$")]  # what a header may have
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -143,8 +144,10 @@ class Crawl:
     end: Day
     min_pushes: Annotated[int, Field(ge=-100, le=100)] | None
     replies: bool
+    user_agent: UserAgent
     delay: NonNegative
     tries: Positive
+    max_failed_fraction: Share
     replica_articles: Positive
     replica_seed: Count
 
@@ -434,4 +437,12 @@ TOP = {name: _KINDS[name] for name in TOP_NAMES}
 OVERRIDABLE = ("grid_every_epochs", "grid_every_steps")
 """Of `TOP`, what a workload may have of its own."""
 
-_PATIENCE = ("delay", "tries", "workers", "per_host", "seconds", "max_failed_fraction")
+_PATIENCE = (
+    "user_agent",
+    "delay",
+    "tries",
+    "workers",
+    "per_host",
+    "seconds",
+    "max_failed_fraction",
+)

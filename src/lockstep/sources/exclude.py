@@ -71,11 +71,11 @@ def read(path: Path) -> Exclusions:
         raise LockstepError(f"{path}: missing; make an empty one if nothing is excluded") from None
     except UnicodeDecodeError:
         raise LockstepError(f"{path}: not in UTF-8; save it as that") from None
-    entries = set()
+    entries: set[str] = set()
     for number, line in enumerate(text.splitlines(), 1):
         entry = _REMARK.sub("", line).strip()
         if entry:
-            entries.add(_normal(entry, f"{path}:{number}"))
+            entries |= _normal(entry, f"{path}:{number}")
     return Exclusions(frozenset(entries))
 
 
@@ -83,18 +83,17 @@ def _is_merged(entry: str) -> bool:
     return _MERGED.match(entry) is not None and not _ADDRESS.match(entry)
 
 
-def _normal(entry: str, where: str) -> str:
+def _normal(entry: str, where: str) -> set[str]:
+    """As the manifest writes it; an address of several images stands for each of them."""
     if _SHA256.match(entry) or _AUTHOR.match(entry):
-        return entry.lower()
+        return {entry.lower()}
     if _ARTICLE.match(entry) or _is_merged(entry):
-        return entry
+        return {entry}
     if _ADDRESS.match(entry):
-        found = classify(entry)
-        if isinstance(found, Image):
-            return found.address
+        images = {link.address for link in classify(entry) if isinstance(link, Image)}
         # An article's address stands for the article.
         article = _ARTICLE_PAGE.search(entry)
-        return article.group(1) if article else entry
+        return images or {article.group(1) if article else entry}
     raise LockstepError(
         f"{where}: {entry!r} is no address, article, SHA-256, author or source:path; mend or "
         "remove the line"

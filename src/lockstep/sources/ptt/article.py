@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from urllib.parse import urljoin
 
-from bs4 import BeautifulSoup, Tag
+from bs4 import BeautifulSoup, NavigableString, Tag
 
 from lockstep.core.errors import LockstepError
-from lockstep.sources.ptt.links import Image, links
-from lockstep.sources.ptt.names import TAIPEI
+from lockstep.sources.ptt.links import Album, Image
 from lockstep.sources.ptt.page import read_page
+from lockstep.sources.ptt.text import Found, Word, find_in, find_in_pushes
 
 BODY = "body"
 
 
 @dataclass(frozen=True)
+class Mention:
+    """An address as it was written, and the images that it leads to: mostly one.
+
+    `place` is where it stands, `body` or `push 12`, `author` who wrote that, if known.
+    """
+
+    written: str
+    images: tuple[str, ...]
+    place: str
+    author: str | None
+
+
+@dataclass(frozen=True)
 class ImageLink:
-    """An image and the place that names it, `body` or `push 12`, with its author if known."""
+    """An image and a place that names it, with its author if known."""
 
     address: str
     place: str
@@ -33,13 +44,32 @@ class NoArticle(LockstepError):
 
 @dataclass(frozen=True)
 class Page:
-    """What the page of an article holds; None for what it does not say."""
+    """What the page of an article holds; None for what it does not say.
+
+    `is_cut` says that the board leaves out the middle of a long one.
+    """
 
     title: str | None
     author: str | None
-    time: str | None
-    images: tuple[ImageLink, ...]
+    mentions: tuple[Mention, ...]
     albums: tuple[str, ...]
+    is_cut: bool
+
+    @property
+    def images(self) -> tuple[ImageLink, ...]:
+        """The images named, each once a place."""
+        return image_links(self.mentions)
+
+
+def image_links(mentions: Iterable[Mention]) -> tuple[ImageLink, ...]:
+    """The images of mentions, in their order, each once a place."""
+    return tuple(
+        dict.fromkeys(
+            ImageLink(address, mention.place, mention.author)
+            for mention in mentions
+            for address in mention.images
+        )
+    )
 
 
 def parse_article(html: str, address: str) -> Page:
@@ -51,22 +81,23 @@ def parse_article(html: str, address: str) -> Page:
             f"{address}: not an article; run again, and if it stays, look at it in a browser: "
             "the board's markup may have changed"
         )
-    # Previews have links of their own, and stand behind the push that they belong to. Where the
-    # middle of a very long page is missing, a box that looks like a push says so.
-    for odd in content.select(".richcontent, .warning-box"):
+    # Where the middle of a very long page is missing, a box that looks like a push says so.
+    boxes = content.select(".warning-box")
+    # Previews have links of their own, and stand behind the push that they belong to.
+    for odd in (*boxes, *content.select(".richcontent")):
         odd.decompose()
     said = _meta_lines(content)
     author = (said.get("作者") or "").split(" ")[0] or None
-    images: list[ImageLink] = []
-    albums: list[str] = []
-    for place, who, node in _places(content, author):
-        for found in links(_hrefs(node, address)):
-            if isinstance(found, Image):
-                images.append(ImageLink(found.address, place, who))
-            elif found.address not in albums:
-                albums.append(found.address)
-    title, time = said.get("標題") or _shared_title(page), _time(said.get("時間"))
-    return Page(title, author, time, tuple(images), tuple(albums))
+    mentions: list[Mention] = []
+    albums: dict[str, None] = {}
+    for place, who, found in _places(content, author, address):
+        for written, links in found:
+            albums |= {link.address: None for link in links if isinstance(link, Album)}
+            images = tuple(link.address for link in links if isinstance(link, Image))
+            if images:
+                mentions.append(Mention(written, images, place, who))
+    title = said.get("標題") or _shared_title(page)
+    return Page(title, author, tuple(mentions), tuple(albums), bool(boxes))
 
 
 def _meta_lines(content: Tag) -> dict[str, str]:
@@ -80,35 +111,45 @@ def _meta_lines(content: Tag) -> dict[str, str]:
     return said
 
 
-def _places(content: Tag, author: str | None) -> Iterable[tuple[str, str | None, Tag]]:
-    """(place, author, node) of the body, then of the pushes, which are taken out of it."""
-    places: list[tuple[str, str | None, Tag]] = [(BODY, author, content)]
-    for number, push in enumerate(content.select(".push"), 1):
+def _places(
+    content: Tag, author: str | None, address: str
+) -> Iterator[tuple[str, str | None, list[Found]]]:
+    """(place, author, addresses) of the body, then of the pushes."""
+    pushes: list[tuple[str | None, list[Word]]] = []
+    for push in content.select(".push"):
         user = push.select_one(".push-userid")
         who = user.get_text().strip() if user else ""
-        places.append((f"push {number}", who or None, push))
+        for beside in push.select(".push-tag, .push-userid, .push-ipdatetime"):
+            beside.decompose()
+        pushes.append((who or None, _said(list(_words(push, address)))))
         push.extract()
-    return places
+    yield BODY, author, list(find_in(_words(content, address)))
+    for number, found in enumerate(find_in_pushes(pushes), 1):
+        yield f"push {number}", pushes[number - 1][0], found
 
 
-def _hrefs(node: Tag, address: str) -> list[str]:
-    """Where links lead. What `img` shows is a signed thumbnail that expires."""
-    found = []
-    for link in node.select("a[href]"):
-        with suppress(ValueError):  # Not an address at all.
-            found.append(urljoin(address, str(link["href"]).strip()))
-    return found
+def _said(words: list[Word]) -> list[Word]:
+    """A push's words without the colon before them."""
+    if words and not words[0].is_link and words[0].text.startswith(":"):
+        first = words[0].text[1:]
+        return [Word(first, False), *words[1:]] if first else words[1:]
+    return words
+
+
+def _words(node: Tag, address: str) -> Iterator[Word]:
+    """Text and links, in their order. What `img` shows is a signed thumbnail that expires."""
+    for item in node.descendants:
+        if isinstance(item, Tag):
+            if item.name == "a" and item.has_attr("href"):
+                try:
+                    yield Word(urljoin(address, str(item["href"]).strip()), True)
+                except ValueError:  # Not an address at all.
+                    continue
+        elif type(item) is NavigableString and item.find_parent("a", href=True) is None:
+            for word in item.split():
+                yield Word(word, False)
 
 
 def _shared_title(page: BeautifulSoup) -> str | None:
     tag = page.select_one('meta[property="og:title"]')
     return (" ".join(str(tag.get("content") or "").split()) if tag else "") or None
-
-
-def _time(text: str | None) -> str | None:
-    """`Mon Jan  1 08:00:00 2024`, as the board writes it in Taipei, in ISO form."""
-    try:
-        local = datetime.strptime(text or "", "%a %b %d %H:%M:%S %Y")
-    except ValueError:
-        return None
-    return local.replace(tzinfo=TAIPEI).isoformat()

@@ -27,7 +27,8 @@ _DAY = 86_400  # seconds
 def crawl(params: Params, out: Path) -> None:
     """Write the articles and the list of images of `params.crawl` into the folder `out`.
 
-    Raises `LockstepError` if the board cannot be read, or the last day is not over yet.
+    Raises `LockstepError` if the board cannot be read, too many of its articles fail, or the last
+    day is not over yet.
     """
     settings = params.crawl
     criteria = Criteria(
@@ -48,9 +49,23 @@ def crawl(params: Params, out: Path) -> None:
         _progress(criteria) as passed,
     ):
         delay = 0.0 if web.is_replica else settings.delay
-        client = Client(web.session, web.address, delay=delay, policy=web.policy(settings.tries))
-        articles = articles_of(client.page, web.address, settings.board, criteria, pages, passed)
-        output.write(out, articles)
+        client = Client(
+            web.session,
+            web.address,
+            delay=delay,
+            policy=web.policy(settings.tries),
+            user_agent=settings.user_agent,
+        )
+        results = articles_of(
+            client.page,
+            web.address,
+            settings.board,
+            criteria,
+            pages,
+            passed,
+            max_failed_fraction=settings.max_failed_fraction,
+        )
+        output.write(out, results)
         write_provenance(out, params.deciding("crawl"), origin=origin)
 
 

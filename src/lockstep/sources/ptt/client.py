@@ -11,7 +11,7 @@ from urllib.robotparser import RobotFileParser
 import requests
 
 from lockstep.core.errors import LockstepError
-from lockstep.sources.ptt.page import age_gate
+from lockstep.sources.ptt.page import PageFailed, age_gate
 from lockstep.sources.web.get import Answer, Failed, Limits, get
 from lockstep.sources.web.retries import RetryPolicy, retry
 
@@ -23,6 +23,7 @@ class Client:
 
     `source` is `https://www.ptt.cc`, without a path. Between the end of an answer and the next
     request, tries again included, lie `delay` seconds, or a longer `Crawl-delay` of robots.txt.
+    Every request says that it is `user_agent`'s, by default what the session says.
     """
 
     def __init__(
@@ -32,10 +33,13 @@ class Client:
         *,
         delay: float,
         policy: RetryPolicy,
+        user_agent: str | None = None,
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
         self.source = source.rstrip("/")
         self._session = session
+        if user_agent is not None:
+            self._session.headers["User-Agent"] = user_agent
         self._session.cookies.set("over18", "1", domain=urlsplit(source).hostname or "")
         self._delay = delay
         self._policy = policy
@@ -46,8 +50,9 @@ class Client:
     def page(self, path: str) -> str | None:
         """The HTML at `path`; None if there is none (404, 410).
 
-        Raises `LockstepError` if robots.txt forbids it, the age gate stands before it, the server
-        sends elsewhere, or it gives nothing after all tries.
+        Raises `PageFailed` if the server gives nothing after all tries, refuses, or sends
+        elsewhere, and another `LockstepError` where other pages would fare no better: robots.txt
+        forbids it, the age gate stands before it, or the server wants to be left alone.
         """
         self._check_robots(path)
         answer, html = self._get(path)
@@ -56,14 +61,16 @@ class Client:
         if answer.status in (404, 410):
             return None
         if answer.location is None:
-            raise LockstepError(
-                f"{self.source}{path}: HTTP {answer.status}; look at it in a browser"
+            raise PageFailed(
+                f"{self.source}{path}: HTTP {answer.status}; look at it in a browser",
+                f"HTTP {answer.status}",
             )
         if "/ask/over18" in answer.location:
             raise age_gate(self.source + path)
-        raise LockstepError(
+        raise PageFailed(
             f"{self.source}{path}: the server sends to {answer.location}; if the board has "
-            "moved there, say so in crawl.source"
+            "moved there, say so in crawl.source",
+            f"sent to {answer.location}",
         )
 
     def _check_robots(self, path: str) -> None:
@@ -84,15 +91,20 @@ class Client:
         try:
             return retry(lambda: self._once(path), self._policy, self._sleep)
         except Failed as failure:
-            raise LockstepError(f"{self.source}{path}: {self._explained(failure)}") from None
+            if (failure.retry_after or 0) > self._policy.longest:
+                raise LockstepError(
+                    f"{self.source}{path}: {failure.reason}; run again in "
+                    f"{failure.retry_after:.0f} seconds, as it asks"
+                ) from None
+            raise PageFailed(
+                f"{self.source}{path}: {self._explained(failure)}", failure.reason
+            ) from None
 
     def _explained(self, failure: Failed) -> str:
         if not failure.transient:
             return (
                 f"{failure.reason}; see in a browser whether crawl.source: {self.source} is right"
             )
-        if (failure.retry_after or 0) > self._policy.longest:
-            return f"{failure.reason}; run again in {failure.retry_after:.0f} seconds, as it asks"
         return (
             f"{failure.reason}, {self._policy.tries} tries; run again later: what is there "
             "already is not asked for again"

@@ -1,33 +1,44 @@
-"""The walk through a board, from the newest page of its index backwards.
+"""The walk through a board's days, the newest article first.
 
 Every page that was read goes into a cache as it came, so a walk after a cut asks only for what is
-not in it: each page once, save the one whose answer was under way when the process died.
-(robots.txt, which is no page of the board, is asked for once a run that asks for anything.)
+not in it: each page once, save the one whose answer was under way when the process died, and the
+articles that failed. (robots.txt, which is no page of the board, is asked for once a run that asks
+for anything.)
 """
 
 from __future__ import annotations
 
-import re
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from typing import TypeVar
 
 from tqdm import tqdm
 
 from lockstep.core.errors import LockstepError
-from lockstep.sources.ptt.article import BODY, ImageLink, NoArticle, parse_article
-from lockstep.sources.ptt.index import Row, parse_index
+from lockstep.sources.ptt.article import (
+    BODY,
+    ImageLink,
+    Mention,
+    NoArticle,
+    image_links,
+    parse_article,
+)
+from lockstep.sources.ptt.index import Index, Row, parse_index
 from lockstep.sources.ptt.names import day_begins, in_taipei, written_at
+from lockstep.sources.ptt.page import PageFailed
+from lockstep.sources.ptt.search import newest_page
+from lockstep.sources.ptt.titles import is_announcement, is_reply
 from lockstep.sources.resume_cache import ResumeCache
 
 T = TypeVar("T")
 
-_GONE = "gone"  # in place of the HTML of a page that does not exist
-_ANNOUNCEMENT = re.compile(r"(?:Fw:\s*)?\[公告\]", re.IGNORECASE)
-_REPLY = re.compile(r"Re:", re.IGNORECASE)
-_FEW = 20  # articles, of which any number may be odd
+GONE = "gone"
+"""Why an article failed that was deleted since the index was read; in the cache, its page."""
+_OLDER = 2  # pages in a row from before the first day, which end a walk: it is nearly sorted
+_FEW = 20  # failures, before which a crawl is not given up
 
 
 @dataclass(frozen=True)
@@ -43,8 +54,8 @@ class Criteria:
         """Whether this is one of them."""
         return (
             self.first_second <= written_at(row.id) < self.end_second
-            and not _ANNOUNCEMENT.match(row.title)
-            and (self.replies or not _REPLY.match(row.title))
+            and not is_announcement(row.title)
+            and (self.replies or not is_reply(row.title))
             and (self.min_pushes is None or row.pushes >= self.min_pushes)
         )
 
@@ -81,7 +92,20 @@ class Article:
     pushes: int
     url: str
     albums: tuple[str, ...]
-    images: tuple[ImageLink, ...]
+    mentions: tuple[Mention, ...]
+
+    @property
+    def images(self) -> tuple[ImageLink, ...]:
+        """The images named, each once a place."""
+        return image_links(self.mentions)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An article that could not be read, and why: the same words every time."""
+
+    address: str
+    reason: str
 
 
 def crawl(
@@ -91,45 +115,30 @@ def crawl(
     criteria: Criteria,
     cache: ResumeCache,
     passed: Callable[[int], object] = lambda seconds: None,
-) -> Iterator[Article]:
-    """The articles that meet the criteria, the newest first, each once.
+    *,
+    max_failed_fraction: float = 1.0,
+) -> Iterator[Article | Failure]:
+    """The articles that meet the criteria, the newest first, each once, or why one failed.
 
     `fetch` gives a path's HTML, or None; what comes before a path in an address is `source`. The
     `cache` is empty, or of a crawl of the same board with the same last day. After each row
     `passed` is told the Unix time that the walk has come to.
 
-    Raises `LockstepError` if there is no such board, or a page is not what it should be. A single
-    article that is none is left out with a line on stderr; not so if it is the rule.
+    Raises `LockstepError` if there is no such board, a page of its index is not what it should be,
+    or more than `max_failed_fraction` of the articles failed, of which one never counts as many.
+    Those that were deleted meanwhile are no failure of that kind.
     """
     pages = _Pages(fetch, source, cache)
-    known: set[str] = set()
-    whole, odd = 0, 0
-    path = f"/bbs/{board}/index.html"
-    while True:
-        index = pages.read(path, parse_index)
-        if index is None:
-            cache.remove(path)
-            raise LockstepError(f"{source}{path}: no such page; is crawl.board: {board} right?")
-        for row in reversed(index.rows):
-            if row.id in known:
-                continue
-            known.add(row.id)
-            try:
-                article = _article(pages, row, board) if criteria.accept(row) else None
-            except NoArticle as error:
-                article, odd = None, odd + 1
-                if odd > whole and odd + whole >= _FEW:
-                    raise
-                tqdm.write(f"left out: {error}", file=sys.stderr)
-            if article is not None:
-                whole += 1
-                yield article
-            passed(written_at(row.id))
-        # If all on the page was written before the first day, so was all on the older ones.
-        newest = max((written_at(row.id) for row in index.rows), default=criteria.first_second)
-        if index.previous is None or newest < criteria.first_second:
-            return
-        path = f"/bbs/{board}/index{index.previous}.html"
+    tally = _Tally(max_failed_fraction)
+    for row in _rows(pages, board, criteria):
+        if criteria.accept(row):
+            result = _article(pages, row, board)
+            if isinstance(result, Failure):
+                _tell(f"left out: {result.address}: {result.reason}")
+            yield result
+            tally.count(result)
+        passed(written_at(row.id))
+    tally.check()
 
 
 @dataclass(frozen=True)
@@ -144,33 +153,111 @@ class _Pages:
         """What a page says; None if there is none."""
         known = self.cache.get(path)
         html = self.fetch(path) if known is None else known
-        if html is None or html == _GONE:
-            self.cache.put(path, _GONE)
+        if html is None or html == GONE:
+            self.cache.put(path, GONE)
             return None
         result = parse(html, self.source + path)
         if known is None:  # Only now: a page that is not what it should be is not kept.
             self.cache.put(path, html)
         return result
 
+    def index(self, board: str, number: int | None = None) -> Index:
+        """A page of the index, the newest without a number."""
+        path = f"/bbs/{board}/index{'' if number is None else number}.html"
+        index = self.read(path, parse_index)
+        if index is None:
+            self.cache.remove(path)
+            raise LockstepError(
+                f"{self.source}{path}: no such page; is crawl.board: {board} right?"
+            )
+        return index
 
-def _article(pages: _Pages, row: Row, board: str) -> Article | None:
-    """None for one that was deleted since the index was read."""
+
+@dataclass
+class _Tally:
+    """Of what was asked for, how much failed."""
+
+    max_failed_fraction: float
+    read: int = 0
+    failed: Counter[str] = field(default_factory=Counter)
+
+    def count(self, result: Article | Failure) -> None:
+        """Raises `LockstepError` as soon as it is clear that a crawl fails in the large."""
+        if isinstance(result, Article):
+            self.read += 1
+        elif result.reason != GONE:
+            self.failed[result.reason] += 1
+            if self.failed.total() >= _FEW:
+                self.check()
+
+    def check(self) -> None:
+        """Raises `LockstepError` if too much failed."""
+        bad = self.failed.total()
+        asked = bad + self.read
+        if bad > max(1, self.max_failed_fraction * asked):
+            most = ", ".join(f"{reason} ({count})" for reason, count in self.failed.most_common(3))
+            raise LockstepError(
+                f"crawl.max_failed_fraction: {bad} of {asked} articles failed, above "
+                f"{self.max_failed_fraction}: {most}; look at one in a browser, then run again "
+                "(what was read is not asked for again) or raise it"
+            )
+
+
+def _rows(pages: _Pages, board: str, criteria: Criteria) -> Iterator[Row]:
+    """The rows of the pages that may have what is wanted, the newest first, each once."""
+    newest = pages.index(board)
+    last = (newest.previous or 0) + 1
+
+    def index(number: int) -> Index:
+        return newest if number == last else pages.index(board, number)
+
+    known: set[str] = set()
+    number: int | None = newest_page(index, last, criteria.end_second)
+    older = 0  # pages in a row that are wholly from before the first day
+    while number is not None and older < _OLDER:
+        page = index(number)
+        for link in page.unread:
+            _tell(f"left out: {link}: leads to no article, but stands on index{number}.html")
+        for row in reversed(page.rows):
+            if row.id not in known:
+                known.add(row.id)
+                yield row
+        if page.rows:
+            newest_row = max(written_at(row.id) for row in page.rows)
+            older = older + 1 if newest_row < criteria.first_second else 0
+        number = page.previous
+
+
+def _article(pages: _Pages, row: Row, board: str) -> Article | Failure:
     path = f"/bbs/{board}/{row.id}.html"
-    page = pages.read(path, parse_article)
+    url = pages.source + path
+    try:
+        page = pages.read(path, parse_article)
+    except PageFailed as failure:
+        return Failure(url, failure.reason)
+    except NoArticle:
+        return Failure(url, "not an article")
     if page is None:
-        return None
+        return Failure(url, GONE)
+    if page.is_cut:
+        _tell(f"{url}: the board leaves out its middle (檔案過大), with the images there")
     author = page.author or row.author
     return Article(
         id=row.id,
         title=page.title or row.title,
         author=author,
-        time=page.time or in_taipei(written_at(row.id)),
+        # Not the page's 時間, which its author can edit.
+        time=in_taipei(written_at(row.id)),
         pushes=row.pushes,
-        url=pages.source + path,
+        url=url,
         albums=page.albums,
         # Whoever asks to be taken out is looked for among these.
-        images=tuple(
-            replace(link, author=author or None) if link.place == BODY else link
-            for link in page.images
+        mentions=tuple(
+            replace(mention, author=author or None) if mention.place == BODY else mention
+            for mention in page.mentions
         ),
     )
+
+
+def _tell(text: str) -> None:
+    tqdm.write(text, file=sys.stderr)

@@ -30,11 +30,13 @@ class Index:
     """A page of the index: its own rows, top to bottom (oldest first), and the older page.
 
     `previous` is that page's number, None on the oldest. Deleted articles and pinned ones
-    (which stand on the newest page, whatever their age) are left out.
+    (which stand on the newest page, whatever their age) are left out. `unread` has the links of
+    rows that lead to no article.
     """
 
     rows: tuple[Row, ...]
     previous: int | None
+    unread: tuple[str, ...] = ()
 
 
 def parse_index(html: str, address: str) -> Index:
@@ -46,14 +48,21 @@ def parse_index(html: str, address: str) -> Index:
     container = page.select_one(".r-list-container")
     if container is None:
         raise _changed(address, "not a page of the index")
-    rows = []
+    rows: list[Row] = []
+    unread: list[str] = []
     for node in container.find_all("div", recursive=False):
         classes = node.get_attribute_list("class")
         if "r-list-sep" in classes:
             break
-        if "r-ent" in classes and (row := _row(node)) is not None:
-            rows.append(row)
-    return Index(tuple(rows), _older(page, address))
+        # The menu beside the title has links too; a deleted article has none.
+        link = node.select_one(".title a[href]") if "r-ent" in classes else None
+        if link is not None:
+            name = article_id(str(link["href"]))
+            if name is None:
+                unread.append(str(link["href"]))
+            else:
+                rows.append(_row(node, name, " ".join(link.get_text().split())))
+    return Index(tuple(rows), _older(page, address), tuple(unread))
 
 
 def _older(page: Tag, address: str) -> int | None:
@@ -75,12 +84,7 @@ def _changed(address: str, what: str) -> LockstepError:
     )
 
 
-def _row(node: Tag) -> Row | None:
-    link = node.select_one(".title a[href]")  # The menu beside it has links too.
-    name = article_id(str(link["href"])) if link else None
-    if link is None or name is None:
-        return None
-    title = " ".join(link.get_text().split())
+def _row(node: Tag, name: str, title: str) -> Row:
     return Row(name, title, _text(node, ".author"), parse_pushes(_text(node, ".nrec")))
 
 

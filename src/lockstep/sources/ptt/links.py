@@ -1,29 +1,46 @@
-"""Which links lead to images, and to where exactly."""
+"""Which addresses lead to images, and to where exactly."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
+from unicodedata import normalize
 from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
-# The second of each is the replica's.
-_IMGUR = ("imgur.com", "imgur.example")
+# The last of each is the replica's. What stands at imgur.io stands at imgur.com.
+_IMGUR = {"imgur.com": "imgur.com", "imgur.io": "imgur.com", "imgur.example": "imgur.example"}
 _DIRECT = ("i.meee.com.tw", "i.meee.example")
+_TWITTER = "pbs.twimg.com"
 
 _IMAGE = re.compile(r"\.(?:jpe?g|png|gif|webp|avif|bmp)$", re.IGNORECASE)
-# A title may stand before the id, and before an ending the letter of a thumbnail behind it.
+_NAME = r"(?:[A-Za-z0-9]{7}|[A-Za-z0-9]{5})"
+# Before the name a title may stand, or the list in which somebody found it; behind it the letter
+# of a thumbnail, or `_d` of a preview; behind these an ending, which some have twice. Several
+# names in one address are several images.
 _IMGUR_IMAGE = re.compile(
-    r"^/(?:[^/]*-)?([A-Za-z0-9]{7}|[A-Za-z0-9]{5})(?:[sbtmlhg]?\.([A-Za-z]{3,4}))?/?$"
+    r"^/(?:(?:r|t|topic)/[^/]+/|download/)?(?:[^/,&]*-)?"
+    rf"(?P<names>{_NAME}(?:[,&]{_NAME})*)"
+    r"(?:(?P<preview>[sbtmlhgr]?_d)|[sbtmlhgr](?=\.))?"
+    r"(?P<endings>(?:\.[A-Za-z0-9]{3,4})*)/?$"
 )
-_IMGUR_ALBUM = re.compile(r"^/(?:a|gallery)/[^/]+/?$")
-_TWITTER = "pbs.twimg.com"
+_IMGUR_ALBUM = re.compile(
+    r"^/(?P<kind>a|gallery)/(?P<name>(?:[^\s\x00-\x20/.?#%]*-)?[A-Za-z0-9]+)(?:\.[A-Za-z]{3,4})?(?:/|$)"
+)
+_IMGUR_ENDINGS = frozenset({"jpg", "jpeg", "png", "gif", "gifv", "webp", "avif", "bmp"})
+# Pages of imgur's own with as many letters as an image's name has.
+_IMGUR_PAGE = re.compile(
+    r"^/(?:about|account|album|archive|careers|contact|cookies|emerald|embed|explore|gallery|image|"
+    r"index|legal|login|media|memegen|press|privacy|removal|removed|rules|signout|store|terms|topic|"
+    r"users|viral)/?$",
+    re.IGNORECASE,
+)
 _TWITTER_IMAGE = re.compile(r"^/media/([A-Za-z0-9_-]+)(?:\.([a-z]+))?(?::[a-z0-9]+)?$")
 _TWITTER_FORMAT = re.compile(r"(?:^|&)format=([a-z]+)(?:&|$)")
-_NO_IMAGE = frozenset({"mp4", "webm"})
-_CLOSING = {")": "(", "]": "[", "}": "{", ">": "<", "）": "（", "」": "「", "】": "【"}
-_PUNCTUATION = ".,;:!?'\"，。、；：！？"
+
+_CLOSING = dict(zip(")]}>）］｝＞」』】》〉〕”’", "([{<（［｛＜「『【《〈〔“‘", strict=True))
+_PUNCTUATION = ".,;:!?'\"`*|~\\，。、；：！？．～…·"
 _ESCAPED_END = re.compile(r"(?:%[0-9A-Fa-f]{2})+$")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 @dataclass(frozen=True)
@@ -40,43 +57,65 @@ class Album:
     address: str
 
 
-def links(hrefs: Iterable[str]) -> list[Image | Album]:
-    """What of some links leads to images, each once, in their order."""
-    return list(dict.fromkeys(found for found in map(classify, hrefs) if found is not None))
+Link = Image | Album
 
 
-def classify(href: str) -> Image | Album | None:
-    """What a link leads to; None if to no image.
+def classify(address: str) -> tuple[Link, ...]:
+    """What an address leads to: nothing if to no image, several where it names several.
 
+    An address of imgur in any of its forms gives the image's own, `https://i.imgur.com/NAME.jpg`.
     Hosts that are known to serve the same by https are asked so, and without the query, which
-    means nothing to them.
+    means nothing to them. Any other address is an image's if it, or its path, ends as images do;
+    it stays as it is but for the case of its host and, behind such a path, the fragment. What
+    comes out, classified again, gives itself.
     """
+    text = trim(address)
+    if _CONTROL.search(text):
+        return ()
     try:
-        parts = urlsplit(trim(href))
-        host, port = (parts.hostname or "").rstrip("."), parts.port
+        parts = urlsplit(text)
+        host, port = _host(parts), parts.port
     except ValueError:
-        return None
+        return ()
     if parts.scheme not in ("http", "https") or not host or parts.username is not None:
-        return None
-    if port is None:
-        for site in _IMGUR:
+        return ()
+    if port in (None, 80, 443):
+        for site, canonical in _IMGUR.items():
             if host in (site, f"www.{site}", f"m.{site}", f"i.{site}"):
-                return _imgur(site, parts.path)
+                return _imgur(canonical, re.sub("/+", "/", unquote(parts.path)))
         if host == _TWITTER and parts.path.startswith("/media/"):
             return _twitter(parts)
         if host in _DIRECT:
-            return Image(f"https://{host}{parts.path}") if _IMAGE.search(parts.path) else None
-    if not _IMAGE.search(parts.path):
-        return None
-    return Image(urlunsplit(parts._replace(netloc=parts.netloc.lower(), fragment="")))
+            found = _IMAGE.search(parts.path)
+            return (Image(f"https://{host}{parts.path}"),) if found else ()
+    return _other(parts._replace(netloc=parts.netloc.lower()))
 
 
-def trim(href: str) -> str:
-    """A link without what people type right behind it: punctuation, and brackets never opened.
+def is_certain(address: str) -> bool:
+    """Whether this is an image of a host whose addresses are known, with its ending or format.
+
+    Its form alone says then that nothing is missing.
+    """
+    text = trim(address)
+    hosts = (*(f"i.{site}" for site in _IMGUR.values()), *_DIRECT, _TWITTER)
+    known = any(
+        isinstance(found, Image) and urlsplit(found.address).hostname in hosts
+        for found in classify(text)
+    )
+    return known and bool(has_ending(text) or _TWITTER_FORMAT.search(text.partition("?")[2]))
+
+
+def has_ending(address: str) -> bool:
+    """Whether an address, without query and fragment or with them, ends as images' do."""
+    return any(_IMAGE.search(text) for text in (address, re.split("[?#]", address, maxsplit=1)[0]))
+
+
+def trim(address: str) -> str:
+    """An address without what people type right behind it: punctuation, brackets never opened.
 
     Some programs escape these as a part of the address: `%29`.
     """
-    text = href.strip()
+    text = address.strip()
     while text:
         escaped, shown = _ESCAPED_END.search(text), unquote(text)
         last = shown[-1]
@@ -87,22 +126,44 @@ def trim(href: str) -> str:
     return text
 
 
-def _imgur(site: str, path: str) -> Image | Album | None:
-    if _IMGUR_ALBUM.match(path):
-        return Album(f"https://{site}{path.rstrip('/')}")
+def _host(parts: SplitResult) -> str:
+    """The host in small letters; full-width letters and dots are what browsers take them for."""
+    return normalize("NFKC", parts.hostname or "").replace("。", ".").rstrip(".")
+
+
+def _imgur(site: str, path: str) -> tuple[Link, ...]:
+    album = _IMGUR_ALBUM.match(path)
+    if album:
+        return (Album(f"https://{site}/{album['kind']}/{album['name']}"),)
     found = _IMGUR_IMAGE.match(path)
     if found is None:
-        return None
-    name, ending = found[1], (found[2] or "jpg").lower()
-    if ending in _NO_IMAGE:
-        return None
-    return Image(f"https://i.{site}/{name}.{'gif' if ending == 'gifv' else ending}")
+        return ()
+    if not found["endings"] and _IMGUR_PAGE.match(path):
+        return ()
+    ending = (found["endings"] or ".jpg").lower().split(".")[1]
+    if ending not in _IMGUR_ENDINGS:
+        return ()
+    if ending == "gifv":
+        ending = "gif"
+    elif found["preview"] and ending == "webp":  # as previews are, whatever the image is
+        ending = "jpg"
+    names = dict.fromkeys(re.split("[,&]", found["names"]))
+    return tuple(Image(f"https://i.{site}/{name}.{ending}") for name in names)
 
 
-def _twitter(parts: SplitResult) -> Image | None:
+def _twitter(parts: SplitResult) -> tuple[Link, ...]:
     found = _TWITTER_IMAGE.match(parts.path)
     in_query = _TWITTER_FORMAT.search(parts.query)
     ending = (found and found[2]) or (in_query and in_query[1])
     if found is None or not ending or not _IMAGE.search(f".{ending}"):
-        return None
-    return Image(f"https://{_TWITTER}/media/{found[1]}?format={ending}&name=large")
+        return ()
+    return (Image(f"https://{_TWITTER}/media/{found[1]}?format={ending}&name=large"),)
+
+
+def _other(parts: SplitResult) -> tuple[Link, ...]:
+    if not re.search("[.:]", parts.hostname or ""):  # No host of the internet's has such a name.
+        return ()
+    whole = urlunsplit(parts)
+    if _IMAGE.search(parts.path):
+        return (Image(trim(urlunsplit(parts._replace(fragment="")))),)
+    return (Image(whole),) if _IMAGE.search(whole) else ()

@@ -8,8 +8,11 @@ from __future__ import annotations
 import re
 from datetime import date, datetime, time, timedelta, timezone
 
-ARTICLE = r"[MG]\.\d{1,10}\.A\.[0-9A-Fa-f]{1,8}"
-"""An article's id, as a regular expression: `M.<unix seconds>.A.<hex>`, `G.` if kept for good."""
+ARTICLE = r"[MG]\.\d{1,10}\.A(?:\.[0-9A-Fa-f]{1,8})?"
+"""An article's id, as a regular expression: `M.<unix seconds>.A.<hex>`, `G.` if kept for good.
+
+Those from before 2005 have no `<hex>`.
+"""
 TAIPEI = timezone(timedelta(hours=8), "Asia/Taipei")
 """Taiwan has had no summer time since 1979."""
 

@@ -10,6 +10,14 @@ from bs4.exceptions import ParserRejectedMarkup
 from lockstep.core.errors import LockstepError
 
 
+class PageFailed(LockstepError):
+    """A page that could not be had; `reason` is why, in a few words, the same every time."""
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
 def read_page(html: str, address: str) -> BeautifulSoup:
     """The page with hidden e-mail addresses put back.
 
