@@ -28,6 +28,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 AtLeastTwo = Annotated[int, Field(ge=2)]
 Bits = Annotated[int, Field(ge=0, le=256)]  # of 256 that two images may differ in
 NonEmpty = Annotated[str, Field(min_length=1)]
+UserAgent = Annotated[str, Field(pattern=r"^[!-~]([ -~]*[!-~])?$")]  # as a header may have it
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -157,6 +158,8 @@ class Download:
     max_bytes: Positive
     max_pixels: Annotated[int, Field(gt=0, le=178_956_970)]  # Pillow opens no larger ones
     max_failed_fraction: Share
+    user_agent: UserAgent
+    respect_opt_outs: bool
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -431,4 +434,7 @@ TOP = {name: _KINDS[name] for name in TOP_NAMES}
 OVERRIDABLE = ("grid_every_epochs", "grid_every_steps")
 """Of `TOP`, what a workload may have of its own."""
 
-_PATIENCE = ("delay", "tries", "workers", "per_host", "seconds", "max_failed_fraction")
+_PATIENCE = (
+    *("delay", "tries", "workers", "per_host", "seconds", "max_failed_fraction"),
+    "user_agent",
+)
