@@ -44,6 +44,8 @@ def by_host(
             while True:
                 now = hosts.clock()
                 waiting.refill(now)
+                if not running and waiting.is_empty():
+                    return
                 for name in waiting.hosts():
                     if len(running) == workers:
                         break
@@ -62,8 +64,6 @@ def by_host(
                 pause = None if len(running) == workers else waiting.pause(hosts, now)
                 if running:
                     ended = wait(running, pause, FIRST_COMPLETED).done
-                elif waiting.is_empty():
-                    return
                 else:
                     ended = set()
                     time.sleep(pause or 0.0)

@@ -212,7 +212,8 @@ def _write(
         def lines() -> Iterator[dict[str, Any]]:
             for entry in read_list(images):
                 address = entry["address"]
-                outcome = _outcome(cache, address) or Outcome()
+                outcome = _outcome(cache, address)
+                assert outcome is not None  # each was asked for, or given up
                 kind = checks.result(outcome.sha256) if outcome.sha256 else str(outcome.failed)
                 if isinstance(kind, str):
                     failed.write(f"{address}\t{kind}\n")

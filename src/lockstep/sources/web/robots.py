@@ -22,6 +22,7 @@ _PATH = "/robots.txt"
 _REDIRECTS = 5  # section 2.3.1.2
 _BYTES = 512_000  # section 2.5: no less than 500 KiB must be read
 _PRODUCT = re.compile(r"[A-Za-z_-]*")
+_ESCAPE = re.compile(r"%[0-9a-fA-F]{2}")
 
 
 def product_of(user_agent: str) -> str:
@@ -61,7 +62,7 @@ def parse(text: str, product: str) -> Rules:
             in_rules = True
             if value:
                 for name in names:
-                    rules[name].append((key == "allow", requote_uri(value)))
+                    rules[name].append((key == "allow", _quoted(value)))
     return Rules(tuple(rules.get(product.lower(), rules.get("*", ()))))
 
 
@@ -70,6 +71,14 @@ def _records(text: str) -> Iterator[tuple[str, str]]:
         key, colon, value = line.partition("#")[0].partition(":")
         if colon:
             yield key.strip().lower(), value.strip()
+
+
+def _quoted(address: str) -> str:
+    """An address, or a part of one, in the one form in which equal ones are equal.
+
+    Raises `ValueError` for what cannot be quoted.
+    """
+    return _ESCAPE.sub(lambda escape: escape[0].upper(), requote_uri(address))
 
 
 def _matches(pattern: str, path: str) -> bool:
@@ -114,7 +123,7 @@ class RobotsTxt:
         call asks again.
         """
         try:
-            parts = urlsplit(requote_uri(address))
+            parts = urlsplit(_quoted(address))
         except ValueError:
             return True  # Nobody can ask for it.
         if parts.scheme not in ("http", "https") or not parts.netloc:
