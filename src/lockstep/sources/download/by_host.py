@@ -116,7 +116,8 @@ class _Waiting(Generic[T]):
     def refill(self, now: float) -> None:
         while self._later and self._later[0][0] <= now:
             again = heappop(self._later)[2]
-            self._queue(again.host).appendleft(again)
+            # Behind the others: they tell sooner whether it is the host's fault.
+            self._queue(again.host).append(again)
             self._queued += 1
         held = self._queued + len(self._later)
         for task in islice(self._tasks, max(_AHEAD - held, 0)):
