@@ -27,6 +27,8 @@ SETTINGS = Download(
     max_bytes=1_000_000,
     max_pixels=1_000_000,
     max_failed_fraction=0.5,
+    user_agent="lockstep (tests)",
+    respect_opt_outs=True,
 )
 
 
@@ -43,13 +45,13 @@ def run_download(
     images: Path | None = None,
     settings: Download = SETTINGS,
     policy: RetryPolicy = POLICY,
-) -> None:
+) -> dict[str, int]:
     """Into `folder/downloaded`."""
     with (
         open_cache(folder / "download.db") as outcomes,
         atomic_folder(folder / "downloaded") as out,
     ):
-        download(
+        return download(
             images or folder / "crawled" / IMAGES,
             out,
             folder / "scratch",

@@ -40,6 +40,9 @@ REPLICA = origin_of("replica", articles=30, seed=0)
         ("download", "max_failed_fraction", 1.5, "params.yaml: download.max_failed_fraction: "),
         ("download", "max_pixels", 10**9, "params.yaml: download.max_pixels: input should be less"),
         ("download", "workers", 0, "params.yaml: download.workers: input should be greater"),
+        ("download", "user_agent", "a\r\nX: b", "params.yaml: download.user_agent: string should"),
+        ("download", "user_agent", "", "params.yaml: download.user_agent: string should match"),
+        ("download", "respect_opt_outs", "no", "params.yaml: download.respect_opt_outs: input"),
     ],
 )
 def test_mistakes_are_named(section: str, key: str, value: object, message: str) -> None:

@@ -9,12 +9,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
+from pathlib import Path
 
 import pytest
 import requests
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lockstep.config.load import load_params
 from lockstep.sources.web import session as web
 from lockstep.sources.web.get import Answer, Failed, Limits, get
 from lockstep.sources.web.retries import RetryPolicy, retry
@@ -22,6 +24,7 @@ from lockstep.sources.web.session import Loopback, is_public
 from lockstep.synthetic.board.server import Served, Trouble, serve
 from lockstep.synthetic.board.site import Answer as Page
 
+COMMITTED = Path(__file__).resolve().parent.parent / "params.yaml"
 LIMITS = Limits(seconds=5.0, bytes=10_000)
 BODY = bytes(range(256)) * 8
 
@@ -49,7 +52,8 @@ def test_names_stay_and_everything_ends_on_loopback() -> None:
 def test_it_says_honestly_who_asks_and_heeds_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
     agent = web.session(Loopback(1)).headers["User-Agent"]
-    assert str(agent).startswith("lockstep/")
+    assert agent == web.USER_AGENT == load_params("faces", COMMITTED).download.user_agent
+    assert str(agent).startswith("lockstep (") and "python" not in str(agent)
     with serving() as served:
         assert ask(served.port) == BODY
 

@@ -163,6 +163,8 @@ class Download:
     max_bytes: Positive
     max_pixels: Annotated[int, Field(gt=0, le=178_956_970)]  # Pillow opens no larger ones
     max_failed_fraction: Share
+    user_agent: UserAgent
+    respect_opt_outs: bool
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -438,11 +440,6 @@ OVERRIDABLE = ("grid_every_epochs", "grid_every_steps")
 """Of `TOP`, what a workload may have of its own."""
 
 _PATIENCE = (
+    *("delay", "tries", "workers", "per_host", "seconds", "max_failed_fraction"),
     "user_agent",
-    "delay",
-    "tries",
-    "workers",
-    "per_host",
-    "seconds",
-    "max_failed_fraction",
 )

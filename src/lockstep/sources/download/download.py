@@ -2,8 +2,9 @@
 
 Each outcome goes into a cache as soon as it is there. Killed and run again, the same call goes on:
 an address is asked for again only if its outcome was not written yet, which is true of no more
-than `workers` of them. When the call ended, it forgets the failures that may be none the next time;
-the lasting ones hold for one version of the code that asks.
+than `workers` of them. When the call ended, it forgets the failures that may be none the next time,
+those of hosts that refused among them; the lasting ones hold for one version of the code that asks
+and for how it asked.
 """
 
 from __future__ import annotations
@@ -11,13 +12,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Lock
 from typing import Any
-from urllib.parse import urlsplit
 
 import PIL
 import requests
@@ -31,28 +32,34 @@ from lockstep.core.provenance import read_provenance, write_provenance
 from lockstep.sources import listing, source
 from lockstep.sources.download.by_host import by_host
 from lockstep.sources.download.decode import Kind, NoImage, check
-from lockstep.sources.download.fetch import PART, fetch_file
+from lockstep.sources.download.fetch import PART, Fetcher
 from lockstep.sources.listing import MANIFEST, read_list, write_lines
 from lockstep.sources.origin import code_of
 from lockstep.sources.resume_cache import ResumeCache, exclusive_cache
+from lockstep.sources.web.breaker import HOST_REFUSES, Hosts, host_of
 from lockstep.sources.web.get import Failed, Limits
-from lockstep.sources.web.retries import RateLimiter, RetryPolicy
+from lockstep.sources.web.retries import RetryPolicy
 
 FAILED = "failed.txt"
 IMAGES = "images"
+_NAMED = 3
 
 Progress = Callable[[Iterable[Any], int], Iterable[Any]]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Of one address: the bytes it gave, or why it gave none to the fetcher's `code`."""
+    """Of one address: the bytes it gave, or why it gave none to the fetcher's `code`.
+
+    `code` is a digest of what asked, and how.
+    """
 
     sha256: str | None = None
     size: int | None = None
     failed: str | None = None
     transient: bool = False
     code: str | None = None
+    respected: bool = False  # whether opt-outs were
 
 
 def fetch(params: Params, crawled: Path, out: Path) -> None:
@@ -70,7 +77,8 @@ def fetch(params: Params, crawled: Path, out: Path) -> None:
         exclusive_cache(scratch, "the same download is running") as outcomes,
         source.opened(origin, connections=settings.workers) as web,
     ):
-        download(
+        web.session.headers["User-Agent"] = settings.user_agent
+        refused = download(
             crawled / listing.IMAGES,
             out,
             scratch,
@@ -82,6 +90,12 @@ def fetch(params: Params, crawled: Path, out: Path) -> None:
         )
         decided = {**before.params, **params.deciding("download")}
         write_provenance(out, decided, origin=origin)
+    if refused:
+        print(
+            f"{_named(refused)}: `dvc repro --force --single-item download@{params.workload}`, "
+            "later, asks for these again and for nothing that is there",
+            file=sys.stderr,
+        )
 
 
 def download(
@@ -93,48 +107,60 @@ def download(
     settings: Download,
     policy: RetryPolicy,
     progress: Progress,
-) -> None:
+) -> dict[str, int]:
     """Bring the images listed in `images` into the folder `out`.
 
     `out` gets `images/<sha256>.<ending>`, `manifest.jsonl` with a line for each address that
     gave an image (address, file, sha256, size in bytes, width, height, named_by) and `failed.txt`
     with the others: address, tab, reason; both in the order of `images`.
 
-    Raises `LockstepError` if nothing is listed, or more than `max_failed_fraction` failed.
+    Gives each host that refused, with what it said last, and how many of its addresses were not
+    asked for. Raises `LockstepError` if nothing is listed, or more than `max_failed_fraction`
+    failed, these among them.
     """
     files = scratch / "files"
     files.mkdir(parents=True, exist_ok=True)
     for left in files.glob(f"{PART}*"):
         left.unlink()
     checks = _Checks(cache, files, settings.max_pixels)
-    limiter = RateLimiter(policy)
+    hosts = Hosts(policy)
+    respect = settings.respect_opt_outs
     limits = Limits(settings.seconds, settings.max_bytes)
-    code = digest_of_code("lockstep.sources.download.fetch")
+    fetcher = Fetcher(session, files, limits, hosts, respect_opt_outs=respect)
+    code = hashing.digest_of(
+        {
+            "code": digest_of_code("lockstep.sources.download.fetch"),
+            "user_agent": session.headers["User-Agent"],
+            "respect_opt_outs": respect,
+        }
+    )
 
-    def work(address: str) -> tuple[Outcome, str | None]:
-        try:
-            sha256, size = fetch_file(session, address, files, limits, limiter)
-        except Failed as failure:
-            return Outcome(failed=failure.reason, transient=failure.transient, code=code), None
-        return Outcome(sha256, size), checks.run(sha256)
+    def work(address: str) -> tuple[Outcome, str]:
+        sha256, size = fetcher.fetch(address)
+        return Outcome(sha256, size, respected=respect), checks.run(sha256)
+
+    def is_known(outcome: Outcome) -> bool:
+        if outcome.sha256 is None:
+            return outcome.code == code
+        return (outcome.respected or not respect) and (files / outcome.sha256).exists()
 
     def missing() -> Iterator[str]:
         for entry in read_list(images):
             outcome = _outcome(cache, entry["address"])
-            if outcome is None or (
-                not (files / outcome.sha256).exists() if outcome.sha256 else outcome.code != code
-            ):
+            if outcome is None or not is_known(outcome):
                 yield entry["address"]
 
-    def host(address: str) -> str:
-        return urlsplit(address).hostname or ""
-
-    done = by_host(missing(), host, work, workers=settings.workers, per_host=settings.per_host)
-    for address, (outcome, checked) in progress(done, sum(1 for _ in missing())):
-        if outcome.sha256 is not None and checked is not None:
-            checks.keep(outcome.sha256, checked)
+    done = by_host(
+        missing(), host_of, work, hosts, workers=settings.workers, per_host=settings.per_host
+    )
+    for address, result in progress(done, sum(1 for _ in missing())):
+        if isinstance(result, Failed):
+            outcome = Outcome(failed=result.reason, transient=result.transient, code=code)
+        else:
+            outcome, checked = result
+            checks.keep(str(outcome.sha256), checked)
         cache.put(address, json.dumps(asdict(outcome)))
-    _write(images, out, scratch, cache, checks, settings.max_failed_fraction)
+    return _write(images, out, scratch, cache, checks, hosts, settings.max_failed_fraction)
 
 
 class _Checks:
@@ -174,21 +200,26 @@ def _write(
     scratch: Path,
     cache: ResumeCache,
     checks: _Checks,
+    hosts: Hosts,
     max_failed_fraction: float,
-) -> None:
+) -> dict[str, int]:
     (out / IMAGES).mkdir()
     reasons: Counter[str] = Counter()
+    refused: Counter[str] = Counter()
     transient = scratch / "transient.txt"
     with (out / FAILED).open("w", encoding="utf-8") as failed, transient.open("w") as again:
 
         def lines() -> Iterator[dict[str, Any]]:
             for entry in read_list(images):
                 address = entry["address"]
-                outcome = _outcome(cache, address) or Outcome()
+                outcome = _outcome(cache, address)
+                assert outcome is not None  # each was asked for, or given up
                 kind = checks.result(outcome.sha256) if outcome.sha256 else str(outcome.failed)
                 if isinstance(kind, str):
                     failed.write(f"{address}\t{kind}\n")
                     reasons[kind] += 1
+                    if kind == HOST_REFUSES:
+                        refused[_refusal(hosts, host_of(address))] += 1
                     if outcome.transient:
                         again.write(f"{address}\n")
                     continue
@@ -213,10 +244,25 @@ def _write(
     if bad > max_failed_fraction * (good + bad):
         shutil.copyfile(out / FAILED, scratch / FAILED)
         most = ", ".join(f"{reason} ({count})" for reason, count in reasons.most_common(3))
+        later = f"; {_named(refused)}: run again later" if refused else ", then run again"
         raise LockstepError(
             f"download.max_failed_fraction: {bad} of {good + bad} images failed, above "
-            f"{max_failed_fraction}: {most}; see {scratch / FAILED}, then run again or raise it"
+            f"{max_failed_fraction}: {most}; see {scratch / FAILED}{later} or raise it; what was "
+            "fetched is kept"
         )
+    return dict(refused.most_common())
+
+
+def _refusal(hosts: Hosts, host: str) -> str:
+    said = hosts.refusal(host)
+    return host if said is None else f"{host} ({said})"
+
+
+def _named(refused: Mapping[str, int]) -> str:
+    names = [*refused][:_NAMED]
+    if len(refused) > _NAMED:
+        names.append(f"{len(refused) - _NAMED} other hosts")
+    return f"{', '.join(names)} refused {sum(refused.values())} images"
 
 
 def _outcome(cache: ResumeCache, address: str) -> Outcome | None:

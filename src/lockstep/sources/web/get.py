@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import BinaryIO
 from urllib.parse import urljoin
 
 import requests
 import urllib3
+from urllib3 import HTTPHeaderDict
 from urllib3.util.retry import Retry
 
 from lockstep.sources.web.deadline import deadline
 
-# "Too many requests", and what servers say when they are at their limit.
-_AGAIN = frozenset({429, 500, 502, 503, 504, 520, 521, 522, 523, 524})
 _INVALID = (
     requests.exceptions.InvalidURL,
     requests.exceptions.MissingSchema,
@@ -55,15 +55,21 @@ class Answer:
     size: int
 
 
-def get(session: requests.Session, address: str, limits: Limits, sink: BinaryIO) -> Answer:
+def get(
+    session: requests.Session,
+    address: str,
+    limits: Limits,
+    sink: BinaryIO,
+    accept: Callable[[HTTPHeaderDict], object] = lambda headers: None,
+) -> Answer:
     """Ask for `address` once, following no redirect; the body of a 200 goes to `sink`.
 
-    Raises `Failed` for no answer, a cut, slow or too large one, or a status that asks to come
-    again.
+    `accept` is given the headers of a 200 before its body is read, and may raise `Failed`. Raises
+    `Failed` for no answer, a cut, slow or too large one, or a status that asks to come again.
     """
     with deadline(limits.seconds) as passed:
         try:
-            answer = _get(session, address, limits, sink)
+            answer = _get(session, address, limits, sink, accept)
         except requests.exceptions.InvalidSchema:
             raise Failed("neither http nor https", transient=False) from None
         except _INVALID:
@@ -80,14 +86,22 @@ def get(session: requests.Session, address: str, limits: Limits, sink: BinaryIO)
     return answer
 
 
-def _get(session: requests.Session, address: str, limits: Limits, sink: BinaryIO) -> Answer:
+def _get(
+    session: requests.Session,
+    address: str,
+    limits: Limits,
+    sink: BinaryIO,
+    accept: Callable[[HTTPHeaderDict], object],
+) -> Answer:
     # The deadline comes before the socket's own timeout: one reason for one cause.
     timeout = (min(_CONNECT_SECONDS, limits.seconds), limits.seconds + 5)
     with session.get(address, stream=True, allow_redirects=False, timeout=timeout) as response:
         status = response.status_code
-        if status in _AGAIN:
+        if status in (408, 429) or status >= 500:  # the server's trouble, which may pass
             after = _seconds(response.headers.get("Retry-After"))
             raise Failed(f"HTTP {status}", transient=True, retry_after=after)
+        if status == 200:
+            accept(response.raw.headers)
         size = 0
         for chunk in response.iter_content(_CHUNK) if status == 200 else ():
             size += len(chunk)

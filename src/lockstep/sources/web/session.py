@@ -15,11 +15,12 @@ from urllib3.exceptions import NameResolutionError, NewConnectionError
 from urllib3.response import HTTPResponse
 from urllib3.util.connection import create_connection
 
-import lockstep
 from lockstep.sources.web.deadline import waits_on
 from lockstep.sources.web.get import Failed
 
-USER_AGENT = f"lockstep/{lockstep.__version__} (image data sets; python-requests)"
+USER_AGENT = "lockstep (image data sets)"
+"""Who asks, where params.yaml says nothing else."""
+
 # https://www.rfc-editor.org/rfc/rfc6052: the last 32 bits are an IPv4 address.
 _NAT64 = IPv6Network("64:ff9b::/96")
 
