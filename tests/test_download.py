@@ -20,10 +20,11 @@ from PIL import Image
 
 import killed
 from drawings import drawing
+from lockstep.core.decoding import decode
 from lockstep.core.errors import LockstepError
 from lockstep.sources.download import download as downloading
 from lockstep.sources.download.by_host import by_host
-from lockstep.sources.download.decode import NoImage, check, decode
+from lockstep.sources.download.decode import NoImage, check
 from lockstep.sources.download.fetch import Fetcher
 from lockstep.sources.listing import read_lines, write_list
 from lockstep.sources.web import session as web
@@ -64,7 +65,7 @@ def test_each_form_becomes_the_same_image(form: str, tmp_path: Path) -> None:
     if form != "as drawn":
         data, _ = hosting.recoded(data, form)
     (tmp_path / "x").write_bytes(data)
-    kind, image = check(tmp_path / "x", MOST), decode(tmp_path / "x", MOST)
+    kind, image = check(tmp_path / "x", MOST), decode(tmp_path / "x", MOST).image
     assert (kind.width, kind.height) == image.size == (80, 48) and image.mode == "RGB"
     expected = sketch().convert("L").convert("RGB") if form == "grey16" else sketch()
     for x in (20, 60):
@@ -90,7 +91,7 @@ def test_every_orientation_is_brought_upright(orientation: int, tmp_path: Path) 
     exif = Image.Exif()
     exif[0x0112] = orientation
     (tmp_path / "x").write_bytes(encoded(stored, exif=exif))
-    kind, image = check(tmp_path / "x", MOST), decode(tmp_path / "x", MOST)
+    kind, image = check(tmp_path / "x", MOST), decode(tmp_path / "x", MOST).image
     assert (kind.width, kind.height) == image.size
     assert np.array_equal(np.asarray(image), np.asarray(sketch()))
 
@@ -99,13 +100,13 @@ def test_what_is_transparent_is_white(tmp_path: Path) -> None:
     clear = Image.new("RGBA", (4, 4), (10, 20, 30, 0))
     for image in (clear, clear.convert("LA"), clear.quantize(4)):
         (tmp_path / "x").write_bytes(encoded(image))
-        assert decode(tmp_path / "x", MOST).getpixel((1, 1)) == (255, 255, 255)
+        assert decode(tmp_path / "x", MOST).image.getpixel((1, 1)) == (255, 255, 255)
 
 
 def test_16_bits_keep_their_brightness(tmp_path: Path) -> None:
     ramp = np.arange(256, dtype=np.uint16)[None, :].repeat(2, 0) * 257
     (tmp_path / "x").write_bytes(encoded(Image.fromarray(ramp)))
-    assert np.array_equal(np.asarray(decode(tmp_path / "x", MOST))[0, :, 0], np.arange(256))
+    assert np.array_equal(np.asarray(decode(tmp_path / "x", MOST).image)[0, :, 0], np.arange(256))
 
 
 @pytest.mark.parametrize(
@@ -151,7 +152,7 @@ def test_damage_ends_in_a_image_or_a_reason(
     path = tmp_path_factory.getbasetemp() / "damaged"
     path.write_bytes(whole[:at] + data + whole[at + len(data) :])
     try:
-        assert decode(path, MOST).mode == "RGB"
+        assert decode(path, MOST).image.mode == "RGB"
     except NoImage as reason:
         assert str(reason)
 
@@ -374,7 +375,7 @@ def test_every_address_is_in_one_of_the_files_in_their_order(site: Site, tmp_pat
     for line in manifest:
         file = out / line["file"]
         assert file.stem == line["sha256"] and file.stat().st_size == line["size"]
-        assert decode(file, MOST).size == (line["width"], line["height"]) == (48, 32)
+        assert decode(file, MOST).image.size == (line["width"], line["height"]) == (48, 32)
         hosted = site.hosted(line["address"])
         assert hosted is not None
         shown.setdefault(hosted.shows, set()).add(line["sha256"])

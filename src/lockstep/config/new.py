@@ -16,8 +16,8 @@ from typing import IO, Any
 from lockstep.config.classes import check_names, classes_of
 from lockstep.config.schema import SHARED, Condition
 from lockstep.core.errors import LockstepError
+from lockstep.core.formats import ENDINGS
 
-_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif")
 _SIDES = (64, 32, 16)
 _MEASURED = 200  # images at most whose size is read
 _EVALUATOR_STEPS = 300  # at least, of training the evaluator
@@ -59,7 +59,7 @@ def inspect_images(path: Path) -> Contents:
         names = _in_archive(path)
     images = _images(names)
     if not images:
-        raise LockstepError(f"{path}: no image in it ({', '.join(_ENDINGS)}); name another one")
+        raise LockstepError(f"{path}: no image in it ({', '.join(ENDINGS)}); name another one")
     side = _side(path, images)
     classes = _classes(path, images)
     return Contents("classes" if classes else "none", len(images), side, classes)
@@ -135,13 +135,13 @@ def _is_without_images(folder: Path) -> bool:
 
 
 def _images(names: Iterable[PurePosixPath]) -> list[PurePosixPath]:
-    return [name for name in names if name.suffix.lower() in _ENDINGS]
+    return [name for name in names if name.suffix.lower() in ENDINGS]
 
 
 def _counted(path: Path) -> tuple[int, int | None]:
     images = _images(_in_folder(path))
     if not images:
-        raise LockstepError(f"{path}: no image in it ({', '.join(_ENDINGS)}); add them")
+        raise LockstepError(f"{path}: no image in it ({', '.join(ENDINGS)}); add them")
     return len(images), _side(path, images)
 
 

@@ -15,7 +15,8 @@ from lockstep.core.errors import LockstepError
 def sha256(path: Path) -> str:
     """The SHA-256 of a file, or of a folder: of its files' relative names and hashes, in order.
 
-    Raises `LockstepError` if there is nothing at `path`.
+    Of a file in a folder that cannot be read, that counts instead. Raises `LockstepError` if there
+    is nothing at `path`.
     """
     if path.is_file():
         with path.open("rb") as file:
@@ -24,9 +25,16 @@ def sha256(path: Path) -> str:
         raise LockstepError(f"{path}: no such file or folder")
     total = hashlib.sha256()
     for file_path in sorted(p for p in path.rglob("*") if p.is_file()):
-        line = f"{file_path.relative_to(path).as_posix()}\0{sha256(file_path)}\n"
+        line = f"{file_path.relative_to(path).as_posix()}\0{_of_file(file_path)}\n"
         total.update(line.encode("utf-8", "surrogateescape"))  # a name may be of another encoding
     return total.hexdigest()
+
+
+def _of_file(path: Path) -> str:
+    try:
+        return sha256(path)
+    except OSError:
+        return "not readable"
 
 
 def verified(path: str, expected: str | None, key: str) -> Path:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from lockstep.core.decoding import NoImage, decode
 from lockstep.core.errors import LockstepError
 
 _ENLARGED = 2
@@ -104,10 +105,9 @@ def read_rgb(path: Path, size: int | None = None) -> NDArray[np.uint8]:
     Raises `LockstepError` if the file is missing, truncated or no image.
     """
     try:
-        with Image.open(path) as image:
-            rgb = image.convert("RGB")
-            if size is not None and rgb.size != (size, size):
-                rgb = rgb.resize((size, size), Image.Resampling.BILINEAR)
-            return np.asarray(rgb)
-    except (OSError, SyntaxError, ValueError) as error:
+        rgb = decode(path).image
+    except (NoImage, OSError, ValueError) as error:  # ValueError: a name that cannot be
         raise LockstepError(f"{path}: not a readable image ({error})") from None
+    if size is not None and rgb.size != (size, size):
+        rgb = rgb.resize((size, size), Image.Resampling.BILINEAR)
+    return np.asarray(rgb)

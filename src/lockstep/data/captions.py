@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from lockstep.core.errors import LockstepError
+from lockstep.core.formats import ENDINGS
 from lockstep.data.annotations import ANNOTATIONS, Arrays, as_arrays, read_annotations
 from lockstep.data.labels import some
 
@@ -32,7 +33,6 @@ IMAGES = "images"
 """The folder of the images, `<bare name>.png` each."""
 
 _PROMPT = "text_prompt"
-_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 _LONGEST = 200  # bytes of a name; file systems take 255, some of which temporary names need
 
 
@@ -95,7 +95,7 @@ def write(folder: Path, train: Mapping[str, list[str]], test: Mapping[str, str])
 def bare(name: str) -> str:
     """A file name or an id without the ending of an image."""
     stem, dot, ending = name.rpartition(".")
-    return stem if stem and f"{dot}{ending}".lower() in _ENDINGS else name
+    return stem if stem and f"{dot}{ending}".lower() in ENDINGS else name
 
 
 def image_of(name: str) -> str:

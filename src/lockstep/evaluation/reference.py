@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from lockstep.config.schema import Params
 from lockstep.core import hashing
 from lockstep.core.errors import LockstepError
+from lockstep.core.formats import ENDINGS
 from lockstep.data.dataset import Dataset
 from lockstep.evaluation.frechet import Moments, Normal
 from lockstep.evaluation.rows import ImageFiles, Rows, SplitImages
@@ -22,7 +23,6 @@ from lockstep.evaluation.spaces import Space
 
 # Features that are kept, beside the moments of all: for kernel distances and copies.
 KEPT = 100_000
-_IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ def images(params: Params, data: Dataset) -> Rows:
     if name == "train" or _is_statistics(params):
         return SplitImages(data, "train", count)
     folder = _given(params)
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _IMAGES)
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in ENDINGS)
     if not found:
         raise LockstepError(f"{folder}: evaluate.reference: no images in it; name another folder")
     some = min(len(found), count or len(found))

@@ -17,6 +17,7 @@ from lockstep.core.errors import LockstepError
 from lockstep.core.processes import cores
 from lockstep.sources import exclude
 from lockstep.sources.folders.decide import KEPT
+from lockstep.sources.folders.files import verified
 from lockstep.sources.folders.merge import IMAGES, Merged, merge, what_decides
 from lockstep.sources.folders.read import ReadSettings
 from lockstep.sources.folders.unpack import Source
@@ -91,15 +92,8 @@ def verified_sources(
             sources += draw()
             hashes.append(None)
             continue
-        path = home / name
-        if not path.exists():
-            raise LockstepError(f"{path}: no such file or folder; see source.paths")
-        digest = hashing.sha256(path)
-        if expected and digest != expected[number]:
-            raise LockstepError(
-                f"{path}: is not what source.sha256 says; if that is meant, set {digest}"
-            )
-        sources.append(Source(name, path))
+        source, digest = verified(name, (expected[number] or "") if expected else None, home)
+        sources.append(source)
         hashes.append(digest)
     return sources, hashes
 

@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lockstep.config.schema import Ptt
+from lockstep.core.decoding import NoImage, decode
 from lockstep.core.errors import LockstepError
 from lockstep.models.dlib_faces import align, engine
 from lockstep.models.dlib_faces.engine import Box
 from lockstep.sources import perceptual_hash
-from lockstep.sources.download.decode import NoImage, decode
 from lockstep.sources.faces.skin import cover_and_tint
 
 # Of the aligned crop on which sharpness is measured: it means nothing without a fixed scale.
@@ -111,7 +111,7 @@ def detect_in_file(path: Path, settings: DetectionSettings) -> str:
     Raises `LockstepError` if it is no image: the download stage had made sure that it is.
     """
     try:
-        rgb = np.asarray(decode(path, settings.max_pixels))
+        rgb = np.asarray(decode(path, settings.max_pixels).image)
     except (NoImage, OSError) as error:
         raise LockstepError(f"{path}: {error}; `dvc checkout` restores the images") from None
     return json.dumps(

@@ -7,7 +7,6 @@ figures alone, so that another threshold or exclusion decodes nothing again.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import partial
@@ -35,8 +34,9 @@ from lockstep.sources.folders.decide import (
     counts,
     decide,
 )
+from lockstep.sources.folders.files import File, distinct
 from lockstep.sources.folders.read import Measures, ReadSettings, from_text, read_batch
-from lockstep.sources.folders.unpack import Entry, Source, entries
+from lockstep.sources.folders.unpack import Source
 from lockstep.sources.registry import Progress
 from lockstep.sources.resume_cache import ResumeCache
 
@@ -87,39 +87,32 @@ def merge(
     which exclusions name none of the files. Raises `LockstepError` if a source cannot be read, or
     no image is kept.
     """
-    found: list[tuple[int, str, str, str, str]] = []  # rank, source, path, sha256, why
+    found: list[File] = []
     known: dict[str, tuple[Measures | None, str]] = {}
-    ranks = {source.name: rank for rank, source in enumerate(sources)}
-    if len(ranks) < len(sources):
-        raise LockstepError("source.paths: the same one twice; remove it")
 
-    def unseen(all_entries: Iterable[Entry]) -> Iterator[tuple[str, bytes]]:
-        for entry in all_entries:
-            sha256 = "" if entry.data is None else hashlib.sha256(entry.data).hexdigest()
-            place = (ranks[entry.source], entry.source, entry.path)
-            found.append((*place, sha256, entry.refused))
-            if entry.data is None or sha256 in known:
-                continue
+    def unseen() -> Iterator[tuple[str, bytes]]:
+        for sha256, data in distinct(sources, max_bytes, found, progress):
             text = cache.get(sha256)
-            known[sha256] = (None, "") if text is None else _figures(text)
             if text is None:
-                yield sha256, entry.data
+                yield sha256, data
+            else:
+                known[sha256] = _figures(text)
 
-    files = unseen(progress(entries(sources, max_bytes), 0))
     # The work is another module's: what a process must import for it is little.
     work = partial(read_batch, settings=reading)
-    for batch, texts in each(work, _batches(files), processes):
+    for batch, texts in each(work, _batches(unseen()), processes):
         for (sha256, _), text in zip(batch, texts, strict=True):
             cache.put(sha256, text)
             known[sha256] = _figures(text)
 
     rows = []
     used: set[str] = set()
-    for rank, source, path, sha256, refused in sorted(found):
-        measures, broken = known.get(sha256, (None, ""))
-        naming = exclusions.entries & {sha256, f"{source}:{path}"}
+    for file in sorted(found):
+        measures, broken = known.get(file.sha256, (None, ""))
+        naming = exclusions.entries & file.names
         used |= naming
-        rows.append(Row(rank, source, path, sha256, measures, refused or broken, bool(naming)))
+        place = (file.rank, file.source, file.path, file.sha256)
+        rows.append(Row(*place, measures, file.refused or broken, bool(naming)))
     exclusions.tell_unused(used, "among the files of source.paths")
     decisions = decide(rows, rules)
     merged = Merged(rows, decisions)

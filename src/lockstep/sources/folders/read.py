@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from lockstep.core.decoding import NoImage, decode
 from lockstep.sources import perceptual_hash
-from lockstep.sources.download.decode import NoImage, decode_bytes
 
 _DETAIL = 4  # times the finished side that an image must have left before it is made small
 
@@ -53,13 +53,13 @@ class ReadImage:
 def read_image(data: bytes, settings: ReadSettings) -> ReadImage:
     """Decode a file, whatever it is."""
     try:
-        image, (width, height) = decode_bytes(data, settings.max_pixels, _DETAIL * settings.size)
+        found = decode(data, settings.max_pixels, _DETAIL * settings.size)
     except NoImage as error:
         return ReadImage(None, b"", str(error))
-    square = np.asarray(_square(image, settings.size))
+    square = np.asarray(_square(found.image, settings.size))
     grey = cv2.cvtColor(square, cv2.COLOR_RGB2GRAY)
     contrast = float(square.std((0, 1), np.float64).max())
-    measures = Measures(width, height, round(contrast, 2), perceptual_hash.of(grey))
+    measures = Measures(*found.size, round(contrast, 2), perceptual_hash.of(grey))
     return ReadImage(measures, _png(square))
 
 

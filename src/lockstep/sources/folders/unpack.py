@@ -82,7 +82,11 @@ def _of_folder(source: Source, max_bytes: int) -> Iterator[Entry]:
         try:
             inside = list(os.scandir(folder))
         except OSError as error:
-            raise LockstepError(f"{folder}: not readable ({error.strerror})") from None
+            if folder == source.path:
+                raise LockstepError(f"{folder}: not readable ({error.strerror})") from None
+            label = _label(folder.relative_to(source.path).as_posix())
+            yield Entry(source.name, label, None, f"not readable ({error.strerror})")
+            continue
         for found in inside:
             path = Path(found.path)
             label = _label(path.relative_to(source.path).as_posix())

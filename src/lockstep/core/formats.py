@@ -1,0 +1,26 @@
+"""The image formats that are read, the same ones everywhere."""
+
+from __future__ import annotations
+
+FORMATS = {
+    "PNG": (".png", ".apng"),
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
+    "WEBP": (".webp",),
+    "GIF": (".gif",),
+    "BMP": (".bmp",),
+    "TIFF": (".tif", ".tiff"),
+    "AVIF": (".avif",),
+    "JPEG2000": (".jp2", ".j2k", ".jpx"),
+    "PPM": (".ppm", ".pgm", ".pbm", ".pnm"),
+    "DIB": (".dib",),
+    "ICO": (".ico",),
+    "QOI": (".qoi",),
+    "SGI": (".sgi",),
+    "SUN": (".ras",),
+}
+"""Pillow's name of each format, and the endings of its files, the usual one first.
+
+All of them have a magic number: a file is read for what is in it, whatever its name.
+"""
+
+ENDINGS = tuple(ending for endings in FORMATS.values() for ending in endings)
