@@ -93,7 +93,7 @@ def test_every_image_is_named_and_every_name_leads_to_it() -> None:
         named |= {mention.address for mention in parse_article(page(post.id), address).images}
     assert named == {image.address for image in SITE.images}
     for hosted in SITE.images[:300]:
-        assert classify(hosted.address) == Image(hosted.address)
+        assert classify(hosted.address) == (Image(hosted.address),)
         assert SITE.hosted(hosted.address) == hosted
 
 
