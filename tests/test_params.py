@@ -409,7 +409,9 @@ def readme_changes() -> list[list[str]]:
     pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
     text = "\n".join(page.read_text("utf-8") for page in pages)
     lines = text.replace("\\\n", " ").splitlines()
-    found = [[m[1] or m[2] for m in re.finditer(r"-S (?:'([^']+)'|(\S+))", line)] for line in lines]
+    found = [
+        [m[1] or m[2] for m in re.finditer(r"-S (?:'([^']+)'|([^\s`]+))", line)] for line in lines
+    ]
     return [changes for changes in found if changes]
 
 

@@ -51,6 +51,8 @@ def tiny_params(**train: Any) -> Params:
         "validate_every": 5,
         "precision": "fp32",
         "lr_schedule": "cosine",
+        "optimizer": "adamw",
+        "flip": False,
         **train,
     }
     return dataclasses.replace(
