@@ -23,7 +23,11 @@ def to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
     mode, transform = found
     if (image.mode, mode) == ("L", "RGB"):
         image = image.convert("RGB")
-    return ImageCms.applyTransform(image, transform) if image.mode == mode else image
+    if image.mode != mode:
+        return image
+    applied = ImageCms.applyTransform(image, transform)
+    assert applied is not None, "it is None only in place"
+    return applied
 
 
 @lru_cache(maxsize=16)

@@ -50,6 +50,7 @@ def loaded(
 def _ends_in_grey(image: Image.Image) -> bool:
     """Whether the last pixel has the grey of those that are missing."""
     last = image.getpixel((image.width - 1, image.height - 1))
+    assert last is not None, "an image that is open has pixels"
     return all(abs(value - 128) <= 1 for value in (last if isinstance(last, tuple) else (last,)))
 
 

@@ -58,7 +58,8 @@ def find_in_pushes(pushes: Sequence[tuple[str | None, Sequence[Word]]]) -> Itera
         if not words or not _START.match(words[-1].text) or has_ending(words[-1].text):
             yield list(find_in(words))
             continue
-        later, at = [], following[number]
+        later: list[Sequence[Word]] = []
+        at = following[number]
         while at is not None and len(later) < _PIECES - 1:
             later.append(pushes[at][1])
             at = following[at]

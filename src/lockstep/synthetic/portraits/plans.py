@@ -204,7 +204,7 @@ def _camera(rng: np.random.Generator, kind: str, figures: Sequence[Figure]) -> C
     if kind == "distant":
         return Camera(soft=0.7 * far, noise=1.0, quality=round(60 + 30 * amount))
     filters = {"drawing": DRAWN, "tinted": TINTED}.get(kind)
-    return Camera(filter=filters and filters[int(amount * len(filters))])
+    return Camera(filter=None if filters is None else filters[int(amount * len(filters))])
 
 
 def _crowd(rng: np.random.Generator, width: int, height: int) -> Iterator[Figure]:
