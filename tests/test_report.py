@@ -263,7 +263,7 @@ def test_changed_parameters_are_marked(project: Path) -> None:
     outputs()
     commit()
     path = Path("params.yaml")
-    path.write_text(path.read_text().replace("  train: {}", "  train: {lr: 1e-05}", 1))
+    path.write_text(path.read_text().replace("\n  train:\n", "\n  train:\n    lr: 1e-05\n", 1))
     html = written()
     assert [text(code) for code in html.select("#parameters > p code")] == ["train.lr"]
     assert [text(mark.parent) for mark in html.select("mark")] == ["1e-05 was 0.001"]
