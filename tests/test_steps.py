@@ -15,7 +15,7 @@ from tiny import ROOT
 
 def asked(**train: Any) -> Params:
     document = read_yaml(ROOT / "params.yaml")
-    document["train"] |= train
+    document["train"] |= {"batch_size": 16, **train}
     return parse_params(document, "iclevr")
 
 
@@ -35,5 +35,5 @@ def test_epochs_become_steps_and_are_then_the_same_training() -> None:
 
 
 def test_too_few_steps_are_seen_once_the_images_are_counted() -> None:
-    with pytest.raises(LockstepError, match=r"1 epochs of 32 images: train.warmup_steps: 100 is"):
+    with pytest.raises(LockstepError, match=r"1 epochs of 32 images: train.warmup_steps: 50 is"):
         with_steps(asked(steps=None, epochs=1), 32)

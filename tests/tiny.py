@@ -42,7 +42,9 @@ def tiny_params(**train: Any) -> Params:
         norm_groups=4,
         patch=2,
         layers_per_block=1,
+        zero_residuals=False,
     )
+    diffusion = dataclasses.replace(committed.diffusion, min_snr_gamma=None, snr_plus_one=False)
     settings = {
         "steps": 12,
         "batch_size": 4,
@@ -60,6 +62,7 @@ def tiny_params(**train: Any) -> Params:
         threads=1,
         checkpoint_every=4,
         model=model,
+        diffusion=diffusion,
         train=dataclasses.replace(committed.train, **settings),
     )
 
