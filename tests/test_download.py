@@ -20,11 +20,11 @@ from PIL import Image
 
 import killed
 from drawings import drawing
-from lockstep.core.decoding import decode
+from lockstep.core.decoding import NoImage, decode
 from lockstep.core.errors import LockstepError
 from lockstep.sources.download import download as downloading
 from lockstep.sources.download.by_host import by_host
-from lockstep.sources.download.decode import NoImage, check
+from lockstep.sources.download.decode import check
 from lockstep.sources.download.fetch import Fetcher
 from lockstep.sources.listing import read_lines, write_list
 from lockstep.sources.web import session as web

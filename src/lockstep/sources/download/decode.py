@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from lockstep.core.decoding import NoImage, decode
+from lockstep.core.decoding import decode
 from lockstep.core.formats import FORMATS
 
-__all__ = ["Kind", "NoImage", "check"]
 _SMALL = 64
 
 

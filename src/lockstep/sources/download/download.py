@@ -26,12 +26,13 @@ import requests
 from lockstep.config.schema import Download, Params
 from lockstep.core import hashing, paths
 from lockstep.core.code import digest_of_code
+from lockstep.core.decoding import NoImage
 from lockstep.core.errors import LockstepError
 from lockstep.core.processes import progress as progress_bar
 from lockstep.core.provenance import read_provenance, write_provenance
 from lockstep.sources import listing, source
 from lockstep.sources.download.by_host import by_host
-from lockstep.sources.download.decode import Kind, NoImage, check
+from lockstep.sources.download.decode import Kind, check
 from lockstep.sources.download.fetch import PART, Fetcher
 from lockstep.sources.listing import MANIFEST, read_list, write_lines
 from lockstep.sources.origin import code_of
