@@ -83,7 +83,7 @@ def _overrides(contents: Contents) -> dict[str, dict[str, Any]]:
     views = 4 if contents.condition == "none" else 1  # a rotation's evaluator sees each four times
     epochs = math.ceil(_EVALUATOR_STEPS * batch / (learnt * views))
     kinds = {"none": "rotation", "prompts": "scenes"}
-    trained_on = max(1, int(contents.count * (1 - share - validation)))
+    trained_on = int(contents.count * (1 - share - validation))
     return {
         "dataset": {"validation": validation, "evaluator": share},
         "evaluator": {
@@ -93,7 +93,7 @@ def _overrides(contents: Contents) -> dict[str, dict[str, Any]]:
         },
         "train": {
             "steps": 600,
-            "batch_size": min(32, trained_on),
+            "batch_size": max(1, min(32, trained_on // 2)),  # the rules leave some images out
             "flip": contents.condition in ("none", "classes"),
         },
         "sample": {"guidance_scale": 1.0 if contents.condition == "none" else 2.0, "seeds": [0]},
