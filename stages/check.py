@@ -11,7 +11,7 @@ from pathlib import Path
 
 import this_tree  # noqa: F401
 from lockstep.config.load import load_all
-from lockstep.config.schema import Merged, Ptt
+from lockstep.config.schema import Faces, Merged
 from lockstep.core import paths
 from lockstep.core.files import atomic_folder
 from lockstep.stage import code_of, reported
@@ -27,7 +27,7 @@ def main() -> None:
             (out / workload).mkdir()
             for stage in stages:
                 (out / workload / stage).write_text(code_of(stage, params), "utf-8")
-            chooses = isinstance(params.source, Merged | Ptt)
+            chooses = isinstance(params.source, Merged | Faces)
             excluded = paths.EXCLUDE.read_bytes() if chooses and paths.EXCLUDE.exists() else b""
             (out / workload / paths.EXCLUDE.name).write_bytes(excluded)
 

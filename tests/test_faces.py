@@ -33,7 +33,7 @@ from lockstep.models.dlib_faces.engine import Box
 from lockstep.sources import exclude, perceptual_hash
 from lockstep.sources.exclude import Exclusions
 from lockstep.sources.faces import collect as faces
-from lockstep.sources.faces.collect import Collection, collect
+from lockstep.sources.faces.collect import Collection
 from lockstep.sources.faces.decide import (
     DUPLICATE,
     EXCLUDED,
@@ -52,6 +52,7 @@ from lockstep.sources.faces.detect import (
     faces_from_text,
 )
 from lockstep.sources.faces.score import by_kind, precision_and_recall
+from lockstep.sources.ptt_faces import collect_downloaded
 from lockstep.sources.resume_cache import open_cache
 from lockstep.synthetic.portraits import Face, annotated_faces, draw, image
 from lockstep.synthetic.portraits.plans import kind_of
@@ -121,7 +122,9 @@ def run(
 ) -> Collection:
     out.mkdir(parents=True)
     with open_cache(database) as seen:
-        return collect(downloaded, out, seen, DETECTION, rules, exclusions, processes, silent)
+        return collect_downloaded(
+            downloaded, out, seen, DETECTION, rules, exclusions, processes, silent
+        )
 
 
 def part_of(downloaded: Path, folder: Path, choose: Callable[[list[str]], list[str]]) -> Path:
@@ -170,7 +173,11 @@ def test_the_right_faces_are_kept(done: Done) -> None:
 def test_every_face_has_its_row_and_every_kept_one_its_crop(done: Done) -> None:
     with (done.out / "decisions.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == len(done.found.faces)
+    faceless = [row for row in rows if row["decision"] == "faceless"]
+    assert len(rows) - len(faceless) == len(done.found.faces)
+    shown = {row["image"] for row in rows}
+    assert shown == set(done.download.annotations) and len(faceless) > 0
+    assert not {row["image"] for row in faceless} & {face.sha256 for face in done.found.faces}
     kept = {f"{row['image']}_{row['face']}.png" for row in rows if row["decision"] == KEPT}
     assert {path.name for path in (done.out / "crops").iterdir()} == kept
     assert len(kept) == done.found.kept
@@ -180,7 +187,7 @@ def test_every_face_has_its_row_and_every_kept_one_its_crop(done: Done) -> None:
             assert crop.size == (64, 64)
             assert crop.mode == "RGB"
     sheets = {path.stem for path in (done.out / "sheets").iterdir()}
-    assert sheets == {row["decision"] for row in rows}
+    assert sheets == {row["decision"] for row in rows} - {"faceless"}
 
 
 def test_all_faces_of_a_crowd_are_found(done: Done) -> None:
@@ -207,8 +214,8 @@ def test_neither_order_nor_processes_matter(done: Done, tmp_path: Path) -> None:
 def test_nothing_is_looked_at_twice(
     done: Done, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def twice(path: Path, settings: DetectionSettings) -> str:
-        raise AssertionError(path)
+    def twice(file: tuple[str, Path], settings: DetectionSettings) -> str:
+        raise AssertionError(file)
 
     monkeypatch.setattr(faces, "detect_in_file", twice)
     stricter = dataclasses.replace(RULES_HERE, min_sharpness=400)
@@ -268,9 +275,9 @@ def test_killed_and_run_again_it_goes_on(done: Done, tmp_path: Path) -> None:
 
     looked: list[str] = []
 
-    def counted(path: Path, settings: DetectionSettings) -> str:
-        looked.append(path.stem)
-        return detect_in_file(path, settings)
+    def counted(file: tuple[str, Path], settings: DetectionSettings) -> str:
+        looked.append(file[0])
+        return detect_in_file(file, settings)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(faces, "detect_in_file", counted)
@@ -447,8 +454,9 @@ def test_turned_by_exif_it_is_the_same_face(tmp_path: Path, astronaut: NDArray[n
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.fromarray(astronaut).transpose(Image.Transpose.ROTATE_90).save(lying, exif=exif)
-    assert detect_in_file(lying, DETECTION) == detect_in_file(upright, DETECTION)
-    assert len(faces_from_text(detect_in_file(lying, DETECTION))) == 1
+    found = detect_in_file(("", lying), DETECTION)
+    assert found == detect_in_file(("", upright.read_bytes()), DETECTION)
+    assert len(faces_from_text(found)[0]) == 1
 
 
 # --- decisions -----------------------------------------------------------------------------

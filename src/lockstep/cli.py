@@ -45,6 +45,7 @@ def main() -> None:
     command.add_argument(
         "folder", type=Path, help="images: flat, a sub-folder a class, or with train_info.json"
     )
+    command.add_argument("--faces", action="store_true", help="cut faces out of photographs")
     command.set_defaults(run=_new)
 
     command = commands.add_parser(
@@ -52,6 +53,9 @@ def main() -> None:
     )
     command.add_argument("key", help="for example iclevr.source or evaluator.checkpoint")
     command.add_argument("path", type=Path)
+    command.add_argument(
+        "--faces", action="store_true", help="of a source: cut faces out of the photographs there"
+    )
     command.set_defaults(run=_add)
 
     command = commands.add_parser("fetch", help="get a file that is not the project's own")
@@ -173,7 +177,7 @@ def _preset_arguments(name: str, workload: str | None = None, *more: str) -> lis
 def _new(arguments: argparse.Namespace) -> None:
     from lockstep.config.document import check_name, read_yaml, workload_names
     from lockstep.config.load import parse_params
-    from lockstep.config.new import inspect_images, section_of
+    from lockstep.config.new import inspect_images, inspect_photos, section_of, section_of_faces
     from lockstep.config.yaml_edit import add_section
     from lockstep.core import hashing
 
@@ -182,10 +186,13 @@ def _new(arguments: argparse.Namespace) -> None:
     document = read_yaml(paths.PARAMS)
     if name in workload_names(document):
         raise LockstepError(f"{paths.PARAMS}: {name} is a workload already; choose another name")
-    found = inspect_images(arguments.folder)
+    inspect, section_for = (
+        (inspect_photos, section_of_faces) if arguments.faces else (inspect_images, section_of)
+    )
+    found = inspect(arguments.folder)
     _check_files(arguments.folder, found.condition)
     path = paths.from_home(arguments.folder)
-    section = section_of(found, path, hashing.sha256(arguments.folder))
+    section = section_for(found, path, hashing.sha256(arguments.folder))
     # Whether it can be, before anything is written.
     parse_params({**document, "workloads": [*document["workloads"], name], name: section}, name)
     add_section(paths.PARAMS, "workloads", name, section)
@@ -218,8 +225,10 @@ def _add(arguments: argparse.Namespace) -> None:
     names = workload_names(document)
     *sections, name = arguments.key.split(".")
     if name == "source" and len(sections) == 1 and sections[0] in names:
-        _add_source(document, sections[0], arguments.path)
+        _add_source(document, sections[0], arguments.path, arguments.faces)
         return
+    if arguments.faces:
+        raise LockstepError(f"--faces: is for a source, and {arguments.key} is none; leave it out")
     hash_key = ".".join([*sections, f"{name}_sha256"])
     if isinstance(section(document, *sections).get(name), list):
         raise LockstepError(
@@ -243,14 +252,16 @@ def _add(arguments: argparse.Namespace) -> None:
             print(f"{workload} has a value of its own, {whole}: `{command}`", file=sys.stderr)
 
 
-def _add_source(document: dict[str, Any], workload: str, path: Path) -> None:
+def _add_source(document: dict[str, Any], workload: str, path: Path, faces: bool) -> None:
     """Let a workload's images come from a folder or an archive, whatever they came from before."""
     from lockstep.config.load import parse_params
-    from lockstep.config.new import inspect_images, section_of
+    from lockstep.config.new import inspect_images, inspect_photos, section_of, section_of_faces
     from lockstep.config.yaml_edit import set_values
     from lockstep.core import hashing
 
-    found, condition = inspect_images(path), document[workload].get("condition")
+    before, condition = document[workload]["source"], document[workload].get("condition")
+    faces = faces or before["type"] == "photos"
+    found = inspect_photos(path) if faces else inspect_images(path)
     if found.condition != condition:
         raise LockstepError(
             f"{path}: looks like images with condition {found.condition}, and {workload} has "
@@ -258,13 +269,14 @@ def _add_source(document: dict[str, Any], workload: str, path: Path) -> None:
         )
     _check_files(path, found.condition)
     digest = hashing.sha256(path)
-    source = section_of(found, paths.from_home(path), digest)["source"]
-    before = document[workload]["source"]
+    section = section_of_faces if faces else section_of
+    source = section(found, paths.from_home(path), digest)["source"]
     if before["type"] == source["type"]:  # the rules stay as they are
         source = {**before, "paths": source["paths"], "sha256": source["sha256"]}
         changes = {f"{workload}.source.{key}": source[key] for key in ("paths", "sha256")}
     else:
-        source["size"] = before["size"]
+        rules = set(before) & set(source) - {"type"} if faces else {"size"}
+        source |= {name: before[name] for name in rules}
         changes = {f"{workload}.source": source}
     parse_params({**document, workload: {**document[workload], "source": source}}, workload)
     set_values(paths.PARAMS, changes)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lockstep.config.networks import averages_of
-from lockstep.config.schema import SCRATCH, Folder, Merged, Params, Ptt, Rendered, Train
+from lockstep.config.schema import SCRATCH, Faces, Folder, Merged, Params, Photos, Rendered, Train
 from lockstep.core.errors import LockstepError
 
 _LEAST_LATENT_CLIP = 2.5
@@ -62,18 +62,18 @@ def _misfits_of_source(params: Params) -> Iterator[str]:
                 "source.synthetic_count and source.synthetic_seed: missing; the path synthetic "
                 "wants both"
             )
-        case Folder() | Merged():
+        case Folder() | Merged() | Photos():
             given, paths = len(source.sha256), len(source.paths)
             if given != paths and (given or isinstance(source, Folder)):
                 yield (
                     f"source.sha256: {given} hashes for {paths} paths; give one for each, in "
                     "their order: `lockstep add` writes them"
                 )
-        case Ptt():
-            for name in ("eye_ratio", "nose"):
-                low, high = getattr(source, name)
-                if low >= high:
-                    yield f"source.{name}: {[low, high]} is empty; swap the two"
+    if isinstance(source, Faces):
+        for name in ("eye_ratio", "nose"):
+            low, high = getattr(source, name)
+            if low >= high:
+                yield f"source.{name}: {[low, high]} is empty; swap the two"
 
 
 def _misfits_of_sizes(params: Params) -> Iterator[str]:

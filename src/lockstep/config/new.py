@@ -8,7 +8,7 @@ import tarfile
 import zipfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from statistics import median
 from typing import IO, Any
@@ -22,6 +22,14 @@ _SIDES = (64, 32, 16)
 _MEASURED = 200  # images at most whose size is read
 _EVALUATOR_STEPS = 300  # at least, of training the evaluator
 _MOST_EPOCHS = 60
+
+FACES: dict[str, Any] = {
+    **{"detector": "hog", "megapixels": None, "size": 64},
+    **{"min_box": 80.0, "max_slope": 0.1, "eye_ratio": [0.37, 0.51], "nose": [0.3, 0.7]},
+    **{"max_outside": 0.2, "min_sharpness": 35.0, "max_cover": 15.0, "max_tint": 65.0},
+    **{"min_score": 0.2, "duplicate_bits": 32},
+}
+"""How the faces in photographs are found and which are kept: see params.yaml."""
 
 
 @dataclass(frozen=True)
@@ -44,25 +52,36 @@ def inspect_images(path: Path) -> Contents:
     Raises `LockstepError` if there is nothing, no image, or classes that cannot be told apart or
     learnt.
     """
-    if not path.exists():
-        raise LockstepError(f"{path}: no such file or folder; name one with images")
+    names = _names(path)
     if path.is_dir():
         if (path / "train_info.json").exists():
             return Contents("prompts", *_counted(path), {})
         if (path / "objects.json").exists() and (path / "train.json").exists():
             return Contents("labels", *_counted(path), {})
         empty = [folder for folder in sorted(path.iterdir()) if _is_without_images(folder)]
-        names = _in_folder(path)
         if names and empty:
             raise LockstepError(f"{empty[0]}: no image in it; remove the folder, or add some")
-    else:
-        names = _in_archive(path)
-    images = _images(names)
-    if not images:
-        raise LockstepError(f"{path}: no image in it ({', '.join(ENDINGS)}); name another one")
-    side = _side(path, images)
-    classes = _classes(path, images)
-    return Contents("classes" if classes else "none", len(images), side, classes)
+    found = _contents(path, names)
+    classes = _classes(path, _images(names))
+    return replace(found, condition="classes", classes=classes) if classes else found
+
+
+def inspect_photos(path: Path) -> Contents:
+    """What is at a path, whatever its folders are called.
+
+    Raises `LockstepError` if there is nothing, or no image.
+    """
+    return _contents(path, _names(path))
+
+
+def section_of_faces(contents: Contents, path: str, sha256: str) -> dict[str, Any]:
+    """The same for the faces in photographs."""
+    source = {"type": "photos", "paths": [path], "sha256": [sha256], **FACES}
+    shared: dict[str, Any] = {name: {} for name in SHARED}
+    overrides = _overrides(replace(contents, condition="none"))
+    overrides["dataset"]["evaluator"] = 0.0  # dlib's embedding has nothing to learn
+    overrides["evaluator"] = {"type": "dlib"}
+    return {"source": source, "condition": "none", **shared, **overrides}
 
 
 def section_of(contents: Contents, path: str, sha256: str) -> dict[str, Any]:
@@ -99,6 +118,21 @@ def _overrides(contents: Contents) -> dict[str, dict[str, Any]]:
         "sample": {"guidance_scale": 1.0 if contents.condition == "none" else 2.0, "seeds": [0]},
         "sweep": {"samplers": []},
     }
+
+
+def _contents(path: Path, names: list[PurePosixPath]) -> Contents:
+    """Of the files with these names, without a condition."""
+    images = _images(names)
+    if not images:
+        raise LockstepError(f"{path}: no image in it ({', '.join(ENDINGS)}); name another one")
+    return Contents("none", len(images), _side(path, images), {})
+
+
+def _names(path: Path) -> list[PurePosixPath]:
+    """The files in a folder or an archive, but hidden ones."""
+    if not path.exists():
+        raise LockstepError(f"{path}: no such file or folder; name one with images")
+    return _in_folder(path) if path.is_dir() else _in_archive(path)
 
 
 def _in_folder(path: Path) -> list[PurePosixPath]:

@@ -115,10 +115,10 @@ class Merged:
 
 
 @dataclass(frozen=True, config=_STRICT)
-class Ptt:
-    """Faces of a board's images: how they are found, and which are kept; lengths in pixels."""
+class Faces:
+    """How faces are found in images, and which are kept; lengths in pixels."""
 
-    type: Literal["ptt"]
+    type: str
     detector: Literal["hog", "cnn", "mtcnn"]
     megapixels: PositiveFloat | None
     size: Annotated[int, Field(gt=0, le=256)]  # faces are cut out at 256 and reduced
@@ -132,6 +132,25 @@ class Ptt:
     max_tint: Annotated[float, Field(ge=0, le=180)]
     min_score: float
     duplicate_bits: Bits
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Ptt(Faces):
+    """Faces of a board's images."""
+
+    type: Literal["ptt"]
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Photos(Faces):
+    """Faces of one's own photographs, in folders and archives.
+
+    `sha256` is empty, or has what `lockstep.core.hashing.sha256` gives for each path.
+    """
+
+    type: Literal["photos"]
+    paths: Annotated[Many[NonEmpty], Field(min_length=1), AfterValidator(_all_different)]
+    sha256: Many[Sha256]
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -357,6 +376,7 @@ SOURCES: dict[tuple[str, Condition], type] = {
     ("folder", "labels"): Folder,
     ("folder", "prompts"): Folder,
     ("ptt", "none"): Ptt,
+    ("photos", "none"): Photos,
 }
 """What a workload's `source` may say, by its type and the workload's condition."""
 
@@ -380,7 +400,7 @@ class Params:
     grid_every_epochs: Positive | None
     grid_every_steps: Positive | None
     condition: Condition
-    source: Rendered | Folder | Merged | Ptt
+    source: Rendered | Folder | Merged | Ptt | Photos
     crawl: Crawl
     download: Download
     dataset: Dataset

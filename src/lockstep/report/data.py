@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from lockstep.config.schema import Merged, Params, Ptt
+from lockstep.config.schema import Faces, Merged, Params
 from lockstep.core import paths
 from lockstep.core.files import csv_rows, damage_named, read_json
 from lockstep.core.provenance import read_provenance
@@ -22,24 +22,30 @@ _SPLITS = {
     "evaluator_validation": "held out: the evaluator's own accuracy",
 }
 # What a stage decides about, and why it leaves one out.
-_DECIDED = {"ptt": "faces", "folder": "files"}
+_DECIDED = {"ptt": "faces", "photos": "faces", "folder": "files"}
+_OF_FILES = {
+    "refused": "a link, a bomb, a name that leads out of its archive, or too large",
+    "broken": "no image, or not to its end",
+}
+_OF_FACES = {
+    "small": "narrower than source.min_box",
+    "tilted": "the eyes' line is steeper than source.max_slope",
+    "turned": "the nose is not between the eyes (source.nose)",
+    "eyes": "the eyes are too near or too far apart (source.eye_ratio)",
+    "cut": "too much lies outside the image (source.max_outside)",
+    "blurred": "less sharp than source.min_sharpness",
+    "covered": "the nose has another colour than the skin above it (source.max_cover)",
+    "tinted": "the face's hue is not skin's (source.max_tint)",
+    "unsure": "the detector is less sure than source.min_score",
+    "duplicate": "another copy of a face that was kept",
+    "faceless": "an image in which no face was found",
+    "excluded": "named in exclude.txt",
+}
 _DECISIONS = {
-    "ptt": {
-        "small": "narrower than source.min_box",
-        "tilted": "the eyes' line is steeper than source.max_slope",
-        "turned": "the nose is not between the eyes (source.nose)",
-        "eyes": "the eyes are too near or too far apart (source.eye_ratio)",
-        "cut": "too much lies outside the image (source.max_outside)",
-        "blurred": "less sharp than source.min_sharpness",
-        "covered": "the nose has another colour than the skin above it (source.max_cover)",
-        "tinted": "the face's hue is not skin's (source.max_tint)",
-        "unsure": "the detector is less sure than source.min_score",
-        "duplicate": "another copy of a face that was kept",
-        "excluded": "named in exclude.txt",
-    },
+    "ptt": _OF_FACES,
+    "photos": {**_OF_FACES, **_OF_FILES, "copy": "the same bytes as a file before it"},
     "folder": {
-        "refused": "a link, a bomb, a name that leads out of its archive, or too large",
-        "broken": "no image, or not to its end",
+        **_OF_FILES,
         "small": "a side shorter than source.min_side",
         "aspect": "longer or higher than source.max_aspect allows",
         "blank": "less contrast than source.min_contrast",
@@ -129,7 +135,7 @@ def fetched(workload: str) -> Fetched | None:
 
 def decides(params: Params) -> bool:
     """Whether collecting leaves some of what it finds out, and says why."""
-    return isinstance(params.source, Ptt | Merged)
+    return isinstance(params.source, Faces | Merged)
 
 
 def kept(params: Params, found: Sequence[Figure]) -> Kept | None:

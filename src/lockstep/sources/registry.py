@@ -62,6 +62,7 @@ REGISTRY: Registry[Params] = Registry(
         ("folder", "labels"): "lockstep.sources.iclevr",
         ("folder", "prompts"): "lockstep.sources.captions.folder",
         ("ptt", "none"): "lockstep.sources.ptt_faces",
+        ("photos", "none"): "lockstep.sources.photo_faces",
     },
 )
 

@@ -1,4 +1,4 @@
-"""From a folder of downloaded images to a folder of faces.
+"""From image files to a folder of faces.
 
 What is found in an image goes into a cache at once, by the hash of its file; killed and run
 again, the same call looks only at images that are not there. The decisions are made at the end,
@@ -7,36 +7,35 @@ from figures alone, so that another threshold or exclusion needs no second look.
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.metadata import version
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lockstep.config.schema import Ptt
+from lockstep.config.schema import Faces
 from lockstep.core import hashing
 from lockstep.core.code import digest_of_code
 from lockstep.core.errors import LockstepError
+from lockstep.core.files import Cell, write_csv
 from lockstep.core.images import grid, write_png
 from lockstep.core.processes import each
 from lockstep.models.dlib_faces import engine, mtcnn
 from lockstep.models.dlib_faces.engine import Box
-from lockstep.sources.exclude import Exclusions
-from lockstep.sources.faces.decide import EXCLUDED, KEPT, Candidate, decide, reasons
+from lockstep.sources.faces.decide import EXCLUDED, FACELESS, KEPT, Candidate, decide, reasons
 from lockstep.sources.faces.detect import (
     DetectedFace,
     DetectionSettings,
     detect_in_file,
     faces_from_text,
 )
-from lockstep.sources.listing import MANIFEST, read_lines
+from lockstep.sources.registry import Collected
 from lockstep.sources.resume_cache import ResumeCache
 
 CROPS = "crops"
@@ -51,17 +50,30 @@ _FIGURES = {
     **{"cover": 2, "tint": 1, "score": 3},
 }
 
-Progress = Callable[[Iterable[Any], int], Iterable[Any]]
+
+File = TypeVar("File", Path, bytes)
 
 
 @dataclass(frozen=True)
 class Image:
-    """A file of the download, once, however many addresses gave it."""
+    """An image once, however many addresses or files there are of it.
+
+    `address` is where it is from: an address, or `source:path`.
+    """
 
     sha256: str
-    path: Path
     address: str
     is_excluded: bool
+
+
+@dataclass(frozen=True, order=True)
+class Faceless:
+    """A row of the table for what has no face, with the decision and further words on it."""
+
+    address: str
+    sha256: str
+    decision: str
+    why: str = ""
 
 
 @dataclass(frozen=True)
@@ -99,78 +111,94 @@ def what_decides(settings: DetectionSettings) -> dict[str, Any]:
     }
 
 
-def collect(
-    downloaded: Path,
-    out: Path,
+def detect(
+    files: Iterable[tuple[str, File]],
     cache: ResumeCache,
     settings: DetectionSettings,
-    rules: Ptt,
-    exclusions: Exclusions,
     processes: int,
-    progress: Progress,
-) -> Collection:
-    """Find, choose and cut out the faces of the images in the folder `downloaded`.
+) -> Iterator[tuple[str, File, str]]:
+    """Find the faces in files, and put them into the cache.
 
-    `out` gets `crops/<image's sha256>_<number>.png` of the kept faces, `decisions.csv` with a
-    row for each face, and `sheets/<decision>.png` with the first 240 of each decision but
-    `excluded`. Nothing depends on the order of the manifest or the number of processes.
-
-    Raises `LockstepError` if there is no image, one is damaged, or no face is kept.
+    A file is the SHA-256 of its bytes, and these or their path. Gives both, and why it is no image
+    if it is none.
     """
     engine.models()  # Here, where a failure can be told.
-    images = _images(downloaded, exclusions)
-    if not images:
-        raise LockstepError(f"{downloaded / MANIFEST}: lists no image; run `dvc repro`")
-    missing = {image.path: image.sha256 for image in images if cache.get(image.sha256) is None}
     # The work is another module's: what a process must import for it is little.
     work = partial(detect_in_file, settings=settings)
-    for path, text in progress(each(work, missing, processes), len(missing)):
-        cache.put(missing[path], text)
+    for (sha256, file), text in each(work, files, processes):
+        cache.put(sha256, text)
+        yield sha256, file, faces_from_text(text)[1]
 
-    faces = [
-        Candidate(image.sha256, number, found.measures, image.is_excluded)
-        for image in images
-        for number, found in enumerate(_found(cache, image.sha256))
-    ]
+
+def choose(
+    images: Sequence[Image],
+    unread: Sequence[Faceless],
+    out: Path,
+    cache: ResumeCache,
+    rules: Faces,
+) -> Collection:
+    """Choose and cut out the faces of images that were searched before.
+
+    `out` gets `crops/<image's sha256>_<number>.png` of the kept faces, `decisions.csv` with a
+    row for each face, each image without one and each file in `unread`, and `sheets/<decision>.png`
+    with the first 240 faces of each decision but `excluded`. Nothing depends on the order of the
+    images. Raises `LockstepError` if no face is kept.
+    """
+    faces: list[Candidate] = []
+    faceless = list(unread)
+    for image in sorted(images, key=lambda image: image.sha256):
+        found, _ = _found(cache, image.sha256)
+        for number, face in enumerate(found):
+            faces.append(Candidate(image.sha256, number, face.measures, image.is_excluded))
+        if not found:
+            what = EXCLUDED if image.is_excluded else FACELESS
+            faceless.append(Faceless(image.address, image.sha256, what))
     decisions = decide(faces, rules)
     if KEPT not in decisions:
-        counts = ", ".join(f"{name} {decisions.count(name)}" for name in reasons(decisions))
-        raise LockstepError(
-            f"crop: no face is kept of {len(faces)} in {len(images)} images "
-            f"({counts or 'none found'}); loosen the rule in source.* that most of them break"
-        )
+        raise LockstepError(_nothing_kept(len(images), decisions))
     _write_images(out, cache, faces, decisions)
     addresses = {image.sha256: image.address for image in images}
-    _write_table(out / DECISIONS, faces, decisions, addresses)
+    _write_table(out / DECISIONS, faces, decisions, addresses, sorted(faceless))
     excluded = frozenset(image.sha256 for image in images if image.is_excluded)
     return Collection(faces, decisions, excluded)
 
 
-def _found(cache: ResumeCache, sha256: str) -> list[DetectedFace]:
+def read(folder: Path) -> Collected:
+    """`crops/<image>_<number>.png`; the faces of an image belong together.
+
+    Raises `LockstepError` if there is none.
+    """
+    files = sorted((folder / CROPS).glob("*.png"))
+    if not files:
+        raise LockstepError(f"{folder / CROPS}: no faces; `dvc repro collect` cuts them out")
+    return Collected(
+        images=files,
+        groups=[file.stem.rpartition("_")[0] for file in files],
+        conditions=np.zeros((len(files), 0), np.uint8),
+        mirrorable=True,
+    )
+
+
+def _nothing_kept(images: int, decisions: Sequence[str]) -> str:
+    """The error, which differs with what there was."""
+    if not images:
+        return "collect: no image to look for faces in; see where the images come from"
+    if not decisions:
+        return (
+            f"collect: no face was found in {images} images; are there any of source.min_box "
+            "pixels? source.detector: mtcnn finds smaller and turned ones"
+        )
+    counts = ", ".join(f"{name} {decisions.count(name)}" for name in reasons(decisions))
+    return (
+        f"collect: no face is kept of {len(decisions)} in {images} images ({counts}); loosen the "
+        "rule in source.* that most of them break"
+    )
+
+
+def _found(cache: ResumeCache, sha256: str) -> tuple[list[DetectedFace], str]:
     text = cache.get(sha256)
     assert text is not None
     return faces_from_text(text)
-
-
-def _images(downloaded: Path, exclusions: Exclusions) -> list[Image]:
-    """The manifest's images by their hash; excluded if any of their addresses is.
-
-    Says on stderr which exclusions name none of them.
-    """
-    found: dict[str, Image] = {}
-    used: set[str] = set()
-    for row in read_lines(downloaded / MANIFEST):
-        naming = exclusions.naming(row)
-        used |= naming
-        image = Image(row["sha256"], downloaded / row["file"], row["address"], bool(naming))
-        before = found.get(image.sha256, image)
-        found[image.sha256] = replace(
-            image,
-            address=min(before.address, image.address),
-            is_excluded=before.is_excluded or image.is_excluded,
-        )
-    exclusions.tell_unused(used, "among the downloaded images")
-    return [found[sha256] for sha256 in sorted(found)]
 
 
 def _write_images(
@@ -181,7 +209,7 @@ def _write_images(
     sheets: dict[str, list[NDArray[np.uint8]]] = {name: [] for name in reasons(decisions)}
     decided = zip(faces, decisions, strict=True)
     for sha256, of_image in groupby(decided, key=lambda pair: pair[0].sha256):
-        found = _found(cache, sha256)
+        found, _ = _found(cache, sha256)
         for face, decision in of_image:
             png = found[face.number].png
             if decision == KEPT:
@@ -195,17 +223,28 @@ def _write_images(
 
 
 def _write_table(
-    path: Path, faces: Sequence[Candidate], decisions: Sequence[str], addresses: Mapping[str, str]
+    path: Path,
+    faces: Sequence[Candidate],
+    decisions: Sequence[str],
+    addresses: Mapping[str, str],
+    faceless: Sequence[Faceless],
 ) -> None:
-    """A row for each face, with every figure and what was decided."""
-    names = ("image", "address", "face", *Box._fields, *_FIGURES, "perceptual_hash", "decision")
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(names)
-        for face, decision in zip(faces, decisions, strict=True):
-            measures = face.measures
-            figures = [
-                f"{getattr(measures, name):.{decimals}f}" for name, decimals in _FIGURES.items()
-            ]
-            place = (face.sha256, addresses[face.sha256], face.number, *map(round, measures.box))
-            writer.writerow([*place, *figures, measures.perceptual_hash, decision])
+    """A row for each face, with every figure and what was decided; then what has none."""
+    rows: list[dict[str, Cell]] = []
+    for face, decision in zip(faces, decisions, strict=True):
+        measures = face.measures
+        figures = {n: f"{getattr(measures, n):.{decimals}f}" for n, decimals in _FIGURES.items()}
+        box = zip(Box._fields, map(round, measures.box), strict=True)
+        place: dict[str, Cell] = {"image": face.sha256, "address": addresses[face.sha256]}
+        own = {
+            "face": face.number,
+            **dict(box),
+            **figures,
+            "perceptual_hash": measures.perceptual_hash,
+        }
+        rows.append({**place, **own, "decision": decision, "why": ""})
+    for row in faceless:
+        place = {"image": row.sha256, "address": row.address}
+        rows.append({**place, "decision": row.decision, "why": row.why})
+    columns = ("image", "address", "face", *Box._fields, *_FIGURES, "perceptual_hash")
+    write_csv(path, rows, (*columns, "decision", "why"))

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from lockstep.config.schema import Ptt
+from lockstep.config.schema import Faces
 from lockstep.sources.faces.detect import Measures
 from lockstep.sources.perceptual_hash import alike, first_alike
 
 KEPT = "kept"
 EXCLUDED = "excluded"
 DUPLICATE = "duplicate"
+FACELESS = "faceless"
 RULES = (
     *("small", "tilted", "turned", "eyes", "cut", "blurred"),
     *("covered", "tinted", "unsure"),
@@ -29,7 +30,7 @@ class Candidate:
     is_excluded: bool = False
 
 
-def broken_rule(face: Measures, rules: Ptt) -> str | None:
+def broken_rule(face: Measures, rules: Faces) -> str | None:
     """The first rule that a face breaks."""
     broken = (
         face.width < rules.min_box,
@@ -45,7 +46,7 @@ def broken_rule(face: Measures, rules: Ptt) -> str | None:
     return next((rule for rule, is_broken in zip(RULES, broken, strict=True) if is_broken), None)
 
 
-def decide(faces: Sequence[Candidate], rules: Ptt) -> list[str]:
+def decide(faces: Sequence[Candidate], rules: Faces) -> list[str]:
     """For each face `kept`, the rule it breaks, `duplicate` or `excluded`.
 
     Of the faces that look the same the largest is kept, of equally large ones the sharpest. What

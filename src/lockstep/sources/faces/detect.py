@@ -15,9 +15,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lockstep.config.schema import Ptt
+from lockstep.config.schema import Faces
 from lockstep.core.decoding import NoImage, decode
-from lockstep.core.errors import LockstepError
 from lockstep.models.dlib_faces import align, engine
 from lockstep.models.dlib_faces.engine import Box
 from lockstep.sources import perceptual_hash
@@ -49,7 +48,7 @@ class DetectionSettings:
     max_pixels: int  # A larger image is refused.
 
     @classmethod
-    def of(cls, source: Ptt, max_pixels: int) -> DetectionSettings:
+    def of(cls, source: Faces, max_pixels: int) -> DetectionSettings:
         """Those of a source of faces."""
         return cls(source.detector, source.min_box, source.megapixels, source.size, max_pixels)
 
@@ -105,31 +104,31 @@ def _reduction(width: int, height: int, settings: DetectionSettings) -> float:
     return scale
 
 
-def detect_in_file(path: Path, settings: DetectionSettings) -> str:
-    """All faces in a file, as a text that `faces_from_text` reads.
+def detect_in_file(file: tuple[str, Path | bytes], settings: DetectionSettings) -> str:
+    """All faces in a file, or why it is no image, as a text that `faces_from_text` reads.
 
-    Raises `LockstepError` if it is no image: the download stage had made sure that it is.
+    `file` has the SHA-256 of its bytes, and these, or the path where they are.
     """
     try:
-        rgb = np.asarray(decode(path, settings.max_pixels).image)
+        rgb = np.asarray(decode(file[1], settings.max_pixels).image)
     except (NoImage, OSError) as error:
-        raise LockstepError(f"{path}: {error}; `dvc checkout` restores the images") from None
-    return json.dumps(
-        [
-            {**asdict(face.measures), "png": base64.b64encode(face.png).decode()}
-            for face in detect_faces(rgb, settings)
-        ]
-    )
+        return json.dumps({"broken": str(error)})
+    faces = [
+        {**asdict(face.measures), "png": base64.b64encode(face.png).decode()}
+        for face in detect_faces(rgb, settings)
+    ]
+    return json.dumps({"faces": faces})
 
 
-def faces_from_text(text: str) -> list[DetectedFace]:
-    """What `detect_in_file` wrote."""
+def faces_from_text(text: str) -> tuple[list[DetectedFace], str]:
+    """What `detect_in_file` wrote: the faces, and why the file is no image, if it is none."""
+    fields = json.loads(text)
     found = []
-    for fields in json.loads(text):
-        png = base64.b64decode(fields.pop("png"))
-        measures = Measures(**{**fields, "box": Box(*fields["box"])})
+    for face in fields.get("faces", ()):
+        png = base64.b64decode(face.pop("png"))
+        measures = Measures(**{**face, "box": Box(*face["box"])})
         found.append(DetectedFace(measures, png))
-    return found
+    return found, fields.get("broken", "")
 
 
 def _measure(
