@@ -11,7 +11,7 @@ from pathlib import Path
 
 import this_tree  # noqa: F401
 from lockstep.config.load import load_all
-from lockstep.config.schema import Faces, Merged
+from lockstep.config.sources import Faces, Merged
 from lockstep.core import paths
 from lockstep.core.files import atomic_folder
 from lockstep.stage import code_of, reported

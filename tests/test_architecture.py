@@ -122,7 +122,7 @@ def test_a_quick_command_imports_nothing_slow(arguments: list[str], tmp_path: Pa
 # Where a text equal to a workload's name is something else.
 OTHER_MEANINGS = {
     ("sources/iclevr.py", "iclevr"),  # the folder in the official archive
-    ("sources/ptt_faces.py", "faces"),  # the folder for unfinished work on faces
+    ("sources/faces/collect.py", "faces"),  # the folder for unfinished work on faces
     ("report/data.py", "faces"),  # what the report counts
 }
 

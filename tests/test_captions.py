@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from collecting import silent
-from lockstep.config.schema import Rendered
+from lockstep.config.sources import Rendered
 from lockstep.core.errors import LockstepError
 from lockstep.data import captions
 from lockstep.data.annotations import (

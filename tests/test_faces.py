@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
 from collecting import contents, silent
-from lockstep.config.schema import Ptt
+from lockstep.config.sources import Ptt
 from lockstep.core.errors import LockstepError
 from lockstep.core.processes import each
 from lockstep.models.dlib_faces import engine

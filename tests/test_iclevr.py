@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from collecting import silent
-from lockstep.config.schema import Rendered
+from lockstep.config.sources import Rendered
 from lockstep.core.errors import LockstepError
 from lockstep.data.labels import multi_hot, read_labels, scene_of, speaks_of_sides
 from lockstep.sources import iclevr

@@ -28,7 +28,7 @@ from PIL import Image
 
 from collecting import contents, silent
 from lockstep.config.load import load_params, parse_params, read_yaml
-from lockstep.config.schema import Merged as Settings
+from lockstep.config.sources import Merged as Settings
 from lockstep.core import hashing
 from lockstep.core.errors import LockstepError
 from lockstep.sources import exclude, image_folder

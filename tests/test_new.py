@@ -18,6 +18,7 @@ from PIL import Image
 from lockstep import cli
 from lockstep.config.document import SHARED_NAMES, read_yaml
 from lockstep.config.load import load_all
+from lockstep.config.sources import Photos
 from lockstep.core import hashing
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -316,3 +317,46 @@ def test_another_folder_of_the_same_type_keeps_the_rules(run) -> None:
     found = load_all(PARAMS)["anime"].source
     assert found == dataclasses.replace(rules, paths=found.paths, sha256=found.sha256)
     assert found.paths == ("heads",)
+
+
+def test_photographs_become_a_workload_of_faces(run) -> None:
+    folder = Path("photos")
+    images(folder / "2019", 1)  # a single one would be too few for a class
+    images(folder / "2020", 130)
+    status, out, _ = run("new", "people", str(folder), "--faces")
+    assert (status, out.splitlines()[0]) == (0, "people: 131 images, condition: none")
+    found = load_all(PARAMS)["people"]
+    assert isinstance(found.source, Photos)
+    assert (found.source.paths, found.source.size) == (("photos",), 64)
+    assert found.source.sha256 == (hashing.sha256(folder),)
+    assert (found.evaluator.type, found.dataset.evaluator) == ("dlib", 0.0)
+
+
+def test_photographs_take_the_place_of_a_board_and_keep_its_rules(run) -> None:
+    rules = load_all(PARAMS)["faces"].source
+    images(Path("photos"), 3)
+    assert run("add", "faces.source", "photos", "--faces")[0] == 0
+    found = load_all(PARAMS)["faces"].source
+    assert isinstance(found, Photos) and found.paths == ("photos",)
+    shared = {field.name for field in dataclasses.fields(rules)} - {"type"}
+    assert all(getattr(found, name) == getattr(rules, name) for name in shared)
+    # Another folder needs no `--faces` any more.
+    images(Path("more"), 4)
+    assert run("add", "faces.source", "more")[0] == 0
+    assert load_all(PARAMS)["faces"].source == dataclasses.replace(
+        found, paths=("more",), sha256=(hashing.sha256(Path("more")),)
+    )
+
+
+def test_faces_that_cannot_be_are_one_line(run) -> None:
+    before = PARAMS.read_bytes()
+    Path("bare").mkdir()
+    for words, said in (
+        (("new", "people", "gone", "--faces"), "gone: no such file or folder"),
+        (("new", "people", "bare", "--faces"), "bare: no image in it"),
+        (("add", "iclevr.source", str(images(Path("photos"), 3)), "--faces"), "condition"),
+        (("add", "evaluator.checkpoint", "photos", "--faces"), "--faces: is for a source"),
+    ):
+        status, _, err = run(*words)
+        assert status == 1 and said in err and err.count("\n") == 1, err
+    assert PARAMS.read_bytes() == before

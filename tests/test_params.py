@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from lockstep.config.document import SHARED_NAMES, _Loader, read_yaml
 from lockstep.config.load import load_all, load_params, parse_params
-from lockstep.config.schema import SECTIONS, Rendered
+from lockstep.config.schema import SECTIONS
+from lockstep.config.sources import Rendered
 from lockstep.core.cpus import available_cores
 from lockstep.core.errors import LockstepError
 from lockstep.training.steps import with_steps

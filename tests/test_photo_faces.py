@@ -19,7 +19,7 @@ from PIL import Image
 
 from collecting import contents, silent
 from lockstep.config.new import FACES
-from lockstep.config.schema import Photos
+from lockstep.config.sources import Photos
 from lockstep.core import hashing
 from lockstep.core.errors import LockstepError
 from lockstep.sources.exclude import Exclusions

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lockstep.config.networks import averages_of
-from lockstep.config.schema import SCRATCH, Faces, Folder, Merged, Params, Photos, Rendered, Train
+from lockstep.config.schema import SCRATCH, Params, Train
+from lockstep.config.sources import Faces, Folder, Merged, Photos, Rendered
 from lockstep.core.errors import LockstepError
 
 _LEAST_LATENT_CLIP = 2.5

@@ -14,16 +14,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from lockstep.config.combinations import check_combinations
 from lockstep.config.document import RENAMED, read_yaml, workload_names
-from lockstep.config.schema import (
-    EVALUATORS,
-    OVERRIDABLE,
-    SECTIONS,
-    SHARED,
-    SOURCES,
-    TOP,
-    Condition,
-    Params,
-)
+from lockstep.config.schema import EVALUATORS, OVERRIDABLE, SECTIONS, SHARED, TOP, Condition, Params
+from lockstep.config.sources import SOURCES
 from lockstep.core.errors import LockstepError
 from lockstep.core.paths import PARAMS
 

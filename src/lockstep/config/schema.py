@@ -7,44 +7,37 @@ line.
 import dataclasses
 import re
 from datetime import date
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic.dataclasses import dataclass
 
 from lockstep.config.document import SHARED_NAMES, TOP_NAMES
+from lockstep.config.fields import (
+    STRICT,
+    AtLeastTwo,
+    Condition,
+    Count,
+    Distinct,
+    Fraction,
+    Many,
+    NonEmpty,
+    NonNegative,
+    Pair,
+    Positive,
+    PositiveFloat,
+    Sha256,
+    Share,
+    all_different,
+)
 from lockstep.config.networks import KLConfig, UNetSettings
+from lockstep.config.sources import Source
 from lockstep.core.cpus import cores_for_auto
 
 SCRATCH = "scratch"
 """The value of `text.encoder` for the encoder that is trained along."""
 
-Positive = Annotated[int, Field(gt=0)]
-Count = Annotated[int, Field(ge=0)]
-PositiveFloat = Annotated[float, Field(gt=0)]
-NonNegative = Annotated[float, Field(ge=0)]
-Fraction = Annotated[float, Field(ge=0, lt=1)]
-Share = Annotated[float, Field(ge=0, le=1)]
-AtLeastTwo = Annotated[int, Field(ge=2)]
-Bits = Annotated[int, Field(ge=0, le=256)]  # of 256 that two images may differ in
-NonEmpty = Annotated[str, Field(min_length=1)]
 UserAgent = Annotated[str, Field(pattern=r"^[!-~](?:[ -~]*[!-~])?$")]  # what a header may have
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-
-
-def _all_different(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    if len(set(values)) < len(values):
-        raise ValueError("must be all different")
-    return values
-
-
-_Item = TypeVar("_Item")
-# YAML has lists, which strict validation would not take for tuples.
-Many = Annotated[tuple[_Item, ...], Field(strict=False)]
-Distinct = Annotated[tuple[_Item, ...], Field(strict=False), AfterValidator(_all_different)]
-Pair = Annotated[tuple[_Item, _Item], Field(strict=False)]
-
-
 Threads = Annotated[Positive, BeforeValidator(cores_for_auto)]
 
 
@@ -62,98 +55,7 @@ def _weights_name(value: str | int) -> str | int:
     return value
 
 
-_STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
-
-
-@dataclass(frozen=True, config=_STRICT)
-class Rendered:
-    """Scenes that the ray-caster draws: i-CLEVR's with labels, or one a sentence.
-
-    With labels each of `count` scenes gives three images (of its first object, its first two, and
-    all three), with prompts one.
-    """
-
-    type: Literal["rendered"]
-    count: Annotated[int, Field(ge=32)]  # test.json alone wants 32 scenes
-    size: Positive
-    seed: Count
-    supersample: Annotated[int, Field(ge=1, le=8)]
-
-
-@dataclass(frozen=True, config=_STRICT)
-class Folder:
-    """A folder of images with files that say what they show.
-
-    `sha256` is what `lockstep.core.hashing.sha256` gives for each path.
-    """
-
-    type: Literal["folder"]
-    paths: Annotated[Many[NonEmpty], Field(min_length=1, max_length=1)]
-    sha256: Many[Sha256]
-    size: Positive
-
-
-@dataclass(frozen=True, config=_STRICT)
-class Merged:
-    """Folders and archives of images, merged, and which of their images are kept.
-
-    A path is that of a folder, zip or tar, or `synthetic` for the two archives of drawn heads.
-    `sha256` is empty, or has what `lockstep.core.hashing.sha256` gives for each path (null for
-    `synthetic`).
-    """
-
-    type: Literal["folder"]
-    paths: Annotated[Many[NonEmpty], Field(min_length=1), AfterValidator(_all_different)]
-    sha256: Many[Sha256 | None]
-    size: Positive
-    min_side: Positive
-    max_aspect: Annotated[float, Field(ge=1)]
-    min_contrast: NonNegative
-    duplicate_bits: Bits
-    synthetic_count: Positive | None = None  # different heads in the archives of `synthetic`
-    synthetic_seed: Count | None = None
-
-
-@dataclass(frozen=True, config=_STRICT)
-class Faces:
-    """How faces are found in images, and which are kept; lengths in pixels."""
-
-    type: str
-    detector: Literal["hog", "cnn", "mtcnn"]
-    megapixels: PositiveFloat | None
-    size: Annotated[int, Field(gt=0, le=256)]  # faces are cut out at 256 and reduced
-    min_box: NonNegative
-    max_slope: NonNegative
-    eye_ratio: Pair[NonNegative]
-    nose: Pair[float]
-    max_outside: Share
-    min_sharpness: NonNegative
-    max_cover: NonNegative
-    max_tint: Annotated[float, Field(ge=0, le=180)]
-    min_score: float
-    duplicate_bits: Bits
-
-
-@dataclass(frozen=True, config=_STRICT)
-class Ptt(Faces):
-    """Faces of a board's images."""
-
-    type: Literal["ptt"]
-
-
-@dataclass(frozen=True, config=_STRICT)
-class Photos(Faces):
-    """Faces of one's own photographs, in folders and archives.
-
-    `sha256` is empty, or has what `lockstep.core.hashing.sha256` gives for each path.
-    """
-
-    type: Literal["photos"]
-    paths: Annotated[Many[NonEmpty], Field(min_length=1), AfterValidator(_all_different)]
-    sha256: Many[Sha256]
-
-
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class Crawl:
     """Which articles of which board; days are in Taipei, and both of them are in."""
 
@@ -171,7 +73,7 @@ class Crawl:
     replica_seed: Count
 
 
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class Download:
     """How images are fetched, and what is too much."""
 
@@ -186,7 +88,7 @@ class Download:
     respect_opt_outs: bool
 
 
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class Dataset:
     """The shares of the scenes (or images) that are held out."""
 
@@ -195,7 +97,7 @@ class Dataset:
     seed: Count
 
 
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class Evaluator:
     """The network that measures: its kind, and its training or the official checkpoint instead."""
 
@@ -210,7 +112,7 @@ class Evaluator:
     seed: Count
 
 
-@dataclass(frozen=True, config=_STRICT, kw_only=True)
+@dataclass(frozen=True, config=STRICT, kw_only=True)
 class Autoencoder(KLConfig):
     """What makes latents of images: see `lockstep.models.autoencoder`.
 
@@ -231,7 +133,7 @@ class Autoencoder(KLConfig):
     sha256: Sha256 | None
 
 
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class Text:
     """What reads prompts: see `lockstep.models.text`.
 
@@ -249,7 +151,7 @@ class Text:
     forget: Fraction
 
 
-@dataclass(frozen=True, config=_STRICT, kw_only=True)
+@dataclass(frozen=True, config=STRICT, kw_only=True)
 class Model(UNetSettings):
     """The UNet: see `UNetSettings`, `Backbone` and `CrossAttentionUNetConfig` for each field."""
 
@@ -262,7 +164,7 @@ class Model(UNetSettings):
     zero_residuals: bool
 
 
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class Diffusion:
     """The noise schedule, what the network predicts, and how the loss is weighted."""
 
@@ -282,7 +184,7 @@ class Diffusion:
             )
 
 
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class Train:
     """Optimisation."""
 
@@ -315,7 +217,7 @@ class Train:
     parallel: Literal["ddp", "fsdp"]
 
 
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class Sample:
     """How images are sampled from the trained model."""
 
@@ -331,11 +233,11 @@ class Sample:
     batch_size: Positive
     count: AtLeastTwo  # a distance between sets wants two
     strip: AtLeastTwo
-    seeds: Annotated[Many[Count], Field(min_length=1), AfterValidator(_all_different)]
+    seeds: Annotated[Many[Count], Field(min_length=1), AfterValidator(all_different)]
     processes: Positive
 
 
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class Evaluate:
     """How many generated images are scored, and what they are compared with.
 
@@ -352,7 +254,7 @@ class Evaluate:
     processes: Positive
 
 
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class Sweep:
     """What is sampled over and over with another setting each time, and scored.
 
@@ -364,21 +266,6 @@ class Sweep:
     steps: Distinct[Positive | Literal["all"]]
     seeds: Positive
 
-
-Condition = Literal["none", "classes", "labels", "prompts"]
-"""What is said of an image, and what a generated one is to show."""
-
-SOURCES: dict[tuple[str, Condition], type] = {
-    ("rendered", "labels"): Rendered,
-    ("rendered", "prompts"): Rendered,
-    ("folder", "none"): Merged,
-    ("folder", "classes"): Merged,
-    ("folder", "labels"): Folder,
-    ("folder", "prompts"): Folder,
-    ("ptt", "none"): Ptt,
-    ("photos", "none"): Photos,
-}
-"""What a workload's `source` may say, by its type and the workload's condition."""
 
 EVALUATORS: dict[str, tuple[Condition, ...]] = {
     "classifier": ("classes", "labels"),
@@ -400,7 +287,7 @@ class Params:
     grid_every_epochs: Positive | None
     grid_every_steps: Positive | None
     condition: Condition
-    source: Rendered | Folder | Merged | Ptt | Photos
+    source: Source
     crawl: Crawl
     download: Download
     dataset: Dataset

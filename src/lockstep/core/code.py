@@ -24,8 +24,10 @@ _LEFT_OUT = tuple(
     for name in (
         "config.combinations",
         "config.document",
+        "config.fields",
         "config.load",
         "config.schema",
+        "config.sources",
         "core.code",
         "core.errors",
         "core.lock",

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from lockstep.config.schema import Faces, Merged, Params
+from lockstep.config.schema import Params
+from lockstep.config.sources import Faces, Merged
 from lockstep.core import paths
 from lockstep.core.files import csv_rows, damage_named, read_json
 from lockstep.core.provenance import read_provenance

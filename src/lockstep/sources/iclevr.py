@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from lockstep.config.schema import Params, Rendered
+from lockstep.config.schema import Params
+from lockstep.config.sources import Rendered
 from lockstep.core import processes
 from lockstep.core.errors import LockstepError
 from lockstep.core.images import read_rgb

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lockstep.config.schema import Merged as Settings
 from lockstep.config.schema import Params
+from lockstep.config.sources import Merged as Settings
 from lockstep.core import hashing, paths, processes
 from lockstep.core.code import digest_of_code
 from lockstep.core.errors import LockstepError

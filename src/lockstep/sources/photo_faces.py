@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from lockstep.config.schema import Faces, Params, Photos
-from lockstep.core import hashing, paths
+from lockstep.config.schema import Params
+from lockstep.config.sources import Faces, Photos
+from lockstep.core import paths
 from lockstep.core.processes import cores, progress
 from lockstep.sources import exclude
 from lockstep.sources.exclude import Exclusions
@@ -14,10 +15,10 @@ from lockstep.sources.faces.collect import (
     Collection,
     Faceless,
     Image,
+    cache_of,
     choose,
     detect,
     read,
-    what_decides,
 )
 from lockstep.sources.faces.decide import EXCLUDED
 from lockstep.sources.faces.detect import DetectionSettings, faces_from_text
@@ -25,7 +26,7 @@ from lockstep.sources.folders.decide import BROKEN, COPY, REFUSED
 from lockstep.sources.folders.files import File, distinct, verified
 from lockstep.sources.folders.unpack import Source
 from lockstep.sources.registry import Found, Progress, said_of
-from lockstep.sources.resume_cache import ResumeCache, exclusive_cache
+from lockstep.sources.resume_cache import ResumeCache
 
 __all__ = ["collect", "collect_photos", "read"]
 
@@ -44,8 +45,7 @@ def collect(params: Params, out: Path) -> Found:
     verify = [
         verified(*given, paths.home()) for given in zip(settings.paths, expected, strict=True)
     ]
-    scratch = paths.scratch() / "faces" / hashing.digest_of(what_decides(detection))
-    with exclusive_cache(scratch, "the same faces are being looked for") as cache:
+    with cache_of(detection) as cache:
         found = collect_photos(
             [source for source, _ in verify],
             out,

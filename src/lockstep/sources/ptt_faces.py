@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from lockstep.config.schema import Faces, Params
-from lockstep.core import hashing, paths
+from lockstep.config.schema import Params
+from lockstep.config.sources import Faces
+from lockstep.core import paths
 from lockstep.core.errors import LockstepError
 from lockstep.core.processes import cores, progress
 from lockstep.core.provenance import read_provenance
@@ -15,17 +16,17 @@ from lockstep.sources.exclude import Exclusions
 from lockstep.sources.faces.collect import (
     Collection,
     Image,
+    cache_of,
     choose,
     detect,
     read,
-    what_decides,
 )
 from lockstep.sources.faces.detect import DetectionSettings
 from lockstep.sources.faces.score import by_kind, precision_and_recall
 from lockstep.sources.listing import MANIFEST, read_lines
 from lockstep.sources.origin import REPLICA, site_of
 from lockstep.sources.registry import Found, Progress
-from lockstep.sources.resume_cache import ResumeCache, exclusive_cache
+from lockstep.sources.resume_cache import ResumeCache
 from lockstep.synthetic.portraits import Face, annotated_faces
 
 __all__ = ["collect", "collect_downloaded", "read"]
@@ -42,8 +43,7 @@ def collect(params: Params, out: Path) -> Found:
     detection = DetectionSettings.of(settings, params.download.max_pixels)
     exclusions = exclude.read(paths.EXCLUDE).of_downloads()
     before = read_provenance(downloaded)
-    scratch = paths.scratch() / "faces" / hashing.digest_of(what_decides(detection))
-    with exclusive_cache(scratch, "the same faces are being looked for") as cache:
+    with cache_of(detection) as cache:
         found = collect_downloaded(
             downloaded,
             out,

@@ -10,7 +10,8 @@ from typing import Any, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from lockstep.config.schema import Folder, Params
+from lockstep.config.schema import Params
+from lockstep.config.sources import Folder
 from lockstep.core import hashing
 from lockstep.core.registry import Registry
 

@@ -7,7 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lockstep.config.schema import Folder, Params
+from lockstep.config.schema import Params
+from lockstep.config.sources import Folder
 from lockstep.core import processes
 from lockstep.core.errors import LockstepError
 from lockstep.core.processes import cores, in_order

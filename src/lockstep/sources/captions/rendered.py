@@ -10,7 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from lockstep.config.schema import Params, Rendered
+from lockstep.config.schema import Params
+from lockstep.config.sources import Rendered
 from lockstep.core import processes
 from lockstep.core.processes import cores, in_order
 from lockstep.data import captions

@@ -8,6 +8,7 @@ from figures alone, so that another threshold or exclusion needs no second look.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.metadata import version
@@ -19,8 +20,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lockstep.config.schema import Faces
-from lockstep.core import hashing
+from lockstep.config.sources import Faces
+from lockstep.core import hashing, paths
 from lockstep.core.code import digest_of_code
 from lockstep.core.errors import LockstepError
 from lockstep.core.files import Cell, write_csv
@@ -36,7 +37,7 @@ from lockstep.sources.faces.detect import (
     faces_from_text,
 )
 from lockstep.sources.registry import Collected
-from lockstep.sources.resume_cache import ResumeCache
+from lockstep.sources.resume_cache import ResumeCache, exclusive_cache
 
 CROPS = "crops"
 """The folder of faces that the data set is packed from: `<image>_<number>.png`."""
@@ -109,6 +110,14 @@ def what_decides(settings: DetectionSettings) -> dict[str, Any]:
             "pillow": version("pillow"),
         },
     }
+
+
+@contextmanager
+def cache_of(settings: DetectionSettings) -> Iterator[ResumeCache]:
+    """What was found in images with these settings; no other process has it meanwhile."""
+    folder = paths.scratch() / "faces" / hashing.digest_of(what_decides(settings))
+    with exclusive_cache(folder, "the same faces are being looked for") as cache:
+        yield cache
 
 
 def detect(
@@ -235,16 +244,15 @@ def _write_table(
         measures = face.measures
         figures = {n: f"{getattr(measures, n):.{decimals}f}" for n, decimals in _FIGURES.items()}
         box = zip(Box._fields, map(round, measures.box), strict=True)
-        place: dict[str, Cell] = {"image": face.sha256, "address": addresses[face.sha256]}
-        own = {
-            "face": face.number,
-            **dict(box),
-            **figures,
-            "perceptual_hash": measures.perceptual_hash,
-        }
-        rows.append({**place, **own, "decision": decision, "why": ""})
+        rows.append(
+            {
+                **{"image": face.sha256, "address": addresses[face.sha256], "face": face.number},
+                **{**dict(box), **figures, "perceptual_hash": measures.perceptual_hash},
+                **{"decision": decision, "why": ""},
+            }
+        )
     for row in faceless:
-        place = {"image": row.sha256, "address": row.address}
-        rows.append({**place, "decision": row.decision, "why": row.why})
+        own = {"image": row.sha256, "address": row.address, "decision": row.decision}
+        rows.append({**own, "why": row.why})
     columns = ("image", "address", "face", *Box._fields, *_FIGURES, "perceptual_hash")
     write_csv(path, rows, (*columns, "decision", "why"))

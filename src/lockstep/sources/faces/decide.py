@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from lockstep.config.schema import Faces
+from lockstep.config.sources import Faces
 from lockstep.sources.faces.detect import Measures
 from lockstep.sources.perceptual_hash import alike, first_alike
 

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lockstep.config.schema import Faces
+from lockstep.config.sources import Faces
 from lockstep.core.decoding import NoImage, decode
 from lockstep.models.dlib_faces import align, engine
 from lockstep.models.dlib_faces.engine import Box
@@ -117,14 +117,14 @@ def detect_in_file(file: tuple[str, Path | bytes], settings: DetectionSettings) 
         {**asdict(face.measures), "png": base64.b64encode(face.png).decode()}
         for face in detect_faces(rgb, settings)
     ]
-    return json.dumps({"faces": faces})
+    return json.dumps({"found": faces})
 
 
 def faces_from_text(text: str) -> tuple[list[DetectedFace], str]:
     """What `detect_in_file` wrote: the faces, and why the file is no image, if it is none."""
     fields = json.loads(text)
     found = []
-    for face in fields.get("faces", ()):
+    for face in fields.get("found", ()):
         png = base64.b64decode(face.pop("png"))
         measures = Measures(**{**face, "box": Box(*face["box"])})
         found.append(DetectedFace(measures, png))

@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lockstep.config.schema import Merged as Settings
+from lockstep.config.sources import Merged as Settings
 from lockstep.core.code import digest_of_code
 from lockstep.core.errors import LockstepError
 from lockstep.core.files import Cell, write_csv
