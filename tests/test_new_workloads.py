@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import difflib
 import json
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ import yaml
 from PIL import Image
 
 from conftest import Project, checkout, commit, ran, runs
+from lockstep.synthetic.portraits import image as portrait
 
 pytestmark = pytest.mark.long
 
@@ -45,7 +48,7 @@ def write_image(path: Path, colour: tuple[int, int, int], seed: int) -> None:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A checkout with three more workloads, each run to its evaluation; leave it whole."""
+    """A checkout with four more workloads, each run to its evaluation; leave it whole."""
     own = tmp_path_factory.mktemp("own")
     prompts = {}
     for number in range(60):
@@ -54,6 +57,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
         write_image(own / f"classes/{name}/{number}.jpg", colour, 100 + number)
         write_image(own / f"captions/{number}.png", colour, 200 + number)
         prompts[f"{number}.png"] = f"a {name} block"
+        write_image(own / f"photos/2024/{number}.png", colour, 300 + number)
+    for number in range(40):
+        (own / f"photos/{number}.jpg").write_bytes(portrait(number).data)
     (own / "captions/train_info.json").write_text(json.dumps(prompts), "utf-8")
     (own / "captions/test.json").write_text(json.dumps(["a red block", "a blue block"]), "utf-8")
 
@@ -64,7 +70,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
         project.lockstep("new", name, str(own / folder)).stdout
         for name, folder in (("fifth", "flat"), ("sixth", "classes"), ("seventh", "captions"))
     ]
-    for line, condition in zip(said, ("none", "classes", "prompts"), strict=True):
+    said.append(project.lockstep("new", "eighth", str(own / "photos"), "--faces").stdout)
+    for line, condition in zip(said, ("none", "classes", "prompts", "none"), strict=True):
         assert f"condition: {condition}" in line
         assert "dvc repro evaluate@" in line
     # The difference is the list's entries and the sections, and nothing else of the checkout.
@@ -76,12 +83,12 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
     path = project.root / "params.yaml"
     document = yaml.safe_load(path.read_text("utf-8"))
-    for name in ("fifth", "sixth", "seventh"):
+    for name in ("fifth", "sixth", "seventh", "eighth"):
         for section, values in SMALL.items():
             document[name][section] = {**document[name][section], **values}
     path.write_text(yaml.safe_dump(document, sort_keys=False), "utf-8")
     commit(project, "small")
-    targets = [f"evaluate@{name}" for name in ("fifth", "sixth", "seventh")]
+    targets = [f"evaluate@{name}" for name in ("fifth", "sixth", "seventh", "eighth")]
     project.dvc("repro", *targets, "sweep@sixth")
     commit(project, "results")
     return project
@@ -125,8 +132,17 @@ def test_a_folder_with_captions(project: Project) -> None:
     assert "fd_rotation" in project.figures("seventh", "evaluate")
 
 
+def test_a_folder_of_photographs(project: Project) -> None:
+    found = project.figures("eighth", "collect")
+    assert 10 <= found["kept"] < found["found"]
+    with (project.root / "data/collected/eighth/decisions.csv").open(encoding="utf-8") as file:
+        decisions = Counter(row["decision"] for row in csv.DictReader(file))
+    assert decisions["faceless"] >= 60 and decisions["kept"] == found["kept"]
+    assert "fd_dlib" in project.figures("eighth", "evaluate")
+
+
 def test_again_nothing_runs_and_each_has_its_runs_and_report(project: Project) -> None:
-    names = ("fifth", "sixth", "seventh")
+    names = ("fifth", "sixth", "seventh", "eighth")
     again = project.dvc("repro", *(f"evaluate@{name}" for name in names), "sweep@sixth")
     assert ran(again.stdout) == []
     for name in names:
