@@ -15,7 +15,7 @@ from lockstep.core.provenance import read_provenance
 from lockstep.sources import exclude
 from lockstep.sources.faces import collect as faces
 from lockstep.sources.faces.detect import DetectionSettings
-from lockstep.sources.faces.score import by_kind, precision_and_recall
+from lockstep.sources.faces.score import score
 from lockstep.sources.listing import MANIFEST, read_lines
 from lockstep.sources.origin import REPLICA, site_of
 from lockstep.sources.registry import Collected, Found
@@ -49,8 +49,7 @@ def collect(params: Params, out: Path) -> Found:
     metrics: dict[str, float] = {"kept": found.kept, "found": len(found.faces)}
     annotations = _annotations_of(downloaded, before.inputs["origin"])
     if annotations is not None:
-        judged = (found.faces, found.decisions, annotations, found.excluded)
-        metrics |= {**precision_and_recall(*judged), **by_kind(*judged)}
+        metrics |= score(found.faces, found.decisions, annotations, found.excluded)
     return Found({**before.params, **params.values("source")}, metrics)
 
 

@@ -45,7 +45,7 @@ def crawl(params: Params, out: Path) -> None:
     scratch = paths.scratch() / "crawl" / hashing.digest_of(work)
     with (
         exclusive_cache(scratch, "the same crawl is running") as pages,
-        source.opened(origin) as web,
+        source.opened(origin, settings.user_agent) as web,
         _progress(criteria) as passed,
     ):
         delay = 0.0 if web.is_replica else settings.delay
@@ -54,7 +54,6 @@ def crawl(params: Params, out: Path) -> None:
             web.address,
             delay=delay,
             policy=web.policy(settings.tries),
-            user_agent=settings.user_agent,
         )
         results = articles_of(
             client.page,
