@@ -18,6 +18,10 @@ from lockstep.core.cpus import cores_for_auto
 
 SCRATCH = "scratch"
 """The value of `text.encoder` for the encoder that is trained along."""
+REPLICA = "replica"
+"""The value of `crawl.source` for the board that the project draws."""
+SYNTHETIC = "synthetic"
+"""Stands in `source.paths` of a merge for both archives of heads that the project draws."""
 
 Positive = Annotated[int, Field(gt=0)]
 Count = Annotated[int, Field(ge=0)]
@@ -132,6 +136,19 @@ class Ptt:
     max_tint: Annotated[float, Field(ge=0, le=180)]
     min_score: float
     duplicate_bits: Bits
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Card:
+    """What only a person can say of a set of images, for its data card; None: not said yet.
+
+    `license` is a name of the Hugging Face hub's, the others are Markdown.
+    """
+
+    license: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.+-]*$")] | None
+    contact: NonEmpty | None
+    rights: NonEmpty | None
+    consent: NonEmpty | None
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -381,6 +398,7 @@ class Params:
     grid_every_steps: Positive | None
     condition: Condition
     source: Rendered | Folder | Merged | Ptt
+    card: Card
     crawl: Crawl
     download: Download
     dataset: Dataset

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from lockstep.config.schema import SYNTHETIC, Params
 from lockstep.config.schema import Merged as Settings
-from lockstep.config.schema import Params
 from lockstep.core import hashing, paths, processes
 from lockstep.core.code import digest_of_code
 from lockstep.core.errors import LockstepError
@@ -24,9 +24,6 @@ from lockstep.sources.folders.unpack import Source
 from lockstep.sources.registry import Collected, Found, Progress, said_of
 from lockstep.sources.resume_cache import exclusive_cache
 from lockstep.synthetic.heads import ARCHIVES, files, write
-
-SYNTHETIC = "synthetic"
-"""Stands in `source.paths` for both archives."""
 
 
 def collect(params: Params, out: Path) -> Found:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lockstep.config.schema import Params, Ptt
+from lockstep.config.schema import REPLICA, Params, Ptt
 from lockstep.core import hashing, paths
 from lockstep.core.errors import LockstepError
 from lockstep.core.processes import cores, progress
@@ -17,7 +17,7 @@ from lockstep.sources.faces import collect as faces
 from lockstep.sources.faces.detect import DetectionSettings
 from lockstep.sources.faces.score import score
 from lockstep.sources.listing import MANIFEST, read_lines
-from lockstep.sources.origin import REPLICA, site_of
+from lockstep.sources.origin import site_of
 from lockstep.sources.registry import Collected, Found
 from lockstep.sources.resume_cache import exclusive_cache
 from lockstep.synthetic.portraits import Face, annotated_faces

@@ -9,8 +9,9 @@ from typing import Any
 
 import requests
 
+from lockstep.config.schema import REPLICA
 from lockstep.core.processes import cores, pool
-from lockstep.sources.origin import REPLICA, site_of
+from lockstep.sources.origin import site_of
 from lockstep.sources.web.retries import RetryPolicy
 from lockstep.sources.web.session import Adapter, Loopback, session
 from lockstep.synthetic.board.server import Trouble, serve

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from lockstep.config.schema import Params
+from lockstep.config.schema import REPLICA, Params
 from lockstep.core import hashing, paths
 from lockstep.core.provenance import write_provenance
 from lockstep.sources import source
-from lockstep.sources.origin import REPLICA, code_of, origin_of
+from lockstep.sources.origin import code_of, origin_of
 from lockstep.sources.ptt import output
 from lockstep.sources.ptt.client import Client
 from lockstep.sources.ptt.crawl import Criteria, must_be_over
