@@ -65,7 +65,8 @@ def _parts(params: Params, folder: Path, found: Found, collected: Collected) -> 
     yield f"{len(files):,} images in `{place}/`: {_forms(files)}. {_said(params, collected)}"
     yield (
         "Lockstep collected them; `provenance.json` has every setting that decided it.\n\n"
-        "## To be filled in by whoever publishes this\n"
+        "## To be filled in by whoever publishes this\n\n"
+        "`card` in `params.yaml` has the answers; no run overwrites them.\n"
     )
     fields = [
         [meaning, _as_cell(getattr(params.card, name)) or f"**to be filled in** (`card.{name}`)"]
