@@ -103,7 +103,7 @@ def test_ones_own_folder_with_classes(here: Path) -> None:
     assert ["broken", "1", "no image, or not to its end"] in cells
     assert ["a|b", "2"] in cells and ["dog", "2"] in cells
     assert "\n- own, SHA-256 `" in text and str(here) not in text
-    assert text.count("to be filled in**") == 5  # the four fields, and whom to write to
+    assert text.count("**to be filled in**") == 4 and "Write to **(to be filled in)**. " in text
     for risk in ("people who did not agree", "minors", "watermarks", "copies", "bias"):
         assert risk in text
     assert "exclude.txt" in text.partition("## How somebody is taken out")[2]
@@ -127,7 +127,7 @@ def test_what_a_person_says_stays_and_the_rest_is_the_same_bytes(here: Path) -> 
     )
     text, read = collected(params)
     assert read.data.license == "cc-by-4.0"
-    assert "to be filled in**" not in text
+    assert "to be filled in**" not in text and "(to be filled in)" not in text
     assert "| ours, every \\| one |" in text
     assert "Write to [us](https://a.example/out). " in text
     assert collected(params)[0] == text  # a second run: nothing is lost, nothing changes
