@@ -115,7 +115,9 @@ def _said(params: Params, collected: Collected) -> str:
     groups = len(set(collected.groups))
     if groups == len(set(collected.images)):
         return said
-    return f"{said} They are of {groups:,} pictures or scenes, which a split keeps together."
+    return (
+        f"{said} They come from {groups:,} pictures or scenes; a split keeps those of one together."
+    )
 
 
 def _counts(subject: Subject, params: Params, folder: Path, collected: Collected, kept: int) -> str:
@@ -132,8 +134,7 @@ def _counts(subject: Subject, params: Params, folder: Path, collected: Collected
         total = sum(decision.count for decision in decided)
         rows = [(d.name, f"{d.count:,}", _meaning(d, subject)) for d in decided]
         parts.append(
-            f"Of {total:,} {what} that were found, and why the others were not kept; "
-            f"`{outcomes.DECISIONS}` has a row for each:\n\n"
+            f"Of {total:,} {what} that were found, and why the others were not kept:\n\n"
             + table(("decision", what, "meaning"), rows)
         )
     else:
@@ -155,7 +156,7 @@ def _meaning(decision: Count, subject: Subject) -> str:
 
     def with_value(setting: re.Match[str]) -> str:
         value = subject.values.get(setting[0])
-        return f"`{setting[0]}`" + ("" if value is None else f" ({plain(value)})")
+        return f"`{setting[0]}`" + ("" if value is None else f" = {plain(value)}")
 
     if decision.name == outcomes.KEPT:
         return "in this set"
