@@ -59,5 +59,5 @@ def _of_paths(subject: Subject) -> str:
         return "\n".join(lines)
     return (
         "\n".join(lines) + "\n\nWhere these come from, and from when, is for whoever gathered them "
-        "to say: see [below](#to-be-filled-in-by-whoever-publishes-this)."
+        "to say, in the table above."
     )
