@@ -159,7 +159,9 @@ def test_everything_is_on_the_page(project: Path) -> None:
     outputs()
     sweep()
     paths.collected("iclevr").mkdir(parents=True)
-    paths.card("iclevr").write_text("---\nlicense: unknown\n---\n# iclevr\n\n## How many\n\n7.\n")
+    paths.card("iclevr").write_text(
+        "---\nlicense: unknown\n---\n# iclevr\n\n## How many\n\nSeven.\n"
+    )
     name = commit("How it began")
     html = written()
     assert text(html.select_one("h1")) == "iclevr"
@@ -190,7 +192,7 @@ def test_everything_is_on_the_page(project: Path) -> None:
         f"git checkout {name} dvc repro evaluate@iclevr sweep@iclevr"
     )
     assert "makes it" not in text(html)
-    assert text(html.select_one(".data-card")) == "Data card iclevr How many 7."
+    assert text(html.select_one(".data-card")) == "Data card iclevr How many Seven."
 
 
 def test_needs_no_network_and_no_script(project: Path) -> None:
