@@ -5,14 +5,17 @@ from lockstep.config.schema import Params
 from lockstep.core import paths
 from lockstep.core.files import atomic_folder, write_json
 from lockstep.core.provenance import write_provenance
+from lockstep.sources.cards import card
 from lockstep.sources.registry import source_of
 from lockstep.stage import run
 
 
 def main(params: Params) -> None:
     with atomic_folder(paths.collected(params.workload)) as out:
-        found = source_of(params).collect(params, out)
+        source = source_of(params)
+        found = source.collect(params, out)
         write_provenance(out, found.params)
+        card.write(params, out, found, source.read(out))
     write_json(paths.metrics(params.workload, "collect"), dict(found.metrics))
 
 

@@ -6,6 +6,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+AGENT = "lockstep (tests)"
+"""Who asks, in tests."""
+
 
 def silent(items: Iterable[Any], total: int) -> Iterable[Any]:
     """A progress that nobody sees."""

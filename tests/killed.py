@@ -6,6 +6,7 @@ import sys
 from datetime import date
 from pathlib import Path
 
+from collecting import AGENT
 from lockstep.config.schema import Download
 from lockstep.core.files import atomic_folder
 from lockstep.sources.download.download import download
@@ -27,7 +28,7 @@ SETTINGS = Download(
     max_bytes=1_000_000,
     max_pixels=1_000_000,
     max_failed_fraction=0.5,
-    user_agent="lockstep (tests)",
+    user_agent=AGENT,
     respect_opt_outs=True,
 )
 
@@ -35,7 +36,7 @@ SETTINGS = Download(
 def run_crawl(port: int, folder: Path, wanted: Criteria) -> None:
     """Into `folder/crawled`."""
     with open_cache(folder / "crawl.db") as pages, atomic_folder(folder / "crawled") as out:
-        client = Client(session(Loopback(port)), SOURCE, delay=0.0, policy=POLICY)
+        client = Client(session(Loopback(port), AGENT), SOURCE, delay=0.0, policy=POLICY)
         output.write(out, crawl(client.page, SOURCE, BOARD, wanted, pages))
 
 
@@ -56,7 +57,7 @@ def run_download(
             out,
             folder / "scratch",
             outcomes,
-            session(Loopback(port)),
+            session(Loopback(port), AGENT),
             settings,
             policy,
             lambda items, total: items,

@@ -123,7 +123,7 @@ def test_a_quick_command_imports_nothing_slow(arguments: list[str], tmp_path: Pa
 OTHER_MEANINGS = {
     ("sources/iclevr.py", "iclevr"),  # the folder in the official archive
     ("sources/faces/collect.py", "faces"),  # the folder for unfinished work on faces
-    ("report/data.py", "faces"),  # what the report counts
+    ("sources/outcomes.py", "faces"),  # what is counted
 }
 
 

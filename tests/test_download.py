@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import killed
+from collecting import AGENT
 from drawings import drawing
 from lockstep.core.decoding import NoImage, decode
 from lockstep.core.errors import LockstepError
@@ -167,7 +168,7 @@ FILES = {
 
 
 def fetched(port: int, address: str, folder: Path, seconds: float = 5.0) -> bytes:
-    sha256, size = tried(web.session(Loopback(port)), address, folder, seconds)
+    sha256, size = tried(web.session(Loopback(port), AGENT), address, folder, seconds)
     assert [file.name for file in folder.iterdir()] == [sha256]
     data = (folder / sha256).read_bytes()
     assert len(data) == size
@@ -242,7 +243,7 @@ def test_a_redirect_to_a_private_address_is_refused(
     inner: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(web, "is_public", lambda address: address == "127.0.0.1")
-    guarded = web.session(web.Adapter(public_only=True))
+    guarded = web.session(web.Adapter(public_only=True), AGENT)
     with serve(always(Answer(302, headers={"Location": inner}))) as served:
         address = f"http://127.0.0.1:{served.port}/"
         with pytest.raises(Failed, match="not a public address"):

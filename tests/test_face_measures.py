@@ -15,7 +15,7 @@ from lockstep.models.dlib_faces import align
 from lockstep.models.dlib_faces.engine import Box
 from lockstep.sources.faces.decide import DUPLICATE, KEPT, broken_rule
 from lockstep.sources.faces.detect import detect_faces
-from lockstep.sources.faces.score import by_kind
+from lockstep.sources.faces.score import score
 from lockstep.sources.faces.skin import cover_and_tint
 from lockstep.synthetic.portraits import Face, annotated_faces, draw
 from test_faces import DETECTION, RULES_HERE, candidate, of_kind
@@ -132,12 +132,13 @@ def test_each_kind_has_its_share() -> None:
     faces = [candidate("a"), candidate("a", box=there), *map(candidate, "bcde")]
 
     def shares(*decisions: str) -> list[float]:
-        found = by_kind(faces, decisions, known)
-        assert list(found) == ["recall_crowd", "recall_portrait", "kept_masked", "kept_turned"]
-        return list(found.values())
+        found = score(faces, decisions, known)
+        names = ["recall_crowd", "recall_portrait", "kept_masked", "kept_turned"]
+        assert list(found) == ["precision", "recall", *names]
+        return [found[name] for name in names]
 
     assert shares(KEPT, "turned", KEPT, DUPLICATE, "covered", KEPT) == [1, 1, 0, 0]
     assert shares("small", KEPT, "small", KEPT, KEPT, "small") == [0, 0.5, 1, 1]
-    assert by_kind(faces[2:3], [KEPT], known, {"e", "a"})["recall_portrait"] == 1
-    assert "recall_crowd" not in by_kind(faces[2:3], [KEPT], known, {"a"})
-    assert by_kind([], [], {}) == {}
+    assert score(faces[2:3], [KEPT], known, {"e", "a"})["recall_portrait"] == 1
+    assert "recall_crowd" not in score(faces[2:3], [KEPT], known, {"a"})
+    assert score([], [], {}) == {"precision": 0, "recall": 0}

@@ -51,7 +51,7 @@ from lockstep.sources.faces.detect import (
     detect_in_file,
     faces_from_text,
 )
-from lockstep.sources.faces.score import by_kind, precision_and_recall
+from lockstep.sources.faces.score import score
 from lockstep.sources.ptt_faces import collect_downloaded
 from lockstep.sources.resume_cache import open_cache
 from lockstep.synthetic.portraits import Face, annotated_faces, draw, image
@@ -158,16 +158,15 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
 
 def test_the_right_faces_are_kept(done: Done) -> None:
     found = done.found
-    score = precision_and_recall(found.faces, found.decisions, done.download.annotations)
-    assert score["precision"] >= 0.95  # Drawings are kept: no rule tells them.
-    assert score["recall"] >= 0.95
+    shares = score(found.faces, found.decisions, done.download.annotations)
+    assert shares["precision"] >= 0.95  # Drawings are kept: no rule tells them.
+    assert shares["recall"] >= 0.95
     assert set(found.decisions) >= {KEPT, DUPLICATE, "tilted", "blurred", "covered"}
-    kinds = by_kind(found.faces, found.decisions, done.download.annotations)
-    recalls = {name: share for name, share in kinds.items() if name.startswith("recall_")}
+    recalls = {name: share for name, share in shares.items() if name.startswith("recall_")}
     assert len(recalls) == 5
     assert min(recalls.values()) >= 0.75
     for why in ("tilted", "turned", "blurred", "masked", "small"):
-        assert kinds[f"kept_{why}"] == 0
+        assert shares[f"kept_{why}"] == 0
 
 
 def test_every_face_has_its_row_and_every_kept_one_its_crop(done: Done) -> None:
@@ -599,23 +598,20 @@ def test_precision_and_recall_count_photographs_once() -> None:
     }
     faces = [candidate("a"), candidate("b"), candidate("c")]
 
-    def score(*decisions: str) -> tuple[float, float]:
-        found = precision_and_recall(faces, decisions, known)
+    def both(found: dict[str, float]) -> tuple[float, float]:
         return found["precision"], found["recall"]
 
-    assert score(KEPT, DUPLICATE, "turned") == (1.0, 0.5)
-    assert score(KEPT, KEPT, "turned") == (0.5, 0.5)
-    assert score(DUPLICATE, KEPT, KEPT) == (0.5, 0.5)
-    assert score("small", "small", "small") == (0.0, 0.0)
+    assert both(score(faces, [KEPT, DUPLICATE, "turned"], known)) == (1.0, 0.5)
+    assert both(score(faces, [KEPT, KEPT, "turned"], known)) == (0.5, 0.5)
+    assert both(score(faces, [DUPLICATE, KEPT, KEPT], known)) == (0.5, 0.5)
+    assert both(score(faces, ["small"] * 3, known)) == (0.0, 0.0)
     # Excluded, and no face was found in it: then nobody wants the copy either.
-    assert precision_and_recall(faces[1:2], [EXCLUDED], known, {"a"})["recall"] == 0.0
+    assert score(faces[1:2], [EXCLUDED], known, {"a"})["recall"] == 0.0
     known["d"] = (annotated(here, True, "4"),)
-    kept = precision_and_recall(
-        [*faces[1:], candidate("d")], [EXCLUDED, "turned", KEPT], known, {"a"}
-    )
-    assert kept == {"precision": 1.0, "recall": 1.0}
+    kept = score([*faces[1:], candidate("d")], [EXCLUDED, "turned", KEPT], known, {"a"})
+    assert both(kept) == (1.0, 1.0)
     elsewhere = candidate("b", box=Box(150, 150, 350, 350))
-    assert precision_and_recall([elsewhere], [KEPT], known) == {"precision": 0.0, "recall": 0.0}
+    assert both(score([elsewhere], [KEPT], known)) == (0.0, 0.0)
 
 
 # --- exclusions ----------------------------------------------------------------------------
@@ -639,10 +635,10 @@ def test_what_is_excluded_is_gone(done: Done, tmp_path: Path) -> None:
     assert not list((tmp_path / "out" / "crops").glob(f"{gone}*"))
     assert not (tmp_path / "out" / "sheets" / "excluded.png").exists()
     annotations = done.download.annotations
-    score = precision_and_recall(found.faces, found.decisions, annotations, found.excluded)
-    before = precision_and_recall(done.found.faces, done.found.decisions, annotations)
-    assert score["precision"] >= 0.95
-    assert found.excluded == {gone} and abs(score["recall"] - before["recall"]) < 0.002
+    after = score(found.faces, found.decisions, annotations, found.excluded)
+    before = score(done.found.faces, done.found.decisions, annotations)
+    assert after["precision"] >= 0.95
+    assert found.excluded == {gone} and abs(after["recall"] - before["recall"]) < 0.002
 
 
 ROW = {

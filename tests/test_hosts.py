@@ -273,8 +273,8 @@ def test_the_stage_says_in_one_line_what_to_run_later(
     with serve(answer, Limited(limit).trouble) as served:
 
         @contextmanager
-        def opened(origin: object, connections: int) -> Iterator[source.Source]:
-            way = session(Loopback(served.port, connections))
+        def opened(origin: object, user_agent: str, connections: int) -> Iterator[source.Source]:
+            way = session(Loopback(served.port, connections), user_agent)
             yield source.Source("https://www.ptt.example", way, True)
             agents.add(way.headers["User-Agent"])
 

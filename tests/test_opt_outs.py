@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import killed
+from collecting import AGENT
 from drawings import drawing
 from lockstep.sources.listing import read_lines, write_list
 from lockstep.sources.web import session as web
@@ -142,6 +143,31 @@ def test_more_rules(text: str, allowed: bool) -> None:
     assert parse(text, "lockstep").allow("/images/%C3%A4.jpg") == allowed
 
 
+@pytest.mark.parametrize(
+    ("text", "delay"),
+    [
+        (EXAMPLE, 9.0),  # of `*`
+        ("Crawl-delay: 9", 0.0),  # of no group
+        ("User-agent: lockstep\nCrawl-delay: 0.5\nUser-agent: *\nCrawl-delay: 9", 0.5),
+        ("User-agent: lockstep\nDisallow: /x\nUser-agent: *\nCrawl-delay: 9", 0.0),
+        ("User-agent: lockstep\nUser-agent: x\nCRAWL-DELAY : 4 # s", 4.0),
+        ("User-agent: lockstep\nAllow: /\nCrawl-delay: 2\nCrawl-delay: 3\nCrawl-delay: 1", 3.0),
+        *((f"User-agent: *\nCrawl-delay: {odd}", 0.0) for odd in ("", "-1", "nan", "inf", "1e9")),
+        *((f"User-agent: *\nCrawl-delay: {odd}", 0.0) for odd in ("1 s", "1,5", "\u0663", ".5")),
+        ("User-agent: *\nCrawl-delay: 86400", 300.0),
+        (f"User-agent: *\nCrawl-delay: {'9' * 400}", 300.0),
+    ],
+)
+def test_how_long_to_wait_between_requests(text: str, delay: float) -> None:
+    assert parse(text, "lockstep").delay == delay
+
+
+def test_a_delay_ends_no_list_of_names() -> None:
+    text = "User-agent: lockstep\nCrawl-delay: 5\nUser-agent: x\nCrawl-delay: 7\nDisallow: /"
+    assert parse(text, "lockstep") == Rules(((False, "/"),), 5.0)
+    assert parse(text, "x") == Rules(((False, "/"),), 7.0)
+
+
 @given(st.text(alphabet="/ab*", max_size=8), st.booleans(), st.text(alphabet="/ab", max_size=12))
 def test_wildcards_are_those_of_a_regular_expression(pattern: str, end: bool, path: str) -> None:
     expression = ".*".join(map(re.escape, pattern.split("*"))) + ("$" if end else "")
@@ -152,6 +178,7 @@ def test_wildcards_are_those_of_a_regular_expression(pattern: str, end: bool, pa
 @given(st.text(), st.text(max_size=20))
 def test_no_text_is_too_odd(text: str, path: str) -> None:
     parse(text, "lockstep").allow(path)
+    assert 0 <= parse(f"User-agent: *\nCrawl-delay: {text}", "lockstep").delay <= 300
 
 
 @pytest.mark.parametrize(
@@ -171,7 +198,7 @@ def allowed_at(
     answer: Answer, trouble: Trouble | None = None, address: str = "https://a.example/x.jpg"
 ) -> bool:
     with serve(lambda *request: answer, lambda *request: trouble) as served:
-        return RobotsTxt(web.session(Loopback(served.port)), 2.0).allow(address)
+        return RobotsTxt(web.session(Loopback(served.port), AGENT), 2.0).allow(address)
 
 
 @pytest.mark.parametrize(
@@ -216,7 +243,7 @@ def test_a_redirected_one_counts() -> None:
         return Answer(200, FORBIDDEN)
 
     with serve(answer) as served:
-        robots = RobotsTxt(web.session(Loopback(served.port)), 2.0)
+        robots = RobotsTxt(web.session(Loopback(served.port), AGENT), 2.0)
         assert not robots.allow("https://a.example/x.jpg")
 
 
@@ -225,7 +252,7 @@ def test_each_host_is_asked_once_also_by_several_at_once() -> None:
     with serve(
         lambda *request: Answer(200, FORBIDDEN), lambda *request: troubles.get(request[2])
     ) as served:
-        robots = RobotsTxt(web.session(Loopback(served.port)), 5.0)
+        robots = RobotsTxt(web.session(Loopback(served.port), AGENT), 5.0)
         with pytest.raises(Failed, match="HTTP 503"):
             robots.allow("https://a.example/x.jpg")
         asking = [

@@ -75,6 +75,14 @@ def test_again_nothing_runs(project: Project) -> None:
     assert project.run("git", "status", "--porcelain").stdout == ""
 
 
+def test_what_a_person_says_of_the_images_trains_nothing_anew(project: Project) -> None:
+    project.set(license="cc0-1.0")
+    again = project.dvc("repro", TARGET, SWEEP)
+    assert ran(again.stdout) == ["check", "collect@iclevr", "dataset@iclevr"]
+    card = (project.root / "data/collected/iclevr/card.md").read_text("utf-8")
+    assert "license: cc0-1.0" in card and "| licence | cc0-1.0 |" in card
+
+
 def edit(project: Project, module: str, old: str, new: str) -> None:
     """Change the code of a project."""
     path = project.root / "src/lockstep" / module

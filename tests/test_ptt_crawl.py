@@ -13,6 +13,7 @@ from threading import Thread
 
 import pytest
 
+from collecting import AGENT
 from drawings import drawing
 from lockstep.core.errors import LockstepError
 from lockstep.sources.exclude import Exclusions
@@ -44,7 +45,7 @@ SETTINGS: dict = {"delay": 0.0, "policy": RetryPolicy(3, 0.0)}
 
 
 def client(served: Served, **options: object) -> Client:
-    return Client(session(Loopback(served.port)), SOURCE, **{**SETTINGS, **options})
+    return Client(session(Loopback(served.port), AGENT), SOURCE, **{**SETTINGS, **options})
 
 
 def from_site(path: str) -> str | None:
@@ -244,8 +245,8 @@ def test_every_request_says_who_asks() -> None:
     with HTTPServer(("127.0.0.1", 0), Asked) as server:
         thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
-        asking = session(Loopback(server.server_address[1]))
-        Client(asking, SOURCE, user_agent=agent, **SETTINGS).page(INDEX)
+        asking = session(Loopback(server.server_address[1]), agent)
+        Client(asking, SOURCE, **SETTINGS).page(INDEX)
         server.shutdown()
         thread.join()
     assert seen == [("/robots.txt", agent), (INDEX, agent)]
@@ -272,7 +273,7 @@ def test_after_the_last_try_the_error_says_that_nothing_is_lost() -> None:
 
 
 def test_where_no_later_try_helps_the_error_does_not_advise_one() -> None:
-    wrong = Client(session(Adapter(public_only=True)), "http://127.0.0.1:9", **SETTINGS)
+    wrong = Client(session(Adapter(public_only=True), AGENT), "http://127.0.0.1:9", **SETTINGS)
     with pytest.raises(LockstepError, match=r"not a public address; .*crawl\.source: http://127"):
         wrong.page(INDEX)
     closed = Trouble(status=503, headers={"Retry-After": "4000"})
@@ -309,6 +310,24 @@ def test_robots_txt_is_respected() -> None:
         with pytest.raises(LockstepError, match=r"robots\.txt"):
             asking.page(f"/bbs/{BOARD}/{SITE.posts[0].id}.html")
         assert [r.target for r in served.log] == ["/robots.txt", INDEX]
+    # Another group's, and the longest rule, which the standard library's parser got wrong.
+    text = "User-agent: x\nDisallow: /\n\nUser-agent: *\nDisallow: /bbs/*\nAllow: /bbs/Beauty/"
+    with serve(robots(text)) as served:
+        assert client(served).page(INDEX)
+        with pytest.raises(LockstepError, match=r"robots\.txt"):
+            client(served).page("/bbs/Other/index.html")
+
+
+def test_robots_txt_that_cannot_be_had_now_is_asked_for_again() -> None:
+    def away(host: str, target: str, number: int) -> Trouble | None:
+        return Trouble(status=503) if target == "/robots.txt" and number <= 2 else None
+
+    pauses: list[float] = []
+    with serve(SITE.answer, away) as served:
+        patient = client(served, policy=RetryPolicy(3, 1.0), sleep=pauses.append)
+        assert patient.page(INDEX) and patient.page(INDEX)
+        assert [r.target for r in served.log] == ["/robots.txt"] * 3 + [INDEX] * 2
+    assert pauses == [1.0, 2.0]
 
 
 def test_robots_txt_may_ask_for_more_time_or_be_missing() -> None:

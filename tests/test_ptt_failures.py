@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from collecting import AGENT
 from drawings import drawing
 from lockstep.core.errors import LockstepError
 from lockstep.sources.listing import read_lines
@@ -35,7 +36,7 @@ def walk(
     served: Served, pages: ResumeCache, fraction: float = 0.1, wanted: Criteria = ALL
 ) -> Iterator[Article | Failure]:
     policy = RetryPolicy(2, 0.0)
-    client = Client(session(Loopback(served.port)), SOURCE, delay=0.0, policy=policy)
+    client = Client(session(Loopback(served.port), AGENT), SOURCE, delay=0.0, policy=policy)
     return crawl(client.page, SOURCE, BOARD, wanted, pages, max_failed_fraction=fraction)
 
 

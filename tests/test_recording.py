@@ -292,6 +292,35 @@ def test_a_training_has_its_data_set_once(store: MlflowClient) -> None:
     assert [(tag.key, tag.value) for tag in found.tags] == [("mlflow.data.context", "training")]
 
 
+def test_the_data_set_has_its_card(store: MlflowClient, tmp_path: Path) -> None:
+    finished("iclevr", labels=3)
+    collected = paths.collected("iclevr")
+    collected.mkdir(parents=True)
+    write_provenance(collected, {"dataset.seed": 0})
+    for text in ("licence: not said yet", "licence: cc0-1.0"):  # said after the training
+        paths.card("iclevr").write_text(text, "utf-8")
+        record("iclevr")
+        (run,) = runs(store, "training")
+        (found,) = run.inputs.dataset_inputs
+        tags = {tag.key: tag.value for tag in found.tags}
+        assert tags == {"mlflow.data.context": "training", "lockstep.card": "data/card.md"}
+        fetched = store.download_artifacts(run.info.run_id, tags["lockstep.card"], str(tmp_path))
+        assert Path(fetched).read_text("utf-8") == text
+
+
+def test_the_card_of_other_images_is_not_the_data_sets(store: MlflowClient) -> None:
+    finished("iclevr", labels=3)
+    paths.collected("iclevr").mkdir(parents=True)
+    paths.card("iclevr").write_text("of others", "utf-8")
+    for made in (None, {"source.seed": 7}):
+        if made:
+            write_provenance(paths.collected("iclevr"), made)
+        record("iclevr")
+    (run,) = runs(store, "training")
+    assert len(run.inputs.dataset_inputs) == 1
+    assert not store.list_artifacts(run.info.run_id, "data")
+
+
 def test_another_data_set_than_the_models_is_not_its_input(store: MlflowClient) -> None:
     finished("iclevr", labels=3)
     write_provenance(paths.dataset("iclevr"), {"dataset.seed": 1})

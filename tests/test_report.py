@@ -158,6 +158,10 @@ def row_of(html: BeautifulSoup, name: str) -> list[str]:
 def test_everything_is_on_the_page(project: Path) -> None:
     outputs()
     sweep()
+    paths.collected("iclevr").mkdir(parents=True)
+    paths.card("iclevr").write_text(
+        "---\nlicense: unknown\n---\n# iclevr\n\n## How many\n\nSeven.\n"
+    )
     name = commit("How it began")
     html = written()
     assert text(html.select_one("h1")) == "iclevr"
@@ -188,6 +192,7 @@ def test_everything_is_on_the_page(project: Path) -> None:
         f"git checkout {name} dvc repro evaluate@iclevr sweep@iclevr"
     )
     assert "makes it" not in text(html)
+    assert text(html.select_one(".data-card")) == "Data card iclevr How many Seven."
 
 
 def test_needs_no_network_and_no_script(project: Path) -> None:
@@ -406,9 +411,9 @@ def test_a_commit_without_figures(project: Path) -> None:
 def test_missing_parts_say_what_makes_them(project: Path) -> None:
     write_json(paths.metrics("iclevr", "train"), {"loss": 0.5})
     html = text(written())
-    for target in ("dataset", "train", "sample", "evaluate", "sweep"):
+    for target in ("collect", "dataset", "train", "sample", "evaluate", "sweep"):
         assert f"dvc repro {target}@iclevr makes it" in html
-    assert "dvc repro collect" not in html
+    assert "What was kept" not in html and "dvc repro download" not in html
     write_json(paths.metrics("faces", "train"), {"loss": 0.5})
     html = text(written("faces"))
     assert "dvc repro collect@faces makes it" in html

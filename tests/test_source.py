@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from collecting import AGENT
 from lockstep.config.load import parse_params, read_yaml
 from lockstep.core.errors import LockstepError
 from lockstep.sources import source
@@ -63,14 +64,14 @@ def test_a_face_is_not_enlarged() -> None:
 def test_the_real_board_is_asked_at_public_addresses_only() -> None:
     origin = origin_of("http://127.0.0.1:9", articles=30, seed=0)
     assert origin == {"source": "http://127.0.0.1:9"} and code_of(origin) == {}
-    with source.opened(origin) as web:
+    with source.opened(origin, AGENT) as web:
         assert not web.is_replica and web.policy(3).backoff == 1.0
         with pytest.raises(Failed, match="not a public address"):
             get(web.session, f"{web.address}/", Limits(5.0, 1000), io.BytesIO())
 
 
 def test_the_replica_serves_pages_and_drawn_images() -> None:
-    with source.opened(REPLICA) as web:
+    with source.opened(REPLICA, AGENT) as web:
         assert web.is_replica
         client = Client(web.session, web.address, delay=0.0, policy=web.policy(5))
         assert "r-list-container" in (client.page(f"/bbs/{BOARD}/index.html") or "")

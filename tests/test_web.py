@@ -16,6 +16,7 @@ import requests
 from hypothesis import given
 from hypothesis import strategies as st
 
+from collecting import AGENT
 from lockstep.config.load import load_params
 from lockstep.sources.web import session as web
 from lockstep.sources.web.get import Answer, Failed, Limits, get
@@ -35,7 +36,9 @@ def serving(trouble: Trouble | None = None) -> AbstractContextManager[Served]:
 
 def ask(port: int, address: str = "https://host.example/x", limits: Limits = LIMITS) -> bytes:
     sink = io.BytesIO()
-    assert get(web.session(Loopback(port)), address, limits, sink) == Answer(200, None, len(BODY))
+    assert get(web.session(Loopback(port), AGENT), address, limits, sink) == Answer(
+        200, None, len(BODY)
+    )
     return sink.getvalue()
 
 
@@ -51,9 +54,10 @@ def test_names_stay_and_everything_ends_on_loopback() -> None:
 
 def test_it_says_honestly_who_asks_and_heeds_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
-    agent = web.session(Loopback(1)).headers["User-Agent"]
-    assert agent == web.USER_AGENT == load_params("faces", COMMITTED).download.user_agent
-    assert str(agent).startswith("lockstep (") and "python" not in str(agent)
+    params = load_params("faces", COMMITTED)
+    for agent in (params.crawl.user_agent, params.download.user_agent):
+        assert agent.startswith("lockstep (")
+        assert web.session(Loopback(1), agent).headers["User-Agent"] == agent
     with serving() as served:
         assert ask(served.port) == BODY
 
@@ -83,14 +87,21 @@ def test_an_answer_without_a_length_cannot_hide_that_time_was_up() -> None:
     """Its end is the end of the connection, which is what the deadline brings about."""
     endless = listening(b"HTTP/1.1 200 OK\r\n\r\n", drip=b"x" * 100)
     with endless as port, pytest.raises(Failed, match="too slow"):
-        get(web.session(Loopback(port)), "http://a.example/", Limits(0.3, 1000), io.BytesIO())
+        get(
+            web.session(Loopback(port), AGENT), "http://a.example/", Limits(0.3, 1000), io.BytesIO()
+        )
 
 
 def test_headers_that_never_end_do_not_hold_us() -> None:
     with listening(b"HTTP/1.1 200 OK\r\n", drip=b"X: y" * 100) as port:
         began = time.monotonic()
         with pytest.raises(Failed, match="too slow"):
-            get(web.session(Loopback(port)), "http://a.example/", Limits(0.3, 1000), io.BytesIO())
+            get(
+                web.session(Loopback(port), AGENT),
+                "http://a.example/",
+                Limits(0.3, 1000),
+                io.BytesIO(),
+            )
         assert time.monotonic() - began < 5
 
 
@@ -112,7 +123,7 @@ def test_what_is_packed_counts_as_it_unpacks() -> None:
 def test_the_body_of_a_redirect_is_not_read() -> None:
     moved = Page(302, BODY, {"Location": "/y"})
     with serve(lambda *request: moved, lambda *request: Trouble(drip=0.02)) as served:
-        session, sink = web.session(Loopback(served.port)), io.BytesIO()
+        session, sink = web.session(Loopback(served.port), AGENT), io.BytesIO()
         answer = get(session, "http://a.example/x", Limits(2.0, 10), sink)
     assert answer == Answer(302, "http://a.example/y", 0)
 
@@ -129,7 +140,7 @@ def test_the_body_of_a_redirect_is_not_read() -> None:
 )
 def test_addresses_that_cannot_be_asked(address: str, reason: str) -> None:
     with pytest.raises(Failed, match=reason):
-        get(web.session(web.Adapter(public_only=True)), address, LIMITS, io.BytesIO())
+        get(web.session(web.Adapter(public_only=True), AGENT), address, LIMITS, io.BytesIO())
 
 
 # --- tries
@@ -277,7 +288,7 @@ def test_a_name_is_resolved_once_so_that_it_cannot_change(
 
 
 def guarded_get(address: str) -> None:
-    get(web.session(web.Adapter(public_only=True)), address, LIMITS, io.BytesIO())
+    get(web.session(web.Adapter(public_only=True), AGENT), address, LIMITS, io.BytesIO())
 
 
 @pytest.fixture
@@ -321,7 +332,7 @@ def listening(start: bytes, drip: bytes) -> Iterator[int]:
 
 
 def test_sessions_have_no_other_way_out() -> None:
-    made = web.session(Loopback(1))
+    made = web.session(Loopback(1), AGENT)
     assert sorted(made.adapters) == ["http://", "https://"]
     with pytest.raises(requests.exceptions.InvalidSchema):
         made.get("ftp://a.example/")

@@ -15,6 +15,7 @@ from lockstep.core.errors import LockstepError
 from lockstep.core.paths import PARAMS
 
 SHARED_NAMES = (
+    "card",
     "crawl",
     "download",
     "dataset",

@@ -36,6 +36,8 @@ from lockstep.core.cpus import cores_for_auto
 
 SCRATCH = "scratch"
 """The value of `text.encoder` for the encoder that is trained along."""
+REPLICA = "replica"
+"""The value of `crawl.source` for the board that the project draws."""
 
 UserAgent = Annotated[str, Field(pattern=r"^[!-~](?:[ -~]*[!-~])?$")]  # what a header may have
 Threads = Annotated[Positive, BeforeValidator(cores_for_auto)]
@@ -53,6 +55,19 @@ def _weights_name(value: str | int) -> str | int:
     if isinstance(value, str) and not re.fullmatch(r"ema|best|last|ema_0\.\d+", value):
         raise ValueError("must be ema, ema_<sigma_rel>, best, last or a step")
     return value
+
+
+@dataclass(frozen=True, config=STRICT)
+class Card:
+    """What only a person can say of a set of images, for its data card; None: not said yet.
+
+    `license` is a name of the Hugging Face hub's, the others are Markdown.
+    """
+
+    license: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.+-]*$")] | None
+    contact: NonEmpty | None
+    rights: NonEmpty | None
+    consent: NonEmpty | None
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -288,6 +303,7 @@ class Params:
     grid_every_steps: Positive | None
     condition: Condition
     source: Source
+    card: Card
     crawl: Crawl
     download: Download
     dataset: Dataset

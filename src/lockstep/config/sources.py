@@ -21,6 +21,9 @@ from lockstep.config.fields import (
     all_different,
 )
 
+SYNTHETIC = "synthetic"
+"""Stands in `source.paths` of a merge for both archives of heads that the project draws."""
+
 
 @dataclass(frozen=True, config=STRICT)
 class Rendered:

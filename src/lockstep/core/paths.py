@@ -53,6 +53,11 @@ samples = _of_each("samples")  # the generated images
 strips = _of_each("strips")  # denoising strips, one an image, and the animation of all
 
 
+def card(workload: str) -> Path:
+    """What is to be known of the collected images, for people who get them."""
+    return collected(workload) / "card.md"
+
+
 def metrics(workload: str, stage: str) -> Path:
     """A stage's figures: small, in git."""
     return Path("metrics") / workload / f"{stage}.json"

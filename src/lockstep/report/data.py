@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lockstep.config.schema import Params
 from lockstep.config.sources import Faces, Merged
 from lockstep.core import paths
-from lockstep.core.files import csv_rows, damage_named, read_json
+from lockstep.core.files import damage_named, read_json
 from lockstep.core.provenance import read_provenance
 from lockstep.report import settings
 from lockstep.report.figures import Figure
 from lockstep.report.settings import Setting
-from lockstep.sources.listing import IMAGES, MANIFEST, read_lines, read_list
+from lockstep.sources import outcomes
+from lockstep.sources.listing import IMAGES, read_lines, read_list
+from lockstep.sources.outcomes import Count
 
 _SPLITS = {
     "train": "trains the generator",
@@ -22,49 +23,6 @@ _SPLITS = {
     "evaluator_train": "trains the evaluator",
     "evaluator_validation": "held out: the evaluator's own accuracy",
 }
-# What a stage decides about, and why it leaves one out.
-_DECIDED = {"ptt": "faces", "photos": "faces", "folder": "files"}
-_OF_FILES = {
-    "refused": "a link, a bomb, a name that leads out of its archive, or too large",
-    "broken": "no image, or not to its end",
-}
-_OF_FACES = {
-    "small": "narrower than source.min_box",
-    "tilted": "the eyes' line is steeper than source.max_slope",
-    "turned": "the nose is not between the eyes (source.nose)",
-    "eyes": "the eyes are too near or too far apart (source.eye_ratio)",
-    "cut": "too much lies outside the image (source.max_outside)",
-    "blurred": "less sharp than source.min_sharpness",
-    "covered": "the nose has another colour than the skin above it (source.max_cover)",
-    "tinted": "the face's hue is not skin's (source.max_tint)",
-    "unsure": "the detector is less sure than source.min_score",
-    "duplicate": "another copy of a face that was kept",
-    "faceless": "an image in which no face was found",
-    "excluded": "named in exclude.txt",
-}
-_DECISIONS = {
-    "ptt": _OF_FACES,
-    "photos": {**_OF_FACES, **_OF_FILES, "copy": "the same bytes as a file before it"},
-    "folder": {
-        **_OF_FILES,
-        "small": "a side shorter than source.min_side",
-        "aspect": "longer or higher than source.max_aspect allows",
-        "blank": "less contrast than source.min_contrast",
-        "copy": "the same bytes as a file that was kept",
-        "duplicate": "looks like an image that was kept",
-        "excluded": "named in exclude.txt",
-    },
-}
-
-
-@dataclass(frozen=True)
-class Count:
-    """How many of something, and their share of all."""
-
-    name: str
-    meaning: str
-    count: int
-    share: float
 
 
 @dataclass(frozen=True)
@@ -113,25 +71,14 @@ def data(workload: str) -> Data | None:
 
 
 def fetched(workload: str) -> Fetched | None:
-    crawled, downloaded = paths.crawled(workload), paths.downloaded(workload)
+    crawled = paths.crawled(workload)
     lengths = []
-    for path, read in (
-        (crawled / "articles.jsonl", read_lines),
-        (crawled / IMAGES, read_list),
-        (downloaded / MANIFEST, read_lines),
-    ):
+    for path, read in ((crawled / "articles.jsonl", read_lines), (crawled / IMAGES, read_list)):
         with damage_named(path):
             lengths.append(sum(1 for _ in read(path)) if path.exists() else 0)
-    articles, named, good = lengths
-    outcomes = Counter(fetched=good)
-    failed = downloaded / "failed.txt"
-    if failed.exists():
-        with damage_named(failed), failed.open(encoding="utf-8") as file:
-            # Address, tab, reason.
-            outcomes.update(line.rstrip("\n").rpartition("\t")[2] for line in file)
-    if not (articles or named or outcomes.total()):
-        return None
-    return Fetched(articles, named, _counts(outcomes, "fetched", {}))
+    articles, named = lengths
+    found = outcomes.fetched(paths.downloaded(workload))
+    return Fetched(articles, named, found) if articles or named or found else None
 
 
 def decides(params: Params) -> bool:
@@ -143,18 +90,6 @@ def kept(params: Params, found: Sequence[Figure]) -> Kept | None:
     if not decides(params):
         return None
     own = tuple(f for f in found if f.stage == "collect" and f.value is not None)
-    path, kind = paths.collected(params.workload) / "decisions.csv", params.source.type
-    decisions: Counter[str] = Counter()
-    if path.exists():
-        with damage_named(path):
-            decisions.update(str(row["decision"]) for row in csv_rows(path))
-    if not own and not decisions:
-        return None
-    return Kept(_DECIDED[kind], own, _counts(decisions, "kept", _DECISIONS[kind]))
-
-
-def _counts(counted: Counter[str], first: str, meanings: Mapping[str, str]) -> tuple[Count, ...]:
-    """The good outcome first, then the most frequent; equally frequent ones by name."""
-    total = counted.total()
-    ordered = sorted((+counted).items(), key=lambda item: (item[0] != first, -item[1], item[0]))
-    return tuple(Count(name, meanings.get(name, ""), n, n / total) for name, n in ordered)
+    kind = params.source.type
+    decisions = outcomes.decided(paths.collected(params.workload), kind)
+    return Kept(outcomes.DECIDED[kind], own, decisions) if own or decisions else None

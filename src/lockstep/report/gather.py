@@ -13,6 +13,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup
 from PIL import Image
 
 from lockstep.config.load import load_params
@@ -22,7 +23,7 @@ from lockstep.core.errors import LockstepError
 from lockstep.core.files import Cell, damage_named, read_csv
 from lockstep.data import captions
 from lockstep.evaluation.evaluators import evaluator_of
-from lockstep.report import curves, data, figures, git, numbers, settings
+from lockstep.report import card, curves, data, figures, git, numbers, settings
 from lockstep.report.curves import Chart
 from lockstep.report.data import Data, Fetched, Kept
 from lockstep.report.figures import Figure
@@ -38,6 +39,7 @@ _TARGETS = {
     "data": "dataset@{}",
     "fetched": "download@{}",
     "kept": "collect@{}",
+    "card": "collect@{}",
     "curves": "train@{}",
     "images": "sample@{}",
     "copies": "evaluate@{}",
@@ -119,6 +121,7 @@ class Report:
     data: Data | None
     fetched: Fetched | None
     kept: Kept | None
+    card: Markup | None
     curves: tuple[Chart, ...]
     images: tuple[Shown, ...]
     copies: Shown | None
@@ -155,6 +158,7 @@ def gather(workload: str, out: Path) -> Report:
         "data": data.data(workload),
         "fetched": data.fetched(workload),
         "kept": data.kept(params, found),
+        "card": card.card(workload),
         "curves": _curves(paths.plots(workload, "train")),
         "images": _images(params),
         "copies": _image(copies, _COPIES) if copies.exists() else None,

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from lockstep.config.schema import Params
+from lockstep.config.sources import SYNTHETIC
 from lockstep.config.sources import Merged as Settings
 from lockstep.core import hashing, paths, processes
 from lockstep.core.code import digest_of_code
@@ -24,9 +25,6 @@ from lockstep.sources.folders.unpack import Source
 from lockstep.sources.registry import Collected, Found, Progress, said_of
 from lockstep.sources.resume_cache import exclusive_cache
 from lockstep.synthetic.heads import ARCHIVES, files, write
-
-SYNTHETIC = "synthetic"
-"""Stands in `source.paths` for both archives."""
 
 
 def collect(params: Params, out: Path) -> Found:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from lockstep.config.schema import REPLICA
 from lockstep.core.code import digest_of_code
 from lockstep.synthetic.board.site import Site
 from lockstep.synthetic.painting import ImageFile
 from lockstep.synthetic.portraits import image
-
-REPLICA = "replica"
 
 
 def origin_of(source: str, articles: int, seed: int) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from lockstep.config.schema import Params
+from lockstep.config.schema import REPLICA, Params
 from lockstep.config.sources import Faces
 from lockstep.core import paths
 from lockstep.core.errors import LockstepError
@@ -22,9 +22,9 @@ from lockstep.sources.faces.collect import (
     read,
 )
 from lockstep.sources.faces.detect import DetectionSettings
-from lockstep.sources.faces.score import by_kind, precision_and_recall
+from lockstep.sources.faces.score import score
 from lockstep.sources.listing import MANIFEST, read_lines
-from lockstep.sources.origin import REPLICA, site_of
+from lockstep.sources.origin import site_of
 from lockstep.sources.registry import Found, Progress
 from lockstep.sources.resume_cache import ResumeCache
 from lockstep.synthetic.portraits import Face, annotated_faces
@@ -57,8 +57,7 @@ def collect(params: Params, out: Path) -> Found:
     metrics: dict[str, float] = {"kept": found.kept, "found": len(found.faces)}
     annotations = _annotations_of(downloaded, before.inputs["origin"])
     if annotations is not None:
-        judged = (found.faces, found.decisions, annotations, found.excluded)
-        metrics |= {**precision_and_recall(*judged), **by_kind(*judged)}
+        metrics |= score(found.faces, found.decisions, annotations, found.excluded)
     return Found({**before.params, **params.values("source")}, metrics)
 
 

@@ -9,8 +9,9 @@ from typing import Any
 
 import requests
 
+from lockstep.config.schema import REPLICA
 from lockstep.core.processes import cores, pool
-from lockstep.sources.origin import REPLICA, site_of
+from lockstep.sources.origin import site_of
 from lockstep.sources.web.retries import RetryPolicy
 from lockstep.sources.web.session import Adapter, Loopback, session
 from lockstep.synthetic.board.server import Trouble, serve
@@ -34,16 +35,20 @@ class Source:
 
 
 @contextmanager
-def opened(origin: dict[str, Any], connections: int = 10) -> Iterator[Source]:
-    """The way to an origin: to public addresses only, or to the replica on loopback."""
+def opened(origin: dict[str, Any], user_agent: str, connections: int = 10) -> Iterator[Source]:
+    """The way to an origin: to public addresses only, or to the replica on loopback.
+
+    Every request says that it is `user_agent`'s.
+    """
     if origin["source"] != REPLICA:
         adapter = Adapter(public_only=True, connections=connections)
-        yield Source(str(origin["source"]), session(adapter), False)
+        yield Source(str(origin["source"]), session(adapter, user_agent), False)
         return
     with pool(cores()) as workers:  # All of them draw its images as they are asked for.
         site = site_of(origin, lambda number: workers.submit(image, number).result())
         with serve(site.answer, passing_trouble) as served:
-            yield Source(SOURCE, session(Loopback(served.port, connections)), True)
+            way = session(Loopback(served.port, connections), user_agent)
+            yield Source(SOURCE, way, True)
 
 
 def passing_trouble(host: str, target: str, number: int) -> Trouble | None:

@@ -20,13 +20,16 @@ from lockstep.core import paths
 from lockstep.core.errors import LockstepError
 from lockstep.core.files import read_json
 from lockstep.core.images import write_png
-from lockstep.core.provenance import read_provenance
+from lockstep.core.provenance import FILE, read_provenance
 from lockstep.data.dataset import SPLITS
 from lockstep.sampling.preview import Preview
 from lockstep.tracking import dvc_lock
 from lockstep.training.history import Row
 
 GRIDS = "samples"
+CARD = "lockstep.card"
+CARDS = "data"
+"""The folder of a run's artifacts with the card of its data set."""
 _STRIPS = "strips"
 _SECONDS_BETWEEN_SAMPLES = 10
 # Enough to tell data sets apart, and to be read in a table; MLflow takes 36 at most.
@@ -82,7 +85,8 @@ def data_of_training(workload: str, params: Mapping[str, Any]) -> DatasetInput |
     """The packed data set, if it is here and was made with what `params` say of it.
 
     Its digest is the beginning of the SHA-256 of the arrays, which stands whole in the profile
-    beside the counts; the source has DVC's hash too, where dvc.lock has one.
+    beside the counts; the source has DVC's hash too, where dvc.lock has one. A tag says which
+    artifact of the run is its data card.
     """
     folder = paths.dataset(workload)
     if not (folder / "dataset.json").exists():
@@ -101,7 +105,20 @@ def data_of_training(workload: str, params: Mapping[str, Any]) -> DatasetInput |
         source=json.dumps(source),
         profile=json.dumps({**profile, "sha256": packed["digest"]}),
     )
-    return DatasetInput(data, [InputTag(MLFLOW_DATASET_CONTEXT, "training")])
+    tags = {MLFLOW_DATASET_CONTEXT: "training"}
+    if (card := card_of(workload)) is not None:
+        tags[CARD] = f"{CARDS}/{card.name}"
+    return DatasetInput(data, [InputTag(key, value) for key, value in tags.items()])
+
+
+def card_of(workload: str) -> Path | None:
+    """The data card of the packed data set, if it is here: of what that was packed from."""
+    card, collected = paths.card(workload), paths.collected(workload)
+    if not (card.exists() and (collected / FILE).exists()):
+        return None
+    packed = read_provenance(paths.dataset(workload)).params
+    made = read_provenance(collected).params
+    return card if all(packed.get(name) == value for name, value in made.items()) else None
 
 
 @contextmanager

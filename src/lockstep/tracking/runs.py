@@ -51,7 +51,7 @@ from mlflow.store.db.db_types import DATABASE_ENGINES  # noqa: E402
 from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_MODEL_VERSIONS, MLFLOW_PARENT_RUN_ID  # noqa: E402
 from sqlalchemy.exc import SQLAlchemyError  # noqa: E402
 
-from lockstep.tracking.live import GRIDS, Live, data_of_training, machine_watched  # noqa: E402
+from lockstep.tracking.live import CARDS, GRIDS, Live, card_of, data_of_training, machine_watched  # noqa: E402
 
 FINGERPRINT = "lockstep.training.fingerprint"  # the name of a tag, not of a module
 KIND = "lockstep.kind"
@@ -309,6 +309,9 @@ class Tracking:
             inputs = self.client.get_run(run_id).inputs
             if not (inputs and inputs.dataset_inputs):
                 self.client.log_inputs(run_id, [data])
+        # Always: what a person says of the images may be newer than the run.
+        if (card := card_of(self.workload)) is not None:
+            self.client.log_artifact(run_id, str(card), CARDS)
 
     def _written_steps(self, run_id: str) -> dict[str, set[int]]:
         return {

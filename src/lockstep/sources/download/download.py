@@ -76,9 +76,8 @@ def fetch(params: Params, crawled: Path, out: Path) -> None:
     scratch = paths.scratch() / "download" / hashing.digest_of(work)
     with (
         exclusive_cache(scratch, "the same download is running") as outcomes,
-        source.opened(origin, connections=settings.workers) as web,
+        source.opened(origin, settings.user_agent, settings.workers) as web,
     ):
-        web.session.headers["User-Agent"] = settings.user_agent
         refused = download(
             crawled / listing.IMAGES,
             out,

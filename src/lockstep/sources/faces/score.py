@@ -15,45 +15,31 @@ Annotations = Mapping[str, Sequence[Face]]
 """The faces of each image by its SHA-256."""
 
 
-def precision_and_recall(
+def score(
     faces: Sequence[Candidate],
     decisions: Sequence[str],
     annotations: Annotations,
     excluded: AbstractSet[str] = frozenset(),
 ) -> dict[str, float]:
-    """Precision and recall of the kept faces.
+    """`precision` and `recall` of the kept faces, and what they consist of.
 
     A photograph counts once, however many copies of it there are: a second copy that was kept is
     wrong, a copy left out is not. The photographs in the images `excluded`, by their SHA-256, are
     not to be kept anywhere.
+
+    `recall_<kind>` is the recall in the images of a kind, for each that there is. `kept_<why>` is
+    the share of the faces unfit for that reason that were kept, 0 if all is right.
     """
-    targets = _targets(annotations, excluded).keys()
+    targets = _targets(annotations, excluded)
     kept = list(_kept(faces, decisions, annotations))
-    right = {face.identity for _, face in kept if face is not None and face.keep} & targets
+    known = [(sha256, face) for sha256, face in kept if face is not None]
+    right = {face.identity for _, face in known if face.keep} & targets.keys()
+    wanted, found = Counter(targets.values()), Counter(targets[identity] for identity in right)
+    unfit = Counter(face.why for here in annotations.values() for face in here if not face.keep)
+    wrong = Counter(why for _, _, why in {(s, f.identity, f.why) for s, f in known if not f.keep})
     return {
         "precision": len(right) / len(kept) if kept else 0.0,
         "recall": len(right) / len(targets) if targets else 0.0,
-    }
-
-
-def by_kind(
-    faces: Sequence[Candidate],
-    decisions: Sequence[str],
-    annotations: Annotations,
-    excluded: AbstractSet[str] = frozenset(),
-) -> dict[str, float]:
-    """What precision and recall consist of, each of what there is in the images.
-
-    `recall_<kind>` is the recall in the images of a kind. `kept_<why>` is the share of the faces
-    unfit for that reason that were kept, 0 if all is right.
-    """
-    targets = _targets(annotations, excluded)
-    kept = [(sha256, face) for sha256, face in _kept(faces, decisions, annotations) if face]
-    right = {face.identity for _, face in kept if face.keep} & targets.keys()
-    wanted, found = Counter(targets.values()), Counter(targets[identity] for identity in right)
-    unfit = Counter(face.why for known in annotations.values() for face in known if not face.keep)
-    wrong = Counter(why for _, _, why in {(s, f.identity, f.why) for s, f in kept if not f.keep})
-    return {
         **{f"recall_{kind}": found[kind] / wanted[kind] for kind in sorted(wanted)},
         **{f"kept_{why}": wrong[why] / unfit[why] for why in sorted(unfit)},
     }

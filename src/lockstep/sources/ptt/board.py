@@ -9,11 +9,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from lockstep.config.schema import Params
+from lockstep.config.schema import REPLICA, Params
 from lockstep.core import hashing, paths
 from lockstep.core.provenance import write_provenance
 from lockstep.sources import source
-from lockstep.sources.origin import REPLICA, code_of, origin_of
+from lockstep.sources.origin import code_of, origin_of
 from lockstep.sources.ptt import output
 from lockstep.sources.ptt.client import Client
 from lockstep.sources.ptt.crawl import Criteria, must_be_over
@@ -45,7 +45,7 @@ def crawl(params: Params, out: Path) -> None:
     scratch = paths.scratch() / "crawl" / hashing.digest_of(work)
     with (
         exclusive_cache(scratch, "the same crawl is running") as pages,
-        source.opened(origin) as web,
+        source.opened(origin, settings.user_agent) as web,
         _progress(criteria) as passed,
     ):
         delay = 0.0 if web.is_replica else settings.delay
@@ -54,7 +54,6 @@ def crawl(params: Params, out: Path) -> None:
             web.address,
             delay=delay,
             policy=web.policy(settings.tries),
-            user_agent=settings.user_agent,
         )
         results = articles_of(
             client.page,

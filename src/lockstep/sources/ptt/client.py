@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Callable
+from typing import TypeVar
 from urllib.parse import urlsplit
-from urllib.robotparser import RobotFileParser
 
 import requests
 
@@ -14,6 +14,9 @@ from lockstep.core.errors import LockstepError
 from lockstep.sources.ptt.page import PageFailed, age_gate
 from lockstep.sources.web.get import Answer, Failed, Limits, get
 from lockstep.sources.web.retries import RetryPolicy, retry
+from lockstep.sources.web.robots import RobotsTxt
+
+T = TypeVar("T")
 
 _LIMITS = Limits(seconds=120.0, bytes=64_000_000)
 
@@ -23,7 +26,6 @@ class Client:
 
     `source` is `https://www.ptt.cc`, without a path. Between the end of an answer and the next
     request, tries again included, lie `delay` seconds, or a longer `Crawl-delay` of robots.txt.
-    Every request says that it is `user_agent`'s, by default what the session says.
     """
 
     def __init__(
@@ -33,19 +35,16 @@ class Client:
         *,
         delay: float,
         policy: RetryPolicy,
-        user_agent: str | None = None,
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
         self.source = source.rstrip("/")
         self._session = session
-        if user_agent is not None:
-            self._session.headers["User-Agent"] = user_agent
         self._session.cookies.set("over18", "1", domain=urlsplit(source).hostname or "")
         self._delay = delay
         self._policy = policy
         self._sleep = sleep
         self._last: float | None = None
-        self._robots: RobotFileParser | None = None
+        self._robots: RobotsTxt | None = None
 
     def page(self, path: str) -> str | None:
         """The HTML at `path`; None if there is none (404, 410).
@@ -55,7 +54,7 @@ class Client:
         forbids it, the age gate stands before it, or the server wants to be left alone.
         """
         self._check_robots(path)
-        answer, html = self._get(path)
+        answer, html = self._patiently(path, lambda: self._get(path))
         if answer.status == 200:
             return html
         if answer.status in (404, 410):
@@ -74,22 +73,21 @@ class Client:
         )
 
     def _check_robots(self, path: str) -> None:
-        agent = str(self._session.headers["User-Agent"])
+        address = self.source + path
         if self._robots is None:
-            answer, text = self._get("/robots.txt")
-            self._robots = RobotFileParser()
-            # RFC 9309, 2.3.1: where there is no robots.txt, all is allowed.
-            self._robots.parse(text.splitlines() if answer.status == 200 else [])
-            self._delay = max(self._delay, float(self._robots.crawl_delay(agent) or 0))
-        if not self._robots.can_fetch(agent, self.source + path):
+            robots = RobotsTxt(self._session, _LIMITS.seconds)
+            delay = self._patiently("/robots.txt", lambda: robots.delay(address))
+            self._delay = max(self._delay, delay)
+            self._robots = robots
+        if not self._robots.allow(address):
             raise LockstepError(
                 f"{self.source}{path}: robots.txt asks programs to keep out; choose another "
                 "crawl.source or crawl.board"
             )
 
-    def _get(self, path: str) -> tuple[Answer, str]:
+    def _patiently(self, path: str, ask: Callable[[], T]) -> T:
         try:
-            return retry(lambda: self._once(path), self._policy, self._sleep)
+            return retry(lambda: self._after_a_pause(ask), self._policy, self._sleep)
         except Failed as failure:
             if (failure.retry_after or 0) > self._policy.longest:
                 raise LockstepError(
@@ -110,14 +108,17 @@ class Client:
             "already is not asked for again"
         )
 
-    def _once(self, path: str) -> tuple[Answer, str]:
+    def _after_a_pause(self, ask: Callable[[], T]) -> T:
         if self._last is not None:
             pause = self._last + self._delay - time.monotonic()
             if pause > 0:
                 self._sleep(pause)
-        sink = io.BytesIO()
         try:
-            answer = get(self._session, self.source + path, _LIMITS, sink)
+            return ask()
         finally:
             self._last = time.monotonic()
+
+    def _get(self, path: str) -> tuple[Answer, str]:
+        sink = io.BytesIO()
+        answer = get(self._session, self.source + path, _LIMITS, sink)
         return answer, sink.getvalue().decode("utf-8", "replace")

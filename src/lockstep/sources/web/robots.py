@@ -1,6 +1,6 @@
-"""robots.txt as RFC 9309 has it: with wildcards, and the longest rule first.
+"""robots.txt as RFC 9309 has it, with wildcards and the longest rule first; and Crawl-delay.
 
-The standard library's parser knows neither: it takes the first rule, and a `*` for itself.
+The standard library's parser takes the first rule, and a `*` for itself.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import requests
 from requests.utils import requote_uri
@@ -21,6 +21,8 @@ from lockstep.sources.web.get import Failed, Limits, get
 _PATH = "/robots.txt"
 _REDIRECTS = 5  # section 2.3.1.2
 _BYTES = 512_000  # section 2.5: no less than 500 KiB must be read
+_LONGEST_DELAY = 300.0  # seconds; what wants more does not mean it
+_SECONDS = re.compile(r"[0-9]+(\.[0-9]+)?")
 _PRODUCT = re.compile(r"[A-Za-z_-]*")
 _ESCAPE = re.compile(r"%[0-9a-fA-F]{2}")
 
@@ -33,9 +35,13 @@ def product_of(user_agent: str) -> str:
 
 @dataclass(frozen=True)
 class Rules:
-    """What one host allows one program, as (whether allowed, pattern of paths)."""
+    """What one host allows one program, as (whether allowed, pattern of paths).
+
+    `delay` is how many seconds are to lie between two requests, 300 at most.
+    """
 
     rules: tuple[tuple[bool, str], ...] = ()
+    delay: float = 0.0
 
     def allow(self, path: str) -> bool:
         """Whether the program may ask for `path`, quoted and with its query."""
@@ -47,23 +53,39 @@ class Rules:
 
 
 def parse(text: str, product: str) -> Rules:
-    """The rules for a program: all groups that name it, or else those for `*`."""
+    """The rules for a program: all groups that name it, or else those for `*`.
+
+    RFC 9309 has no Crawl-delay. Here one holds for the names above it, back to the last rule or
+    delay; for rules it ends no list of names, as no other line does. The longest one counts; what
+    is no number of seconds does not.
+    """
     rules: dict[str, list[tuple[bool, str]]] = {}
-    names: list[str] = []
-    in_rules = False
+    delays: dict[str, float] = {}
+    names: list[str] = []  # whose rules come next
+    waiting: list[str] = []  # whose delay comes next
+    in_rules = after_delay = False
     for key, value in _records(text):
         if key == "user-agent":
             if in_rules:
                 names, in_rules = [], False
+            if after_delay or not names:
+                waiting, after_delay = [], False
             name = "*" if value == "*" else product_of(value).lower()
             names.append(name)
+            waiting.append(name)
             rules.setdefault(name, [])
         elif key in ("allow", "disallow"):
             in_rules = True
             if value:
                 for name in names:
                     rules[name].append((key == "allow", _quoted(value)))
-    return Rules(tuple(rules.get(product.lower(), rules.get("*", ()))))
+        elif key == "crawl-delay":
+            after_delay = True
+            if _SECONDS.fullmatch(value):
+                for name in waiting:
+                    delays[name] = max(delays.get(name, 0.0), min(float(value), _LONGEST_DELAY))
+    own = product.lower() if product.lower() in rules else "*"
+    return Rules(tuple(rules.get(own, ())), delays.get(own, 0.0))
 
 
 def _records(text: str) -> Iterator[tuple[str, str]]:
@@ -129,10 +151,14 @@ class RobotsTxt:
         if parts.scheme not in ("http", "https") or not parts.netloc:
             return True
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        return self._rules(parts.scheme, parts.netloc.rpartition("@")[2].lower()).allow(path)
+        return self._rules(parts).allow(path)
 
-    def _rules(self, scheme: str, authority: str) -> Rules:
-        key = scheme, authority
+    def delay(self, address: str) -> float:
+        """How many seconds the host of `address` wants between two requests. Raises as `allow`."""
+        return self._rules(urlsplit(address)).delay
+
+    def _rules(self, parts: SplitResult) -> Rules:
+        key = parts.scheme, parts.netloc.rpartition("@")[2].lower()
         with self._lock:
             found = self._found.get(key)
             ours = found is None
@@ -140,7 +166,7 @@ class RobotsTxt:
                 found = self._found[key] = Future()
         if ours:
             try:
-                text = self._text(f"{scheme}://{authority}{_PATH}")
+                text = self._text(f"{key[0]}://{key[1]}{_PATH}")
                 found.set_result(parse(text, self._product))
             except BaseException as error:
                 with self._lock:

@@ -18,9 +18,6 @@ from urllib3.util.connection import create_connection
 from lockstep.sources.web.deadline import waits_on
 from lockstep.sources.web.get import Failed
 
-USER_AGENT = "lockstep (image data sets)"
-"""Who asks, where params.yaml says nothing else."""
-
 # https://www.rfc-editor.org/rfc/rfc6052: the last 32 bits are an IPv4 address.
 _NAT64 = IPv6Network("64:ff9b::/96")
 
@@ -130,15 +127,15 @@ class _Session(requests.Session):
         return iter(())
 
 
-def session(adapter: HTTPAdapter) -> requests.Session:
+def session(adapter: HTTPAdapter, user_agent: str) -> requests.Session:
     """A session that goes through `adapter` for everything.
 
-    It says honestly who asks, and takes nothing from the environment: a proxy would resolve names
-    on its own, past the check of their addresses.
+    It says that `user_agent` asks, and takes nothing from the environment: a proxy would resolve
+    names on its own, past the check of their addresses.
     """
     made = _Session()
     made.trust_env = False
-    made.headers["User-Agent"] = USER_AGENT
+    made.headers["User-Agent"] = user_agent
     made.headers["Accept-Encoding"] = "gzip, deflate"
     made.adapters.clear()
     for scheme in ("http://", "https://"):
