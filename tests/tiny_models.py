@@ -14,6 +14,7 @@ import tiny_clip
 from lockstep.config.load import load_params
 from lockstep.config.networks import CrossAttentionUNetConfig, KLConfig, UNetConfig
 from lockstep.config.schema import Sample
+from lockstep.core import hashing
 from lockstep.core.files import write_json
 from lockstep.diffusion import NoiseSchedule
 from lockstep.models import autoencoder, generator
@@ -76,8 +77,6 @@ def save(
             texts = FrozenConfig(tiny_clip.LENGTH, tiny_clip.WIDTH)
             encoder = folder.parent / "clip"
             tiny_clip.save(encoder)
-            from lockstep.core import hashing
-
             params |= {
                 "text.encoder": str(encoder),
                 "text.encoder_sha256": hashing.sha256(encoder),
@@ -105,7 +104,8 @@ def save(
     parity.randomise_norms(model)
     if text == "clip" and condition == "prompts":
         encoder = pretrained.load(params["text.encoder"])
-        model.embedding = FrozenText(encoder.encode([""])[0])
+        # Rounded as it is in the files that a generator is trained on.
+        model.embedding = FrozenText(encoder.encode([""])[0].half())
     generator.save(folder, description, {"ema": model.state_dict()})
     autoencoder.save(_autoencoder(latents), folder)
     return folder

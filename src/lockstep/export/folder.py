@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-import logging
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import torch
 
 from lockstep.config.networks import fields_of
 from lockstep.config.schema import Sample
+from lockstep.core.errors import LockstepError
 from lockstep.core.files import write_json
 from lockstep.export.networks import library_unet
 from lockstep.export.parts.lockstep_autoencoder import LockstepAutoencoder
@@ -30,8 +33,7 @@ from lockstep.sampling.sample import Trained, load
 
 PARTS = Path(__file__).parent / "parts"
 _OWN_FILES = {"condition": "lockstep_condition", "vae": "lockstep_autoencoder"}
-
-logging.getLogger("diffusers").setLevel(logging.ERROR)
+_LIBRARIES = ("diffusers", "transformers")
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,11 @@ def write(out: Path, model: Path, settings: Sample) -> Exported:
         If a file is missing or damaged, or the text encoder cannot be had.
     """
     trained = load(model, settings.weights)
+    if settings.steps > (most := trained.description.schedule.timesteps):
+        raise LockstepError(
+            f"sample.steps: {settings.steps} is above the {most} noise levels of the model in "
+            f"{model}; set sample.steps to {most} or fewer"
+        )
     trained.model.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     description = trained.description
     weights = {name: tensor.cpu() for name, tensor in trained.model.state_dict().items()}
@@ -99,7 +106,8 @@ def write(out: Path, model: Path, settings: Sample) -> Exported:
     else:
         build = diffusers.DDIMPipeline if settings.sampler == "ddim" else diffusers.DDPMPipeline
         del parts["vae"]
-    build(**parts).save_pretrained(out)
+    with quiet():
+        build(**parts).save_pretrained(out)
     if missing:
         _bring_along(out)
     return Exported(build.__name__, missing, description)
@@ -133,7 +141,7 @@ def _missing(trained: Trained, settings: Sample, scheduler: Any) -> Iterator[str
         if settings.guidance_scale < 1:
             yield f"guidance of {settings.guidance_scale:g}"
         if settings.clip is not None:
-            yield f"clip {settings.clip:g} of latents"
+            yield f"clip {settings.clip:g}"
         if settings.spacing == "leading":
             yield "leading steps without an offset"
     yield from differences(scheduler, settings)
@@ -206,7 +214,26 @@ def _clip(description: Description) -> ClipText | None:
     if not isinstance(description.text, FrozenConfig):
         return None
     encoder, sha256 = (description.params[f"text.{name}"] for name in ("encoder", "encoder_sha256"))
-    return pretrained.given(encoder, sha256)
+    with quiet():
+        return pretrained.given(encoder, sha256)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without the libraries' bars for files that take a blink, and what they warn of there."""
+    libraries = [find_spec(name) and import_module(f"{name}.utils.logging") for name in _LIBRARIES]
+    found = [library for library in libraries if library]
+    before = [(library.is_progress_bar_enabled(), library.get_verbosity()) for library in found]
+    try:
+        for library in found:
+            library.disable_progress_bar()
+            library.set_verbosity_error()
+        yield
+    finally:
+        for library, (shown, verbosity) in zip(found, before, strict=True):
+            library.set_verbosity(verbosity)
+            if shown:
+                library.enable_progress_bar()
 
 
 def _bring_along(out: Path) -> None:

@@ -1,0 +1,62 @@
+"""Whether a workload's model and its figures are those that the project stands for now."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+from lockstep.core import paths
+from lockstep.core.errors import LockstepError
+from lockstep.tracking import dvc_lock
+from lockstep.tracking.dvc_lock import Lock
+
+
+def check_model(workload: str) -> Lock:
+    """What dvc.lock says, if it does not speak against the model on disk.
+
+    Raises
+    ------
+    LockstepError
+        If nothing is trained, the data or code before the training is newer, or the files of the
+        model are not those that dvc.lock has.
+    """
+    model, target = paths.model(workload), f"train@{workload}"
+    if not (model / "model.json").is_file():
+        raise LockstepError(f"{model}: not trained; `dvc repro {target}` trains it")
+    lock = dvc_lock.load()
+    if anew := lock.outdated(target):
+        raise LockstepError(
+            f"{model}: outdated, since {', '.join(anew)} was made anew after the training; "
+            f"`dvc repro {target}`"
+        )
+    expected = lock.made.get(model.as_posix())
+    if expected is not None and dvc_hash(model) != expected:
+        raise LockstepError(
+            f"{model}: not the model that dvc.lock has; `dvc checkout {model}` brings that back, "
+            f"`dvc repro {target}` trains it"
+        )
+    return lock
+
+
+def is_evaluated(workload: str, lock: Lock) -> bool:
+    """Whether the figures and images on disk are of the model that dvc.lock has."""
+    target, figures = f"evaluate@{workload}", paths.metrics(workload, "evaluate")
+    images = paths.plots(workload, "sample")
+    return (
+        not lock.outdated(target)
+        and all(path.exists() for path in (figures, images))
+        and all(dvc_hash(path) == lock.made.get(path.as_posix()) for path in (figures, images))
+    )
+
+
+def dvc_hash(path: Path) -> str:
+    """The MD5 that DVC gives a file, or a folder: that of the list of its files and theirs."""
+    if path.is_file():
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "md5").hexdigest()
+    files = sorted((each for each in path.rglob("*") if each.is_file()), key=lambda f: f.parts)
+    listed = [
+        {"md5": dvc_hash(file), "relpath": file.relative_to(path).as_posix()} for file in files
+    ]
+    return hashlib.md5(json.dumps(listed, sort_keys=True).encode()).hexdigest() + ".dir"
