@@ -21,7 +21,8 @@ LEVELS = (
     ("data", "models"),
     ("sampling", "training", "synthetic"),
     ("tracking", "evaluation", "sources"),
-    ("report", "export"),
+    ("report",),
+    ("export",),
     ("stage", "cli"),
 )
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}

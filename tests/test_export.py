@@ -92,9 +92,7 @@ CASES = {
     "steps that do not divide": unasked({}, steps=7, eta=0.5),
     "linspace": unasked({}, steps=7, spacing="linspace"),
     "no noise on the last image": unasked({}, sampler="ddpm", variance="fixed_large"),
-    "own autoencoder": unasked(
-        {"latents": "kl"}, sampler="dpmpp_2m", spacing="leading", clip=4.0
-    ),
+    "own autoencoder": unasked({"latents": "kl"}, sampler="dpmpp_2m", spacing="leading", clip=4.0),
     "pretrained autoencoder": unasked({"latents": "pretrained"}, sampler="ddpm", clip=None),
     "labels": asked("labels", LABELS, {}),
     "labels, patches": asked("labels", LABELS, {"patch": 2}, sampler="dpmpp_2m", steps=6),

@@ -44,7 +44,7 @@ def fresh(model: Path) -> generator.Generator:
 
 
 def states(model: Path, given: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-    """The weights of the model, those of a fresh one, and those of that begun from what is given."""
+    """The weights of the model, of a fresh one, and of one that begins from what is given."""
     begun = fresh(model)
     load_initial(begun, given)
     exported, _ = generator.load(model, "ema")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import math
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +83,7 @@ def write(
         Whether there are figures and pictures: not of a model that has not been evaluated as it is.
     """
     description, workload = exported.description, params.workload
-    evaluated = is_evaluated(workload, lock)
+    evaluated = is_evaluated(params, description.fingerprint, lock)
     found = tuple(_figures(workload)) if evaluated else ()
     task = "unconditional-image-generation" if description.condition == "none" else "text-to-image"
     about = ModelCardData(
@@ -89,7 +92,7 @@ def write(
         pipeline_tag=task,
         tags=["diffusion", "lockstep", "dvc", f"condition:{description.condition}"],
         model_name=workload,
-        eval_results=[_result(figure, params, task) for figure in found],
+        eval_results=[_result(figure, params, task) for figure in found] or None,
     )
     text = ModelCard.from_template(
         about,
@@ -101,6 +104,7 @@ def write(
         images=list(_pictures(out, workload)) if evaluated else [],
         use=_use(exported, params, name),
         pipeline=exported.pipeline,
+        version=version("diffusers"),
         missing=", ".join(exported.missing),
         clip=isinstance(description.text, FrozenConfig),
         scratch=isinstance(description.text, ScratchConfig),
@@ -119,7 +123,8 @@ def write(
 
 def _figures(workload: str) -> Iterator[Figure]:
     for figure in figures.gather(workload):
-        if figure.stage == "evaluate" and figure.value is not None:
+        told = figure.name.endswith("_sd")  # beside the mean
+        if figure.stage == "evaluate" and figure.value is not None and not told:
             yield figure
 
 
@@ -135,7 +140,7 @@ def _result(figure: Figure, params: Params, task: str) -> EvalResult:
         dataset_type=params.source.type,
         dataset_name=f"{params.workload} ({params.source.type})",
         metric_type=figure.name,
-        metric_name=figure.meaning or figure.name.replace("_", " "),
+        metric_name=f"{figure.name}: {figure.meaning}".removesuffix(": "),
         metric_value=figure.value,
     )
 
@@ -145,12 +150,8 @@ def _count(folder: Path) -> int:
     total = 0
     for path in folder.glob("*.safetensors"):
         with safe_open(path, "pt") as file:
-            for name in file.keys():  # noqa: SIM118: it is no mapping
-                shape = file.get_slice(name).get_shape()
-                size = 1
-                for side in shape:
-                    size *= side
-                total += size
+            names = file.keys()
+            total += sum(math.prod(file.get_slice(name).get_shape()) for name in names)
     return total
 
 
@@ -165,7 +166,7 @@ def _pictures(out: Path, workload: str) -> Iterator[Image]:
 def _use(exported: Exported, params: Params, name: str) -> str:
     """Lines of Python that load the folder and draw an image."""
     sample, asks = params.sample, _example(exported, params)
-    arguments = [] if asks is None else [repr(asks)]
+    arguments = [] if asks is None else [_quoted(asks)]
     if not exported.is_own:
         arguments.append(f"num_inference_steps={sample.steps}")
         arguments += _plain_arguments(exported, sample)
@@ -174,9 +175,13 @@ def _use(exported: Exported, params: Params, name: str) -> str:
     more = ", trust_remote_code=True" if exported.is_own else ""
     return (
         f"import torch\nfrom diffusers import {kind}\n\n"
-        f"pipe = {kind}.from_pretrained({name!r}{more})\n"
+        f"pipe = {kind}.from_pretrained({_quoted(name)}{more})\n"
         f"image = pipe({', '.join(arguments)}).images[0]"
     )
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
 
 
 def _plain_arguments(exported: Exported, sample: Sample) -> Iterator[str]:
@@ -211,9 +216,7 @@ def _licence_note(licence: str | None) -> str:
     )
 
 
-def _origin(
-    out: Path, exported: Exported, params: Params, lock: Lock
-) -> Iterator[tuple[str, str]]:
+def _origin(out: Path, exported: Exported, params: Params, lock: Lock) -> Iterator[tuple[str, str]]:
     workload = params.workload
     yield "training (digest of data, code and parameters)", exported.description.fingerprint
     weights = params.sample.weights

@@ -6,8 +6,10 @@ import hashlib
 import json
 from pathlib import Path
 
+from lockstep.config.schema import Params
 from lockstep.core import paths
 from lockstep.core.errors import LockstepError
+from lockstep.core.provenance import FILE, read_provenance
 from lockstep.tracking import dvc_lock
 from lockstep.tracking.dvc_lock import Lock
 
@@ -39,15 +41,22 @@ def check_model(workload: str) -> Lock:
     return lock
 
 
-def is_evaluated(workload: str, lock: Lock) -> bool:
-    """Whether the figures and images on disk are of the model that dvc.lock has."""
-    target, figures = f"evaluate@{workload}", paths.metrics(workload, "evaluate")
-    images = paths.plots(workload, "sample")
-    return (
-        not lock.outdated(target)
-        and all(path.exists() for path in (figures, images))
-        and all(dvc_hash(path) == lock.made.get(path.as_posix()) for path in (figures, images))
-    )
+def is_evaluated(params: Params, fingerprint: str, lock: Lock) -> bool:
+    """Whether the figures and images on disk are of the model, sampled as `params` say.
+
+    They are those that dvc.lock has, nothing before them is newer, and the images' provenance names
+    the training's fingerprint and these values of `sample`.
+    """
+    workload, target = params.workload, f"evaluate@{params.workload}"
+    samples = paths.samples(workload)
+    if lock.outdated(target) or not (samples / FILE).exists():
+        return False
+    made = read_provenance(samples)
+    wanted = {"model": fingerprint, **params.deciding("sample")}
+    if any({**made.params, **made.inputs}.get(name) != value for name, value in wanted.items()):
+        return False
+    shown = paths.metrics(workload, "evaluate"), paths.plots(workload, "sample")
+    return all(path.exists() and dvc_hash(path) == lock.made.get(path.as_posix()) for path in shown)
 
 
 def dvc_hash(path: Path) -> str:

@@ -60,9 +60,10 @@ def push(
         if dry_run:
             _list(folder)
             return
+        api = hub.HfApi()
         with _refusals(repo):
-            hub.create_repo(repo, private=private or None, exist_ok=True)
-            done = hub.upload_folder(
+            api.create_repo(repo, private=private or None, exist_ok=True)
+            done = api.upload_folder(
                 repo_id=repo, folder_path=folder, commit_message=f"lockstep push {workload}"
             )
     print(done.commit_url)
@@ -94,7 +95,9 @@ def _refusals(repo: str) -> Iterator[None]:
             404: f"there is no {repo} that this token may see; name another",
         }
         reason = reasons.get(status, "run the same command again later")
-        raise LockstepError(f"{endpoint} refuses {repo}: {status} {_line(said)}; {reason}") from None
+        raise LockstepError(
+            f"{endpoint} refuses {repo}: {status} {_line(said)}; {reason}"
+        ) from None
     except (httpx.HTTPError, OfflineModeIsEnabled, OSError, RuntimeError) as error:
         raise LockstepError(
             f"{endpoint} cannot be reached ({_line(error)}); run the same command again, what was "

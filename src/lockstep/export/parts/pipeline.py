@@ -6,10 +6,10 @@
     pipe = DiffusionPipeline.from_pretrained(FOLDER, custom_pipeline=FOLDER, trust_remote_code=True)
     image = pipe(generator=torch.Generator().manual_seed(0)).images[0]
 
-FOLDER is this file's. From a hub it is `from_pretrained(REPO, trust_remote_code=True)`. A model with
-a condition takes it first: `pipe("red cube, cyan sphere")` for labels, `pipe("cat")` for classes,
-`pipe("a red cube")` for sentences; of several, one image each. Steps, guidance and the rest are
-those that the model was evaluated with, unless given.
+FOLDER is this file's. From a hub it is `from_pretrained(REPO, trust_remote_code=True)`. What is
+asked for comes first: `pipe("red cube, cyan sphere")` of labels, `pipe("cat")` of classes,
+`pipe("a red cube")` of sentences; a list is an image each. Steps, guidance and the rest are those
+that the model was evaluated with, unless given.
 
 `unet` and `scheduler` are the library's own. What this file adds:
 
