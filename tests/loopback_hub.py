@@ -1,6 +1,7 @@
-"""A hub on this machine: the few calls that `create_repo` and `upload_folder` make, for real.
+"""A hub on this machine: the few calls that an upload and a download make, for real.
 
-Files come as git-lfs objects (images and weights) or in the commit itself (the others).
+Files come as git-lfs objects (images and weights) or in the commit itself (the others). It has one
+repository, whatever its name.
 """
 
 from __future__ import annotations
@@ -43,6 +44,11 @@ def serve() -> Iterator[Hub]:
             answer(self, hub)
 
         do_PUT = do_POST
+
+        def do_GET(self) -> None:
+            give(self, hub)
+
+        do_HEAD = do_GET
 
         def log_message(self, *_: Any) -> None:
             pass
@@ -122,10 +128,35 @@ def commit(body: bytes, hub: Hub) -> None:
                 hub.files[value["path"]] = content
 
 
-def reply(request: Any, status: int, answer: dict[str, Any]) -> None:
-    content = json.dumps(answer).encode()
+def give(request: Any, hub: Hub) -> None:
+    """What a repository has: its description, or one of its files."""
+    path = request.path.partition("?")[0]
+    hub.calls.append(f"{request.command} {path}")
+    sha = hashlib.sha1(repr(sorted(hub.files)).encode()).hexdigest()
+    if "/resolve/" not in path:
+        names = [{"rfilename": name} for name in sorted(hub.files)]
+        reply(request, 200, {"id": "somebody/cubes", "sha": sha, "siblings": names})
+        return
+    content = hub.files.get(path.partition("/resolve/")[2].partition("/")[2])
+    about = {"X-Repo-Commit": sha, "X-Error-Code": "EntryNotFound"}
+    if content is None:
+        reply(request, 404, {}, about)
+    else:
+        etag = hashlib.sha256(content).hexdigest()
+        send(request, 200, content, {"X-Repo-Commit": sha, "ETag": f'"{etag}"'})
+
+
+def reply(
+    request: Any, status: int, answer: dict[str, Any], headers: dict[str, str] | None = None
+) -> None:
+    headers = {"Content-Type": "application/json", **(headers or {})}
+    send(request, status, json.dumps(answer).encode(), headers)
+
+
+def send(request: Any, status: int, content: bytes, headers: dict[str, str]) -> None:
     request.send_response(status)
-    request.send_header("Content-Type", "application/json")
-    request.send_header("Content-Length", str(len(content)))
+    for name, value in {**headers, "Content-Length": str(len(content))}.items():
+        request.send_header(name, value)
     request.end_headers()
-    request.wfile.write(content)
+    if request.command != "HEAD":
+        request.wfile.write(content)

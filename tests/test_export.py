@@ -233,3 +233,17 @@ def pipe(drawn: Drawn) -> Any:
 def test_what_cannot_be_is_one_line(pipe: Any, call: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         pipe(**call, generator=torch.Generator())
+
+
+def test_half_precision_draws_about_the_same(pipe: Any) -> None:
+    def draw() -> Any:
+        noise = torch.Generator().manual_seed(0)
+        return pipe(["red", "green, blue"], generator=noise, output_type="pt").images
+
+    whole = draw()
+    assert whole.shape == (2, 3, 16, 16)
+    try:
+        half = pipe.to(torch.bfloat16) and draw()
+    finally:
+        pipe.to(torch.float32)
+    assert 0 < (half - whole).abs().mean() < 0.02

@@ -308,3 +308,28 @@ def test_a_hub_out_of_reach_is_said(
 def test_a_name_that_cannot_be_is_said(project: Path, hub: Hub, repo: str) -> None:
     assert "give OWNER/NAME" in one_line(push, W, repo)
     assert hub.calls == []
+
+
+def test_what_was_pushed_is_loaded_by_its_name(project: Path, hub: Hub, tmp_path: Path) -> None:
+    """In a process that knows nothing of this project, its code too comes from the hub."""
+    push(W, REPO)
+    program = (
+        "import sys; sys.modules['lockstep'] = None\n"
+        "from diffusers import DiffusionPipeline\n"
+        f"pipe = DiffusionPipeline.from_pretrained('{REPO}', trust_remote_code=True)\n"
+        "print(type(pipe).__name__, pipe('red, blue').images[0].size)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env={
+            **{name: os.environ[name] for name in os.environ if not name.startswith("HF_")},
+            "HF_ENDPOINT": hub.url,
+            "HF_HOME": str(tmp_path / "hub"),
+            "PYTHONPATH": "",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == "LockstepPipeline (16, 16)\n", done.stderr

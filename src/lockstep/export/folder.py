@@ -205,7 +205,7 @@ def _autoencoder(trained: Trained) -> Any:
             theirs.load_state_dict(ours.state_dict())
             return theirs.eval()
         case Pretrained() as ours:
-            return ours.vae.cpu()
+            return ours.vae.to("cpu", memory_format=torch.contiguous_format)
         case _:
             return None
 
