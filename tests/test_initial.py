@@ -10,10 +10,14 @@ import pytest
 import torch
 
 import tiny_models
+from lockstep import cli
+from lockstep.config.document import read_yaml
+from lockstep.core import hashing
+from lockstep.core.diffusers_folder import unet_file
 from lockstep.core.errors import LockstepError
 from lockstep.export import folder
 from lockstep.models import generator
-from lockstep.models.initial import load_initial, unet_file
+from lockstep.models.initial import load_initial
 
 MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "none": ("none", {}),
@@ -85,3 +89,27 @@ def test_a_folder_without_a_unet_is_named(out: Path) -> None:
     (out / "unet/diffusion_pytorch_model.bin").write_bytes(b"a pickle")
     with pytest.raises(LockstepError, match=r"out: no U-Net of diffusers in it; give a folder"):
         unet_file(out)
+
+
+def add(*arguments: str) -> int:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", ["lockstep", "add", *arguments])
+        with pytest.raises(SystemExit) as it:
+            cli.main()
+    return int(it.value.code or 0)
+
+
+def test_add_notes_a_folder_with_its_hash(
+    out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(tiny_models.ROOT / "params.yaml", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert add("train.init_from", "out") == 0
+    noted = read_yaml(tmp_path / "params.yaml")["train"]
+    assert noted["init_from"] == str(out)
+    assert noted["init_from_sha256"] == hashing.sha256(out)
+    shutil.rmtree(out / "unet")
+    capsys.readouterr()
+    assert add("train.init_from", "out") == 1
+    assert "no U-Net of diffusers in it" in capsys.readouterr().err
+    assert read_yaml(tmp_path / "params.yaml")["train"] == noted

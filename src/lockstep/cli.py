@@ -75,16 +75,15 @@ def main() -> None:
 
     export = commands.add_parser("export", help="write the trained model for diffusers")
     push = commands.add_parser("push", help="the same as a repository of a hub")
-    for command in (export, push):
+    for command, run in ((export, _export), (push, _push)):
+        command.set_defaults(run=run)
         command.add_argument("workload")
         command.add_argument("--weights", type=_weights, help="default: sample.weights")
         command.add_argument("--license", help="for the model card, such as cc-by-4.0")
     export.add_argument("folder", type=Path, help="a new or empty one")
-    export.set_defaults(run=_export)
     push.add_argument("repo", metavar="OWNER/NAME")
     push.add_argument("--private", action="store_true", help="if it is a new repository")
     push.add_argument("--dry-run", action="store_true", help="list files and sizes instead")
-    push.set_defaults(run=_push)
 
     command = commands.add_parser("report", help="write all about a workload as one HTML page")
     command.add_argument("workload")
@@ -225,7 +224,7 @@ def _check_files(folder: Path, condition: str) -> None:
 def _add(arguments: argparse.Namespace) -> None:
     from lockstep.config.document import read_yaml, workload_names
     from lockstep.config.yaml_edit import section, set_values
-    from lockstep.core import hashing
+    from lockstep.core import diffusers_folder, hashing
 
     document = read_yaml(paths.PARAMS)
     names = workload_names(document)
@@ -241,9 +240,7 @@ def _add(arguments: argparse.Namespace) -> None:
         )
     path = arguments.path.resolve()
     if name == "init_from" and path.is_dir():
-        from lockstep.models.initial import unet_file
-
-        unet_file(path)
+        diffusers_folder.unet_file(path)
     digest = hashing.sha256(path)
     # A workload may override a shared parameter that its own section does not have yet.
     own = (

@@ -6,11 +6,9 @@ from pathlib import Path
 
 from torch import nn
 
-from lockstep.core.errors import LockstepError
+from lockstep.core.diffusers_folder import WEIGHTS, unet_file
 from lockstep.core.weights import load_weights
 from lockstep.models.generator import Generator
-
-_FILE = "diffusion_pytorch_model.safetensors"
 
 
 def load_initial(model: Generator, path: Path) -> None:
@@ -31,16 +29,5 @@ def load_initial(model: Generator, path: Path) -> None:
     load_weights(model.unet, unet_file(path))
     reads = {"embedding": model.embedding, "pooled": model.pooled}
     condition = nn.ModuleDict({name: part for name, part in reads.items() if part is not None})
-    if condition and (file := path / "condition" / _FILE).is_file():
+    if condition and (file := path / "condition" / WEIGHTS).is_file():
         load_weights(condition, file)
-
-
-def unet_file(folder: Path) -> Path:
-    """The U-Net's weights in a diffusers folder. Raises `LockstepError` if there are none."""
-    for file in (folder / "unet" / _FILE, folder / _FILE):
-        if file.is_file():
-            return file
-    raise LockstepError(
-        f"{folder}: no U-Net of diffusers in it; give a folder with unet/{_FILE}, in one file "
-        "(pickles are not loaded)"
-    )
