@@ -84,7 +84,7 @@ def answer(request: Any, hub: Hub) -> None:
 def said(path: str, body: bytes, hub: Hub) -> dict[str, Any]:
     if path == "/api/repos/create":
         asked = json.loads(body)
-        hub.private = asked.get("private")
+        hub.private = asked.get("visibility") == "private" or asked.get("private")
         return {"url": f"{hub.url}/{asked.get('organization', 'me')}/{asked['name']}"}
     if path == "/api/validate-yaml":
         assert json.loads(body)["content"].startswith("---\n")
@@ -133,6 +133,19 @@ def give(request: Any, hub: Hub) -> None:
     path = request.path.partition("?")[0]
     hub.calls.append(f"{request.command} {path}")
     sha = hashlib.sha1(repr(sorted(hub.files)).encode()).hexdigest()
+    if not hub.files:
+        reply(request, 404, {}, {"X-Error-Code": "RepoNotFound"})
+        return
+    if "/tree/" in path:
+        reply(
+            request,
+            200,
+            [
+                {"type": "file", "path": name, "size": len(content), "oid": sha}
+                for name, content in sorted(hub.files.items())
+            ],
+        )
+        return
     if "/resolve/" not in path:
         names = [{"rfilename": name} for name in sorted(hub.files)]
         reply(request, 200, {"id": "somebody/cubes", "sha": sha, "siblings": names})
@@ -146,9 +159,7 @@ def give(request: Any, hub: Hub) -> None:
         send(request, 200, content, {"X-Repo-Commit": sha, "ETag": f'"{etag}"'})
 
 
-def reply(
-    request: Any, status: int, answer: dict[str, Any], headers: dict[str, str] | None = None
-) -> None:
+def reply(request: Any, status: int, answer: Any, headers: dict[str, str] | None = None) -> None:
     headers = {"Content-Type": "application/json", **(headers or {})}
     send(request, status, json.dumps(answer).encode(), headers)
 

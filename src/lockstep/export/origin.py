@@ -64,8 +64,6 @@ def dvc_hash(path: Path) -> str:
     if path.is_file():
         with path.open("rb") as file:
             return hashlib.file_digest(file, "md5").hexdigest()
-    files = sorted((each for each in path.rglob("*") if each.is_file()), key=lambda f: f.parts)
-    listed = [
-        {"md5": dvc_hash(file), "relpath": file.relative_to(path).as_posix()} for file in files
-    ]
+    files = {each.relative_to(path).as_posix(): each for each in path.rglob("*") if each.is_file()}
+    listed = [{"md5": dvc_hash(file), "relpath": name} for name, file in sorted(files.items())]
     return hashlib.md5(json.dumps(listed, sort_keys=True).encode()).hexdigest() + ".dir"

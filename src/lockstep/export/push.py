@@ -10,6 +10,12 @@ from pathlib import Path
 from lockstep.core.errors import LockstepError
 from lockstep.export.command import params_of, write
 
+_FIXES = {
+    401: "the token is none that it knows; run `hf auth login`",
+    403: "the token may not write to {repo}; give it the right, or name another",
+    404: "there is no {repo} that this token may see; name another",
+}
+
 
 def push(
     workload: str,
@@ -79,32 +85,31 @@ def _list(folder: Path) -> None:
 @contextmanager
 def _refusals(repo: str) -> Iterator[None]:
     """Inside, what the hub or the way to it says is a `LockstepError` of one line."""
-    import httpx
-    from huggingface_hub import constants
-    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+    from huggingface_hub import errors
 
-    endpoint = constants.ENDPOINT
     try:
         yield
-    except HfHubHTTPError as error:
+    # What goes wrong on the way is an HTTPError of whichever package makes the library's requests.
+    except (errors.HTTPError, OSError, RuntimeError, ValueError) as error:  # type: ignore[attr-defined]
+        # An upload that fails in a thread is a RuntimeError, and why is its cause.
+        raise LockstepError(_said(error.__cause__ or error, repo)) from None
+
+
+def _said(error: BaseException, repo: str) -> str:
+    from huggingface_hub import constants
+    from huggingface_hub.errors import HfHubHTTPError
+
+    if isinstance(error, HfHubHTTPError):
         status = error.response.status_code
         said = error.server_message or error.response.reason_phrase
-        reasons = {
-            401: "the token is none that it knows; run `hf auth login`",
-            403: f"the token may not write to {repo}; give it the right, or name another",
-            404: f"there is no {repo} that this token may see; name another",
-        }
-        reason = reasons.get(status, "run the same command again later")
-        raise LockstepError(
-            f"{endpoint} refuses {repo}: {status} {_line(said)}; {reason}"
-        ) from None
-    except (httpx.HTTPError, OfflineModeIsEnabled, OSError, RuntimeError) as error:
-        raise LockstepError(
-            f"{endpoint} cannot be reached ({_line(error)}); run the same command again, what was "
-            "uploaded is not uploaded twice"
-        ) from None
-    except ValueError as error:  # such as a card that the hub does not accept
-        raise LockstepError(f"{endpoint} refuses {repo}: {_line(error)}") from None
+        fix = _FIXES.get(status, "run the same command again later").format(repo=repo)
+        return f"{constants.ENDPOINT} refuses {repo}: {status} {_line(said)}; {fix}"
+    if isinstance(error, ValueError):  # such as a card that it does not accept
+        return f"{constants.ENDPOINT} refuses {repo}: {_line(error)}"
+    return (
+        f"{constants.ENDPOINT} cannot be reached ({_line(error)}); run the same command again, "
+        "what was uploaded is not uploaded twice"
+    )
 
 
 def _line(said: object) -> str:
