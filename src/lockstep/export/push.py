@@ -92,7 +92,8 @@ def _refusals(repo: str) -> Iterator[None]:
     # What goes wrong on the way is an HTTPError of whichever package makes the library's requests.
     except (errors.HTTPError, OSError, RuntimeError, ValueError) as error:  # type: ignore[attr-defined]
         # An upload that fails in a thread is a RuntimeError, and why is its cause.
-        raise LockstepError(_said(error.__cause__ or error, repo)) from None
+        reason = error.__cause__ if isinstance(error, RuntimeError) else None
+        raise LockstepError(_said(reason or error, repo)) from None
 
 
 def _said(error: BaseException, repo: str) -> str:
