@@ -16,8 +16,13 @@ import pytest
 import torch
 
 import tiny_models
+from lockstep.config import presets
+from lockstep.config.document import read_yaml
+from lockstep.config.load import parse_params
 from lockstep.diffusion.noise import stream_seed
 from lockstep.export import folder
+from lockstep.export.schedulers import differences, scheduler_of
+from lockstep.models.build import noise_schedule
 from lockstep.sampling.conditions import condition_called
 from lockstep.sampling.sample import load, sample
 from tiny_models import NAMES
@@ -247,3 +252,20 @@ def test_half_precision_draws_about_the_same(pipe: Any) -> None:
     finally:
         pipe.to(torch.float32)
     assert 0 < (half - whole).abs().mean() < 0.02
+
+
+@pytest.mark.parametrize(
+    ("preset", "workload"),
+    [("hw5", "faces"), ("eai", "faces"), ("anime", "anime"), ("hw6", "captions")],
+)
+def test_published_settings_ask_for_nothing_that_diffusers_has_not(
+    preset: str, workload: str
+) -> None:
+    path = tiny_models.ROOT / "params.yaml"
+    params = parse_params(
+        presets.load(preset, tiny_models.ROOT / "presets").over(read_yaml(path)), workload, path
+    )
+    assert params.model.patch == 1
+    schedule = noise_schedule(params.diffusion)
+    scheduler = scheduler_of(schedule, params.diffusion.prediction, params.sample)
+    assert list(differences(scheduler, params.sample)) == []
