@@ -132,6 +132,23 @@ def test_the_folder_has_a_card_with_figures_and_pictures(
     assert "fill in `license`" in card.text
 
 
+def test_the_card_names_the_commit_that_has_this_model(project: Path) -> None:
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b.c"]
+    for arguments in (["init", "-q"], ["add", "dvc.lock"], ["commit", "-qm", "results"]):
+        subprocess.run([*git, *arguments], check=True)
+    name = subprocess.check_output(["git", "rev-parse", "HEAD"], text=True).strip()
+    command.export(W, Path("one"))
+    card = Path("one/README.md").read_text()
+    assert f"| commit | `{name}` |" in card
+    assert f"git checkout {name}\ndvc repro" in card
+    with Path("dvc.lock").open("a") as file:
+        file.write("# changed\n")
+    command.export(W, Path("two"))
+    card = Path("two/README.md").read_text()
+    assert f"| commit | `{name}, with another dvc.lock` |" in card
+    assert "git checkout" not in card
+
+
 def test_a_licence_may_be_given(project: Path) -> None:
     command.export(W, Path("out"), license="cc-by-4.0")
     card = ModelCard.load(project / "out/README.md")

@@ -114,7 +114,7 @@ def write(
         source=_SOURCES[params.source.type],
         license_note=_licence_note(licence),
         origin=list(_origin(out, exported, params, lock)),
-        again="\n".join(_again(workload)),
+        again="\n".join(_again(workload, out)),
         params=[(key, settings.text(_public(v))) for key, v in _params(exported, params).items()],
     )
     (out / NAME).write_text(f"{str(text).rstrip()}\n", "utf-8")
@@ -228,12 +228,17 @@ def _origin(out: Path, exported: Exported, params: Params, lock: Lock) -> Iterat
     for path, md5 in lock.read.get(f"train@{workload}", {}).items():
         yield f"{path} in dvc.lock", md5
     if (commit := git.head(apart_from=out)) is not None:
-        changed = f" and {len(commit.changed)} files that differ from it" if commit.changed else ""
-        yield "commit", f"{commit.name}{changed}"
+        yield "commit", commit.name if _is_committed() else f"{commit.name}, with another dvc.lock"
 
 
-def _again(workload: str) -> Iterator[str]:
-    if (commit := git.head(apart_from=Path(NAME))) is not None:
+def _is_committed() -> bool:
+    """Whether the last commit has this dvc.lock, and so the hashes of this model."""
+    lock = Path("dvc.lock")
+    return lock.exists() and git.committed(lock) == lock.read_text("utf-8")
+
+
+def _again(workload: str, out: Path) -> Iterator[str]:
+    if _is_committed() and (commit := git.head(apart_from=out)) is not None:
         yield f"git checkout {commit.name}"
     yield f"dvc repro evaluate@{workload}"
     yield f"lockstep export {workload} FOLDER"
