@@ -327,6 +327,7 @@ def test_a_name_that_cannot_be_is_said(project: Path, hub: Hub, repo: str) -> No
     assert hub.calls == []
 
 
+@pytest.mark.long
 def test_what_was_pushed_is_loaded_by_its_name(project: Path, hub: Hub, tmp_path: Path) -> None:
     """In a process that knows nothing of this project, its code too comes from the hub."""
     push(W, REPO)
