@@ -90,7 +90,7 @@ def _refusals(repo: str) -> Iterator[None]:
     try:
         yield
     # What goes wrong on the way is an HTTPError of whichever package makes the library's requests.
-    except (errors.HTTPError, OSError, RuntimeError, ValueError) as error:  # type: ignore[attr-defined]
+    except (errors.HTTPError, OSError, RuntimeError, ValueError) as error:
         # An upload that fails in a thread is a RuntimeError, and why is its cause.
         reason = error.__cause__ if isinstance(error, RuntimeError) else None
         raise LockstepError(_said(reason or error, repo)) from None
