@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
-import diffusers
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lockstep.config.networks import BackboneConfig
 from lockstep.core import device as hardware
+from lockstep.export.networks import library_unet
 from lockstep.models.unet import UNet, UNetConfig
 
 SHAPES = {
@@ -37,52 +36,13 @@ Side = Literal["lockstep", "diffusers", "diffusers, best settings"]
 SIDES: tuple[Side, ...] = ("lockstep", "diffusers", "diffusers, best settings")
 
 
-def library_unet(config: UNetConfig, condition: bool = True) -> Any:
-    """diffusers' UNet2DModel of the same configuration, but for patches, which it has not."""
-    attended = config.attention
-    build: Any = diffusers.UNet2DModel
-    return build(
-        **library_arguments(config, condition),
-        down_block_types=tuple("AttnDownBlock2D" if a else "DownBlock2D" for a in attended),
-        up_block_types=tuple("AttnUpBlock2D" if a else "UpBlock2D" for a in reversed(attended)),
-        attention_head_dim=config.attention_head_dim,
-        attn_norm_num_groups=config.norm_groups,
-    )
-
-
-def library_arguments(config: BackboneConfig, condition: bool) -> dict[str, Any]:
-    """What diffusers' U-Nets all call a configuration's fields."""
-    return {
-        "in_channels": config.in_channels,
-        "out_channels": config.out_channels,
-        "block_out_channels": config.channels,
-        "layers_per_block": config.layers_per_block,
-        "norm_num_groups": config.norm_groups,
-        "norm_eps": config.norm_eps,
-        "dropout": config.dropout,
-        "flip_sin_to_cos": config.flip_sin_to_cos,
-        "freq_shift": config.freq_shift,
-        "downsample_padding": config.downsample_padding,
-        "time_embedding_dim": config.time_embedding_dim,
-        "resnet_time_scale_shift": "scale_shift" if config.scale_shift else "default",
-        "class_embed_type": "identity" if condition else None,
-    }
-
-
 class Library(nn.Module):
     """diffusers' UNet2DModel of the same shape; patches are folded round it, as it has none."""
 
     def __init__(self, config: UNetConfig) -> None:
         super().__init__()
         self.patch = config.patch
-        folded = config.patch**2
-        self.unet = library_unet(
-            replace(
-                config,
-                in_channels=config.in_channels * folded,
-                out_channels=config.out_channels * folded,
-            )
-        )
+        self.unet = library_unet(config, condition=True)
 
     def forward(self, x: Tensor, t: Tensor, condition: Tensor) -> Tensor:
         folded = F.pixel_unshuffle(x, self.patch)

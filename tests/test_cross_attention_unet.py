@@ -71,17 +71,10 @@ PARITY = {
 
 def theirs_of(config: CrossAttentionUNetConfig, condition: bool = False) -> Any:
     """diffusers' model of the same configuration."""
-    diffusers = pytest.importorskip("diffusers")
-    from benchmarks.models import library_arguments
+    pytest.importorskip("diffusers")
+    from lockstep.export.networks import library_unet
 
-    attended = config.cross_attention
-    return diffusers.UNet2DConditionModel(
-        **library_arguments(config, condition),
-        down_block_types=tuple("CrossAttnDownBlock2D" if a else "DownBlock2D" for a in attended),
-        up_block_types=tuple("CrossAttnUpBlock2D" if a else "UpBlock2D" for a in attended[::-1]),
-        cross_attention_dim=config.cross_attention_dim,
-        attention_head_dim=config.heads,
-    )
+    return library_unet(config, condition)
 
 
 def make(config: CrossAttentionUNetConfig) -> CrossAttentionUNet:

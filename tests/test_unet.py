@@ -94,7 +94,7 @@ PARITY = {
 def theirs_of(config: UNetConfig, condition: bool) -> torch.nn.Module:
     """diffusers' model of the same configuration."""
     pytest.importorskip("diffusers")
-    from benchmarks.models import library_unet
+    from lockstep.export.networks import library_unet
 
     return library_unet(config, condition)
 

@@ -77,6 +77,18 @@ def main() -> None:
     command.add_argument("--out", type=_file(".png"), default=Path("sample.png"), help="a PNG file")
     command.set_defaults(run=_sample)
 
+    export = commands.add_parser("export", help="write the trained model for diffusers")
+    push = commands.add_parser("push", help="the same as a repository of a hub")
+    for command, run in ((export, _export), (push, _push)):
+        command.set_defaults(run=run)
+        command.add_argument("workload")
+        command.add_argument("--weights", type=_weights, help="default: sample.weights")
+        command.add_argument("--license", help="for the model card, such as cc-by-4.0")
+    export.add_argument("folder", type=Path, help="a new or empty one")
+    push.add_argument("repo", metavar="OWNER/NAME")
+    push.add_argument("--private", action="store_true", help="if it is a new repository")
+    push.add_argument("--dry-run", action="store_true", help="list files and sizes instead")
+
     command = commands.add_parser("report", help="write all about a workload as one HTML page")
     command.add_argument("workload")
     command.add_argument("--out", type=_file(".html"), help="default: report/<workload>.html")
@@ -219,7 +231,7 @@ def _check_files(folder: Path, condition: str) -> None:
 def _add(arguments: argparse.Namespace) -> None:
     from lockstep.config.document import read_yaml, workload_names
     from lockstep.config.yaml_edit import section, set_values
-    from lockstep.core import hashing
+    from lockstep.core import diffusers_folder, hashing
 
     document = read_yaml(paths.PARAMS)
     names = workload_names(document)
@@ -236,6 +248,8 @@ def _add(arguments: argparse.Namespace) -> None:
             f"`dvc exp run -S '{arguments.key}=[...]'`, or write it there"
         )
     path = arguments.path.resolve()
+    if name == "init_from" and path.is_dir():
+        diffusers_folder.unet_file(path)
     digest = hashing.sha256(path)
     # A workload may override a shared parameter that its own section does not have yet.
     own = (
@@ -337,6 +351,18 @@ def _sample(arguments: argparse.Namespace) -> None:
     with atomic_file(arguments.out) as unfinished:
         write_png(unfinished, grid(to_bytes(images), per_row=8))
     print(arguments.out)
+
+
+def _export(arguments: argparse.Namespace) -> None:
+    from lockstep.export.command import export
+
+    export(arguments.workload, arguments.folder, arguments.weights, arguments.license)
+
+
+def _push(arguments: argparse.Namespace) -> None:
+    from lockstep.export.push import push
+
+    push(**{name: value for name, value in vars(arguments).items() if name != "run"})
 
 
 def _check_place(out: Path) -> None:

@@ -14,10 +14,10 @@ from lockstep.config.networks import averages_of
 from lockstep.config.schema import Params, Train
 from lockstep.core import device as hardware
 from lockstep.core import distributed, paths
-from lockstep.core.weights import load_weights
 from lockstep.data.dataset import Dataset
 from lockstep.models.build import untrained
 from lockstep.models.generator import Generator
+from lockstep.models.initial import load_initial
 from lockstep.training import ema, optimizers, parallel
 from lockstep.training.batches import INIT, random_numbers
 from lockstep.training.checkpoint import Checkpoint, Checkpoints
@@ -116,14 +116,14 @@ def _for_file(tensor: Tensor) -> Tensor:
 
 
 def begin(params: Params, data: Dataset, precision: hardware.Precision) -> State:
-    """A fresh state: weights from `train.seed`, or from the file of `train.init_from`."""
+    """A fresh state: weights from `train.seed`, or those that `train.init_from` names."""
     settings = params.train
     with torch.random.fork_rng():
         torch.manual_seed(int(random_numbers(settings.seed, INIT, 0).integers(2**32)))
         model = untrained(params, data)
     if settings.init_from is not None:
         with distributed.together():
-            load_weights(model, paths.home() / settings.init_from)
+            load_initial(model, paths.home() / settings.init_from)
     names = averages_of(settings.ema_decay, settings.ema_sigma_rel)
     copies = [copy.deepcopy(model).eval().requires_grad_(False) for _ in names]
     model, *averages = parallel.place([model.train(), *copies], settings.parallel)

@@ -1,0 +1,69 @@
+"""Whether a workload's model and its figures are those that the project stands for now."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+from lockstep.config.schema import Params
+from lockstep.core import paths
+from lockstep.core.errors import LockstepError
+from lockstep.core.provenance import FILE, read_provenance
+from lockstep.tracking import dvc_lock
+from lockstep.tracking.dvc_lock import Lock
+
+
+def check_model(workload: str) -> Lock:
+    """What dvc.lock says, if it does not speak against the model on disk.
+
+    Raises
+    ------
+    LockstepError
+        If nothing is trained, the data or code before the training is newer, or the files of the
+        model are not those that dvc.lock has.
+    """
+    model, target = paths.model(workload), f"train@{workload}"
+    if not (model / "model.json").is_file():
+        raise LockstepError(f"{model}: not trained; `dvc repro {target}` trains it")
+    lock = dvc_lock.load()
+    if anew := lock.outdated(target):
+        raise LockstepError(
+            f"{model}: outdated, since {', '.join(anew)} was made anew after the training; "
+            f"`dvc repro {target}`"
+        )
+    expected = lock.made.get(model.as_posix())
+    if expected is not None and dvc_hash(model) != expected:
+        raise LockstepError(
+            f"{model}: not the model that dvc.lock has; `dvc checkout {model}` brings that back, "
+            f"`dvc repro {target}` trains it"
+        )
+    return lock
+
+
+def is_evaluated(params: Params, fingerprint: str, lock: Lock) -> bool:
+    """Whether the figures and images on disk are of the model, sampled as `params` say.
+
+    They are those that dvc.lock has, nothing before them is newer, and the images' provenance names
+    the training's fingerprint and these values of `sample`.
+    """
+    workload, target = params.workload, f"evaluate@{params.workload}"
+    samples = paths.samples(workload)
+    if lock.outdated(target) or not (samples / FILE).exists():
+        return False
+    made = read_provenance(samples)
+    wanted = {"model": fingerprint, **params.deciding("sample")}
+    if any({**made.params, **made.inputs}.get(name) != value for name, value in wanted.items()):
+        return False
+    shown = paths.metrics(workload, "evaluate"), paths.plots(workload, "sample")
+    return all(path.exists() and dvc_hash(path) == lock.made.get(path.as_posix()) for path in shown)
+
+
+def dvc_hash(path: Path) -> str:
+    """The MD5 that DVC gives a file, or a folder: that of the list of its files and theirs."""
+    if path.is_file():
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "md5").hexdigest()
+    files = {each.relative_to(path).as_posix(): each for each in path.rglob("*") if each.is_file()}
+    listed = [{"md5": dvc_hash(file), "relpath": name} for name, file in sorted(files.items())]
+    return hashlib.md5(json.dumps(listed, sort_keys=True).encode()).hexdigest() + ".dir"

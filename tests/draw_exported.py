@@ -1,0 +1,35 @@
+"""A stranger's program: `draw_exported.py CASES OUT` loads exported folders with diffusers alone.
+
+CASES is a JSON list of {name, folder, call, seeds}; OUT gets the images of each by name, (N, 3, H,
+W) in [0, 1]. The project cannot be imported in it.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+sys.modules["lockstep"] = None  # type: ignore[assignment]
+
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+from diffusers import DiffusionPipeline  # noqa: E402
+
+
+def main(cases: Path, out: Path) -> None:
+    found = {}
+    for case in json.loads(cases.read_text()):
+        own = (Path(case["folder"]) / "pipeline.py").exists()
+        how = {"custom_pipeline": case["folder"], "trust_remote_code": True} if own else {}
+        pipe = DiffusionPipeline.from_pretrained(case["folder"], **how)
+        pipe.set_progress_bar_config(disable=True)
+        noise = [torch.Generator().manual_seed(seed) for seed in case["seeds"]]
+        images = pipe(**case["call"], generator=noise, output_type="np").images
+        found[case["name"]] = images.transpose(0, 3, 1, 2)
+        found[f"{case['name']}.pipeline"] = np.array(type(pipe).__name__)
+    np.savez(out, **found)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -1,0 +1,271 @@
+"""Exported folders draw, with diffusers alone, what the project draws."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import tiny_models
+from lockstep.config import presets
+from lockstep.config.document import read_yaml
+from lockstep.config.load import parse_params
+from lockstep.diffusion.noise import stream_seed
+from lockstep.export import folder
+from lockstep.export.schedulers import differences, scheduler_of
+from lockstep.models.build import noise_schedule
+from lockstep.sampling.conditions import condition_called
+from lockstep.sampling.sample import load, sample
+from tiny_models import NAMES
+
+SEED, CLOSE = 3, 1e-4
+PROMPTS = ["a red Cube!", "", "a 紅 dog is red cube a red"]
+LABELS = ["red, blue", "green", ""]
+LATENT = {"latents": "pretrained", "text": "clip"}
+OWN = "LockstepPipeline"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model, how it is sampled, the pipeline that it becomes, and how that is called."""
+
+    pipeline: str
+    condition: str = "none"
+    texts: list[Any] = field(default_factory=lambda: [None] * 3)
+    model: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+    call: dict[str, Any] = field(default_factory=dict)
+
+
+def plain(pipeline: str, prediction: str, sampler: str, steps: int, **call: Any) -> Case:
+    # At the cosine's last level epsilon says nothing of the image.
+    kind = "linear" if prediction == "epsilon" else "squaredcos_cap_v2"
+    return Case(
+        pipeline,
+        model={"prediction": prediction, "schedule": kind},
+        settings={"sampler": sampler, "steps": steps},
+        call={"batch_size": 3, "num_inference_steps": steps, **call},
+    )
+
+
+def asked(condition: str, texts: list[str], model: dict[str, Any], **settings: Any) -> Case:
+    return Case(OWN, condition, texts, model, settings, {"prompt": texts})
+
+
+def unasked(model: dict[str, Any], **settings: Any) -> Case:
+    return Case(OWN, model=model, settings=settings, call={"batch_size": 3})
+
+
+CLIPPED = {"use_clipped_model_output": True}
+CASES = {
+    **{
+        f"{prediction} {sampler}": plain(pipeline, prediction, sampler, steps, **call)
+        for prediction in ("x0", "v", "epsilon")
+        for pipeline, sampler, steps, call in (
+            ("DDIMPipeline", "ddim", 5, CLIPPED),
+            ("DDPMPipeline", "ddpm", 7, {}),
+            ("DDPMPipeline", "dpmpp_2m", 7, {}),
+        )
+    },
+    "ddim with noise": Case(
+        "DDIMPipeline",
+        settings={"steps": 10, "eta": 0.5, "spacing": "leading", "clip": None},
+        call={"batch_size": 3, "num_inference_steps": 10, "eta": 0.5},
+    ),
+    "ddpm with much noise": Case(
+        "DDPMPipeline",
+        model={"scale_shift": False},
+        settings={
+            "sampler": "ddpm",
+            "steps": 9,
+            "spacing": "linspace",
+            "variance": "fixed_large",
+        },
+        call={"batch_size": 3, "num_inference_steps": 9},
+    ),
+    "patches": unasked({"patch": 2}),
+    "patches, v": unasked({"patch": 2, "prediction": "v"}, sampler="dpmpp_2m", steps=16),
+    "steps that do not divide": unasked({}, steps=7, eta=0.5),
+    "linspace": unasked({}, steps=7, spacing="linspace"),
+    "no noise on the last image": unasked({}, sampler="ddpm", variance="fixed_large"),
+    "own autoencoder": unasked({"latents": "kl"}, sampler="dpmpp_2m", spacing="leading", clip=4.0),
+    "pretrained autoencoder": unasked({"latents": "pretrained"}, sampler="ddpm", clip=None),
+    "labels": asked("labels", LABELS, {}),
+    "labels, patches": asked("labels", LABELS, {"patch": 2}, sampler="dpmpp_2m", steps=6),
+    "labels, latents": asked("labels", LABELS, {"latents": "pretrained"}, clip=None),
+    "classes": asked("classes", [*NAMES], {}, guidance_interval=(0.2, 0.8)),
+    "classes, noise": asked("classes", [*NAMES], {"patch": 2}, sampler="ddpm", guidance_scale=1.0),
+    "words": asked("prompts", PROMPTS, {}),
+    "words, patches": asked(
+        *("prompts", PROMPTS, {"patch": 2, "pooled_text": True}), sampler="dpmpp_2m", clip=3.0
+    ),
+    "words, own autoencoder": asked("prompts", PROMPTS, {"latents": "kl"}, clip=None),
+    "CLIP, patches": asked("prompts", PROMPTS, {"text": "clip", "patch": 2, "pooled_text": True}),
+    "CLIP, latents, clipped": asked("prompts", PROMPTS, LATENT, clip=10.0),
+    **{
+        f"CLIP, latents, {sampler}": Case(
+            "StableDiffusionPipeline",
+            "prompts",
+            PROMPTS,
+            LATENT,
+            {"sampler": sampler, "clip": None, "steps": 5, "guidance_scale": scale},
+            {"prompt": PROMPTS, "num_inference_steps": 5, "guidance_scale": scale},
+        )
+        for sampler, scale in (("ddim", 2.0), ("ddpm", 1.0), ("dpmpp_2m", 3.0))
+    },
+}
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """All folders, and the images of both sides by the case."""
+
+    root: Path
+    ours: dict[str, np.ndarray]
+    theirs: dict[str, np.ndarray]
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Drawn:
+    """One child process loads them all: to import diffusers takes longer than to draw."""
+    root = tmp_path_factory.mktemp("export")
+    ours, asks = {}, []
+    for name, case in CASES.items():
+        model = tiny_models.save(root / name / "model", case.condition, **case.model)
+        out = root / name / "out"
+        out.mkdir()
+        settings = tiny_models.sample(**case.settings)
+        folder.write(out, model, settings)
+        conditions = condition_called(case.condition).read(model, case.texts)  # type: ignore[arg-type]
+        images = sample(load(model, "ema"), settings, conditions, seed=SEED)
+        ours[name] = (images / 2 + 0.5).clamp(0, 1).numpy()
+        seeds = [stream_seed(SEED, number) for number in range(3)]
+        asks.append({"name": name, "folder": str(out), "call": case.call, "seeds": seeds})
+    (root / "cases.json").write_text(json.dumps(asks))
+    program = Path(__file__).with_name("draw_exported.py")
+    done = subprocess.run(
+        [sys.executable, str(program), str(root / "cases.json"), str(root / "drawn.npz")],
+        cwd=root,
+        env={**os.environ, "HF_HOME": str(root / "hub"), "HF_HUB_OFFLINE": "1", "PYTHONPATH": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Warning" not in done.stderr
+    return Drawn(root, ours, dict(np.load(root / "drawn.npz")))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_folder_draws_the_same_images(drawn: Drawn, name: str) -> None:
+    ours, theirs = drawn.ours[name], drawn.theirs[name]
+    assert str(drawn.theirs[f"{name}.pipeline"]) == CASES[name].pipeline
+    inside = (ours > 0.01) & (ours < 0.99)  # or what is clipped would hide a difference
+    assert inside.mean() > 0.3 and ours.std() > 0.1
+    assert np.abs(ours - theirs).max() < CLOSE
+
+
+def test_what_is_brought_along_imports_torch_and_diffusers_alone() -> None:
+    for path in folder.PARTS.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            found = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            found += [str(node.module)] if isinstance(node, ast.ImportFrom) else []
+            for name in (module.split(".")[0] for module in found):
+                assert name in ("torch", "diffusers") or name in sys.stdlib_module_names, path
+
+
+def test_no_folder_names_a_place_or_has_a_pickle(drawn: Drawn) -> None:
+    for name in CASES:
+        for path in (drawn.root / name / "out").rglob("*.*"):
+            assert path.suffix in (".json", ".safetensors", ".py")
+            assert str(drawn.root).encode() not in path.read_bytes()
+
+
+def test_the_same_model_gives_the_same_bytes(drawn: Drawn, tmp_path: Path) -> None:
+    first = drawn.root / "words, patches"
+    folder.write(tmp_path, first / "model", tiny_models.sample(sampler="dpmpp_2m", clip=3.0))
+    files = sorted(p.relative_to(tmp_path) for p in tmp_path.rglob("*") if p.is_file())
+    assert len(files) == 8
+    for file in files:
+        assert (tmp_path / file).read_bytes() == (first / "out" / file).read_bytes(), file
+
+
+def test_settings_stand_in_the_scheduler_and_the_index(drawn: Drawn) -> None:
+    out = drawn.root / "own autoencoder" / "out"
+    scheduler = json.loads((out / "scheduler/scheduler_config.json").read_text())
+    assert scheduler["_class_name"] == "DPMSolverMultistepScheduler"
+    assert scheduler["prediction_type"] == "sample"
+    assert scheduler["timestep_spacing"] == "leading"
+    assert scheduler["beta_schedule"] == "squaredcos_cap_v2"
+    index = json.loads((out / "model_index.json").read_text())
+    assert (index["steps"], index["clip"], index["patch"]) == (4, 4.0, 1)
+
+
+@pytest.fixture(scope="module")
+def pipe(drawn: Drawn) -> Any:
+    """Of labels, in this process."""
+    from lockstep.export.parts.pipeline import LockstepPipeline
+
+    out = drawn.root / "labels" / "out"
+    from diffusers import DDIMScheduler, UNet2DModel
+
+    from lockstep.export.parts.lockstep_condition import Condition
+
+    return LockstepPipeline(
+        UNet2DModel.from_pretrained(out / "unet"),
+        DDIMScheduler.from_pretrained(out / "scheduler"),
+        Condition.from_pretrained(out / "condition"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        ({"prompt": "red, pink"}, "prompt: unknown 'pink'; choose from red, green, blue"),
+        ({}, "prompt: missing; choose from red, green, blue"),
+        ({"prompt": "red", "num_inference_steps": 101}, "num_inference_steps: 101 is out of range"),
+    ],
+)
+def test_what_cannot_be_is_one_line(pipe: Any, call: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        pipe(**call, generator=torch.Generator())
+
+
+def test_half_precision_draws_about_the_same(pipe: Any) -> None:
+    def draw() -> Any:
+        noise = torch.Generator().manual_seed(0)
+        return pipe(["red", "green, blue"], generator=noise, output_type="pt").images
+
+    whole = draw()
+    assert whole.shape == (2, 3, 16, 16)
+    try:
+        half = pipe.to(torch.bfloat16) and draw()
+    finally:
+        pipe.to(torch.float32)
+    assert 0 < (half - whole).abs().mean() < 0.02
+
+
+@pytest.mark.parametrize(
+    ("preset", "workload"),
+    [("hw5", "faces"), ("eai", "faces"), ("anime", "anime"), ("hw6", "captions")],
+)
+def test_published_settings_ask_for_nothing_that_diffusers_has_not(
+    preset: str, workload: str
+) -> None:
+    path = tiny_models.ROOT / "params.yaml"
+    params = parse_params(
+        presets.load(preset, tiny_models.ROOT / "presets").over(read_yaml(path)), workload, path
+    )
+    assert params.model.patch == 1
+    schedule = noise_schedule(params.diffusion)
+    scheduler = scheduler_of(schedule, params.diffusion.prediction, params.sample)
+    assert list(differences(scheduler, params.sample)) == []
