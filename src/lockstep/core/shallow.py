@@ -1,4 +1,4 @@
-"""Experiments that DVC would lose: those of `dvc exp run --temp` and `--queue` in a shallow clone."""
+"""Experiments that DVC would lose: those of `--temp` and `--queue` in a shallow clone."""
 
 from __future__ import annotations
 
