@@ -49,23 +49,28 @@ def ssh(root: Path) -> Iterator[Away]:
 
     key = asyncssh.generate_private_key("ssh-ed25519")
     key.write_private_key(root / "key")
+
+    async def listen() -> asyncssh.SSHAcceptor:
+        return await asyncssh.listen(
+            "127.0.0.1",
+            0,
+            server_host_keys=[asyncssh.generate_private_key("ssh-ed25519")],
+            authorized_client_keys=asyncssh.import_authorized_keys(
+                key.export_public_key().decode()
+            ),
+            sftp_factory=True,
+        )
+
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
-    listening = asyncssh.listen(
-        "127.0.0.1",
-        0,
-        server_host_keys=[asyncssh.generate_private_key("ssh-ed25519")],
-        authorized_client_keys=asyncssh.import_authorized_keys(key.export_public_key().decode()),
-        sftp_factory=True,
-    )
-    server = asyncio.run_coroutine_threadsafe(listening, loop).result()
     try:
+        server = asyncio.run_coroutine_threadsafe(listen(), loop).result()
         address = f"ssh://tester@127.0.0.1:{server.get_port()}{root / 'away'}"
         yield Away(address, credentials={"keyfile": str(root / "key")})
-    finally:
         loop.call_soon_threadsafe(server.close)
         asyncio.run_coroutine_threadsafe(server.wait_closed(), loop).result()
+    finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
