@@ -15,7 +15,6 @@ from lockstep.core import hashing
 
 TARGETS = ("evaluate@iclevr", "sweep@iclevr")
 MODEL = "models/iclevr"
-OF_FOLDERS, OF_SERVERS = ("folder",), ("ssh", "s3")
 
 
 @pytest.fixture(autouse=True)
@@ -47,9 +46,8 @@ def make(project: Project, target: str) -> subprocess.CompletedProcess[str]:
     return project.run("make", "--old-file=.venv/bin/.complete", target, check=False)
 
 
-@pytest.mark.parametrize(
-    "kind", [*OF_FOLDERS, *(pytest.param(kind, marks=pytest.mark.long) for kind in OF_SERVERS)]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_clone_samples_at_once_and_runs_nothing(
     kind: str, project: Project, tmp_path: Path
 ) -> None:
@@ -93,6 +91,7 @@ def test_without_credentials_it_is_one_line_and_nothing_is_lost(
         assert project.run("git", "status", "--porcelain").stdout == ""
 
 
+@pytest.mark.long
 def test_make_push_and_make_pull(project: Project, tmp_path: Path) -> None:
     for target in ("push", "pull"):
         done = make(project, target)
