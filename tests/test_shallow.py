@@ -28,7 +28,7 @@ def project(tmp_path: Path) -> Project:
     return project
 
 
-def test_an_experiment_in_a_copy_is_refused_until_the_history_is_there(project: Project) -> None:
+def test_an_experiment_in_a_copy_is_refused(project: Project) -> None:
     done = project.dvc(*TEMP, check=False)
     assert done.returncode != 0
     assert [line for line in done.stderr.splitlines() if line.startswith("error: ")] == [
@@ -37,11 +37,15 @@ def test_an_experiment_in_a_copy_is_refused_until_the_history_is_there(project: 
     ]
     assert project.run("git", "status", "--porcelain").stdout == ""
 
+
+@pytest.mark.long
+def test_with_its_history_it_is_recorded(project: Project) -> None:
     project.run("git", "fetch", "--quiet", "--unshallow")
     project.dvc(*TEMP)
     assert len(project.dvc("exp", "list", "--name-only").stdout.split()) == 1
 
 
+@pytest.mark.long
 def test_what_runs_in_the_checkout_itself_needs_no_history(project: Project) -> None:
     project.dvc("exp", "run", "-S", "train.lr=0.002", "check")
     assert len(project.dvc("exp", "list", "--name-only").stdout.split()) == 1
