@@ -4,6 +4,9 @@
 # make test-all   and then those that take long
 # make lint   ruff and mypy
 # make ui     MLflow's web page over the runs
+# make push   the outputs that dvc.lock names, to DVC's default remote
+# make pull   and back; "Not in cache" is then what neither the remote nor this machine has
+# make remotes  what S3 and SSH need, and what tests them
 # make clean  remove the outputs, checkpoints and environment (DVC's cache and MLflow's store stay)
 
 PYTHON ?= python3.11
@@ -12,7 +15,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export VIRTUAL_ENV := $(CURDIR)/.venv
 
-.PHONY: all demo env test test-all lint ui clean
+.PHONY: all demo env test test-all lint ui remote push pull remotes clean
 
 all: env
 	dvc repro
@@ -43,6 +46,20 @@ lint: env
 
 ui: env
 	mlflow ui --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}"
+
+remote: env
+	@test -n "$$(dvc config core.remote)" || { \
+		echo 'error: no default remote; `dvc remote add --default NAME ADDRESS`, see docs/sharing.md' >&2; exit 1; }
+
+push: remote
+	dvc push
+
+pull: remote
+	dvc pull --allow-missing
+	dvc data status
+
+remotes: env
+	$(BIN)/python -m pip install --quiet --no-deps --requirement requirements-remotes.lock
 
 clean:
 	rm -rf .venv .scratch autoencoders data evaluators models plots samples strips tables

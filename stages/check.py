@@ -14,12 +14,14 @@ from lockstep.config.load import load_all
 from lockstep.config.sources import Faces, Merged
 from lockstep.core import paths
 from lockstep.core.files import atomic_folder
+from lockstep.core.shallow import check_history
 from lockstep.stage import code_of, reported
 
 APART = ("check", "this_tree")
 
 
 def main() -> None:
+    check_history()
     everything = load_all(paths.PARAMS)
     stages = sorted(path.stem for path in Path("stages").glob("*.py") if path.stem not in APART)
     with atomic_folder(paths.CODE) as out:

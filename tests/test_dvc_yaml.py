@@ -79,3 +79,11 @@ def test_every_workload_has_every_section() -> None:
     document = read_yaml(ROOT / "params.yaml")
     for workload in load_all(ROOT / "params.yaml"):
         assert {*SECTIONS, "condition"} <= document[workload].keys()
+
+
+def test_each_committed_workload_has_its_model_as_an_artifact() -> None:
+    artifacts = yaml.safe_load(TEXT)["artifacts"]
+    assert list(artifacts) == read_yaml(ROOT / "params.yaml")["workloads"]
+    for name, artifact in artifacts.items():
+        assert artifact["path"] == f"models/{name}"
+        assert artifact["type"] == "model" and artifact["desc"]
