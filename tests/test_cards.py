@@ -191,7 +191,8 @@ def test_the_replica_is_nobody(here: Path) -> None:
 
 
 def test_every_decision_has_words() -> None:
-    assert {*RULES, "duplicate", "excluded"} == _MEANINGS["ptt"].keys()
+    assert {*RULES, "duplicate", "faceless", "excluded"} == _MEANINGS["ptt"].keys()
+    assert _MEANINGS["photos"].keys() - _MEANINGS["ptt"].keys() == {"copy", "broken", "refused"}
     assert set(folders.ORDER) - {folders.KEPT} == _MEANINGS["folder"].keys()
 
 
