@@ -1,0 +1,132 @@
+"""`lockstep`: what a person does beside `dvc repro`."""
+
+# What is slow to import (torch, pandas, MLflow; pydantic too, 0.3 s) is imported by the command
+# that needs it.
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from lockstep.cli import models, parameters, places, results
+from lockstep.core.reports import reported
+
+
+def main() -> None:
+    # To look for plugins, pydantic reads the metadata of every installed package: 0.08 s.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+    parser = argparse.ArgumentParser(prog="lockstep", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    command = commands.add_parser("params", help="print the parameters in force for a workload")
+    command.add_argument("workload")
+    command.set_defaults(run=parameters.params)
+
+    command = commands.add_parser(
+        "preset",
+        help="print a preset as arguments of `dvc exp run`; without a name, list them",
+    )
+    # Not checked by argparse: see `parameters.preset`.
+    command.add_argument(
+        "words", nargs="*", metavar="NAME", help="a preset, and a workload for its part alone"
+    )
+    command.set_defaults(run=parameters.preset)
+
+    command = commands.add_parser("new", help="add a workload of your own images to params.yaml")
+    command.add_argument("name", help="what to call it")
+    command.add_argument(
+        "folder", type=Path, help="images: flat, a sub-folder a class, or with train_info.json"
+    )
+    command.add_argument("--faces", action="store_true", help="cut faces out of photographs")
+    command.set_defaults(run=parameters.new)
+
+    command = commands.add_parser(
+        "add", help="bring something from outside in: its path and its hash, into params.yaml"
+    )
+    command.add_argument("key", help="for example iclevr.source or evaluator.checkpoint")
+    command.add_argument("path", type=Path)
+    command.add_argument(
+        "--faces", action="store_true", help="of a source: cut faces out of the photographs there"
+    )
+    command.set_defaults(run=parameters.add)
+
+    command = commands.add_parser("fetch", help="get a file that is not the project's own")
+    command.add_argument("name", choices=["inception"], help="the network of the FID, 96 MB")
+    command.set_defaults(run=places.fetch)
+
+    command = commands.add_parser("sample", help="generate images with the trained model")
+    command.add_argument("workload")
+    command.add_argument(
+        "text",
+        nargs="?",
+        help='what to show: "red cube, cyan sphere", a class, or "a red cube and a cyan sphere"',
+    )
+    command.add_argument("--count", type=_positive, default=8, help="images (default: 8)")
+    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--steps", type=int, help="default: sample.steps")
+    command.add_argument("--guidance", type=float, help="default: sample.guidance_scale")
+    command.add_argument("--weights", type=_weights, help="default: sample.weights")
+    command.add_argument("--out", type=_file(".png"), default=Path("sample.png"), help="a PNG file")
+    command.set_defaults(run=models.sample)
+
+    export = commands.add_parser("export", help="write the trained model for diffusers")
+    push = commands.add_parser("push", help="the same as a repository of a hub")
+    for command, run in ((export, models.export), (push, models.push)):
+        command.set_defaults(run=run)
+        command.add_argument("workload")
+        command.add_argument("--weights", type=_weights, help="default: sample.weights")
+        command.add_argument("--license", help="for the model card, such as cc-by-4.0")
+    export.add_argument("folder", type=Path, help="a new or empty one")
+    push.add_argument("repo", metavar="OWNER/NAME")
+    push.add_argument("--private", action="store_true", help="if it is a new repository")
+    push.add_argument("--dry-run", action="store_true", help="list files and sizes instead")
+
+    command = commands.add_parser("report", help="write all about a workload as one HTML page")
+    command.add_argument("workload")
+    command.add_argument("--out", type=_file(".html"), help="default: report/<workload>.html")
+    command.set_defaults(run=results.report)
+
+    command = commands.add_parser("links", help="list the links to images that a crawl found")
+    command.add_argument("workload")
+    command.add_argument("--start", metavar="DAY", help="0131, or 2024-01-31; default: the first")
+    command.add_argument("--end", metavar="DAY", help="the last day; default: that of the crawl")
+    command.add_argument(
+        "--format",
+        choices=["flat", "csv"],
+        default="flat",
+        help="flat: addresses as they were written (default); csv: with where and by whom",
+    )
+    command.add_argument("--out", type=Path, help="a file; default: the terminal")
+    command.set_defaults(run=results.links)
+
+    command = commands.add_parser("track", help="write the outputs on disk into MLflow")
+    command.set_defaults(run=results.track)
+
+    command = commands.add_parser("clean", help="show what unfinished work has left")
+    command.add_argument("--force", action="store_true", help="and delete those of no running one")
+    command.set_defaults(run=places.clean)
+
+    arguments = parser.parse_args()
+    sys.exit(reported(lambda: arguments.run(arguments)))
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
+def _weights(text: str) -> str | int:
+    return int(text) if text.isdecimal() else text
+
+
+def _file(ending: str) -> Callable[[str], Path]:
+    def read(text: str) -> Path:
+        if not text.lower().endswith(ending):
+            raise argparse.ArgumentTypeError(f"{text!r} does not end in {ending}")
+        return Path(text)
+
+    return read

@@ -1,0 +1,176 @@
+"""Commands that read and write params.yaml."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+from lockstep.core import paths
+from lockstep.core.errors import LockstepError
+
+
+def params(arguments: argparse.Namespace) -> None:
+    """Run `lockstep params`."""
+    import yaml
+
+    from lockstep.config.load import load_params
+
+    params = load_params(arguments.workload)
+    print(yaml.safe_dump(params.in_force(), sort_keys=False, default_flow_style=None), end="")
+
+
+def preset(arguments: argparse.Namespace) -> None:
+    """Run `lockstep preset`."""
+    from lockstep.config import presets
+
+    if not arguments.words:
+        for name in presets.names():
+            print(f"{name:12} {presets.load(name).description}")
+        return
+    try:
+        given = _preset_arguments(*arguments.words)
+    except (LockstepError, OSError):
+        # `dvc exp run $(lockstep preset NAME)` goes on where this fails, and without arguments it
+        # would run everything; dvc refuses this one.
+        if not sys.stdout.isatty():
+            print("--no-such-preset")
+        raise
+    # No quotes: `$(lockstep preset NAME)` splits at spaces, of which no argument has any.
+    print(*given)
+
+
+def _preset_arguments(name: str, workload: str | None = None, *more: str) -> list[str]:
+    from lockstep.config import presets
+    from lockstep.config.document import read_yaml, workload_names
+    from lockstep.config.load import parse_params
+
+    if more:
+        raise LockstepError(f"{more[0]!r} is too much; give a preset and at most one workload")
+    written = read_yaml(paths.PARAMS)
+    names = workload_names(written)
+    if workload is not None and workload not in names:
+        raise LockstepError(f"unknown workload {workload!r}; choose from {', '.join(names)}")
+    preset = presets.load(name)
+    if workload is not None:
+        preset = preset.only(workload)
+    # As it is written first: what is wrong with it is not the preset's.
+    for document, path in ((written, paths.PARAMS), (preset.over(written), preset.path)):
+        for each in names:
+            parse_params(document, each, path)
+    return preset.arguments()
+
+
+def new(arguments: argparse.Namespace) -> None:
+    """Run `lockstep new`."""
+    from lockstep.config.document import check_name, read_yaml, workload_names
+    from lockstep.config.load import parse_params
+    from lockstep.config.new import inspect_images, inspect_photos, section_of, section_of_faces
+    from lockstep.config.yaml_edit import add_section
+    from lockstep.core import hashing
+
+    name = arguments.name
+    check_name(name)
+    document = read_yaml(paths.PARAMS)
+    if name in workload_names(document):
+        raise LockstepError(f"{paths.PARAMS}: {name} is a workload already; choose another name")
+    inspect, section_for = (
+        (inspect_photos, section_of_faces) if arguments.faces else (inspect_images, section_of)
+    )
+    found = inspect(arguments.folder)
+    _check_files(arguments.folder, found.condition)
+    path = paths.from_home(arguments.folder)
+    section = section_for(found, path, hashing.sha256(arguments.folder))
+    # Whether it can be, before anything is written.
+    parse_params({**document, "workloads": [*document["workloads"], name], name: section}, name)
+    add_section(paths.PARAMS, "workloads", name, section)
+    said = f", {len(found.classes)} classes" if found.classes else ""
+    print(f"{name}: {found.count} images{said}, condition: {found.condition}")
+    print(
+        f"{paths.PARAMS} has it now; run `dvc repro evaluate@{name}`, then `lockstep report {name}`"
+    )
+
+
+def _check_files(folder: Path, condition: str) -> None:
+    """Whether the files that say what images show can be read. Raises `LockstepError` if not."""
+    if condition == "prompts":
+        from lockstep.data import captions
+
+        captions.read_train(folder / captions.TRAIN)
+        captions.read_test(folder / captions.TEST)
+    elif condition == "labels":
+        from lockstep.data.labels import read_labels
+
+        read_labels(folder)
+
+
+def add(arguments: argparse.Namespace) -> None:
+    """Run `lockstep add`."""
+    from lockstep.config.document import read_yaml, workload_names
+    from lockstep.config.yaml_edit import section, set_values
+    from lockstep.core import diffusers_folder, hashing
+
+    document = read_yaml(paths.PARAMS)
+    names = workload_names(document)
+    *sections, name = arguments.key.split(".")
+    if name == "source" and len(sections) == 1 and sections[0] in names:
+        _add_source(document, sections[0], arguments.path, arguments.faces)
+        return
+    if arguments.faces:
+        raise LockstepError(f"--faces: is for a source, and {arguments.key} is none; leave it out")
+    hash_key = ".".join([*sections, f"{name}_sha256"])
+    if isinstance(section(document, *sections).get(name), list):
+        raise LockstepError(
+            f"{paths.PARAMS}: {arguments.key} is no single path; set it with "
+            f"`dvc exp run -S '{arguments.key}=[...]'`, or write it there"
+        )
+    path = arguments.path.resolve()
+    if name == "init_from" and path.is_dir():
+        diffusers_folder.unet_file(path)
+    digest = hashing.sha256(path)
+    # A workload may override a shared parameter that its own section does not have yet.
+    own = (
+        len(sections) == 2
+        and sections[0] in names
+        and {name, f"{name}_sha256"} <= set(section(document, sections[1]))
+    )
+    set_values(paths.PARAMS, {arguments.key: str(path), hash_key: digest}, may_add=own)
+    print(f"{arguments.key}: {path}\n{hash_key}: {digest}")
+    for workload in names:
+        if name in section(document, workload, *sections):
+            whole = f"{workload}.{arguments.key}"
+            command = shlex.join(["lockstep", "add", whole, str(arguments.path)])
+            print(f"{workload} has a value of its own, {whole}: `{command}`", file=sys.stderr)
+
+
+def _add_source(document: dict[str, Any], workload: str, path: Path, faces: bool) -> None:
+    """Let a workload's images come from a folder or an archive, whatever they came from before."""
+    from lockstep.config.load import parse_params
+    from lockstep.config.new import inspect_images, inspect_photos, section_of, section_of_faces
+    from lockstep.config.yaml_edit import set_values
+    from lockstep.core import hashing
+
+    before, condition = document[workload]["source"], document[workload].get("condition")
+    faces = faces or before["type"] == "photos"
+    found = inspect_photos(path) if faces else inspect_images(path)
+    if found.condition != condition:
+        raise LockstepError(
+            f"{path}: looks like images with condition {found.condition}, and {workload} has "
+            f"{condition}; `lockstep new NAME {shlex.quote(str(path))}` makes a workload of it"
+        )
+    _check_files(path, found.condition)
+    digest = hashing.sha256(path)
+    section = section_of_faces if faces else section_of
+    source = section(found, paths.from_home(path), digest)["source"]
+    if before["type"] == source["type"]:  # the rules stay as they are
+        source = {**before, "paths": source["paths"], "sha256": source["sha256"]}
+        changes = {f"{workload}.source.{key}": source[key] for key in ("paths", "sha256")}
+    else:
+        rules = set(before) & set(source) - {"type"} if faces else {"size"}
+        source |= {name: before[name] for name in rules}
+        changes = {f"{workload}.source": source}
+    parse_params({**document, workload: {**document[workload], "source": source}}, workload)
+    set_values(paths.PARAMS, changes)
+    print(f"{workload}.source.paths: {source['paths']}\n{workload}.source.sha256: {[digest]}")
