@@ -22,6 +22,7 @@ LEVELS = (
     ("sampling", "training", "synthetic"),
     ("tracking", "evaluation", "sources"),
     ("report",),
+    ("app",),
     ("stage", "cli"),
 )
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}

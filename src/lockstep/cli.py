@@ -73,6 +73,15 @@ def main() -> None:
     command.add_argument("--out", type=_file(".png"), default=Path("sample.png"), help="a PNG file")
     command.set_defaults(run=_sample)
 
+    command = commands.add_parser("app", help="a page in the browser to play with trained models")
+    command.add_argument("workload", nargs="?", help="default: a tab for each")
+    command.add_argument(
+        "--model", type=Path, action="append", default=[], help="a folder, to compare with"
+    )
+    command.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, this machine")
+    command.add_argument("--port", type=_port, default=7860, help="default: 7860; 0: any free one")
+    command.set_defaults(run=_app)
+
     command = commands.add_parser("report", help="write all about a workload as one HTML page")
     command.add_argument("workload")
     command.add_argument("--out", type=_file(".html"), help="default: report/<workload>.html")
@@ -105,6 +114,12 @@ def main() -> None:
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) == 0:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port, 0 to 65535")
     return int(text)
 
 
@@ -325,6 +340,12 @@ def _sample(arguments: argparse.Namespace) -> None:
     with atomic_file(arguments.out) as unfinished:
         write_png(unfinished, grid(to_bytes(images), per_row=8))
     print(arguments.out)
+
+
+def _app(arguments: argparse.Namespace) -> None:
+    from lockstep.app.server import serve
+
+    serve(arguments.workload, arguments.host, arguments.port, arguments.model)
 
 
 def _check_place(out: Path) -> None:
