@@ -49,18 +49,18 @@ def build(workloads: Sequence[str], others: Sequence[Path] = ()) -> gr.Blocks:
 
 def _tab(studio: Studio, params: Params, offered: Offer) -> None:
     with gr.Row():
-        with gr.Column(scale=1, min_width=300):
+        with gr.Column(scale=2, min_width=320):
             asked = _asked(offered)
             count = gr.Slider(1, MOST_IMAGES, _IMAGES, step=1, label="Images")
             seed = gr.Number(0, label="Seed", minimum=0, precision=0)
+            button = gr.Button("Generate", variant="primary")
             first = _settings(params, offered, "")
             compare = gr.Checkbox(False, label="Compare with other settings on the same noise")
             with gr.Column(visible=False) as more:
                 second = _settings(params, offered, " (second)")
             compare.change(lambda on: gr.update(visible=on), compare, more, **_QUIET)
             nearest = gr.Checkbox(True, label="Show the nearest training images")
-            button = gr.Button("Generate", variant="primary")
-        with gr.Column(scale=3, min_width=480):
+        with gr.Column(scale=5, min_width=480):
             said = gr.HTML(html.status("Nothing generated yet."))
             shown = gr.HTML()
     controls = [count, seed, compare, nearest, *first, *second, *asked]
@@ -89,7 +89,11 @@ def _asked(offered: Offer) -> list[Any]:
             if offered.most is not None:
                 info += f" None of them shows more than {offered.most} objects."
             value = list(offered.names)[:2]
-            return [gr.CheckboxGroup(counted, value=value, label="Objects", info=info)]
+            return [
+                gr.CheckboxGroup(
+                    counted, value=value, label="Objects", info=info, elem_classes="objects"
+                )
+            ]
         case "classes":
             return [gr.Dropdown(counted, value=counted[0][1], label="Class")]
         case "prompts":
