@@ -117,7 +117,7 @@ def test_a_model_that_is_replaced_is_loaded_anew(work: Path, studio: Studio) -> 
     before = images(studio, of, asked)
     assert np.array_equal(images(studio, of, asked), before)
     shutil.rmtree(paths.model("faces"))
-    with pytest.raises(LockstepError, match=r"^models/faces/model.json: missing; `dvc repro`"):
+    with pytest.raises(LockstepError, match=r"^models/faces/provenance.json: missing; `dvc repro`"):
         images(studio, of, asked)
     write_unconditional("faces", seed=1)
     assert not np.array_equal(images(studio, of, asked), before)

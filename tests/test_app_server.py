@@ -167,7 +167,7 @@ def test_bad_words_are_one_line(work: Path) -> None:
     pytest.importorskip("gradio", reason="Gradio is not installed: requirements-app.lock")
     for arguments, said in (
         (["zebra"], "error: unknown workload 'zebra'; choose from iclevr, faces"),
-        (["faces"], "error: models/faces/model.json: missing; `dvc repro` makes it\n"),
+        (["faces"], "error: models/faces/provenance.json: missing; `dvc repro` makes it\n"),
         (["--model", "x"], "error: --model: is a model of one workload; name the workload too\n"),
         (["--port", "70000"], "'70000' is not a port, 0 to 65535"),
     ):

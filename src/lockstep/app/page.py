@@ -21,6 +21,9 @@ CSS = files("lockstep.app").joinpath("templates/page.css").read_text("utf-8")
 _SAMPLERS = [("DPM-Solver++(2M)", "dpmpp_2m"), ("DDIM", "ddim"), ("DDPM", "ddpm")]
 _TITLES = ("First", "Second")
 _IMAGES = 4  # at first
+# In a page that is built when it is loaded Gradio does not find out by itself that these are inputs.
+_INPUT: dict[str, Any] = {"interactive": True}
+_NARROW: dict[str, Any] = {**_INPUT, "min_width": 120}  # beside each other
 
 
 def build(workloads: Sequence[str], others: Sequence[Path] = ()) -> gr.Blocks:
@@ -51,15 +54,18 @@ def _tab(studio: Studio, params: Params, offered: Offer) -> None:
     with gr.Row():
         with gr.Column(scale=2, min_width=320):
             asked = _asked(offered)
-            count = gr.Slider(1, MOST_IMAGES, _IMAGES, step=1, label="Images")
-            seed = gr.Number(0, label="Seed", minimum=0, precision=0)
+            with gr.Row():
+                count = gr.Slider(1, MOST_IMAGES, _IMAGES, step=1, label="Images", **_NARROW)
+                seed = gr.Number(0, label="Seed", minimum=0, precision=0, **_NARROW)
             button = gr.Button("Generate", variant="primary")
             first = _settings(params, offered, "")
-            compare = gr.Checkbox(False, label="Compare with other settings on the same noise")
+            compare = gr.Checkbox(
+                False, label="Compare with other settings on the same noise", **_INPUT
+            )
             with gr.Column(visible=False) as more:
                 second = _settings(params, offered, " (second)")
             compare.change(lambda on: gr.update(visible=on), compare, more, **_QUIET)
-            nearest = gr.Checkbox(True, label="Show the nearest training images")
+            nearest = gr.Checkbox(True, label="Show the nearest training images", **_INPUT)
         with gr.Column(scale=5, min_width=480):
             said = gr.HTML(html.status("Nothing generated yet."))
             shown = gr.HTML()
@@ -95,10 +101,10 @@ def _asked(offered: Offer) -> list[Any]:
                 )
             ]
         case "classes":
-            return [gr.Dropdown(counted, value=counted[0][1], label="Class")]
+            return [gr.Dropdown(counted, value=counted[0][1], label="Class", **_INPUT)]
         case "prompts":
             value = "a red cube and a cyan sphere"
-            return [gr.Textbox(value, label="Sentence", lines=2, max_lines=6)]
+            return [gr.Textbox(value, label="Sentence", lines=2, max_lines=6, **_INPUT)]
         case _:
             return []
 
@@ -108,21 +114,24 @@ def _settings(params: Params, offered: Offer, suffix: str) -> list[Any]:
     sample, names = params.sample, list(offered.choices)
     weights = f"step {sample.weights}" if isinstance(sample.weights, int) else sample.weights
     most = min(offered.levels, MOST_STEPS)
-    return [
-        gr.Dropdown(
-            names, value=weights if weights in names else names[0], label=f"Weights{suffix}"
-        ),
-        gr.Dropdown(_SAMPLERS, value=sample.sampler, label=f"Sampler{suffix}"),
-        gr.Slider(1, most, min(sample.steps, most), step=1, label=f"Steps{suffix}"),
-        gr.Slider(
+    weights = weights if weights in names else names[0]
+    with gr.Row():
+        model = gr.Dropdown(names, value=weights, label=f"Weights{suffix}", **_NARROW)
+        sampler = gr.Dropdown(_SAMPLERS, value=sample.sampler, label=f"Sampler{suffix}", **_NARROW)
+    with gr.Row():
+        steps = gr.Slider(
+            1, most, min(sample.steps, most), step=1, label=f"Steps{suffix}", **_NARROW
+        )
+        guidance = gr.Slider(
             0,
             MOST_GUIDANCE,
             min(sample.guidance_scale, MOST_GUIDANCE),
             step=0.5,
             label=f"Guidance{suffix}",
+            **_NARROW,
             visible=offered.condition != "none",
-        ),
-    ]
+        )
+    return [model, sampler, steps, guidance]
 
 
 def _pressed(studio: Studio, offered: Offer) -> Callable[..., Iterator[tuple[Any, Any]]]:
