@@ -21,7 +21,7 @@ CSS = files("lockstep.app").joinpath("templates/page.css").read_text("utf-8")
 _SAMPLERS = [("DPM-Solver++(2M)", "dpmpp_2m"), ("DDIM", "ddim"), ("DDPM", "ddpm")]
 _TITLES = ("First", "Second")
 _IMAGES = 4  # at first
-# In a page that is built when it is loaded Gradio does not find out by itself that these are inputs.
+# Of a page that is built when it is loaded Gradio does not find out what is an input.
 _INPUT: dict[str, Any] = {"interactive": True}
 _NARROW: dict[str, Any] = {**_INPUT, "min_width": 120}  # beside each other
 
@@ -97,7 +97,12 @@ def _asked(offered: Offer) -> list[Any]:
             value = list(offered.names)[:2]
             return [
                 gr.CheckboxGroup(
-                    counted, value=value, label="Objects", info=info, elem_classes="objects"
+                    counted,
+                    value=value,
+                    label="Objects",
+                    info=info,
+                    elem_classes="objects",
+                    **_INPUT,
                 )
             ]
         case "classes":
