@@ -18,7 +18,7 @@ from lockstep.config.schema import Params
 from lockstep.core.errors import LockstepError
 
 CSS = files("lockstep.app").joinpath("templates/page.css").read_text("utf-8")
-_SAMPLERS = [("DPM-Solver++(2M)", "dpmpp_2m"), ("DDIM", "ddim"), ("DDPM", "ddpm")]
+_SAMPLERS = [("DPM++ 2M", "dpmpp_2m"), ("DDIM", "ddim"), ("DDPM", "ddpm")]
 _TITLES = ("First", "Second")
 _IMAGES = 4  # at first
 # Of a page that is built when it is loaded Gradio does not find out what is an input.
@@ -73,8 +73,8 @@ def _tab(studio: Studio, params: Params, offered: Offer) -> None:
     button.click(_pressed(studio, offered), controls, [said, shown], **_ONE_AT_A_TIME)
 
 
-# Neither is offered as an API.
-_QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+# Neither is offered as an API; both go through the queue, whose routes alone answer.
+_QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 _ONE_AT_A_TIME: dict[str, Any] = {
     "concurrency_id": "draw",
     "concurrency_limit": 1,
