@@ -123,19 +123,16 @@ def _settings(params: Params, offered: Offer, suffix: str) -> list[Any]:
     with gr.Row():
         model = gr.Dropdown(names, value=weights, label=f"Weights{suffix}", **_NARROW)
         sampler = gr.Dropdown(_SAMPLERS, value=sample.sampler, label=f"Sampler{suffix}", **_NARROW)
-    with gr.Row():
-        steps = gr.Slider(
-            1, most, min(sample.steps, most), step=1, label=f"Steps{suffix}", **_NARROW
-        )
-        guidance = gr.Slider(
-            0,
-            MOST_GUIDANCE,
-            min(sample.guidance_scale, MOST_GUIDANCE),
-            step=0.5,
-            label=f"Guidance{suffix}",
-            **_NARROW,
-            visible=offered.condition != "none",
-        )
+    steps = gr.Slider(1, most, min(sample.steps, most), step=1, label=f"Steps{suffix}", **_INPUT)
+    guidance = gr.Slider(
+        0,
+        MOST_GUIDANCE,
+        min(sample.guidance_scale, MOST_GUIDANCE),
+        step=0.5,
+        label=f"Guidance{suffix}",
+        **_INPUT,
+        visible=offered.condition != "none",
+    )
     return [model, sampler, steps, guidance]
 
 
