@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lockstep.app.draw import Finished, Progress
+from lockstep.app.verdict import Verdict
 from lockstep.core.images import grid
 
 _PER_ROW = 8
@@ -49,7 +50,7 @@ def _side(side: Progress | Finished, seed: int) -> dict[str, object]:
     sheet = _source(grid(side.images, per_row=_PER_ROW))
     if isinstance(side, Progress):
         return {"done": side.done, "steps": side.steps, "sheet": sheet}
-    verdicts = side.verdicts or [None] * len(side.images)
+    verdicts: Sequence[Verdict | None] = side.verdicts or [None] * len(side.images)
     nearest: Sequence[Sequence[NDArray[np.uint8]]] = (
         [()] * len(side.images) if side.nearest is None else [list(row) for row in side.nearest]
     )

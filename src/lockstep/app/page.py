@@ -94,11 +94,11 @@ def _asked(offered: Offer) -> list[Any]:
             info = "In brackets: how many training images show it."
             if offered.most is not None:
                 info += f" None of them shows more than {offered.most} objects."
-            value = list(offered.names)[:2]
+            ticked = list(offered.names)[:2]
             return [
                 gr.CheckboxGroup(
                     counted,
-                    value=value,
+                    value=ticked,
                     label="Objects",
                     info=info,
                     elem_classes="objects",
@@ -108,8 +108,8 @@ def _asked(offered: Offer) -> list[Any]:
         case "classes":
             return [gr.Dropdown(counted, value=counted[0][1], label="Class", **_INPUT)]
         case "prompts":
-            value = "a red cube and a cyan sphere"
-            return [gr.Textbox(value, label="Sentence", lines=2, max_lines=6, **_INPUT)]
+            sentence = "a red cube and a cyan sphere"
+            return [gr.Textbox(sentence, label="Sentence", lines=2, max_lines=6, **_INPUT)]
         case _:
             return []
 

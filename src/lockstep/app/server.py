@@ -16,7 +16,7 @@ from lockstep.core import paths
 from lockstep.core.errors import LockstepError
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Receive, Scope, Send
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _MISSING = (
@@ -60,7 +60,7 @@ class OwnRoutes:
                 await send({"type": "http.response.body", "body": b"not found\n"})
             return
 
-        async def with_policy(message: dict) -> None:
+        async def with_policy(message: Message) -> None:
             if message["type"] == "http.response.start":
                 message["headers"] = [
                     *message.get("headers", []),
