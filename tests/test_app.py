@@ -38,6 +38,7 @@ from lockstep.core.errors import LockstepError
 from lockstep.core.images import grid, read_rgb
 from lockstep.data.clevr import COLOURS, SHAPES
 from lockstep.data.dataset import open_dataset
+from lockstep.models.generator import Generator
 
 SIDE = Side("ema", "dpmpp_2m", 4, 2.0)
 
@@ -324,6 +325,31 @@ def test_work_stops_when_nobody_reads_on() -> None:
     # Another one's turn comes only when that one has ended.
     assert list(worker.stream(lambda give: give(-1))) == [-1]
     assert len(reached) < 10**9
+
+
+def test_sampling_stops_at_the_next_step(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_unconditional("faces")
+    studio, steps = Studio(), []
+    network = Generator.forward
+
+    def counted(model: Generator, *inputs: object) -> Tensor:
+        steps.append(1)
+        reading.wait(60)  # the sampler waits here until the reader has gone
+        return network(model, *inputs)  # type: ignore[arg-type]
+
+    reading = Event()
+    reading.set()
+    monkeypatch.setattr(Generator, "forward", counted)
+    asked = request(None, dataclasses.replace(SIDE, steps=200))
+    events = studio.draw(offered("faces"), asked)
+    assert isinstance(next(events), Progress)
+    reading.clear()
+    events.close()  # type: ignore[attr-defined]
+    done = len(steps)
+    reading.set()
+    # The next request's turn comes when the first has stopped.
+    assert len(list(studio.draw(offered("faces"), request(), nearest=False))) > 1
+    assert len(steps) <= done + 1 + 4
 
 
 def test_two_at_once_take_turns() -> None:

@@ -136,6 +136,7 @@ class Studio:
         shown = set(moments(settings.steps, _SHOWN + 1)[:-1])
 
         def on_step(info: StepInfo) -> None:
+            give(None)
             if info.index in shown:
                 state = trained.autoencoder.decode(info.x.float())
                 give(Progress(side, info.index, settings.steps, to_bytes(state)))

@@ -15,7 +15,7 @@ from typing import Generic, TypeVar
 from lockstep.core.errors import Stopped
 
 T = TypeVar("T")
-Give = Callable[[T], None]
+Give = Callable[[T | None], None]
 
 
 class _End:
@@ -31,16 +31,17 @@ class Worker(Generic[T]):
     def stream(self, work: Callable[[Give[T]], None]) -> Iterator[T]:
         """What `work(give)` gives, as it does; it waits for its turn first.
 
-        When nobody reads on (the tab was closed), the work stops at the next `give`. Raises
-        whatever `work` raises.
+        When nobody reads on (the tab was closed), the work stops at the next `give`, of which
+        `give(None)` does nothing else. Raises whatever `work` raises.
         """
         results: SimpleQueue[T | Exception | _End] = SimpleQueue()
         left = Event()
 
-        def give(result: T) -> None:
+        def give(result: T | None) -> None:
             if left.is_set():
                 raise Stopped("nobody waits for these images any more")
-            results.put(result)
+            if result is not None:
+                results.put(result)
 
         def run() -> None:
             try:
