@@ -22,7 +22,7 @@ LEVELS = (
     ("sampling", "training", "synthetic"),
     ("tracking", "evaluation", "sources"),
     ("report",),
-    ("export",),
+    ("export", "app"),
     ("stage", "cli"),
 )
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}

@@ -84,6 +84,15 @@ def main() -> None:
     push.add_argument("--private", action="store_true", help="if it is a new repository")
     push.add_argument("--dry-run", action="store_true", help="list files and sizes instead")
 
+    command = commands.add_parser("app", help="a page in the browser to play with trained models")
+    command.add_argument("workload", nargs="?", help="default: a tab for each")
+    command.add_argument(
+        "--model", type=Path, action="append", default=[], help="a folder, to compare with"
+    )
+    command.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, this machine")
+    command.add_argument("--port", type=_port, default=7860, help="default: 7860; 0: any free one")
+    command.set_defaults(run=models.app)
+
     command = commands.add_parser("report", help="write all about a workload as one HTML page")
     command.add_argument("workload")
     command.add_argument("--out", type=_file(".html"), help="default: report/<workload>.html")
@@ -116,6 +125,12 @@ def main() -> None:
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) == 0:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port, 0 to 65535")
     return int(text)
 
 

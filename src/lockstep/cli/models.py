@@ -64,3 +64,10 @@ def push(arguments: argparse.Namespace) -> None:
     from lockstep.export.push import push
 
     push(**{name: value for name, value in vars(arguments).items() if name != "run"})
+
+
+def app(arguments: argparse.Namespace) -> None:
+    """Run `lockstep app`."""
+    from lockstep.app.server import serve
+
+    serve(arguments.workload, arguments.host, arguments.port, arguments.model)
