@@ -7,6 +7,7 @@
 # make push   the outputs that dvc.lock names, to DVC's default remote
 # make pull   and back; "Not in cache" is then what neither the remote nor this machine has
 # make remotes  what S3 and SSH need, and what tests them
+# make app    what `lockstep app` needs, and what tests it but Chromium
 # make clean  remove the outputs, checkpoints and environment (DVC's cache and MLflow's store stay)
 
 PYTHON ?= python3.11
@@ -15,7 +16,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export VIRTUAL_ENV := $(CURDIR)/.venv
 
-.PHONY: all demo env test test-all lint ui remote push pull remotes clean
+.PHONY: all demo env test test-all lint ui remote push pull remotes app clean
 
 all: env
 	dvc repro
@@ -60,6 +61,9 @@ pull: remote
 
 remotes: env
 	$(BIN)/python -m pip install --quiet --no-deps --requirement requirements-remotes.lock
+
+app: env
+	$(BIN)/python -m pip install --quiet --no-deps --requirement requirements-app.lock --requirement requirements-browser.lock
 
 clean:
 	rm -rf .venv .scratch autoencoders data evaluators models plots samples strips tables
