@@ -167,7 +167,7 @@ def test_folders_without_an_autoencoder_are_named(folder: Path) -> None:
 
 def test_a_missing_package_is_named(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "diffusers", None)
-    fails(r"wants diffusers; `pip install lockstep\[pretrained\]`", str(saved), "vae")
+    fails(r"wants diffusers; `pip install -e '\.\[pretrained\]'`", str(saved), "vae")
 
 
 @pytest.fixture

@@ -188,6 +188,12 @@ def empty_archive(root: Path) -> None:
     zipfile.ZipFile(root, "w").close()
 
 
+def archive_with_labels(root: Path) -> None:
+    with zipfile.ZipFile(root, "w") as archive:
+        archive.writestr("mine/objects.json", "{}")
+        archive.writestr("mine/a_0.png", "no matter what")
+
+
 @pytest.mark.parametrize(
     ("make", "said"),
     [
@@ -201,6 +207,7 @@ def empty_archive(root: Path) -> None:
         (prompts_without_images, "look: no image in it (.png, "),
         (broken_archive, "look: no folder, and no zip or tar that can be read ("),
         (empty_archive, "look: no image in it (.png, "),
+        (archive_with_labels, "look: sentences and labels (objects.json) are read from a folder"),
     ],
 )
 def test_a_folder_that_cannot_be_is_one_line(run, make, said: str) -> None:

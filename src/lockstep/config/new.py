@@ -61,6 +61,10 @@ def inspect_images(path: Path) -> Contents:
         empty = [folder for folder in sorted(path.iterdir()) if _is_without_images(folder)]
         if names and empty:
             raise LockstepError(f"{empty[0]}: no image in it; remove the folder, or add some")
+    elif said := {"train_info.json", "objects.json"} & {name.name for name in names}:
+        raise LockstepError(
+            f"{path}: sentences and labels ({min(said)}) are read from a folder; unpack it"
+        )
     found = _contents(path, names)
     classes = _classes(path, _images(names))
     return replace(found, condition="classes", classes=classes) if classes else found

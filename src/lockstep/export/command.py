@@ -53,7 +53,7 @@ def write(out: Path, params: Params, name: str, license: str | None) -> Exported
         from lockstep.export import card, folder
     except ImportError as error:
         raise LockstepError(
-            f"an export wants diffusers ({error}); `pip install lockstep[pretrained]`"
+            f"an export wants diffusers ({error}); `pip install -e '.[pretrained]'`"
         ) from None
     made = folder.write(out, paths.model(params.workload), params.sample)
     if not card.write(out, params, made, lock, name, license):

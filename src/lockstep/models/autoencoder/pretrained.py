@@ -128,7 +128,7 @@ def _library() -> Any:
         from diffusers import AutoencoderKL
     except ImportError:
         raise LockstepError(
-            "autoencoder.kind: pretrained wants diffusers; `pip install lockstep[pretrained]`"
+            "autoencoder.kind: pretrained wants diffusers; `pip install -e '.[pretrained]'`"
         ) from None
     return AutoencoderKL
 

@@ -30,7 +30,7 @@ def library() -> Any:
     except ImportError as error:
         raise LockstepError(
             f"a pretrained text encoder wants the package transformers ({error}); "
-            "pip install lockstep[pretrained]"
+            "pip install -e '.[pretrained]'"
         ) from None
 
 
