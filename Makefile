@@ -5,9 +5,9 @@
 # make lint   ruff and mypy
 # make ui     MLflow's web page over the runs
 # make push   the outputs that dvc.lock names, to DVC's default remote
-# make pull   and back; "Not in cache" is then what neither the remote nor this machine has
+# make pull   and back; "Not in cache" then lists what is on neither the remote nor this machine
 # make remotes  what S3 and SSH need, and what tests them
-# make app    what `lockstep app` needs, and what tests it but Chromium
+# make app    what `lockstep app` needs
 # make clean  remove the outputs, checkpoints and environment (DVC's cache and MLflow's store stay)
 
 PYTHON ?= python3.11
@@ -63,7 +63,7 @@ remotes: env
 	$(BIN)/python -m pip install --quiet --no-deps --requirement requirements-remotes.lock
 
 app: env
-	$(BIN)/python -m pip install --quiet --no-deps --requirement requirements-app.lock --requirement requirements-browser.lock
+	$(BIN)/python -m pip install --quiet --no-deps --requirement requirements-app.lock
 
 clean:
 	rm -rf .venv .scratch autoencoders data evaluators models plots samples strips tables

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import struct
 import warnings
+import zlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -112,3 +114,16 @@ def others() -> dict[str, bytes]:
         "exact copy again.jpg": jpeg,
         "near copy.webp": encoded(head(2000, 130), "WEBP", quality=60),
     }
+
+
+def huge_png(width: int, height: int) -> bytes:
+    """A PNG whose header promises so many pixels; a few bytes."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    parts = chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(b"\0")), chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import sys
+import weakref
 from itertools import islice
 from pathlib import Path
 from threading import Event, Thread
@@ -178,9 +179,9 @@ def test_images_come_without_evaluator_and_data(work: Path, studio: Studio) -> N
     write_labelled("iclevr")
     of = offered("iclevr")
     assert (of.names, of.most) == (dict.fromkeys(OBJECTS), None)
-    *events, last = studio.draw(of, request("red cube"))
-    assert isinstance(last, Note)
-    assert last.text.startswith("no verdicts or neighbours: evaluators/iclevr")
+    *events, before, last = studio.draw(of, request("red cube"))
+    assert isinstance(before, Note) and before.text.startswith("no verdicts: evaluators/iclevr")
+    assert isinstance(last, Note) and last.text.startswith("no neighbours: data/dataset/iclevr")
     assert any(isinstance(event, Finished) for event in events)
 
 
@@ -271,6 +272,7 @@ def test_of_classes_the_likeliest_is_seen() -> None:
         ("a small red cube", "right", True),
         ("a blue cube", "unasked", False),
         ("something", "unasked", None),
+        ("a hundred cubes", "unasked", None),
     ],
 )
 def test_objects_of_a_sentence(text: str, state: str, right: bool | None) -> None:
@@ -408,3 +410,16 @@ def test_what_is_kept_is_read_again_when_a_file_changes(tmp_path: Path) -> None:
         kept.get(kind, (tmp_path,), lambda: "")
     kept.get("x", (tmp_path,), load)
     assert len(read) == 3
+
+
+class Large:
+    """Something of which two do not fit."""
+
+
+def test_what_is_replaced_is_gone_before_the_new_one_is_read(tmp_path: Path) -> None:
+    kept = Kept()
+    known = weakref.ref(kept.get("model", (tmp_path,), Large))
+    (tmp_path / "model.json").touch()
+    alive = []
+    kept.get("model", (tmp_path,), lambda: alive.append(known()) or Large())
+    assert alive == [None]

@@ -137,14 +137,20 @@ def test_without_gradio_it_says_what_to_install(
     assert any(line.startswith("gradio==") for line in named)
 
 
-def test_what_it_installs_changes_nothing_that_is_pinned() -> None:
+def test_an_empty_host_is_not_every_address() -> None:
+    with pytest.raises(LockstepError, match=r"^--host: empty"):
+        server.serve(None, "", 0)
+
+
+@pytest.mark.parametrize("lock", ["app", "browser", "remotes"])
+def test_what_is_installed_besides_changes_nothing_that_is_pinned(lock: str) -> None:
     pinned, more = (
         {
             line.partition("==")[0].lower().replace("_", "-")
             for line in (ROOT / name).read_text("utf-8").splitlines()
             if not line.startswith("#")
         }
-        for name in ("requirements.lock", "requirements-app.lock")
+        for name in ("requirements.lock", f"requirements-{lock}.lock")
     )
     assert not pinned & more
 

@@ -95,15 +95,15 @@ def test_ones_own_folder_with_classes(here: Path) -> None:
     text, read = collected(params)
     assert read.data.license == "unknown" and read.data.size_categories == ["n<1K"]
     assert read.data.task_categories == ["unconditional-image-generation", "image-classification"]
-    assert read.data.configs == [{"config_name": "default", "data_files": "images/*.png"}]
+    assert read.data.configs == [{"config_name": "default", "data_files": ["images/*.png"]}]
     assert "4 images in `images/`: 64 x 64 pixels, RGB, PNG." in text
     cells = rows(read.text)
     assert ["kept", "4", "in this set"] in cells
     assert ["copy", "1", "the same bytes as a file that was kept"] in cells
-    assert ["broken", "1", "no image, or not to its end"] in cells
+    assert ["broken", "1", _MEANINGS["folder"]["broken"]] in cells
     assert ["a|b", "2"] in cells and ["dog", "2"] in cells
     assert "\n- own, SHA-256 `" in text and str(here) not in text
-    assert text.count("**to be filled in**") == 4 and "Write to **(to be filled in)**. " in text
+    assert text.count("**to be filled in**") == 5 and "Write to **(to be filled in)**. " in text
     for risk in ("people who did not agree", "minors", "watermarks", "copies", "bias"):
         assert risk in text
     assert "exclude.txt" in text.partition("## How somebody is taken out")[2]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
+import os
 import shutil
 import sys
 import tarfile
@@ -18,8 +19,10 @@ from PIL import Image
 from lockstep import cli
 from lockstep.config.document import SHARED_NAMES, read_yaml
 from lockstep.config.load import load_all
+from lockstep.config.new import FACES
 from lockstep.config.sources import Photos
 from lockstep.core import hashing
+from odd_files import huge_png
 
 ROOT = Path(__file__).resolve().parent.parent
 PARAMS = Path("params.yaml")
@@ -352,6 +355,42 @@ def test_photographs_take_the_place_of_a_board_and_keep_its_rules(run) -> None:
     assert run("add", "faces.source", "more")[0] == 0
     assert load_all(PARAMS)["faces"].source == dataclasses.replace(
         found, paths=("more",), sha256=(hashing.sha256(Path("more")),)
+    )
+
+
+def test_photographs_take_the_place_of_a_merge(run) -> None:
+    before = load_all(PARAMS)["anime"].source
+    images(Path("photos"), 3)
+    assert run("add", "anime.source", "photos", "--faces")[0] == 0
+    found = load_all(PARAMS)["anime"].source
+    assert isinstance(found, Photos)
+    assert (found.paths, found.sha256) == (("photos",), (hashing.sha256(Path("photos")),))
+    assert found.size == before.size and found.duplicate_bits == FACES["duplicate_bits"]
+
+
+@pytest.mark.parametrize("faces", [["--faces"], []])
+def test_files_that_cannot_be_opened_do_not_matter(run, faces: list[str]) -> None:
+    folder = images(Path("photos"), 12)
+    os.mkfifo(folder / "pipe.png")
+    (folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    (folder / "huge.png").write_bytes(huge_png(20_000, 10_000))
+    assert run("new", "one", str(folder), *faces)[0] == 0
+    with zipfile.ZipFile("photos.zip", "w") as archive:
+        for file in sorted(folder.glob("[0-9]*.png")):
+            archive.write(file, f"./{file.name}")
+    damaged = bytearray(Path("photos.zip").read_bytes())
+    damaged[200:260] = bytes(60)
+    Path("photos.zip").write_bytes(damaged)
+    assert run("new", "two", "photos.zip", *faces)[0] == 0
+
+
+def test_archives_in_a_folder_may_have_the_photographs(run) -> None:
+    Path("export").mkdir()
+    shutil.make_archive("export/takeout", "zip", images(Path("photos"), 5))
+    status, out, _ = run("new", "people", "export", "--faces")
+    assert (status, out.splitlines()[0]) == (
+        0,
+        "people: 0 images, 1 archives in it, condition: none",
     )
 
 

@@ -91,11 +91,16 @@ class Studio:
             images = self._images(offer, request, params, side, give, note)
             drawn.append(images)
             give(Finished(side, images, None, None))
+        judge = table = None
         try:
             judge = judge_of(params, self._kept)
+        except LockstepError as error:
+            note(f"no verdicts: {error}")
+        try:
             table = table_of(params, self._kept) if nearest else None
         except LockstepError as error:
-            note(f"no verdicts or neighbours: {error}")
+            note(f"no neighbours: {error}")
+        if judge is None and table is None:
             return
         for side, images in enumerate(drawn):
             give(

@@ -25,7 +25,8 @@ class Kept:
         key, stamp = (kind, folders), tuple(map(_stamp, folders))
         known = self._known.get(key)
         if known is None or known[0] != stamp:
-            self._known.pop(key, None)  # before the new one is read: both need not fit
+            self._known.pop(key, None)
+            known = None  # before the new one is read: both need not fit
             known = stamp, load()
         self._known[key] = known
         self._known.move_to_end(key)

@@ -23,6 +23,7 @@ from lockstep.evaluation.evaluators import evaluator_of
 from lockstep.evaluation.reference import KEPT
 from lockstep.evaluation.rows import SplitImages
 from lockstep.evaluation.spaces import Space
+from lockstep.tracking import dvc_lock
 
 _NEAREST = 3
 
@@ -58,6 +59,9 @@ def table_of(params: Params, kept: Kept) -> Table:
 
 
 def _read(params: Params) -> Table:
+    target = f"reference@{params.workload}"
+    if anew := dvc_lock.load().outdated(target):
+        raise LockstepError(f"{', '.join(anew)} was made anew since; `dvc repro {target}`")
     data = open_dataset(paths.dataset(params.workload))
     space = evaluator_of(params).space(params, data)
     if space.name == "dlib":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -17,6 +18,7 @@ from lockstep.config.load import load_params
 from lockstep.config.schema import Params
 from lockstep.core.errors import LockstepError
 
+_LOG = logging.getLogger(__name__)
 CSS = files("lockstep.app").joinpath("templates/page.css").read_text("utf-8")
 _SAMPLERS = [("DPM++ 2M", "dpmpp_2m"), ("DDIM", "ddim"), ("DDPM", "ddpm")]
 _TITLES = ("First", "Second")
@@ -159,6 +161,10 @@ def _pressed(studio: Studio, offered: Offer) -> Callable[..., Iterator[tuple[Any
             yield html.status("Done.", notes), gr.skip()
         except LockstepError as error:
             yield html.status(str(error), notes, failed=True), gr.skip()
+        except Exception:  # The page must not say for ever that it generates.
+            _LOG.exception("a press failed")
+            line = "Failed; the terminal of `lockstep app` says why."
+            yield html.status(line, notes, failed=True), gr.skip()
 
     return pressed
 

@@ -7,6 +7,7 @@ import os
 import socket
 from collections.abc import Sequence
 from importlib.util import find_spec
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _MISSING = (
-    "the page wants Gradio, and it is not installed: "
+    "the page needs Gradio, and it is not installed: `make app`, or "
     "`pip install --no-deps -r requirements-app.lock`"
 )
 # All that the page's own scripts ask for. Gradio has routes besides that read files by their path,
@@ -89,6 +90,8 @@ def serve(workload: str | None, host: str, port: int, others: Sequence[Path] = (
     where that is loopback. Raises `LockstepError` without Gradio, if the port is taken, or if the
     workload is unknown or not trained.
     """
+    if not host:
+        raise LockstepError("--host: empty, which would be every address; give 127.0.0.1")
     if find_spec("gradio") is None:
         raise LockstepError(_MISSING)
     from lockstep.app.models import offer
@@ -102,7 +105,7 @@ def serve(workload: str | None, host: str, port: int, others: Sequence[Path] = (
     with listening:
         # Read when Gradio is imported.
         os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1"}
-        app = application(workloads, others, host)
+        app = application(workloads, others, host, listening.getsockname()[0])
         import uvicorn
 
         config = uvicorn.Config(
@@ -115,8 +118,10 @@ def serve(workload: str | None, host: str, port: int, others: Sequence[Path] = (
             return
 
 
-def application(workloads: Sequence[str], others: Sequence[Path], host: str) -> ASGIApp:
-    """The page as an ASGI application."""
+def application(
+    workloads: Sequence[str], others: Sequence[Path], host: str, address: str
+) -> ASGIApp:
+    """The page as an ASGI application for `host`, whose address is `address`."""
     import gradio as gr
     from fastapi import FastAPI
     from starlette.middleware.trustedhost import TrustedHostMiddleware
@@ -141,7 +146,8 @@ def application(workloads: Sequence[str], others: Sequence[Path], host: str) -> 
         ),
     )
     # A page elsewhere whose name has been made to lead here (DNS rebinding) is not answered.
-    names = [*_LOOPBACK, "[::1]"] if host in _LOOPBACK else ["*"]
+    own = [*_LOOPBACK, "[::1]", host, address]
+    names = own if ip_address(address).is_loopback else ["*"]
     return TrustedHostMiddleware(OwnRoutes(app), allowed_hosts=names)
 
 

@@ -26,7 +26,7 @@ _THERE = 0.5
 State = Literal["right", "missing", "unasked", "size"]
 _SIZES = ("small", "large")
 _OBJECTS = tuple(f"{colour} {shape}" for shape in SHAPES for colour in COLOURS)
-_OBJECT = re.compile(rf"(?:({'|'.join(_SIZES)}) )?({'|'.join(COLOURS)}) ({'|'.join(SHAPES)})")
+_OBJECT = re.compile(rf"\b(?:({'|'.join(_SIZES)}) )?({'|'.join(COLOURS)}) ({'|'.join(SHAPES)})")
 
 
 @dataclass(frozen=True)

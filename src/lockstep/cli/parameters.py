@@ -87,6 +87,8 @@ def new(arguments: argparse.Namespace) -> None:
     parse_params({**document, "workloads": [*document["workloads"], name], name: section}, name)
     add_section(paths.PARAMS, "workloads", name, section)
     said = f", {len(found.classes)} classes" if found.classes else ""
+    if found.archives:
+        said = f", {found.archives} archives in it"
     print(f"{name}: {found.count} images{said}, condition: {found.condition}")
     print(
         f"{paths.PARAMS} has it now; run `dvc repro evaluate@{name}`, then `lockstep report {name}`"
@@ -148,7 +150,13 @@ def add(arguments: argparse.Namespace) -> None:
 def _add_source(document: dict[str, Any], workload: str, path: Path, faces: bool) -> None:
     """Let a workload's images come from a folder or an archive, whatever they came from before."""
     from lockstep.config.load import parse_params
-    from lockstep.config.new import inspect_images, inspect_photos, section_of, section_of_faces
+    from lockstep.config.new import (
+        FACES,
+        inspect_images,
+        inspect_photos,
+        section_of,
+        section_of_faces,
+    )
     from lockstep.config.yaml_edit import set_values
     from lockstep.core import hashing
 
@@ -156,9 +164,10 @@ def _add_source(document: dict[str, Any], workload: str, path: Path, faces: bool
     faces = faces or before["type"] == "photos"
     found = inspect_photos(path) if faces else inspect_images(path)
     if found.condition != condition:
+        more = " --faces" if faces else ""
         raise LockstepError(
             f"{path}: looks like images with condition {found.condition}, and {workload} has "
-            f"{condition}; `lockstep new NAME {shlex.quote(str(path))}` makes a workload of it"
+            f"{condition}; `lockstep new NAME {shlex.quote(str(path))}{more}` makes one of it"
         )
     _check_files(path, found.condition)
     digest = hashing.sha256(path)
@@ -168,7 +177,7 @@ def _add_source(document: dict[str, Any], workload: str, path: Path, faces: bool
         source = {**before, "paths": source["paths"], "sha256": source["sha256"]}
         changes = {f"{workload}.source.{key}": source[key] for key in ("paths", "sha256")}
     else:
-        rules = set(before) & set(source) - {"type"} if faces else {"size"}
+        rules = set(FACES) & set(before) if "detector" in before else {"size"}
         source |= {name: before[name] for name in rules}
         changes = {f"{workload}.source": source}
     parse_params({**document, workload: {**document[workload], "source": source}}, workload)

@@ -7,8 +7,9 @@ import os
 import tarfile
 import zipfile
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path, PurePosixPath
 from statistics import median
 from typing import IO, Any
@@ -19,6 +20,8 @@ from lockstep.core.errors import LockstepError
 from lockstep.core.formats import ENDINGS
 
 _SIDES = (64, 32, 16)
+_ARCHIVES = (".zip", ".tar", ".tgz", ".tbz2", ".txz", ".gz", ".bz2", ".xz")
+_IN_AN_ARCHIVE = 100  # images, at a guess
 _MEASURED = 200  # images at most whose size is read
 _EVALUATOR_STEPS = 300  # at least, of training the evaluator
 _MOST_EPOCHS = 60
@@ -44,6 +47,7 @@ class Contents:
     count: int  # of images
     side: int | None  # the shorter one of the median image, in pixels; None if none can be read
     classes: dict[str, int]  # images of each
+    archives: int = 0  # of unknown contents
 
 
 def inspect_images(path: Path) -> Contents:
@@ -71,18 +75,24 @@ def inspect_images(path: Path) -> Contents:
 
 
 def inspect_photos(path: Path) -> Contents:
-    """What is at a path, whatever its folders are called.
+    """What is at a path, whatever its folders are called; no file is opened.
 
-    Raises `LockstepError` if there is nothing, or no image.
+    Raises `LockstepError` if there is nothing, or neither an image nor an archive.
     """
-    return _contents(path, _names(path))
+    names = _names(path)
+    count = len(_images(names))
+    archives = sum(name.suffix.lower() in _ARCHIVES for name in names)
+    if not count + archives:
+        raise LockstepError(f"{path}: no image in it ({', '.join(ENDINGS)}); name another one")
+    return Contents("none", count, None, {}, archives)
 
 
 def section_of_faces(contents: Contents, path: str, sha256: str) -> dict[str, Any]:
-    """The same for the faces in photographs."""
+    """A section for the faces in photographs, with parameters as `section_of` chooses them."""
+    contents = replace(contents, count=contents.count + _IN_AN_ARCHIVE * contents.archives)
     source = {"type": "photos", "paths": [path], "sha256": [sha256], **FACES}
     shared: dict[str, Any] = {name: {} for name in SHARED}
-    overrides = _overrides(replace(contents, condition="none"))
+    overrides = _overrides(contents)
     overrides["dataset"]["evaluator"] = 0.0  # dlib's embedding has nothing to learn
     overrides["evaluator"] = {"type": "dlib"}
     return {"source": source, "condition": "none", **shared, **overrides}
@@ -188,30 +198,42 @@ def _side(path: Path, images: list[PurePosixPath]) -> int | None:
     from PIL import Image
 
     sides = []
-    for file in _opened(path, images[:: max(1, len(images) // _MEASURED)]):
+    for opened in _files(path, images[:: max(1, len(images) // _MEASURED)]):
         try:
-            with Image.open(file) as image:
+            with opened() as file, Image.open(file) as image:
                 sides.append(min(image.size))
-        except (OSError, ValueError, SyntaxError):
-            continue  # collecting says of each file what is wrong with it
+        except Exception:  # Whatever a bomb, a secret or a damaged member raises: collecting says.
+            continue
     return int(median(sides)) if sides else None
 
 
-def _opened(path: Path, names: list[PurePosixPath]) -> Iterator[Path | IO[bytes]]:
-    """These files of a folder or an archive, one after the other."""
+def _files(path: Path, names: list[PurePosixPath]) -> Iterator[Callable[[], IO[bytes]]]:
+    """What opens each of these files of a folder or an archive, one after the other."""
+    wanted = set(names)
     if path.is_dir():
-        yield from (path / name for name in names)
+        for name in names:
+            if (path / name).is_file():
+                yield partial(_bytes_of, path / name)
     elif zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
-            for name in names:
-                with archive.open(name.as_posix()) as file:
-                    yield file
+            for info in archive.infolist():
+                if PurePosixPath(info.filename) in wanted:
+                    yield partial(archive.open, info)
     else:
-        relative = {name.as_posix() for name in names}
         with tarfile.open(path) as tar:
             for member in tar:
-                if member.name in relative and (found := tar.extractfile(member)) is not None:
-                    yield found
+                if member.isfile() and PurePosixPath(member.name) in wanted:
+                    yield partial(_member, tar, member)
+
+
+def _bytes_of(path: Path) -> IO[bytes]:
+    return path.open("rb")
+
+
+def _member(tar: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
+    file = tar.extractfile(member)
+    assert file is not None  # only of what is no regular file
+    return file
 
 
 def _classes(path: Path, images: Iterable[PurePosixPath]) -> dict[str, int]:

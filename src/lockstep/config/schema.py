@@ -65,6 +65,7 @@ class Card:
     """
 
     license: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.+-]*$")] | None
+    origin: NonEmpty | None
     contact: NonEmpty | None
     rights: NonEmpty | None
     consent: NonEmpty | None

@@ -100,6 +100,7 @@ def write(
         template_path=str(_TEMPLATE),
         name=workload,
         size=description.size,
+        begun=description.params.get("train.init_from_sha256"),
         asked=_ASKED[description.condition],
         weights=f"{_count(out / 'unet') / 1e6:.1f}",
         images=list(_pictures(out, workload)) if evaluated else [],
@@ -115,7 +116,7 @@ def write(
         source=_SOURCES[params.source.type],
         license_note=_licence_note(licence),
         origin=list(_origin(out, exported, params, lock)),
-        again="\n".join(_again(workload, out)),
+        again="\n".join(_again(params, out, licence)),
         params=[(key, settings.text(_public(v))) for key, v in _params(exported, params).items()],
     )
     (out / NAME).write_text(f"{str(text).rstrip()}\n", "utf-8")
@@ -238,11 +239,12 @@ def _is_committed() -> bool:
     return lock.exists() and git.committed(lock) == lock.read_text("utf-8")
 
 
-def _again(workload: str, out: Path) -> Iterator[str]:
+def _again(params: Params, out: Path, licence: str | None) -> Iterator[str]:
     if _is_committed() and (commit := git.head(apart_from=out)) is not None:
         yield f"git checkout {commit.name}"
-    yield f"dvc repro evaluate@{workload}"
-    yield f"lockstep export {workload} FOLDER"
+    yield f"dvc repro evaluate@{params.workload}"
+    chosen = "" if licence is None else f" --license {licence}"
+    yield f"lockstep export {params.workload} FOLDER --weights {params.sample.weights}{chosen}"
 
 
 def _params(exported: Exported, params: Params) -> dict[str, Any]:

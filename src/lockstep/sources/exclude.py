@@ -23,7 +23,7 @@ _REMARK = re.compile(r"(?:^|\s)#.*")
 _SHA256 = re.compile(r"^[0-9a-fA-F]{64}$")
 _AUTHOR = re.compile(r"^[A-Za-z][A-Za-z0-9]{1,11}$")
 _ADDRESS = re.compile(r"^https?://")
-_MERGED = re.compile(r"^[^:]+:[^:]*[^:\s]$")
+_MERGED = re.compile(r"^[^:]+:.*[^:\s]$")
 _ARTICLE = re.compile(rf"^{ARTICLE}$")
 _ARTICLE_PAGE = re.compile(rf"/({ARTICLE})\.html$")
 

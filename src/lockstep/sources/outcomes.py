@@ -15,13 +15,13 @@ DECISIONS = "decisions.csv"
 FAILED = "failed.txt"
 KEPT, FETCHED = "kept", "fetched"
 
-_FACES = "faces, and images without one"
+_FACES = "faces, and files without one"
 DECIDED = {"ptt": _FACES, "photos": _FACES, "folder": "files"}
 """What is decided about, by the type of the source."""
 
 _OF_FILES = {
-    "refused": "a link, a bomb, a name that leads out of its archive, or too large",
-    "broken": "no image, or not to its end",
+    "refused": "a link, no file, encrypted, damaged in its archive, or larger than allowed",
+    "broken": "no image, damaged, of a format that is not read, or of too many pixels",
 }
 _OF_FACES = {
     "small": "narrower than source.min_box",

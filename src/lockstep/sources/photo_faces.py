@@ -20,9 +20,9 @@ from lockstep.sources.faces.collect import (
     detect,
     read,
 )
-from lockstep.sources.faces.decide import EXCLUDED
-from lockstep.sources.faces.detect import DetectionSettings, faces_from_text
-from lockstep.sources.folders.decide import BROKEN, COPY, REFUSED
+from lockstep.sources.faces.decide import COPY, EXCLUDED
+from lockstep.sources.faces.detect import DetectionSettings
+from lockstep.sources.folders.decide import BROKEN, REFUSED
 from lockstep.sources.folders.files import File, distinct, verified
 from lockstep.sources.folders.unpack import Source
 from lockstep.sources.registry import Found, Progress, said_of
@@ -80,18 +80,14 @@ def collect_photos(
     `LockstepError` if a source cannot be read, or no face is kept.
     """
     files: list[File] = []
-    broken: dict[str, str] = {}
 
     def unseen() -> Iterator[tuple[str, bytes]]:
         for sha256, data in distinct(sources, max_bytes, files, progress):
-            text = cache.get(sha256)
-            if text is None:
+            if cache.get(sha256) is None:
                 yield sha256, data
-            else:
-                broken[sha256] = faces_from_text(text)[1]
 
-    for sha256, _, why in detect(unseen(), cache, detection, processes):
-        broken[sha256] = why
+    looked = detect(unseen(), cache, detection, processes)
+    broken = {sha256: why for sha256, _, why in looked if why}
     images, others = _sorted_out(files, broken, exclusions)
     return choose(images, others, out, cache, rules)
 
@@ -109,12 +105,12 @@ def _sorted_out(
     first: dict[str, str] = {}
     others = []
     for file in sorted(files):
-        if file.names & used and broken.get(file.sha256, "refused"):
+        if file.names & used and (not file.sha256 or file.sha256 in broken):
             others.append(Faceless(file.place, file.sha256, EXCLUDED))
         elif not file.sha256:
             others.append(Faceless(file.place, "", REFUSED, file.refused))
-        elif why := broken[file.sha256]:
-            others.append(Faceless(file.place, file.sha256, BROKEN, why))
+        elif file.sha256 in broken:
+            others.append(Faceless(file.place, file.sha256, BROKEN, broken[file.sha256]))
         elif file.sha256 in first:
             others.append(Faceless(file.place, file.sha256, COPY, first[file.sha256]))
         else:

@@ -82,9 +82,8 @@ def collect_downloaded(
         raise LockstepError(f"{downloaded / MANIFEST}: lists no image; run `dvc repro`")
     missing = {sha256: path for sha256, path in files.items() if cache.get(sha256) is None}
     found = detect(missing.items(), cache, detection, processes)
-    for sha256, path, broken in progress(found, len(missing)):
+    for _, path, broken in progress(found, len(missing)):
         if broken:  # The download stage had made sure that it is an image.
-            cache.remove(sha256)
             raise LockstepError(f"{path}: {broken}; `dvc checkout` restores the images")
     return choose(images, (), out, cache, rules)
 

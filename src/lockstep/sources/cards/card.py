@@ -38,6 +38,7 @@ _TASKS = {
 }
 _FIELDS = {
     "license": "licence",
+    "origin": "where the images come from, and from when",
     "contact": "whom to write to",
     "rights": "whose pictures these are, and by what right they are used",
     "consent": "whether those in them agreed",
@@ -60,7 +61,9 @@ def _parts(params: Params, folder: Path, found: Found, collected: Collected) -> 
     subject = Subject(params.source.type, found.params, params.card, chooses)
     files = list(dict.fromkeys(collected.images))  # an image with several prompts is there often
     place = files[0].parent.relative_to(folder).as_posix()
-    yield f"---\n{_front_matter(params, len(files), place)}---\n"
+    endings = sorted({path.suffix for path in files})
+    data_files = [f"{place}/*{ending}" for ending in endings]
+    yield f"---\n{_front_matter(params, len(files), data_files)}---\n"
     yield f"# {plain(params.workload)}\n"
     yield f"{len(files):,} images in `{place}/`: {_forms(files)}. {_said(params, collected)}"
     yield (
@@ -80,14 +83,14 @@ def _parts(params: Params, folder: Path, found: Found, collected: Collected) -> 
     yield f"## How somebody is taken out\n\n{removal(subject)}"
 
 
-def _front_matter(params: Params, count: int, place: str) -> str:
+def _front_matter(params: Params, count: int, data_files: list[str]) -> str:
     sizes = (name for above, name in _SIZES.items() if count < above)
     about = {
         "pretty_name": params.workload,
         "license": params.card.license or "unknown",
         "task_categories": _TASKS[params.condition],
         "size_categories": [next(sizes, "n>10M")],
-        "configs": [{"config_name": "default", "data_files": f"{place}/*.png"}],
+        "configs": [{"config_name": "default", "data_files": data_files}],
     }
     return str(yaml.safe_dump(about, sort_keys=False, allow_unicode=True))
 
@@ -134,7 +137,7 @@ def _counts(subject: Subject, params: Params, folder: Path, collected: Collected
         total = sum(decision.count for decision in decided)
         rows = [(d.name, f"{d.count:,}", _meaning(d, subject)) for d in decided]
         parts.append(
-            f"Of {total:,} {what} that were found, and why the others were not kept:\n\n"
+            f"Of {total:,} {what}, which were kept, and why the others were not:\n\n"
             + table(("decision", what, "meaning"), rows)
         )
     else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from lockstep.config.sources import SYNTHETIC
 from lockstep.sources.cards.subject import Subject, plain
 
 
@@ -43,18 +42,16 @@ def _of_board(subject: Subject) -> str:
 
 
 def _of_paths(subject: Subject) -> str:
-    hashes = subject.values.get("source.sha256") or [None] * len(subject.paths)
     lines = []
-    for name, sha256 in zip(subject.paths, hashes, strict=True):
-        if name == SYNTHETIC:
+    for name, sha256 in zip(subject.paths, subject.hashes, strict=True):
+        if sha256 is None:
             values = subject.values
             lines.append(
                 f"- two archives of heads that Lockstep draws ({values['source.synthetic_count']:,}"
                 f" of the seed {values['source.synthetic_seed']})"
             )
         else:
-            digest = "" if sha256 is None else f", SHA-256 `{sha256}`"
-            lines.append(f"- {plain(name)}{digest}")
+            lines.append(f"- {plain(name)}, SHA-256 `{sha256}`")
     if subject.is_drawn:
         return "\n".join(lines)
     return (

@@ -22,7 +22,11 @@ def risks(subject: Subject) -> str:
     bits = values.get("source.duplicate_bits")
     excluded = "who is named in `exclude.txt` is out, with copies of the image"
     rows = [
-        ("people who did not agree", _consent(subject), "nobody was asked, nobody is recognised"),
+        (
+            "people who did not agree",
+            _consent(subject),
+            "Lockstep asks nobody, and recognises nobody",
+        ),
         ("minors", excluded if subject.chooses else "nothing", "no age is estimated"),
         ("private pictures, nudity, violence", "nothing", "what an image shows is not judged"),
         ("others' works, watermarks, logos, captions", "nothing", "none is looked for"),

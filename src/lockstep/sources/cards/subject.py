@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from lockstep.config.schema import REPLICA, Card
-from lockstep.config.sources import SYNTHETIC
 
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|~&])")
 
@@ -41,9 +40,16 @@ class Subject:
         return self.values.get("source.paths", ())
 
     @property
+    def hashes(self) -> Sequence[str | None]:
+        """The SHA-256 of each of them; None for the archives that the project draws itself."""
+        return self.values["source.sha256"]
+
+    @property
     def is_drawn(self) -> bool:
         """Whether all of it is drawn by the project."""
-        return self.kind == "rendered" or self.is_replica or set(self.paths) == {SYNTHETIC}
+        if self.paths:
+            return all(sha256 is None for sha256 in self.hashes)
+        return self.kind == "rendered" or self.is_replica
 
 
 def plain(text: Any) -> str:

@@ -2,11 +2,12 @@
 
 What is found in an image goes into a cache at once, by the hash of its file; killed and run
 again, the same call looks only at images that are not there. The decisions are made at the end,
-from figures alone, so that another threshold or exclusion needs no second look.
+from figures alone, so that another threshold (but `min_box`) or exclusion needs no second look.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -29,7 +30,7 @@ from lockstep.core.images import grid, write_png
 from lockstep.core.processes import each
 from lockstep.models.dlib_faces import engine, mtcnn
 from lockstep.models.dlib_faces.engine import Box
-from lockstep.sources.faces.decide import EXCLUDED, FACELESS, KEPT, Candidate, decide, reasons
+from lockstep.sources.faces.decide import COPY, EXCLUDED, FACELESS, KEPT, Candidate, decide, reasons
 from lockstep.sources.faces.detect import (
     DetectedFace,
     DetectionSettings,
@@ -129,14 +130,16 @@ def detect(
     """Find the faces in files, and put them into the cache.
 
     A file is the SHA-256 of its bytes, and these or their path. Gives both, and why it is no image
-    if it is none.
+    if it is none; of these the cache gets nothing.
     """
     engine.models()  # Here, where a failure can be told.
     # The work is another module's: what a process must import for it is little.
     work = partial(detect_in_file, settings=settings)
     for (sha256, file), text in each(work, files, processes):
-        cache.put(sha256, text)
-        yield sha256, file, faces_from_text(text)[1]
+        _, broken = faces_from_text(text)
+        if not broken:
+            cache.put(sha256, text)
+        yield sha256, file, broken
 
 
 def choose(
@@ -164,7 +167,7 @@ def choose(
             faceless.append(Faceless(image.address, image.sha256, what))
     decisions = decide(faces, rules)
     if KEPT not in decisions:
-        raise LockstepError(_nothing_kept(len(images), decisions))
+        raise LockstepError(_nothing_kept(len(images), decisions, unread))
     _write_images(out, cache, faces, decisions)
     addresses = {image.sha256: image.address for image in images}
     _write_table(out / DECISIONS, faces, decisions, addresses, sorted(faceless))
@@ -188,14 +191,16 @@ def read(folder: Path) -> Collected:
     )
 
 
-def _nothing_kept(images: int, decisions: Sequence[str]) -> str:
+def _nothing_kept(images: int, decisions: Sequence[str], unread: Sequence[Faceless]) -> str:
     """The error, which differs with what there was."""
+    others = Counter(f"{row.decision}: {row.why}" for row in unread if row.decision != COPY)
+    said = "".join(f"; {what}, {count} files" for what, count in others.most_common(3))
     if not images:
-        return "collect: no image to look for faces in; see where the images come from"
+        return f"collect: no image to look for faces in{said}; see where the images come from"
     if not decisions:
         return (
-            f"collect: no face was found in {images} images; are there any of source.min_box "
-            "pixels? source.detector: mtcnn finds smaller and turned ones"
+            f"collect: no face was found in {images} images{said}; lower source.min_box, or try "
+            "another source.detector"
         )
     counts = ", ".join(f"{name} {decisions.count(name)}" for name in reasons(decisions))
     return (

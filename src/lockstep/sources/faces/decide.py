@@ -13,6 +13,7 @@ KEPT = "kept"
 EXCLUDED = "excluded"
 DUPLICATE = "duplicate"
 FACELESS = "faceless"
+COPY = "copy"  # of a file
 RULES = (
     *("small", "tilted", "turned", "eyes", "cut", "blurred"),
     *("covered", "tinted", "unsure"),

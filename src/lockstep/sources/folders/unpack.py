@@ -133,8 +133,9 @@ def _kind(head: bytes) -> str | None:
 
 
 def _label(name: str) -> str:
-    """A name that can be written in UTF-8, whatever bytes it was made of."""
-    return name.encode("utf-8", "backslashreplace").decode("utf-8")
+    """A name that can be written in UTF-8 and in one line, whatever bytes it was made of."""
+    written = name.encode("utf-8", "backslashreplace").decode("utf-8")
+    return re.sub(r"[\x00-\x1f\x7f\x85\u2028\u2029]", lambda c: f"\\x{ord(c[0]):02x}", written)
 
 
 def _is_unsafe(name: str) -> bool:
