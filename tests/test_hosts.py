@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -71,13 +72,15 @@ class Limited:
     def __init__(self, limit: float) -> None:
         self.limit = limit
         self.delivered: list[str] = []
+        self._lock = threading.Lock()  # requests are answered by a thread each
 
     def trouble(self, host: str, target: str, number: int) -> Trouble | None:
         if target == "/robots.txt":
             return None
-        if len(self.delivered) >= self.limit:
-            return Trouble(status=429)
-        self.delivered.append(target)
+        with self._lock:
+            if len(self.delivered) >= self.limit:
+                return Trouble(status=429)
+            self.delivered.append(target)
         return None
 
 

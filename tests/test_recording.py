@@ -19,7 +19,7 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from PIL import Image
 
-from lockstep import cli
+from lockstep.cli import results
 from lockstep.config.schema import Params
 from lockstep.core import paths
 from lockstep.core.errors import LockstepError
@@ -467,14 +467,14 @@ def test_track_writes_all_that_it_can(
     path = paths.tables("iclevr", "sweep") / "provenance.json"
     write_json(path, {**read_json(path), "inputs": {**read_json(path)["inputs"], "model": "0"}})
     with pytest.raises(LockstepError, match=r"iclevr: tables/iclevr/sweep: another model's"):
-        cli._track(argparse.Namespace())
+        results.track(argparse.Namespace())
     *found, anime, captions = capsys.readouterr().out.splitlines()
     assert found == ["iclevr: evaluation in MLflow", "faces: evaluation in MLflow"]
     for line, workload in ((anime, "anime"), (captions, "captions")):
         assert line.startswith(f"{workload}: nothing to record; `dvc repro evaluate@{workload}`")
     shutil.rmtree(paths.samples("faces"))
     shutil.rmtree(path.parent)
-    cli._track(argparse.Namespace())
+    results.track(argparse.Namespace())
     assert "faces: nothing to record" in capsys.readouterr().out
 
 
@@ -485,13 +485,13 @@ def test_track_takes_no_figures_of_other_images_than_those_here(store: MlflowCli
     stages = {"sample@faces": {"outs": [drawn]}, "evaluate@faces": {"deps": [read]}}
     write_json(Path("dvc.lock"), {"stages": stages})
     with pytest.raises(LockstepError) as refused:
-        cli._track(argparse.Namespace())
+        results.track(argparse.Namespace())
     assert str(refused.value) == (
         "faces: samples/faces was made anew since the evaluation; `dvc repro evaluate@faces`"
     )
     assert store.get_experiment_by_name("faces") is None  # nothing of it was written
     write_json(Path("dvc.lock"), {"stages": {**stages, "evaluate@faces": {"deps": [drawn]}}})
-    cli._track(argparse.Namespace())
+    results.track(argparse.Namespace())
     assert runs(store, "evaluation", "faces")
 
 
