@@ -121,6 +121,7 @@ def test_what_a_person_says_stays_and_the_rest_is_the_same_bytes(here: Path) -> 
     params = saying(
         silent,
         license="cc-by-4.0",
+        origin="our cameras, 2024",
         contact="[us](https://a.example/out)",
         rights="ours,\nevery | one",
         consent="all were asked",
@@ -134,6 +135,12 @@ def test_what_a_person_says_stays_and_the_rest_is_the_same_bytes(here: Path) -> 
     before = {p.name for p in paths.collected("anime").rglob("*")}
     assert collected(silent)[0] != text
     assert {p.name for p in paths.collected("anime").rglob("*")} == before
+
+
+def test_a_folder_called_like_the_drawn_ones_is_not_drawn(here: Path) -> None:
+    folder = own(here, {"1.png": 1, "2.png": 2}).rename(here / "synthetic")
+    text, _ = collected(with_source("anime", paths=(str(folder),), size=64))
+    assert "\n- synthetic, SHA-256 `" in text and "people who did not agree" in text
 
 
 def test_what_is_drawn_has_nobody_in_it(here: Path) -> None:

@@ -277,7 +277,7 @@ def test_add_refuses_images_of_which_something_else_is_said(run) -> None:
     assert status == 1
     assert err == (
         "error: my pets: looks like images with condition classes, and iclevr has labels; "
-        "`lockstep new NAME 'my pets'` makes a workload of it\n"
+        "`lockstep new NAME 'my pets'` makes one of it\n"
     )
     assert PARAMS.read_bytes() == before
 
