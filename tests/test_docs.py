@@ -112,13 +112,13 @@ def test_the_translation_has_the_figures_and_commands_of_the_readme() -> None:
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
 
 
-def test_the_picture_of_the_rooms_is_that_of_the_test() -> None:
+def test_the_picture_of_the_packages_is_that_of_the_test() -> None:
     _, picture = blocks(ARCHITECTURE)[0]
     drawn = [set(line.split()) for line in picture.splitlines()]
     assert drawn == [set(rooms) for rooms in reversed(LEVELS)]
 
 
-def test_the_table_of_the_rooms_has_every_arrow() -> None:
+def test_the_table_of_the_packages_has_every_arrow() -> None:
     table = re.findall(r"^\| `(\w+)` \| .* \|(.*)\|$", ARCHITECTURE.read_text("utf-8"), re.M)
     arrows: dict[str, set[str]] = {room: set() for rooms in LEVELS for room in rooms}
     for path in FILES:
