@@ -8,6 +8,7 @@
 # make pull   and back; "Not in cache" then lists what is on neither the remote nor this machine
 # make remotes  what S3 and SSH need, and what tests them
 # make app    what `lockstep app` needs
+# make docs   README.md and docs/ as a site, in site/index.html
 # make clean  remove the outputs, checkpoints and environment (DVC's cache and MLflow's store stay)
 
 PYTHON ?= python3.11
@@ -16,7 +17,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export VIRTUAL_ENV := $(CURDIR)/.venv
 
-.PHONY: all demo env test test-all lint ui remote push pull remotes app clean
+.PHONY: all demo env test test-all lint ui remote push pull remotes app docs clean
 
 all: env
 	dvc repro
@@ -65,5 +66,9 @@ remotes: env
 app: env
 	$(BIN)/python -m pip install --quiet --no-deps --requirement requirements-app.lock
 
+docs: env
+	$(BIN)/python -m pip install --quiet --no-deps --requirement requirements-docs.lock
+	NO_MKDOCS_2_WARNING=1 mkdocs build --quiet --strict
+
 clean:
-	rm -rf .venv .scratch autoencoders data evaluators models plots samples strips tables
+	rm -rf .venv .scratch autoencoders data evaluators models plots samples site strips tables
