@@ -2,7 +2,7 @@
 # make demo   only the anime heads, as far as their images: minutes; `make` goes on from there
 # make test   the tests, in minutes
 # make test-all   and then those that take long
-# make lint   ruff and mypy; make format lets ruff mend what it can
+# make lint   ruff and mypy; make format lets ruff fix what it can
 # make ui     MLflow's web page over the runs
 # make push   the outputs that dvc.lock names, to DVC's default remote
 # make pull   and back; "Not in cache" is then what neither the remote nor this machine has
