@@ -83,7 +83,7 @@ audit:
 	$(PYTHON) -m venv .scratch/audit
 	.scratch/audit/bin/python -m pip install --quiet --upgrade pip-audit
 	cat requirements*.lock > .scratch/audit/all.txt
-	.scratch/audit/bin/pip-audit --no-deps --disable-pip --requirement .scratch/audit/all.txt
+	.scratch/audit/bin/pip-audit --strict --no-deps --disable-pip --requirement .scratch/audit/all.txt
 
 licences: env
 	python -m tools.licences
