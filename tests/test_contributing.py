@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,11 +13,13 @@ import pytest
 import yaml
 
 import lockstep
+from conftest import Project
 
 ROOT = Path(__file__).resolve().parent.parent
 MAKEFILE = (ROOT / "Makefile").read_text("utf-8")
 TARGETS = set(re.findall(r"^([\w-]+):(?!=)", MAKEFILE, re.MULTILINE))
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+AUTHOR = ("-c", "user.name=tester", "-c", "user.email=tester@example.com")
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
 
 
@@ -80,28 +81,27 @@ def test_paths_in_contributing_exist() -> None:
 
 
 def test_a_comparison_has_figures_and_pictures_before_and_after(tmp_path: Path) -> None:
-    def run(*command: str) -> str:
-        return subprocess.run(
-            command, cwd=tmp_path, check=True, text=True, stdout=subprocess.PIPE
-        ).stdout
+    project = Project(tmp_path / "project")
 
-    def commit(score: float, lr: float, picture: bytes) -> str:
-        (tmp_path / "params.yaml").write_text(f"lr: {lr}\n")
-        (tmp_path / "figures.json").write_text(f'{{"score": {score}}}')
-        (tmp_path / "faces.png").write_bytes(picture)
-        run("git", "add", "--all")
-        run("git", "-c", "user.name=A", "-c", "user.email=a@b.c", "commit", "-q", "-m", str(score))
-        return run("git", "rev-parse", "HEAD").strip()
+    def commit(score: float, picture: bytes) -> str:
+        (project.root / "figures.json").write_text(f'{{"score": {score}}}')
+        (project.root / "faces.png").write_bytes(picture)
+        project.run("git", "add", "--all")
+        project.run("git", *AUTHOR, "commit", "--quiet", "--message", f"score {score}")
+        return project.run("git", "rev-parse", "HEAD").stdout.strip()
 
-    run("git", "init", "--quiet")
-    run("dvc", "init", "--quiet")
-    (tmp_path / "dvc.yaml").write_text("metrics: [figures.json]\nparams: [params.yaml]\n")
-    first = commit(0.5, 0.1, b"old")
-    second = commit(0.75, 0.1, b"new")
+    def compare(*commits: str) -> str:
+        return project.run(str(ROOT / "tools/compare"), *commits, "https://x.org/raw").stdout
 
-    same = run(str(ROOT / "tools" / "compare"), second, second, "https://x.org/raw")
-    assert same.count("Nothing changes.") == 4
-    text = run(str(ROOT / "tools" / "compare"), first, second, "https://x.org/raw")
+    (project.root / ".dvc").mkdir(parents=True)
+    (project.root / ".dvc" / "config").write_text("[core]\nanalytics = false\n")
+    (project.root / "dvc.yaml").write_text("metrics: [figures.json]\nparams: [params.yaml]\n")
+    (project.root / "params.yaml").write_text("lr: 0.1\n")
+    project.run("git", "init", "--quiet")
+    first, second = commit(0.5, b"old"), commit(0.75, b"new")
+
+    assert compare(second, second).count("Nothing changes.") == 4
+    text = compare(first, second)
     assert re.search(r"\| figures.json +\| score +\| 0.5 +\| 0.75 +\| 0.25 ", text)
     before, after = (f"![faces.png](https://x.org/raw/{c}/faces.png)" for c in (first, second))
     assert f"| faces.png | {before} | {after} |" in text
