@@ -2,22 +2,27 @@
 # make demo   only the anime heads, as far as their images: minutes; `make` goes on from there
 # make test   the tests, in minutes
 # make test-all   and then those that take long
-# make lint   ruff and mypy
+# make lint   ruff and mypy; make format lets ruff fix what it can
 # make ui     MLflow's web page over the runs
 # make push   the outputs that dvc.lock names, to DVC's default remote
 # make pull   and back; "Not in cache" then lists what is on neither the remote nor this machine
 # make remotes  what S3 and SSH need, and what tests them
 # make app    what `lockstep app` needs
 # make docs   README.md and docs/ as a site, in site/index.html
+# make lock   the newest versions that pyproject.toml allows into requirements*.lock; installs nothing
+# make audit  what is known to be unsafe in them
+# make licences  docs/licences.md, after `make remotes app`
 # make clean  remove the outputs, checkpoints and environment (DVC's cache and MLflow's store stay)
 
 PYTHON ?= python3.11
-BIN := .venv/bin
+# Where the environment is; the image of Dockerfile has its own.
+LOCKSTEP_ENV ?= .venv
+BIN := $(LOCKSTEP_ENV)/bin
 # Stages say `python`: it must be the environment's.
-export PATH := $(CURDIR)/$(BIN):$(PATH)
-export VIRTUAL_ENV := $(CURDIR)/.venv
+export PATH := $(abspath $(BIN)):$(PATH)
+export VIRTUAL_ENV := $(abspath $(LOCKSTEP_ENV))
 
-.PHONY: all demo env test test-all lint ui remote push pull remotes app docs clean
+.PHONY: all demo env test test-all lint format ui remote push pull remotes app docs lock audit licences clean
 
 all: env
 	dvc repro
@@ -30,7 +35,7 @@ demo: env
 env: $(BIN)/.complete
 
 $(BIN)/.complete: requirements.lock pyproject.toml
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv $(LOCKSTEP_ENV)
 	$(BIN)/python -m pip install --quiet --no-deps --requirement requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
@@ -45,6 +50,10 @@ lint: env
 	ruff check
 	ruff format --check
 	mypy
+
+format: env
+	ruff check --fix
+	ruff format
 
 ui: env
 	mlflow ui --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}"
@@ -69,6 +78,20 @@ app: env
 docs: env
 	$(BIN)/python -m pip install --quiet --no-deps --requirement requirements-docs.lock
 	NO_MKDOCS_2_WARNING=1 mkdocs build --quiet --strict
+
+lock:
+	$(PYTHON) -m venv .scratch/lock
+	.scratch/lock/bin/python -m pip install --quiet --upgrade uv
+	tools/lock .scratch/lock/bin/uv
+
+audit:
+	$(PYTHON) -m venv .scratch/audit
+	.scratch/audit/bin/python -m pip install --quiet --upgrade pip-audit
+	cat requirements*.lock > .scratch/audit/all.txt
+	.scratch/audit/bin/pip-audit --strict --no-deps --disable-pip --requirement .scratch/audit/all.txt
+
+licences: env
+	python -m tools.licences
 
 clean:
 	rm -rf .venv .scratch autoencoders data evaluators models plots samples site strips tables

@@ -43,7 +43,9 @@ def share(project: Project, away: Away, *targets: str) -> None:
 
 def make(project: Project, target: str) -> subprocess.CompletedProcess[str]:
     """By the Makefile, in this environment instead of one of the project's own."""
-    return project.run("make", "--old-file=.venv/bin/.complete", target, check=False)
+    return project.run(
+        "make", "LOCKSTEP_ENV=.venv", "--old-file=.venv/bin/.complete", target, check=False
+    )
 
 
 @pytest.mark.long
