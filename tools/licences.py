@@ -18,7 +18,8 @@ PAGE = ROOT / "docs" / "licences.md"
 LOCKS = {
     "requirements.lock": "`make` installs",
     "requirements-app.lock": "`make app` installs",
-    "requirements-browser.lock": "`make app` installs for the tests",
+    "requirements-browser.lock": "the tests of the page need",
+    "requirements-docs.lock": "`make docs` installs",
     "requirements-remotes.lock": "`make remotes` installs",
 }
 # Where the metadata is empty or wrong: what the package's files say.
