@@ -81,9 +81,9 @@ def licence(package: Distribution) -> str:
     name = normal(says["Name"])
     if name in READ_BY_EYE:
         return READ_BY_EYE[name]
-    if expression := says.get("License-Expression"):
-        return expression
-    short = says.get("License") or "UNKNOWN"
+    if "License-Expression" in says:
+        return says["License-Expression"]
+    short = next(iter(says.get_all("License") or ()), "UNKNOWN")
     if len(short) <= 60 and "\n" not in short and short not in ("UNKNOWN", "Dual License"):
         return short
     classifiers = [
