@@ -35,6 +35,9 @@ pytestmark = pytest.mark.long
 _PATIENCE = 150_000  # milliseconds, on a busy machine
 
 
+_SAYS = "[role=status], [role=alert]"
+
+
 @dataclass
 class Visit:
     """A tab of the browser, and what it has asked for and complained of."""
@@ -49,12 +52,22 @@ class Visit:
         return self.page.get_by_role("tabpanel")  # the others are hidden
 
     def press(self, panel: playwright.Locator) -> None:
-        panel.get_by_role("button", name="Generate").click()
+        """Press until the page says something new: while a press is running it takes no other."""
+        panel.locator(_SAYS).evaluate_all("all => all.forEach(one => { one.dataset.old = 1 })")
+        for _ in range(60):
+            panel.get_by_role("button", name="Generate").click()
+            try:
+                panel.locator(_SAYS).and_(panel.locator(":not([data-old])")).wait_for(timeout=5000)
+                return
+            except playwright.TimeoutError:
+                continue
+        raise AssertionError("no press was taken")
 
     def pressed(self, panel: playwright.Locator) -> None:
         """Press, and wait until all is there."""
         self.press(panel)
-        panel.get_by_text("Done.").wait_for()
+        done = panel.locator("[role=status]:not([data-old])")
+        done.filter(has_text="Done.").wait_for()
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +139,7 @@ def test_objects_are_ticked_and_images_come_with_verdicts_and_neighbours(
     panel.get_by_label("red cube").uncheck()
     panel.get_by_label("blue <cylinder>").check()
     panel.get_by_label("Seed").fill("7")
-    seen.press(panel)
+    panel.get_by_role("button", name="Generate").click()
     panel.get_by_alt_text("All images after step").first.wait_for()
     panel.get_by_text("Done.").wait_for()
     images = panel.get_by_role("region", name="Images")
