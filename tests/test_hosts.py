@@ -138,12 +138,15 @@ def kill_after(served: Served, folder: Path, done: Callable[[], bool]) -> None:
 
 def test_a_host_that_needs_a_rest_gets_it_and_then_gives_everything(tmp_path: Path) -> None:
     """Nothing is lost to one that refuses for a while, but the few that it was tried with."""
-    turned_away = []
+    turned_away: list[str] = []
+    lock = threading.Lock()
 
     def trouble(host: str, target: str, number: int) -> Trouble | None:
-        if target in ("/20.png", "/40.png") or (turned_away and len(turned_away) % 8):
-            turned_away.append(target)
-            return Trouble(status=503)
+        with lock:
+            begins = target in ("/20.png", "/40.png") and target not in turned_away
+            if begins or len(turned_away) % 8:
+                turned_away.append(target)
+                return Trouble(status=503)
         return None
 
     images = listed(tmp_path, images_of("a.example", 80))

@@ -227,9 +227,9 @@ def test_a_name_wants_a_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
 
 def test_a_missing_package_is_said(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "transformers", None)
-    with pytest.raises(LockstepError, match=r"pip install lockstep\[pretrained\]"):
+    with pytest.raises(LockstepError, match=r"pip install -e '\.\[pretrained\]'"):
         pretrained.load(whole)
-    with pytest.raises(LockstepError, match=r"pip install lockstep\[pretrained\]"):
+    with pytest.raises(LockstepError, match=r"pip install -e '\.\[pretrained\]'"):
         clip_score.load(whole)
 
 
