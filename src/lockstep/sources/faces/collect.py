@@ -37,12 +37,12 @@ from lockstep.sources.faces.detect import (
     detect_in_file,
     faces_from_text,
 )
+from lockstep.sources.outcomes import DECISIONS
 from lockstep.sources.registry import Collected
 from lockstep.sources.resume_cache import ResumeCache, exclusive_cache
 
 CROPS = "crops"
 """The folder of faces that the data set is packed from: `<image>_<number>.png`."""
-DECISIONS = "decisions.csv"
 SHEETS = "sheets"
 
 _ON_A_SHEET, _A_ROW = 240, 20

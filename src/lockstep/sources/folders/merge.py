@@ -37,6 +37,7 @@ from lockstep.sources.folders.decide import (
 from lockstep.sources.folders.files import File, distinct
 from lockstep.sources.folders.read import Measures, ReadSettings, from_text, read_batch
 from lockstep.sources.folders.unpack import Source
+from lockstep.sources.outcomes import DECISIONS
 from lockstep.sources.registry import Progress
 from lockstep.sources.resume_cache import ResumeCache
 
@@ -124,7 +125,7 @@ def merge(
         )
     _write_images(out, cache, rows, decisions)
     table = [_line(row, decision) for row, decision in zip(rows, decisions, strict=True)]
-    write_csv(out / "decisions.csv", table)
+    write_csv(out / DECISIONS, table)
     return merged
 
 
