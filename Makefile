@@ -9,6 +9,7 @@
 # make remotes  what S3 and SSH need, and what tests them
 # make app    what `lockstep app` needs
 # make docs   README.md and docs/ as a site, in site/index.html
+# make results  the figures and pictures of a finished `make` into README.md and docs/
 # make lock   the newest versions that pyproject.toml allows into requirements*.lock; installs nothing
 # make audit  what is known to be unsafe in them
 # make licences  docs/licences.md, after `make remotes app`
@@ -22,7 +23,7 @@ BIN := $(LOCKSTEP_ENV)/bin
 export PATH := $(abspath $(BIN)):$(PATH)
 export VIRTUAL_ENV := $(abspath $(LOCKSTEP_ENV))
 
-.PHONY: all demo env test test-all lint format ui remote push pull remotes app docs lock audit licences clean
+.PHONY: all demo env test test-all lint format ui remote push pull remotes app docs results lock audit licences clean
 
 all: env
 	dvc repro
@@ -78,6 +79,10 @@ app: env
 docs: env
 	$(BIN)/python -m pip install --quiet --no-deps --requirement requirements-docs.lock
 	NO_MKDOCS_2_WARNING=1 mkdocs build --quiet --strict
+
+results: env
+	$(BIN)/python -m tools.results
+	$(BIN)/python -m tools.pipeline
 
 lock:
 	$(PYTHON) -m venv .scratch/lock

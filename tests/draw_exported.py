@@ -1,23 +1,23 @@
 """A stranger's program: `draw_exported.py CASES OUT` loads exported folders with diffusers alone.
 
 CASES is a JSON list of {name, folder, call, seeds}; OUT gets the images of each by name, (N, 3, H,
-W) in [0, 1]. The project cannot be imported in it.
+W) in [0, 1]. It runs in an environment without the project.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
-sys.modules["lockstep"] = None  # type: ignore[assignment]
-
-import numpy as np  # noqa: E402
-import torch  # noqa: E402
-from diffusers import DiffusionPipeline  # noqa: E402
+import numpy as np
+import torch
+from diffusers import DiffusionPipeline
 
 
 def main(cases: Path, out: Path) -> None:
+    assert find_spec("lockstep") is None
     found = {}
     for case in json.loads(cases.read_text()):
         own = (Path(case["folder"]) / "pipeline.py").exists()

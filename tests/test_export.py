@@ -7,6 +7,8 @@ import json
 import os
 import subprocess
 import sys
+import sysconfig
+import venv
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -134,6 +136,17 @@ class Drawn:
     theirs: dict[str, np.ndarray]
 
 
+def strangers_environment(place: Path) -> Path:
+    """Python in an environment that has torch and diffusers, but not this project.
+
+    A `.pth` in a folder that is named by a `.pth` is not read: the project is installed by one.
+    """
+    venv.create(place)
+    (packages,) = place.glob("lib/*/site-packages")
+    (packages / "others.pth").write_text(sysconfig.get_path("purelib"))
+    return place / "bin" / "python"
+
+
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Drawn:
     """One child process loads them all: to import diffusers takes longer than to draw."""
@@ -151,9 +164,10 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Drawn:
         seeds = [stream_seed(SEED, number) for number in range(3)]
         asks.append({"name": name, "folder": str(out), "call": case.call, "seeds": seeds})
     (root / "cases.json").write_text(json.dumps(asks))
+    python = strangers_environment(root / "venv")
     program = Path(__file__).with_name("draw_exported.py")
     done = subprocess.run(
-        [sys.executable, str(program), str(root / "cases.json"), str(root / "drawn.npz")],
+        [str(python), str(program), str(root / "cases.json"), str(root / "drawn.npz")],
         cwd=root,
         env={**os.environ, "HF_HOME": str(root / "hub"), "HF_HUB_OFFLINE": "1", "PYTHONPATH": ""},
         capture_output=True,

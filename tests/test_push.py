@@ -18,6 +18,7 @@ from huggingface_hub import ModelCard, constants
 import loopback_hub
 import tiny_models
 from lockstep.config.load import load_params
+from lockstep.core import paths
 from lockstep.core.errors import LockstepError
 from lockstep.core.files import write_json
 from lockstep.core.images import write_png
@@ -30,6 +31,7 @@ from loopback_hub import TOKEN, Hub
 ROOT = Path(__file__).resolve().parent.parent
 W, REPO = "iclevr", "somebody/cubes"
 FIGURES = {"accuracy_test": 0.7, "accuracy_test_sd": 0.02, "swd": 106.2, "n_generated": 256}
+DATA_CARD = "---\nlicense: unknown\n---\n# Cubes: 256 影像\n"
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +46,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_provenance(samples, params.deciding("sample"), model="0" * 64)
     (plots / "sample").mkdir(parents=True)
     write_png(plots / "sample" / "test.png", np.zeros((8, 8, 3), np.uint8))
+    (card := root / paths.card(W)).parent.mkdir(parents=True)
+    card.write_text(DATA_CARD, "utf-8")
     metrics.mkdir(parents=True)
     write_json(metrics / "evaluate.json", FIGURES)
     outs = {
@@ -130,6 +134,8 @@ def test_the_folder_has_a_card_with_figures_and_pictures(
     assert f"dvc repro evaluate@{W}" in card.text
     assert "| `sample.steps` | 20 |" in card.text
     assert "fill in `license`" in card.text
+    assert "[data card](data_card.md)" in card.text
+    assert (project / "out/data_card.md").read_text("utf-8") == DATA_CARD
 
 
 def test_the_card_names_the_commit_that_has_this_model(project: Path) -> None:

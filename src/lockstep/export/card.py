@@ -27,6 +27,7 @@ from lockstep.sampling.conditions.names import read_names
 from lockstep.tracking.dvc_lock import Lock
 
 NAME = "README.md"
+DATA_CARD = "data_card.md"
 _TEMPLATE = Path(__file__).with_name("templates") / "card.md"
 _NO_LICENCE = "unknown"
 _ASKED = {
@@ -114,6 +115,7 @@ def write(
         seeds=len(params.sample.seeds),
         data=data.data(workload),
         source=_SOURCES[params.source.type],
+        data_card=_copied_data_card(out, workload),
         license_note=_licence_note(licence),
         origin=list(_origin(out, exported, params, lock)),
         again="\n".join(_again(params, out, licence)),
@@ -163,6 +165,14 @@ def _pictures(out: Path, workload: str) -> Iterator[Image]:
         shutil.copyfile(source, out / "images" / source.name)
         caption = _CAPTIONS.get(source.stem, source.stem)
         yield Image(f"images/{source.name}", caption)
+
+
+def _copied_data_card(out: Path, workload: str) -> str | None:
+    """The name of the data card in the folder, if the images have one."""
+    if not (card := paths.card(workload)).exists():
+        return None
+    shutil.copyfile(card, out / DATA_CARD)
+    return DATA_CARD
 
 
 def _use(exported: Exported, params: Params, name: str) -> str:
