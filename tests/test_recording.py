@@ -44,14 +44,14 @@ SAMPLERS = [{"sample.sampler": "ddpm", "sample.steps": 5}]
 
 @pytest.fixture
 def store(empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
-    """Of a checkout in `home`, while the work is done in another folder, as experiments are."""
+    """Of a checkout in `home`, while the work is done in DVC's copy of it."""
     for name in ("DVC_EXP_NAME", "DVC_STAGE", "DVC_EXP_BASELINE_REV", "MLFLOW_TRACKING_URI"):
         monkeypatch.delenv(name, raising=False)
-    for name in ("home", "elsewhere"):
-        (tmp_path / name).mkdir()
+    copy = tmp_path / "home/.dvc/tmp/exps/copy"
+    copy.mkdir(parents=True)
     shutil.copyfile(empty_store, tmp_path / "home" / "mlflow.db")
     monkeypatch.setenv("DVC_ROOT", str(tmp_path / "home"))
-    monkeypatch.chdir(tmp_path / "elsewhere")
+    monkeypatch.chdir(copy)
     uri = f"sqlite:///{tmp_path / 'home' / 'mlflow.db'}"
     mlflow.set_tracking_uri(uri)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)  # it sets that too
@@ -269,7 +269,7 @@ def test_the_model_lies_beside_the_store_wherever_the_stage_ran(
     finished("iclevr", labels=3)
     record("iclevr")
     (found,) = (tmp_path / "home" / "mlartifacts").rglob("MLmodel")
-    assert not list((tmp_path / "elsewhere").rglob("MLmodel"))
+    assert not list(Path.cwd().rglob("MLmodel"))
     assert found.parent.is_relative_to(tmp_path / "home" / "mlartifacts" / "iclevr")
 
 
