@@ -47,6 +47,7 @@ def track(root: Path) -> str:
     return done.stdout
 
 
+@pytest.mark.long
 def test_a_model_is_loaded_where_the_project_was_moved_to(
     empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

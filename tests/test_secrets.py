@@ -42,7 +42,7 @@ def refusing() -> str:
         "mysql+pymysql://me:t0psecret@{}/runs?ssl_key=t0psecret",
         "nonsense://me:t0psecret@{}",
         "sqlite+nonsense+more://me:t0psecret@{}",
-        "sqlite:///missing/\0/runs.db?password=t0psecret",
+        "sqlite:////dev/null/runs.db?password=t0psecret",
     ],
 )
 def test_an_error_has_no_password(
