@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from lockstep.core import paths
+from tiny import ROOT
 
 
 @pytest.fixture
@@ -29,6 +33,30 @@ def test_what_dvc_says_of_another_project_is_passed_over(
         monkeypatch.setenv("DVC_ROOT", str(project / given) if given else "")
     assert paths.home() == project
     assert paths.scratch() == project / ".scratch"
+
+
+@pytest.mark.long
+def test_dvc_in_dvc(project: Path, tmp_path: Path) -> None:
+    """For real: a stage of the outer repository reproduces the inner one."""
+    ours = {k: v for k, v in os.environ.items() if not k.startswith(("DVC_", "GIT_"))}
+    environment = {
+        **ours,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT / "src"),
+        "DVC_SITE_CACHE_DIR": str(tmp_path / "site-cache"),
+    }
+    code = "import os; from lockstep.core import paths; print(os.getenv('DVC_ROOT'), paths.home())"
+    commands = {
+        project.parent: "cd project && dvc repro > ../said",
+        project: f'python -c "{code}"',
+    }
+    for root, command in commands.items():
+        (root / "dvc.yaml").write_text(f"stages:\n  only:\n    cmd: {command}\n")
+        subprocess.run(
+            ["dvc", "init", "--no-scm", "--quiet"], cwd=root, env=environment, check=True
+        )
+    subprocess.run(["dvc", "repro", "--quiet"], cwd=project.parent, env=environment, check=True)
+    assert f"{project.parent} {project}\n" in (project.parent / "said").read_text("utf-8")
 
 
 @pytest.mark.parametrize("copy", ["tmpx1", "standalone/tmpx1"])
