@@ -348,6 +348,9 @@ def test_a_file_that_is_named_from_the_project_is_the_main_checkouts(
     monkeypatch.chdir(copy)
     monkeypatch.setenv("DVC_ROOT", str(tmp_path / "main"))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///runs.db")
-    Tracking("iclevr")
+    with followed("iclevr", "f" * 64, PARAMS) as live:
+        live.log(100, {"loss": 0.5})
+        live.show(100, preview(100))
     assert (tmp_path / "main/runs.db").exists()
+    assert list((tmp_path / "main/mlartifacts/iclevr").rglob("*.png"))
     assert list(copy.iterdir()) == []
