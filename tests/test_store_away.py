@@ -207,9 +207,12 @@ def test_a_server_that_never_answers_is_not_waited_for(hanging: Hanging) -> None
 
 def test_a_stop_does_not_wait_either(hanging: Hanging) -> None:
     process = training(hanging.address, steps=100_000)
+    waits_no_longer = threading.Timer(200, process.kill)
+    waits_no_longer.start()
     assert process.stdout is not None
     for _ in range(5):
         assert process.stdout.readline().startswith("step ")
+    waits_no_longer.cancel()
     assert hanging.is_waited_for()
     process.send_signal(signal.SIGTERM)
     _, said = process.communicate(timeout=90)
