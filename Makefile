@@ -57,7 +57,7 @@ format: env
 	ruff format
 
 ui: env
-	mlflow ui --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}"
+	MLFLOW_BACKEND_STORE_URI="$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}" mlflow ui
 
 remote: env
 	@test -n "$$(dvc config core.remote)" || { \

@@ -14,7 +14,7 @@ from lockstep.models import build, generator
 from lockstep.models.build import noise_schedule
 from lockstep.sampling import preview
 from lockstep.stage import run
-from lockstep.tracking.runs import Tracking
+from lockstep.tracking.live import followed
 from lockstep.training import history, loop
 from lockstep.training.checkpoint import Checkpoints, remove_finished
 from lockstep.training.steps import fingerprint_of, with_steps
@@ -60,9 +60,7 @@ def main(params: Params) -> None:
         if distributed.is_main():
             lock = scratch / f"{identity}.lock"
             stack.enter_context(exclusive(lock, "the same training is running"))
-            live = stack.enter_context(
-                Tracking(params.workload).training(identity, description.params)
-            )
+            live = stack.enter_context(followed(params.workload, identity, description.params))
             remove_finished(scratch, but=checkpoints.folder)
 
         def show(step: int, model: generator.Generator) -> None:

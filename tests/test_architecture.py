@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -142,3 +144,18 @@ def test_no_workload_is_wired_in_by_name() -> None:
 def test_no_file_is_long() -> None:
     lines = {path.relative_to(SRC).as_posix(): len(path.read_text().splitlines()) for path in FILES}
     assert not {name: count for name, count in lines.items() if count > 450}
+
+
+def test_what_a_message_says_to_install_can_be_installed() -> None:
+    """Lockstep is on no index: its extras are those of the clone, in which its commands run."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]
+    named: set[str] = set()
+    for path in (ROOT / "src").rglob("*.py"):
+        for command in re.findall(r"pip install ([^`\"]*)", path.read_text("utf-8")):
+            assert "lockstep" not in command, path
+            named |= set(re.findall(r"\.\[(\w+)\]", command))
+            files = re.findall(r"-r (\S+)", command)
+            assert all((ROOT / file).exists() for file in files), path
+    assert named == {"pretrained"} <= extras.keys()

@@ -7,6 +7,7 @@ import time
 
 import pytest
 import yaml
+from mlflow import MlflowClient
 
 from conftest import REPOSITORY, Project, ran, runs
 from lockstep.core import hashing
@@ -125,11 +126,15 @@ def test_every_stage_imports_the_code_of_its_own_copy() -> None:
 
 def test_an_experiment_in_a_copy_leaves_the_checkout_alone(project: Project) -> None:
     before = workspace(project)
-    done = project.dvc("exp", "run", "--temp", "-S", "train.lr=0.002", "train@iclevr")
-    assert ran(done.stdout) == ["check", "train@iclevr"]
+    done = project.dvc("exp", "run", "--temp", "-S", "train.lr=0.002", TARGET)
+    assert ran(done.stdout)[:2] == ["check", "train@iclevr"]
+    assert "not in MLflow" not in done.stderr
     assert workspace(project) == before
     (run,) = runs(project, "training")  # in the main checkout's store, not in the copy's
     assert run.info.status == "FINISHED"
+    client = MlflowClient(f"sqlite:///{project.root / 'mlflow.db'}")
+    (version,) = client.search_model_versions("name = 'lockstep-iclevr'")
+    assert version.run_id == run.info.run_id
     assert run.data.tags["dvc.exp_name"]
     assert float(run.data.params["train.lr"]) == 0.002
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
+import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -20,135 +21,33 @@ from mlflow.exceptions import MlflowException
 from PIL import Image
 
 from lockstep.cli import results
-from lockstep.config.schema import Params
 from lockstep.core import paths
 from lockstep.core.errors import LockstepError
-from lockstep.core.files import read_json, write_csv, write_json
-from lockstep.core.images import read_rgb, write_animation, write_png
+from lockstep.core.files import read_json, write_json
+from lockstep.core.images import read_rgb
 from lockstep.core.pixels import to_bytes
 from lockstep.core.provenance import write_provenance
-from lockstep.data import dataset
-from lockstep.diffusion import NoiseSchedule
-from lockstep.models import generator
 from lockstep.models.conditions import Conditions
 from lockstep.sampling.sample import load, sample
 from lockstep.tracking.record import at_the_end, record, record_sweep
-from lockstep.training import history
-from lockstep.training.history import History
-from tiny import tiny_params
-
-OBJECTS = {"red cube": 0, "cyan sphere": 1, "blue cylinder": 2}
-SETTINGS = [{"sample.guidance_scale": 1.0}, {"sample.guidance_scale": 2.5}]
-SAMPLERS = [{"sample.sampler": "ddpm", "sample.steps": 5}]
+from made_up import finished, settings, swept
+from tiny import ROOT
 
 
 @pytest.fixture
 def store(empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
-    """Of a checkout in `home`, while the work is done in another folder, as experiments are."""
+    """Of a checkout in `home`, while the work is done in DVC's copy of it."""
     for name in ("DVC_EXP_NAME", "DVC_STAGE", "DVC_EXP_BASELINE_REV", "MLFLOW_TRACKING_URI"):
         monkeypatch.delenv(name, raising=False)
-    for name in ("home", "elsewhere"):
-        (tmp_path / name).mkdir()
+    copy = tmp_path / "home/.dvc/tmp/exps/copy"
+    copy.mkdir(parents=True)
     shutil.copyfile(empty_store, tmp_path / "home" / "mlflow.db")
     monkeypatch.setenv("DVC_ROOT", str(tmp_path / "home"))
-    monkeypatch.chdir(tmp_path / "elsewhere")
+    monkeypatch.chdir(copy)
     uri = f"sqlite:///{tmp_path / 'home' / 'mlflow.db'}"
     mlflow.set_tracking_uri(uri)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)  # it sets that too
     return MlflowClient(uri)
-
-
-ROOT = Path(__file__).resolve().parent.parent
-
-
-def settings() -> Params:
-    params = tiny_params()
-    some = dataclasses.replace(params.sample, steps=3, guidance_scale=2.0, batch_size=3)
-    return dataclasses.replace(params, sample=some)
-
-
-def finished(workload: str, labels: int, seed: int = 0) -> generator.Description:
-    """A workload's outputs, made up: an untrained model and figures out of the air."""
-    params = settings()
-    rng = np.random.default_rng(0)
-    paths.dataset(workload).mkdir(parents=True, exist_ok=True)
-    split = np.array([0, 0, 0, 0, 0, 1], np.uint8)
-    dataset.pack(
-        paths.dataset(workload),
-        iter(rng.integers(0, 255, (6, 16, 16, 3)).astype(np.uint8)),
-        np.zeros((6, labels), np.uint8),
-        split,
-        {"dataset.seed": 0},
-        mirrorable=True,
-    )
-    torch.manual_seed(seed)
-    description = generator.Description(
-        unet=params.model.unet(),
-        condition="labels" if labels else "none",
-        labels=labels,
-        size=16,
-        schedule=NoiseSchedule("linear", 50, 1e-4, 0.02),
-        prediction="epsilon",
-        precision="fp32",
-        fingerprint=f"{seed:064}",
-        params={
-            "dataset.seed": 0,
-            "threads": 1,
-            **params.deciding("model", "diffusion", "train"),
-        },
-    )
-    paths.model(workload).mkdir(parents=True, exist_ok=True)
-    weights = {name: description.build().state_dict() for name in ("ema", "last")}
-    generator.save(paths.model(workload), description, weights)
-    if labels:
-        write_json(paths.model(workload) / "names.json", OBJECTS)
-    curves = History([{"step": 5, "loss": 0.5, "lr": 0.1}], [{"step": 5, "val_loss": 0.6}])
-    history.write(paths.plots(workload, "train"), curves)
-    write_json(paths.metrics(workload, "train"), history.summary(curves))
-    paths.samples(workload).mkdir(parents=True, exist_ok=True)
-    sampled = params.deciding("sample")
-    write_provenance(paths.samples(workload), sampled, model=description.fingerprint)
-    write_provenance(paths.evaluator(workload), {"evaluator.seed": 0})
-    for stage in ("collect", "autoencoder", "evaluator"):
-        write_json(paths.metrics(workload, stage), {})
-    write_provenance(paths.reference(workload), {"evaluate.reference": "train"})
-    write_provenance(paths.tables(workload, "evaluate"), {"evaluate.count": None})
-    write_json(paths.metrics(workload, "evaluate"), {"swd": 12.5})
-    for stage, name in (("sample", "test"), ("evaluate", "copies")):
-        write_png(paths.plots(workload, stage) / f"{name}.png", np.zeros((4, 4, 3), np.uint8))
-    strips = paths.strips(workload)
-    for number in (1, 2):
-        write_png(strips / f"{number}.png", np.full((4, 8, 3), number, np.uint8))
-    moving = np.array([200, 100, 0], np.uint8)[:, None, None, None].repeat(3, axis=3)
-    write_animation(strips / "denoising.gif", moving, seconds=0.2)
-    return description
-
-
-def swept(
-    description: generator.Description,
-    accuracy: float = 0.25,
-    workload: str = "iclevr",
-    name: str = "accuracy_test",
-) -> None:
-    """A sweep's outputs, made up."""
-    folder = paths.tables(workload, "sweep")
-    folder.mkdir(parents=True, exist_ok=True)
-    figures = {name: accuracy, "fd_classifier": 3.0}
-    guidance = [
-        {"setting": f"{scale:g}", "guidance_scale": scale, "steps": 3, **figures}
-        for scale in (1.0, 2.5)
-    ]
-    write_csv(folder / "guidance.csv", guidance)
-    samplers = [{"setting": "ddpm", "guidance_scale": 2.0, "steps": 5, **figures}]
-    write_csv(folder / "samplers.csv", samplers)
-    write_png(paths.plots(workload, "sweep") / "guidance.png", np.zeros((4, 4, 3), np.uint8))
-    write_provenance(
-        folder,
-        settings().deciding("sample"),
-        model=description.fingerprint,
-        settings={"guidance": SETTINGS, "samplers": SAMPLERS},
-    )
-    write_json(paths.metrics(workload, "sweep"), {"best_guidance_scale": 2.5})
 
 
 def runs(store: MlflowClient, kind: str, workload: str = "iclevr") -> list[Run]:
@@ -269,8 +168,31 @@ def test_the_model_lies_beside_the_store_wherever_the_stage_ran(
     finished("iclevr", labels=3)
     record("iclevr")
     (found,) = (tmp_path / "home" / "mlartifacts").rglob("MLmodel")
-    assert not list((tmp_path / "elsewhere").rglob("MLmodel"))
+    assert not list(Path.cwd().rglob("MLmodel"))
     assert found.parent.is_relative_to(tmp_path / "home" / "mlartifacts" / "iclevr")
+
+
+def test_the_registry_looks_nothing_up_where_the_stage_runs(
+    store: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MLflow's own functions would, in a file `mlflow.db` of that folder: a process of its own."""
+    finished("iclevr", labels=3)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    code = "import os; from lockstep.tracking.record import record; record('iclevr');"
+    code += "assert 'MLFLOW_TRACKING_URI' not in os.environ"
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+    (version,) = store.search_model_versions("name = 'lockstep-iclevr'")
+    assert not Path("mlflow.db").exists()
+    mlflow.pyfunc.load_model(f"models:/lockstep-iclevr/{version.version}")
+
+
+def test_a_model_whose_files_are_gone_gets_them_again(store: MlflowClient, tmp_path: Path) -> None:
+    finished("iclevr", labels=3)
+    record("iclevr")
+    shutil.rmtree(tmp_path / "home/mlartifacts")
+    record("iclevr")
+    assert len(store.search_model_versions("name = 'lockstep-iclevr'")) == 1
+    mlflow.pyfunc.load_model("models:/lockstep-iclevr/1")
 
 
 def test_a_training_has_its_data_set_once(store: MlflowClient) -> None:

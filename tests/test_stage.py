@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -49,8 +50,10 @@ def test_other_processes_say_who_they_are(
 @pytest.fixture
 def changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In a checkout whose params.yaml is not the committed one."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    checkout = tmp_path / "checkout"
+    checkout.mkdir()
+    monkeypatch.chdir(checkout)
+    monkeypatch.setenv("DVC_ROOT", str(checkout))
     monkeypatch.setenv("DVC_EXP_NAME", "vocal-kiwi")
     Path("params.yaml").write_text("lr: 1\n")
     subprocess.run(["git", "init", "--quiet"], check=True)
@@ -78,10 +81,13 @@ def test_a_failed_experiment_says_how_to_go_back(capsys: pytest.CaptureFixture[s
 
 @pytest.mark.usefixtures("changed")
 def test_it_does_not_where_there_is_nothing_to_take_back(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with monkeypatch.context() as elsewhere:  # --temp, --queue: params.yaml is a copy's
-        elsewhere.setenv("DVC_ROOT", str(Path.cwd().parent))
+        copy = tmp_path / "project/.dvc/tmp/exps/copy"
+        shutil.copytree(Path.cwd(), copy)
+        elsewhere.setenv("DVC_ROOT", str(tmp_path / "project"))
+        elsewhere.chdir(copy)
         assert lines_of_a_failure(capsys) == 1
     with monkeypatch.context() as repro:  # the values are the user's own
         repro.delenv("DVC_EXP_NAME")

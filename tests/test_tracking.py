@@ -8,7 +8,9 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pytest
@@ -20,6 +22,7 @@ from numpy.typing import NDArray
 from lockstep.core.errors import LockstepError, Stopped
 from lockstep.core.images import read_rgb, write_png
 from lockstep.sampling.preview import Preview
+from lockstep.tracking.live import followed
 from lockstep.tracking.runs import Tracking
 from lockstep.training.history import History
 from tiny import ROOT
@@ -33,7 +36,8 @@ def store(empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     shutil.copyfile(empty_store, tmp_path / "mlflow.db")
     for name in ("DVC_EXP_NAME", "DVC_STAGE", "DVC_EXP_BASELINE_REV", "MLFLOW_TRACKING_URI"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    monkeypatch.chdir(tmp_path)
     return MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
 
 
@@ -43,20 +47,32 @@ def runs(store: MlflowClient, kind: str) -> list[Run]:
     return store.search_runs([experiment.experiment_id], f"tags.`lockstep.kind` = '{kind}'")
 
 
+T = TypeVar("T")
+
+
+def wait_for(found: Callable[[], T]) -> T:
+    """What is found as soon as it is anything: the training does not wait until it is written."""
+    deadline = time.monotonic() + 60
+    while not (result := found()):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return result
+
+
 def test_a_training_is_followed_live_and_resumed_in_the_same_run(
     store: MlflowClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DVC_EXP_NAME", "vocal-kiwi")
-    with pytest.raises(RuntimeError), Tracking("iclevr").training("f" * 64, PARAMS) as live:
+    with pytest.raises(RuntimeError), followed("iclevr", "f" * 64, PARAMS) as live:
         live.log(5, {"loss": 0.5, "lr": 1e-3})
-        (run,) = runs(store, "training")
+        run = wait_for(lambda: [r for r in runs(store, "training") if r.data.metrics])[0]
         assert run.info.status == "RUNNING"
         assert run.data.metrics["loss"] == 0.5
         live.log(10, {"loss": 0.4, "lr": 1e-3})
         raise RuntimeError
     (run,) = runs(store, "training")
     assert run.info.status == "FAILED"
-    with Tracking("iclevr").training("f" * 64, PARAMS) as live:
+    with followed("iclevr", "f" * 64, PARAMS) as live:
         live.log(10, {"loss": 0.4, "lr": 1e-3})  # again, from the checkpoint at step 5
         live.log(15, {"loss": 0.3, "lr": 1e-3})
     (run,) = runs(store, "training")
@@ -70,7 +86,7 @@ def test_a_training_is_followed_live_and_resumed_in_the_same_run(
 
 def test_another_fingerprint_is_another_run(store: MlflowClient) -> None:
     for fingerprint in ("a" * 64, "b" * 64):
-        with Tracking("iclevr").training(fingerprint, PARAMS):
+        with followed("iclevr", fingerprint, PARAMS):
             pass
     assert len(runs(store, "training")) == 2
 
@@ -98,7 +114,7 @@ def test_records_are_written_once(store: MlflowClient, tmp_path: Path) -> None:
 
 
 def test_a_finished_run_keeps_its_end(store: MlflowClient) -> None:
-    with Tracking("iclevr").training("f" * 64, PARAMS):
+    with followed("iclevr", "f" * 64, PARAMS):
         pass
     (before,) = runs(store, "training")
     time.sleep(0.01)
@@ -120,7 +136,7 @@ def read_back(store: MlflowClient, run: Run, name: str) -> NDArray[np.uint8]:
 def test_grids_stand_beside_each_other_by_step(store: MlflowClient) -> None:
     grids = {step: preview(step) for step in (100, 200)}
     for _ in range(2):  # a resumed training draws some of them again
-        with Tracking("iclevr").training("f" * 64, PARAMS) as live:
+        with followed("iclevr", "f" * 64, PARAMS) as live:
             for step, grid in grids.items():
                 live.show(step, grid)
     (run,) = runs(store, "training")
@@ -137,8 +153,8 @@ def test_grids_stand_beside_each_other_by_step(store: MlflowClient) -> None:
             assert np.array_equal(read_back(store, run, name), strip)
 
 
-@pytest.mark.parametrize("method", ["log_artifacts", "log_image"])
-def test_images_that_did_not_arrive_are_written_when_they_are_drawn_again(
+@pytest.mark.parametrize("method", ["log_artifact", "log_image"])
+def test_images_that_did_not_arrive_are_written_when_the_training_is_recorded(
     store: MlflowClient,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -147,19 +163,22 @@ def test_images_that_did_not_arrive_are_written_when_they_are_drawn_again(
     def full(*_: object, **__: object) -> None:
         raise OSError("no space left")
 
-    with monkeypatch.context() as cut, Tracking("iclevr").training("f" * 64, PARAMS) as live:
+    with monkeypatch.context() as cut:
         cut.setattr(MlflowClient, method, full)
-        live.show(100, preview(100))
-    assert "step 100 is not in MLflow: MLflow at" in capsys.readouterr().err
-    with Tracking("iclevr").training("f" * 64, PARAMS) as live:
-        live.show(100, preview(100))
+        with followed("iclevr", "f" * 64, PARAMS) as live:
+            live.show(100, preview(100))
+    assert "no space left" in capsys.readouterr().err
+    for _ in range(2):
+        Tracking("iclevr").record_training("f" * 64, PARAMS, History(), {})
     (run,) = runs(store, "training")
     assert len(store.list_artifacts(run.info.run_id, "strips/000000100")) == 3
-    assert len(store.list_artifacts(run.info.run_id, "images")) > 0
+    grids = [file.path for file in store.list_artifacts(run.info.run_id, "images")]
+    assert len([path for path in grids if path.endswith(".png")]) == 1
+    assert not list(Path(".scratch/mlflow").iterdir())  # kept no longer
 
 
 def test_a_stop_on_request_is_no_failure(store: MlflowClient) -> None:
-    with pytest.raises(Stopped), Tracking("iclevr").training("f" * 64, PARAMS):
+    with pytest.raises(Stopped), followed("iclevr", "f" * 64, PARAMS):
         raise Stopped("stopped")
     (run,) = runs(store, "training")
     assert run.info.status == "KILLED"
@@ -170,11 +189,11 @@ def test_a_run_cut_off_before_its_params_gets_them(
 ) -> None:
     with monkeypatch.context() as cut:
         cut.setattr(MlflowClient, "log_batch", lambda *_, **__: sys.exit(1))
-        with pytest.raises(SystemExit), Tracking("iclevr").training("f" * 64, PARAMS):
-            pass
+        with pytest.raises(SystemExit):
+            Tracking("iclevr").follow("f" * 64, PARAMS)
     (run,) = runs(store, "training")
     assert run.data.params == {}
-    with Tracking("iclevr").training("f" * 64, PARAMS):
+    with followed("iclevr", "f" * 64, PARAMS):
         pass
     (run,) = runs(store, "training")
     assert run.data.params["train.lr"] == "0.001"
@@ -183,10 +202,11 @@ def test_a_run_cut_off_before_its_params_gets_them(
 def test_processes_that_start_together_share_a_run(store: MlflowClient, tmp_path: Path) -> None:
     code = (
         "from lockstep.tracking.runs import Tracking\n"
-        f"Tracking('iclevr').training('f' * 64, {PARAMS!r}).__enter__()"
+        f"Tracking('iclevr').follow('f' * 64, {PARAMS!r})"
     )
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "DVC_ROOT": str(tmp_path)}
-    children = [subprocess.Popen([sys.executable, "-c", code], env=environment) for _ in range(2)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    command = [sys.executable, "-c", code]
+    children = [subprocess.Popen(command, env=environment, cwd=tmp_path) for _ in range(2)]
     assert [child.wait(120) for child in children] == [0, 0]
     assert len(runs(store, "training")) == 1
 
@@ -228,7 +248,7 @@ def test_the_machine_is_watched_while_training(
     monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.05")
     seen = 0
     for ending in (RuntimeError, Stopped):  # the second goes on where the first ended
-        with pytest.raises(ending), Tracking("iclevr").training("f" * 64, PARAMS):
+        with pytest.raises(ending), followed("iclevr", "f" * 64, PARAMS):
             assert len(watchers()) == 1
             before, waited = seen, time.monotonic()
             while (seen := samples()) <= before:
@@ -253,7 +273,7 @@ def test_a_machine_that_cannot_be_watched_is_trained_on(
         raise RuntimeError("no such counter")
 
     monkeypatch.setattr("lockstep.tracking.live.SystemMetricsMonitor", broken)
-    with Tracking("iclevr").training("f" * 64, PARAMS):
+    with followed("iclevr", "f" * 64, PARAMS):
         pass
     (run,) = runs(store, "training")
     assert run.info.status == "FINISHED"
@@ -273,12 +293,15 @@ def test_a_store_that_fails_on_the_way_does_not_end_the_training(
     def away(*_: object, **__: object) -> None:
         raise MlflowException("database is locked")
 
-    with Tracking("iclevr").training("f" * 64, PARAMS) as live:
-        with monkeypatch.context() as cut:
-            cut.setattr(MlflowClient, "log_batch", away)
-            live.log(5, {"loss": 0.5})
+    with followed("iclevr", "f" * 64, PARAMS) as live, monkeypatch.context() as cut:
+        cut.setattr(MlflowClient, "log_batch", away)
+        live.log(5, {"loss": 0.5})
+        said = wait_for(lambda: capsys.readouterr().err)
         live.log(10, {"loss": 0.4})
-    assert "step 5 is not in MLflow: MLflow at" in capsys.readouterr().err
+    assert said.startswith("MLflow at sqlite:") and said.count("\n") == 1
+    assert "database is locked" in said and "The training goes on" in said
+    (run,) = runs(store, "training")  # what waited is tried once more at the end
+    assert {point.step for point in store.get_metric_history(run.info.run_id, "loss")} <= {5, 10}
     history = History([{"step": 5, "loss": 0.5}, {"step": 10, "loss": 0.4}])
     run = Tracking("iclevr").record_training("f" * 64, PARAMS, history, {})
     points = store.get_metric_history(run, "loss")
@@ -289,7 +312,7 @@ def test_the_users_store_is_respected(
     store: MlflowClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'elsewhere.db'}")
-    with Tracking("iclevr").training("f" * 64, PARAMS):
+    with followed("iclevr", "f" * 64, PARAMS):
         pass
     assert (tmp_path / "elsewhere.db").exists()
     assert store.get_experiment_by_name("iclevr") is None
@@ -309,9 +332,9 @@ def test_a_store_that_fails_at_the_end_does_not_hide_what_happened(
 
     monkeypatch.setattr(MlflowClient, "set_terminated", refuses)
     stopped = pytest.raises(Stopped, match="at step 5")
-    with stopped, Tracking("iclevr").training("f" * 64, PARAMS):
+    with stopped, followed("iclevr", "f" * 64, PARAMS):
         raise Stopped("at step 5")
-    with Tracking("iclevr").training("f" * 64, PARAMS):
+    with followed("iclevr", "f" * 64, PARAMS):
         pass
     assert capsys.readouterr().err.count("the run's end is not in MLflow") == 2
 
@@ -320,11 +343,14 @@ def test_a_file_that_is_named_from_the_project_is_the_main_checkouts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In DVC's copy of the project it would be deleted with the copy."""
-    for folder in ("main", "copy"):
-        (tmp_path / folder).mkdir()
-    monkeypatch.chdir(tmp_path / "copy")
+    copy = tmp_path / "main/.dvc/tmp/exps/standalone/copy"
+    copy.mkdir(parents=True)
+    monkeypatch.chdir(copy)
     monkeypatch.setenv("DVC_ROOT", str(tmp_path / "main"))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///runs.db")
-    Tracking("iclevr")
+    with followed("iclevr", "f" * 64, PARAMS) as live:
+        live.log(100, {"loss": 0.5})
+        live.show(100, preview(100))
     assert (tmp_path / "main/runs.db").exists()
-    assert list((tmp_path / "copy").iterdir()) == []
+    assert list((tmp_path / "main/mlartifacts/iclevr").rglob("*.png"))
+    assert list(copy.iterdir()) == []

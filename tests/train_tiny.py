@@ -2,7 +2,8 @@
 
 It trains on ROOT/data with its checkpoints in ROOT/RUN, and leaves ROOT/RUN.safetensors (all
 weights), ROOT/RUN.json (the history) and, if it shows any, the last preview as ROOT/RUN.npz;
-ROOT/RUN.log has the steps of which there was something to say, as they came.
+ROOT/RUN.log has the steps of which there was something to say, as they came. With `track` among
+CHANGES it is followed in MLflow, as the workload RUN.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -30,16 +33,24 @@ from lockstep.training import loop  # noqa: E402
 from lockstep.training.checkpoint import Checkpoints  # noqa: E402
 from tiny import tiny_params, weights_of  # noqa: E402
 
+if TYPE_CHECKING:
+    from lockstep.tracking.live import Live
+
+FINGERPRINT = "0" * 64
+
 
 def train(root: Path, run: str, changes: dict[str, object]) -> None:
     every = changes.pop("checkpoint_every", 4)
     grids = changes.pop("grid_every_epochs", None)
+    track = changes.pop("track", False)
     params = dataclasses.replace(
         tiny_params(**changes), checkpoint_every=every, grid_every_epochs=grids
     )
     data = open_dataset(root / "data")
 
     def say(step: int, row: dict[str, float]) -> None:
+        if live is not None:
+            live.log(step, row)
         if distributed.is_main():
             print("step", step, flush=True)
             with (root / f"{run}.log").open("a") as file:
@@ -47,14 +58,23 @@ def train(root: Path, run: str, changes: dict[str, object]) -> None:
 
     def show(step: int, model: Generator) -> None:
         shown = preview.generate(model, description(params, data), params, data)
+        if live is not None:
+            live.show(step, shown)
         if distributed.is_main():
             np.savez(root / f"{run}.npz", grid=shown.grid, strips=np.stack(shown.strips))
 
-    state = loop.train(params, data, "fp32", Checkpoints(root / run), say, show)
-    weights = weights_of(state)
-    if distributed.is_main():
-        save_weights(weights, root / f"{run}.safetensors")
-        write_json(root / f"{run}.json", dataclasses.asdict(state.history))
+    with following(run, params) if track else nullcontext() as live:
+        state = loop.train(params, data, "fp32", Checkpoints(root / run), say, show)
+        weights = weights_of(state)
+        if distributed.is_main():
+            save_weights(weights, root / f"{run}.safetensors")
+            write_json(root / f"{run}.json", dataclasses.asdict(state.history))
+
+
+def following(run: str, params: Params) -> AbstractContextManager[Live]:
+    from lockstep.tracking.live import followed  # here: the others need no MLflow
+
+    return followed(run, FINGERPRINT, params.deciding("model", "train"))
 
 
 def description(params: Params, data: Dataset) -> Description:
@@ -66,7 +86,7 @@ def description(params: Params, data: Dataset) -> Description:
         schedule=noise_schedule(params.diffusion),
         prediction=params.diffusion.prediction,
         precision="fp32",
-        fingerprint="0" * 64,
+        fingerprint=FINGERPRINT,
         params={},
     )
 

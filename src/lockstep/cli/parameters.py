@@ -138,8 +138,9 @@ def add(arguments: argparse.Namespace) -> None:
         and sections[0] in names
         and {name, f"{name}_sha256"} <= set(section(document, sections[1]))
     )
-    set_values(paths.PARAMS, {arguments.key: str(path), hash_key: digest}, may_add=own)
-    print(f"{arguments.key}: {path}\n{hash_key}: {digest}")
+    named = paths.from_home(path)
+    set_values(paths.PARAMS, {arguments.key: named, hash_key: digest}, may_add=own)
+    print(f"{arguments.key}: {named}\n{hash_key}: {digest}")
     for workload in names:
         if name in section(document, workload, *sections):
             whole = f"{workload}.{arguments.key}"

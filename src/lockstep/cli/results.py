@@ -49,6 +49,7 @@ def track(_: argparse.Namespace) -> None:
     from lockstep.config.document import read_yaml, workload_names
     from lockstep.tracking import dvc_lock
     from lockstep.tracking.record import record, record_sweep
+    from lockstep.tracking.store import UnopenedError
 
     lock = dvc_lock.load()
     failed: list[str] = []
@@ -68,6 +69,8 @@ def track(_: argparse.Namespace) -> None:
                     )
                 write(workload)
                 print(f"{workload}: {name} in MLflow")
+            except UnopenedError as error:  # each further one would wait for it too
+                raise LockstepError("\nerror: ".join([*failed, str(error)])) from None
             except LockstepError as error:
                 failed.append(f"{workload}: {error}")
     if failed:

@@ -11,17 +11,30 @@ from pathlib import Path
 PARAMS = Path("params.yaml")
 EXCLUDE = Path("exclude.txt")
 CODE = Path("data/code")
+_COPIES = ".dvc/tmp/exps"
 
 
 def home() -> Path:
-    """The main checkout: DVC says where it is, also to experiments that run in another folder."""
-    return Path(os.environ.get("DVC_ROOT", ".")).resolve()
+    """The main checkout: this folder, or what it is a copy of, where DVC runs an experiment in one.
+
+    DVC says where the main checkout is, but hands on what it finds in its own environment: of
+    another project, where one starts the other. So it is believed only of its own copies.
+    """
+    here = Path.cwd().resolve()
+    root = Path(os.environ.get("DVC_ROOT", here)).resolve()
+    copies = (root / _COPIES).resolve()
+    if not here.is_relative_to(copies):
+        return here
+    within = here.relative_to(copies).parts
+    # Of a project in a folder of DVC's repository the copy is in that folder of the copy.
+    below = (root.joinpath(*within[i:]) for i in range(len(within)))
+    return next((folder for folder in below if (folder / PARAMS).exists()), root)
 
 
 def from_home(path: Path) -> str:
     """How params.yaml names a file or folder: from the main checkout on if it is in it."""
-    whole = path.resolve()
-    return str(whole.relative_to(home()) if whole.is_relative_to(home()) else whole)
+    whole, root = path.resolve(), home()
+    return str(whole.relative_to(root) if whole.is_relative_to(root) else whole)
 
 
 def folder_or_name(given: str) -> Path | str:

@@ -18,6 +18,7 @@ from lockstep.core.files import Cell, damage_named, read_csv, read_json
 from lockstep.core.provenance import read_provenance
 from lockstep.models import generator
 from lockstep.tracking import export
+from lockstep.tracking.registry import record_model
 from lockstep.tracking.runs import Tracking
 from lockstep.training import history
 
@@ -87,7 +88,7 @@ def record(workload: str) -> None:
 
     logged, failed = None, None
     try:
-        logged = tracking.record_model(run, model.fingerprint, settings, package_into)
+        logged = record_model(tracking, run, model.fingerprint, settings, package_into)
     except LockstepError as error:  # the figures are not lost for want of a registry
         failed = error
     tracking.record_evaluation(

@@ -13,58 +13,39 @@ import logging
 import os
 import re
 import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from mlflow.entities import LifecycleStage, LoggedModelInput, Metric, Param
+from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_PARENT_RUN_ID
+
 from lockstep.core import paths
-from lockstep.core.errors import LockstepError, Stopped
+from lockstep.core.errors import LockstepError
+from lockstep.core.images import read_rgb
 from lockstep.core.lock import exclusive
+from lockstep.tracking import pending, places, store
+from lockstep.tracking.data import CARDS, card_of, data_of_training
 from lockstep.training.history import History, Row
 
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-# A server that is away must not hold a training up for minutes at each row.
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+# A server that is away must not hold anything up for minutes.
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+os.environ.setdefault("PGCONNECT_TIMEOUT", "30")
 logging.getLogger("alembic").setLevel(logging.WARNING)
-# It says when it starts and stops, and when the store fails, which stops no training.
-logging.getLogger("mlflow.system_metrics").setLevel(logging.CRITICAL)
-
-from mlflow import MlflowClient  # noqa: E402
-from mlflow.entities import (  # noqa: E402
-    LifecycleStage,
-    LoggedModel,
-    LoggedModelInput,
-    LoggedModelOutput,
-    LoggedModelStatus,
-    Metric,
-    Param,
-)
-from mlflow.exceptions import MlflowException  # noqa: E402
-from mlflow.models import Model  # noqa: E402
-from mlflow.store.db.db_types import DATABASE_ENGINES  # noqa: E402
-from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_MODEL_VERSIONS, MLFLOW_PARENT_RUN_ID  # noqa: E402
-from sqlalchemy.exc import SQLAlchemyError  # noqa: E402
-
-from lockstep.tracking.live import CARDS, GRIDS, Live, card_of, data_of_training, machine_watched  # noqa: E402
 
 FINGERPRINT = "lockstep.training.fingerprint"  # the name of a tag, not of a module
 KIND = "lockstep.kind"
+_GRIDS, _STRIPS = "samples", "strips"
 _CURVES = ("loss", "lr", "val_loss")
 # The store's limits for one batch.
 _METRICS, _PARAMS = 1000, 100
 
 # Without it the page takes the project for one that asks language models.
 _KIND_OF_WORK = {"mlflow.experimentKind": "custom_model_development"}
-_ABOUT_MODEL = (
-    "Draws images: `mlflow.pyfunc.load_model(uri).predict(rows)`, an image a row, from the "
-    "columns of its signature."
-)
 
 
 class Tracking:
@@ -73,56 +54,42 @@ class Tracking:
     def __init__(self, workload: str) -> None:
         """Open the store: `MLFLOW_TRACKING_URI`, or a SQLite file in the main checkout."""
         self.workload = workload
-        self.uri = os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
-        if (file := self.uri.removeprefix("sqlite:///")) != self.uri:
-            # DVC's copies of the project are deleted: the file is the main checkout's.
-            self.uri = f"sqlite:///{paths.home() / file}"
-        location = None
-        if self.uri.partition(":")[0].partition("+")[0] in DATABASE_ENGINES:
-            # Absolute: experiments may run in another folder, and so may the UI.
-            location = (paths.home() / "mlartifacts" / workload).as_uri()
-        with self._in_one_line(), self._alone():
-            self.client = MlflowClient(self.uri)
+        given = os.environ.get(store.ADDRESS, "")
+        with store.opening(given):
+            self.uri = store.address()
+        with store.opening(self.uri), self.alone():
+            self.client = store.open_client(self.uri)
             found = self.client.get_experiment_by_name(workload)
             if found is None:
-                self.experiment = self.client.create_experiment(workload, location, _KIND_OF_WORK)
+                place = places.make(self.uri, workload)
+                self.experiment = self.client.create_experiment(workload, place, _KIND_OF_WORK)
             elif found.lifecycle_stage == LifecycleStage.ACTIVE:
                 self.experiment = found.experiment_id
+                places.repair(self.uri, found)
             else:
                 raise LockstepError(
-                    f"MLflow at {self.uri}: experiment {workload!r} is deleted; `mlflow "
-                    f"experiments restore --experiment-id {found.experiment_id}` brings it back"
+                    f"MLflow at {store.shown(self.uri)}: experiment {workload!r} is deleted; "
+                    f"`mlflow experiments restore --experiment-id {found.experiment_id}` brings "
+                    "it back"
                 )
 
+    def in_one_line(self) -> AbstractContextManager[None]:
+        """Inside, any failure of the store is a `LockstepError`."""
+        return store.in_one_line(self.uri)
+
     @contextmanager
-    def training(self, fingerprint: str, params: Mapping[str, Any]) -> Iterator[Live]:
-        """The run of a training while it goes on."""
-        with self._in_one_line():
+    def alone(self) -> Iterator[None]:
+        """Look and create as one act: parallel experiments must not both create a run."""
+        with exclusive(paths.scratch() / "mlflow.lock"):
+            yield
+
+    def follow(self, fingerprint: str, params: Mapping[str, Any]) -> Following:
+        """The run of a training that begins or goes on."""
+        with self.in_one_line():
             run_id = self._training_run(fingerprint, params)
             self.client.update_run(run_id, status="RUNNING")
             self._log_data(run_id, params)
-            written = self._written_steps(run_id)
-
-            def write(step: int, values: Row) -> None:
-                self._log_rows(run_id, [(step, values)], written)
-
-            live = Live(self.client, run_id, write, self._shown_steps(run_id), self._in_one_line)
-        try:
-            with machine_watched(self.uri, run_id):
-                yield live
-        except BaseException as error:
-            stopped = isinstance(error, Stopped | KeyboardInterrupt | SystemExit)
-            self._end(run_id, "KILLED" if stopped else "FAILED")
-            raise
-        self._end(run_id, "FINISHED")
-
-    def _end(self, run_id: str, status: str) -> None:
-        """A store that fails now hides neither the training's error nor its success."""
-        try:
-            with self._in_one_line():
-                self.client.set_terminated(run_id, status)
-        except LockstepError as error:
-            print(f"the run's end is not in MLflow: {error}", file=sys.stderr)
+            return Following(self, run_id, fingerprint)
 
     def record_training(
         self, fingerprint: str, params: Mapping[str, Any], history: History, metrics: Row
@@ -132,83 +99,16 @@ class Tracking:
             (int(row["step"]), {key: value for key, value in row.items() if key != "step"})
             for row in (*history.train, *history.validation)
         ]
-        with self._in_one_line():
+        with self.in_one_line():
             run_id = self._training_run(fingerprint, params)
             self._log_data(run_id, params)
-            self._log_rows(run_id, rows, self._written_steps(run_id))
+            following = Following(self, run_id, fingerprint)
+            following.write_rows(rows)
+            following.write_images()
             self._log_metrics(run_id, metrics)
             self._finish(run_id)
+        pending.tidy(fingerprint)
         return run_id
-
-    def record_model(
-        self,
-        training_run: str,
-        fingerprint: str,
-        settings: Mapping[str, Any],
-        package: Callable[[Path, Model], None],
-    ) -> str | None:
-        """A training's model, a version of `lockstep-<workload>`.
-
-        `settings` say how it draws, and `package` writes it into a folder. A training has one
-        version for each of its weights that is drawn with, which keeps the settings that it came
-        with. Gives the model's id if those are the ones given.
-        """
-        name = f"lockstep-{self.workload}"
-        with self._in_one_line(), self._alone():
-            model = self._logged_model(training_run, fingerprint, settings, package)
-            mine = f"name = '{name}' and run_id = '{training_run}'"
-            source = f"models:/{model.model_id}"
-            if source not in {found.source for found in self.client.search_model_versions(mine)}:
-                if not self.client.search_registered_models(f"name = '{name}'", max_results=1):
-                    self.client.create_registered_model(name, description=_ABOUT_MODEL)
-                version = self.client.create_model_version(
-                    name,
-                    source,
-                    training_run,
-                    tags={FINGERPRINT: fingerprint},
-                    description=self.client.get_run(training_run).info.run_name,
-                    model_id=model.model_id,
-                )
-                versions = json.dumps([{"name": name, "version": version.version}])
-                self.client.set_logged_model_tags(model.model_id, {MLFLOW_MODEL_VERSIONS: versions})
-        same = model.params == {name: _text(value) for name, value in settings.items()}
-        return str(model.model_id) if same else None
-
-    def _logged_model(
-        self,
-        run_id: str,
-        fingerprint: str,
-        settings: Mapping[str, Any],
-        package: Callable[[Path, Model], None],
-    ) -> LoggedModel:
-        found = self.client.search_logged_models([self.experiment], f"source_run_id = '{run_id}'")
-        for model in found:
-            if model.params.get("weights") != _text(settings["weights"]):
-                continue
-            if model.status == LoggedModelStatus.READY:
-                return model
-            # Cut off before it was whole.
-            self.client.delete_logged_model(model.model_id)
-        model = self.client.create_logged_model(
-            self.experiment,
-            f"lockstep-{self.workload}",
-            run_id,
-            tags={FINGERPRINT: fingerprint},
-            params={name: _text(value) for name, value in settings.items()},
-        )
-        about = Model(
-            artifact_path=model.artifact_location,
-            run_id=run_id,
-            model_uuid=model.model_id,
-            model_id=model.model_id,
-        )
-        with tempfile.TemporaryDirectory() as temporary:
-            folder = Path(temporary) / "model"
-            package(folder, about)
-            self.client.log_model_artifacts(model.model_id, str(folder))
-        model = self.client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
-        self.client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
-        return model
 
     def record_evaluation(
         self,
@@ -228,7 +128,7 @@ class Tracking:
         is a condition, and `model` the id of what was evaluated.
         """
         name = _sampling_name(params, guided)
-        with self._in_one_line():
+        with self.in_one_line():
             parent = {MLFLOW_PARENT_RUN_ID: training_run}
             child = self._find_or_create("evaluation", fingerprint, name, params, parent)
             if model is not None:
@@ -254,7 +154,7 @@ class Tracking:
 
         `points` are (name, fingerprint, parameters, metrics).
         """
-        with self._in_one_line():
+        with self.in_one_line():
             parent = {MLFLOW_PARENT_RUN_ID: training_run}
             sweep = self._find_or_create("sweep", fingerprint, name, params, parent)
             self._log_metrics(sweep, metrics)
@@ -283,7 +183,7 @@ class Tracking:
         tags: Mapping[str, str],
     ) -> str:
         """The id of the run; it has the params, also if it was once cut off before it got them."""
-        with self._alone():
+        with self.alone():
             found = self.client.search_runs(
                 [self.experiment],
                 f"tags.`{FINGERPRINT}` = '{fingerprint}' and tags.`{KIND}` = '{kind}'",
@@ -295,7 +195,7 @@ class Tracking:
                 about = {FINGERPRINT: fingerprint, KIND: kind, **_provenance(), **tags}
                 run = self.client.create_run(self.experiment, tags=about, run_name=name)
             known = run.data.params
-            missing = [Param(key, _text(v)) for key, v in params.items() if key not in known]
+            missing = [Param(key, as_text(v)) for key, v in params.items() if key not in known]
             for start in range(0, len(missing), _PARAMS):
                 self.client.log_batch(run.info.run_id, params=missing[start : start + _PARAMS])
         run_id: str = run.info.run_id
@@ -305,39 +205,13 @@ class Tracking:
         data = data_of_training(self.workload, params)
         if data is None:
             return
-        with self._alone():
+        with self.alone():
             inputs = self.client.get_run(run_id).inputs
             if not (inputs and inputs.dataset_inputs):
                 self.client.log_inputs(run_id, [data])
         # Always: what a person says of the images may be newer than the run.
         if (card := card_of(self.workload)) is not None:
             self.client.log_artifact(run_id, str(card), CARDS)
-
-    def _written_steps(self, run_id: str) -> dict[str, set[int]]:
-        return {
-            name: {point.step for point in self.client.get_metric_history(run_id, name)}
-            for name in _CURVES
-        }
-
-    def _shown_steps(self, run_id: str) -> set[int]:
-        files = [file.path for file in self.client.list_artifacts(run_id, "images")]
-        found = [re.match(rf"images/{GRIDS}\+step\+(\d+)\+", path) for path in files]
-        return {int(match[1]) for match in found if match}
-
-    def _log_rows(
-        self, run_id: str, rows: list[tuple[int, Row]], written: dict[str, set[int]]
-    ) -> None:
-        now = int(time.time() * 1000)
-        new = [
-            Metric(name, value, now, step)
-            for step, values in rows
-            for name, value in values.items()
-            if step not in written[name]
-        ]
-        for start in range(0, len(new), _METRICS):
-            self.client.log_batch(run_id, metrics=new[start : start + _METRICS])
-        for metric in new:
-            written[metric.key].add(metric.step)
 
     def _log_metrics(self, run_id: str, metrics: Row, model: str | None = None) -> None:
         """Final figures, each once: one that stands there already with that value is left.
@@ -357,25 +231,62 @@ class Tracking:
         if self.client.get_run(run_id).info.status != "FINISHED":
             self.client.set_terminated(run_id, "FINISHED")
 
-    @contextmanager
-    def _in_one_line(self) -> Iterator[None]:
-        try:
-            yield
-        # ImportError: SQLAlchemy loads the driver of a database when it is asked for.
-        except (MlflowException, SQLAlchemyError, OSError, ImportError) as error:
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise LockstepError(
-                f"MLflow at {self.uri}: {reason}; is MLFLOW_TRACKING_URI right?"
-            ) from None
 
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Look and create as one act: parallel experiments must not both create a run."""
-        with exclusive(paths.scratch() / "mlflow.lock"):
-            yield
+class Following:
+    """The run of a training: what it has of the curves and images is not written twice."""
+
+    def __init__(self, tracking: Tracking, run_id: str, fingerprint: str) -> None:
+        self.tracking, self.run_id, self.fingerprint = tracking, run_id, fingerprint
+        client = tracking.client
+        self._written = {
+            name: {point.step for point in client.get_metric_history(run_id, name)}
+            for name in _CURVES
+        }
+        files = [file.path for file in client.list_artifacts(run_id, "images")]
+        found = [re.match(rf"images/{_GRIDS}\+step\+(\d+)\+", path) for path in files]
+        self._shown = {int(match[1]) for match in found if match}
+
+    def write_rows(self, rows: Sequence[tuple[int, Row]]) -> None:
+        """Rows of the history, each with its step."""
+        now = int(time.time() * 1000)
+        new = [
+            Metric(name, value, now, step)
+            for step, values in rows
+            for name, value in values.items()
+            if step not in self._written[name]
+        ]
+        with self.tracking.in_one_line():
+            for start in range(0, len(new), _METRICS):
+                batch = new[start : start + _METRICS]
+                self.tracking.client.log_batch(self.run_id, metrics=batch)
+                for metric in batch:
+                    self._written[metric.key].add(metric.step)
+
+    def write_images(self) -> None:
+        """All that are pending.
+
+        MLflow shows the grids of all steps side by side; the strips are `1.png` and up in the
+        step's own folder.
+        """
+        client = self.tracking.client
+        for step, folder in pending.steps(self.fingerprint).items():
+            if step not in self._shown:
+                with self.tracking.in_one_line():
+                    for strip in pending.strips(folder):
+                        client.log_artifact(self.run_id, str(strip), f"{_STRIPS}/{step:09d}")
+                    # Last: where there is a grid, there are the strips.
+                    grid = read_rgb(pending.grid(folder))
+                    client.log_image(self.run_id, grid, key=_GRIDS, step=step)
+                self._shown.add(step)
+            pending.remove(folder)
+
+    def end(self, status: str) -> None:
+        """It has ended: `FINISHED`, `FAILED` or `KILLED`."""
+        with self.tracking.in_one_line():
+            self.tracking.client.set_terminated(self.run_id, status)
 
 
-def _text(value: Any) -> str:
+def as_text(value: Any) -> str:
     """A parameter as one reads it and searches for it: text without quotes, the rest as JSON."""
     return value if isinstance(value, str) else json.dumps(value)
 

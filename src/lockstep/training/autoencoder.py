@@ -20,7 +20,6 @@ from lockstep.config.networks import KLConfig, fields_of
 from lockstep.config.schema import Autoencoder as Settings
 from lockstep.config.schema import Params
 from lockstep.core import device as hardware
-from lockstep.core import paths
 from lockstep.core.errors import LockstepError
 from lockstep.core.images import grid
 from lockstep.core.pixels import to_bytes, to_tensor
@@ -71,9 +70,8 @@ def make(
             )
         case "pretrained":
             assert settings.name is not None  # params.yaml was checked for it
-            made = hardware.place(
-                fetch(str(paths.folder_or_name(settings.name)), settings.subfolder, settings.sha256)
-            )
+            # As it is given: what is made names its origin, and may move with the project.
+            made = hardware.place(fetch(settings.name, settings.subfolder, settings.sha256))
     side, multiple = data.images.shape[1], made.reduction * params.model.size_multiple
     if side % multiple:
         raise LockstepError(
