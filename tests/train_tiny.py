@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -19,7 +20,7 @@ sys.path[:0] = [str(TESTS.parent / "src"), str(TESTS)]
 
 from lockstep import stage  # noqa: E402
 from lockstep.config.schema import Params  # noqa: E402
-from lockstep.core import distributed  # noqa: E402
+from lockstep.core import distributed, nodes  # noqa: E402
 from lockstep.core.files import write_json  # noqa: E402
 from lockstep.core.weights import save_weights  # noqa: E402
 from lockstep.data.dataset import Dataset, open_dataset  # noqa: E402
@@ -76,9 +77,10 @@ def main() -> None:
     processes = changes.pop("launch", 1)
     if distributed.launched():
         with distributed.group():
+            distributed.check_alike({"ROOT/data": os.environ.get("TINY_DATA", "")})
             train(root, run, changes)
-    elif processes > 1:
-        distributed.launch(processes)
+    elif processes > 1 or nodes.of_environment() is not None:
+        distributed.launch(processes, nodes.of_environment())
     else:
         train(root, run, changes)
 

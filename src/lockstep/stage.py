@@ -52,14 +52,13 @@ def run(
         # Here, not above: it imports torch, which some stages and `check` do without.
         from lockstep.core import distributed
 
-        several = nodes.of_environment() if on_nodes else None
         if rank.launched():
             with distributed.group():
                 with distributed.together():
                     params = begin()
                 distributed.check_alike(_decided_by(stage, params))
                 main(params)
-        elif several is not None:
+        elif on_nodes and (several := nodes.of_environment()) is not None:
             # Only once they have met is the code checked: node 0 may be digesting it right now.
             distributed.launch(processes(load_params(workload, paths.PARAMS)), several)
         else:

@@ -6,6 +6,7 @@ Everything here also works in a single process, where it does nothing. Processes
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import signal
@@ -56,6 +57,8 @@ def launch(processes: int, nodes: Nodes | None = None) -> None:
     logging.disable(logging.ERROR)  # torch's account of it; this process does nothing else
     os.environ[_SPEAKS] = "1"
     count = 1 if nodes is None else nodes.count
+    if nodes is not None and nodes.number > 0:
+        nodes.reach()
     config = LaunchConfig(
         min_nodes=count,
         max_nodes=count,
@@ -72,7 +75,11 @@ def launch(processes: int, nodes: Nodes | None = None) -> None:
     except dist.DistError as error:
         if nodes is None:
             raise
-        raise LockstepError(_not_met(nodes, error)) from None
+        if "EADDRINUSE" in str(error):
+            raise LockstepError(
+                f"LOCKSTEP_RDZV: {nodes.endpoint} is in use; set another port on all nodes"
+            ) from None
+        raise nodes.not_met() from None
     except ChildFailedError as error:
         # Not those that were ended because of the first, nor those that lost sight of it.
         later = {1: 1, _LEFT_ALONE: 2, -signal.SIGTERM: 3}
@@ -108,22 +115,13 @@ def _on_one() -> dict[str, Any]:
 
 def _on_several(nodes: Nodes) -> dict[str, Any]:
     """Static: the processes are numbered by node, so that the first ones are on number 0."""
+    command = "\0".join([Path(sys.argv[0]).name, *sys.argv[1:]])  # the same on all of them
     return {
-        "run_id": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),  # the same on all of them
+        "run_id": hashlib.sha256(command.encode()).hexdigest()[:16],
         "rdzv_backend": "static",
         "rdzv_endpoint": nodes.endpoint,
         "rdzv_configs": {"rank": nodes.number, "timeout": nodes.limit},
     }
-
-
-def _not_met(nodes: Nodes, error: Exception) -> str:
-    if "in use" in str(error) or "EADDRINUSE" in str(error):
-        return f"LOCKSTEP_RDZV: {nodes.endpoint} is in use; set another port on all nodes"
-    return (
-        f"the {nodes.count} nodes did not meet at {nodes.endpoint} within {nodes.limit} seconds; "
-        "start the same stage on each, with the same LOCKSTEP_NODES and LOCKSTEP_RDZV and a "
-        "LOCKSTEP_NODE of its own, or raise LOCKSTEP_RDZV_TIMEOUT"
-    )
 
 
 @contextmanager

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import socket
+import time
 from dataclasses import dataclass
 
 from lockstep.core.errors import LockstepError
@@ -30,6 +32,29 @@ class Nodes:
     def endpoint(self) -> str:
         """host:port, an IPv6 address in brackets."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    def reach(self) -> None:
+        """Wait until node 0 listens. Raises `LockstepError` if it does not within the limit.
+
+        torch waits too, and says each second that it does.
+        """
+        until = time.monotonic() + self.limit
+        while True:
+            try:
+                socket.create_connection((self.host, self.port), timeout=5).close()
+                return
+            except OSError:
+                if time.monotonic() > until:
+                    raise self.not_met() from None
+                time.sleep(0.5)
+
+    def not_met(self) -> LockstepError:
+        """What to say where the nodes have waited for each other in vain."""
+        return LockstepError(
+            f"the {self.count} nodes did not meet at {self.endpoint} within {self.limit} seconds; "
+            "start the same stage on each, with the same LOCKSTEP_NODES and LOCKSTEP_RDZV and a "
+            "LOCKSTEP_NODE of its own, or raise LOCKSTEP_RDZV_TIMEOUT"
+        )
 
 
 def of_environment() -> Nodes | None:
