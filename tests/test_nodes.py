@@ -180,9 +180,9 @@ def test_a_node_that_dies_ends_the_job_and_the_same_command_goes_on(
     root: Path, port: int, killed: int
 ) -> None:
     run = f"killed-{killed}"
-    short = {**FIFTY, "steps": 30}
+    short = {**FIFTY, "steps": 16}
     pair = [node(number, port, root, run, **short) for number in (0, 1)]
-    wait_for_step(pair[0], 12)
+    wait_for_step(pair[0], 9)
     kill(pair[killed])
     other = pair[1 - killed]
     _, said = other.communicate(timeout=180)
@@ -193,11 +193,13 @@ def test_a_node_that_dies_ends_the_job_and_the_same_command_goes_on(
     (root / f"{run}.log").unlink()
     for child in [node(number, port, root, run, **short) for number in (0, 1)]:
         finish(child)
-    assert int((root / f"{run}.log").read_text().split()[0]) > 8, "it began anew"
-    for child in [node(number, port, root, "whole", **short) for number in (0, 1)]:
+    assert int((root / f"{run}.log").read_text().split()[0]) > 4, "it began anew"
+    for child in [node(number, port, root, f"whole-{killed}", **short) for number in (0, 1)]:
         finish(child)
     for kind in ("json", "safetensors"):
-        assert (root / f"{run}.{kind}").read_bytes() == (root / f"whole.{kind}").read_bytes()
+        assert (root / f"{run}.{kind}").read_bytes() == (
+            root / f"whole-{killed}.{kind}"
+        ).read_bytes()
 
 
 def test_nodes_that_do_not_meet_say_so(root: Path, port: int) -> None:
@@ -234,6 +236,20 @@ def test_nodes_that_see_different_data_say_which(
             "error: ROOT/data: node 1 has another than node 0; give all nodes the same checkout, "
             "data and environment"
         ]
+
+
+@pytest.mark.long
+def test_a_process_that_dies_before_all_are_connected_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, root: Path, port: int
+) -> None:
+    first = node(0, port, root, "early", limit=40, **FIFTY)
+    monkeypatch.setenv("TINY_DIES", "")
+    second = node(1, port, root, "early", limit=40, **FIFTY)
+    said = [child.communicate(timeout=180)[1] for child in (first, second)]
+    assert first.returncode == second.returncode == 1
+    ((waited,), (died,)) = map(errors, said)
+    assert "another process of this job ended, so this one does too; " in waited
+    assert "process 1 of 2 (node 1) ended with status 7, which ended the others; " in died
 
 
 @pytest.mark.long

@@ -22,7 +22,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from lockstep.core.errors import LockstepError
-from lockstep.core.nodes import Nodes
+from lockstep.core.nodes import Nodes, limit
 from lockstep.core.rank import is_first_here, node, rank, size, size_here
 from lockstep.core.rank import is_main as is_main
 from lockstep.core.rank import launched as launched
@@ -139,8 +139,8 @@ def group() -> Iterator[None]:
             )
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    dist.init_process_group(backend, timeout=_PATIENCE)
     try:
+        _connect(backend)
         yield
     except (RuntimeError, dist.DistError) as error:
         lost = "by peer" in str(error) or "Broken pipe" in str(error)
@@ -150,7 +150,17 @@ def group() -> Iterator[None]:
             sys.exit(_LEFT_ALONE)
         raise LockstepError(f"{_ALONE}; {_GOES_ON}") from error
     finally:
-        dist.destroy_process_group()
+        if dist.is_initialized():
+            dist.destroy_process_group()
+
+
+def _connect(backend: str) -> None:
+    """All processes, or an error after the limit: one may have died on its way here, elsewhere."""
+    patience = timedelta(seconds=limit())
+    store, number, count = next(dist.rendezvous("env://", timeout=patience))
+    store.set(f"here/{number}", "")
+    store.wait([f"here/{other}" for other in range(count)], patience)
+    dist.init_process_group(backend, store=store, rank=number, world_size=count, timeout=_PATIENCE)
 
 
 def end(error: LockstepError) -> NoReturn:

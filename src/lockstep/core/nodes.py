@@ -85,8 +85,12 @@ def of_environment() -> Nodes | None:
         raise LockstepError(
             f"LOCKSTEP_NODE: {number} is none of {count} nodes; they are 0 to {count - 1}"
         )
-    limit = _number("LOCKSTEP_RDZV_TIMEOUT", least=1, missing=_LIMIT)
-    return Nodes(count, number, *_meeting_point(), limit)
+    return Nodes(count, number, *_meeting_point(), limit())
+
+
+def limit() -> int:
+    """How many seconds those who begin a job together wait for each other."""
+    return _number("LOCKSTEP_RDZV_TIMEOUT", least=1, missing=_LIMIT)
 
 
 def _meeting_point() -> tuple[str, int]:
