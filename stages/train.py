@@ -4,8 +4,8 @@ from contextlib import ExitStack
 
 import this_tree  # noqa: F401
 from lockstep.config.schema import Params
-from lockstep.core import distributed, hashing, paths
-from lockstep.core.device import resolve_precision
+from lockstep.core import distributed, hashing, paths, rank
+from lockstep.core.device import device, resolve_precision
 from lockstep.core.errors import LockstepError
 from lockstep.core.files import atomic_folder, write_json
 from lockstep.core.lock import exclusive
@@ -23,17 +23,22 @@ from lockstep.training.steps import fingerprint_of, with_steps
 def main(params: Params) -> None:
     with distributed.together():
         data = open_dataset(paths.dataset(params.workload), paths.encoded(params.workload))
-        data.verify()
+        if rank.is_first_here():  # once a machine: the others wait for its word
+            data.verify()
         params = with_steps(params, len(data.indices("train")))
         if params.train.init_from is not None:
             given = paths.home() / params.train.init_from
-            hashing.verify(given, params.train.init_from_sha256, "train.init_from")
+            if rank.is_first_here():
+                hashing.verify(given, params.train.init_from_sha256, "train.init_from")
         precision = resolve_precision(params.train.precision, "train.precision")
         config = build.generator_config(params, data)
         try:
             schedule = noise_schedule(params.diffusion)
         except ValueError as error:
             raise LockstepError(f"diffusion: {error}") from None
+    distributed.check_alike(
+        {str(data.folder): data.digest, "train.precision": precision, "device": device().type}
+    )
     identity = fingerprint_of(params, data.digest, precision)
     description = generator.Description(
         condition=params.condition,
@@ -83,4 +88,4 @@ def main(params: Params) -> None:
 
 
 if __name__ == "__main__":
-    run(main, processes=lambda params: params.train.processes)
+    run(main, processes=lambda params: params.train.processes, on_nodes=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from lockstep.config.schema import Params
 from lockstep.core.errors import LockstepError
+from lockstep.diffusion.noise import ImageNoise
 from lockstep.training import batches
 from lockstep.training.batches import Batch, batch_positions, random_numbers, training_batches
 from tiny import tiny_dataset, tiny_params
@@ -75,6 +77,48 @@ def test_the_parts_of_all_processes_make_up_the_same_batch(
         parts += own
     assert all(len(part.t) > 0 for part in parts)
     assert all(torch.equal(whole[name], tensor) for name, tensor in joined(parts).items())
+
+
+def test_each_process_draws_the_noise_of_its_own_images_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, drawn_by = tiny_dataset(tmp_path), []
+
+    class Counting(ImageNoise):
+        def __init__(self, seed: int, indices: Sequence[int], shape: Sequence[int]) -> None:
+            drawn_by.append(len(indices))
+            super().__init__(seed, indices, shape)
+
+    monkeypatch.setattr(batches, "ImageNoise", Counting)
+    for rank in range(3):
+        as_process(monkeypatch, rank, 3)
+        drawn(tiny_params(batch_size=8), data, 5)
+        list(batches.validation_batches(data, tiny_params()))
+    assert drawn_by == [2, 2, 3, 3, 3, 3]
+
+
+def test_validation_is_the_same_however_it_is_shared_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, params = tiny_dataset(tmp_path, 400), tiny_params()  # 80 held out: two batches
+    whole = [batch for batch, _ in batches.validation_batches(data, params)]
+    shares = []
+    for rank in range(3):
+        as_process(monkeypatch, rank, 3)
+        shares.append([batch for batch, _ in batches.validation_batches(data, params)])
+    assert len(whole) == 2
+    for number, batch in enumerate(whole):
+        parts = joined([share[number] for share in shares])
+        assert all(torch.equal(parts[name], tensor) for name, tensor in joined([batch]).items())
+
+
+def test_no_two_images_get_the_same_noise(tmp_path: Path) -> None:
+    data, params = tiny_dataset(tmp_path), tiny_params(batch_size=32)
+    noise = [drawn(params, data, step)[0].noise for step in (0, 1, 2**27 - 1, 2**27, 2**28)]
+    noise += [batch.noise for batch, _ in batches.validation_batches(data, params)]
+    every = torch.cat(noise)
+    assert len(every.flatten(1).unique(dim=0)) == len(every)
+    assert every.mean().abs() < 0.01 and (every.std() - 1).abs() < 0.01
 
 
 def test_drawing_ahead_changes_nothing(tmp_path: Path) -> None:

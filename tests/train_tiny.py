@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import sys
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -22,7 +23,7 @@ sys.path[:0] = [str(TESTS.parent / "src"), str(TESTS)]
 
 from lockstep import stage  # noqa: E402
 from lockstep.config.schema import Params  # noqa: E402
-from lockstep.core import distributed  # noqa: E402
+from lockstep.core import distributed, nodes  # noqa: E402
 from lockstep.core.files import write_json  # noqa: E402
 from lockstep.core.weights import save_weights  # noqa: E402
 from lockstep.data.dataset import Dataset, open_dataset  # noqa: E402
@@ -95,10 +96,13 @@ def main() -> None:
     root, run, changes = Path(sys.argv[1]), sys.argv[2], json.loads(sys.argv[3])
     processes = changes.pop("launch", 1)
     if distributed.launched():
+        if "TINY_DIES" in os.environ:
+            os._exit(7)
         with distributed.group():
+            distributed.check_alike({"ROOT/data": os.environ.get("TINY_DATA", "")})
             train(root, run, changes)
-    elif processes > 1:
-        distributed.launch(processes)
+    elif processes > 1 or nodes.of_environment() is not None:
+        distributed.launch(processes, nodes.of_environment())
     else:
         train(root, run, changes)
 

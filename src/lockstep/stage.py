@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import NoReturn
 
 from lockstep.config.load import load_params
-from lockstep.config.schema import Params
-from lockstep.core import code, paths, rank
+from lockstep.config.schema import SECTIONS, Params
+from lockstep.core import code, nodes, paths, rank
 from lockstep.core.errors import LockstepError
 from lockstep.core.reports import reported
 from lockstep.data import texts
@@ -21,12 +22,16 @@ from lockstep.sources import registry as sources
 
 
 def run(
-    main: Callable[[Params], None], processes: Callable[[Params], int] | None = None
+    main: Callable[[Params], None],
+    processes: Callable[[Params], int] | None = None,
+    *,
+    on_nodes: bool = False,
 ) -> NoReturn:
     """Run a stage for the workload named on the command line; exit 1 with one line if it fails.
 
     With `processes` above 1, or under torchrun, `main` runs in several processes at once; without
-    `processes` it is not made for that.
+    `processes` it is not made for that. With `on_nodes` it also does so on the machines that the
+    environment names (`core.nodes`).
     """
     parser = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__)
     parser.add_argument("workload")
@@ -51,7 +56,11 @@ def run(
             with distributed.group():
                 with distributed.together():
                     params = begin()
+                distributed.check_alike(_decided_by(stage, params))
                 main(params)
+        elif on_nodes and (several := nodes.of_environment()) is not None:
+            # Only once they have met is the code checked: node 0 may be digesting it right now.
+            distributed.launch(processes(load_params(workload, paths.PARAMS)), several)
         else:
             params = begin()
             if processes(params) > 1:
@@ -60,6 +69,20 @@ def run(
                 main(params)
 
     sys.exit(reported(work))
+
+
+def _decided_by(stage: str, params: Params) -> dict[str, str]:
+    """What all processes of a stage must have alike: code, parameters, libraries."""
+    lines = code_of(stage, params).splitlines()
+    return {
+        **{module: digest for digest, module in (line.split("  ") for line in lines)},
+        **{
+            key: repr(value)
+            for key, value in params.values(*SECTIONS).items()
+            if not key.endswith(".processes")
+        },
+        **{f"version of {name}": version(name) for name in ("torch", "numpy")},
+    }
 
 
 def code_of(stage: str, params: Params) -> str:

@@ -31,6 +31,7 @@ _LEFT_OUT = tuple(
         "core.code",
         "core.errors",
         "core.lock",
+        "core.nodes",
         "core.paths",
         "core.reports",
         "report",

@@ -28,3 +28,13 @@ def size_here() -> int:
 def is_main() -> bool:
     """Whether this process is the one that writes."""
     return rank() == 0
+
+
+def node() -> int:
+    """The number of this machine among those that share the job."""
+    return int(os.environ.get("GROUP_RANK", "0")) if launched() else 0
+
+
+def is_first_here() -> bool:
+    """Whether this process does for its machine what one is enough for: it reads and speaks."""
+    return not launched() or int(os.environ.get("LOCAL_RANK", rank())) == 0

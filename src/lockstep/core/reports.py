@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lockstep.core import paths
 from lockstep.core.errors import LockstepError
-from lockstep.core.rank import launched, rank
+from lockstep.core.rank import is_first_here, launched, rank
 
 # What a disk says that has no room, no right to be written to, or no more life in it.
 _REFUSALS = (
@@ -32,7 +32,7 @@ def reported(action: Callable[[], None]) -> int:
     Where an experiment has failed in the main checkout, a second line says how to take it back.
     Gives the exit status.
     """
-    who = f"process {rank()}: " if rank() else ""
+    who = "" if is_first_here() else f"process {rank()}: "
     status = 1
     try:
         action()

@@ -1,4 +1,7 @@
-"""What a step computes with: images, noise, levels and conditions, all from (seed, step)."""
+"""What a step computes with: images, noise, levels and conditions, all from (seed, step).
+
+Noise comes from (seed, step, place in the batch): a process draws that of its own images alone.
+"""
 
 from __future__ import annotations
 
@@ -13,17 +16,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lockstep.config.schema import Params
+from lockstep.config.schema import Params, Train
 from lockstep.core import device as hardware
 from lockstep.core import distributed
 from lockstep.core.errors import LockstepError
 from lockstep.core.pixels import to_tensor
 from lockstep.data.dataset import Dataset
+from lockstep.diffusion.noise import ImageNoise
 from lockstep.models.conditions import Conditions
 from lockstep.models.text.tokenizer import forget
 
 # Streams of random numbers that must never meet: (seed, stream, index) seeds a generator.
-INIT, _ORDER, _STEP, _VALIDATION, DROPOUT = range(5)
+INIT, _ORDER, _STEP, _VALIDATION, DROPOUT, _NOISE, _VALIDATION_NOISE = range(7)
 _VALIDATION_IMAGES = 256
 _VALIDATION_BATCH = 64
 
@@ -43,24 +47,23 @@ class Batch:
 
 @dataclass(frozen=True)
 class _Draw:
-    """A batch before it is tensors; `seen` is bytes (B, H, W, 3), or latents (B, C, H, W)."""
+    """Images before they are tensors; `seen` is bytes (B, H, W, 3), or latents (B, C, H, W)."""
 
     seen: NDArray[np.generic]
-    noise: NDArray[np.float32]
+    noise: Tensor
     t: NDArray[np.int64]
     condition: NDArray[np.generic]
     given: NDArray[np.bool_]
 
-    def batch(self, part: slice) -> Batch:
-        """A part of it on the device."""
+    def batch(self, part: slice = slice(None)) -> Batch:
+        """A part of them on the device."""
         device = hardware.device()
-        noise, t, values, given = (
-            torch.from_numpy(array[part])
-            for array in (self.noise, self.t, self.condition, self.given)
+        t, values, given = (
+            torch.from_numpy(array[part]) for array in (self.t, self.condition, self.given)
         )
         return Batch(
             _x0(self.seen[part]).to(device),
-            noise.to(device, memory_format=torch.channels_last),
+            self.noise[part].to(device, memory_format=torch.channels_last),
             t.to(device),
             Conditions(values, given).to(device),
         )
@@ -142,6 +145,7 @@ def training_batches(
     The batch of a step is the same however many processes and parts there are. The next one is
     drawn in a thread while this one is computed with.
     """
+    settings = params.train
     with ThreadPoolExecutor(1) as ahead:
         following = ahead.submit(_training_draw, data, params, steps.start) if steps else None
         for step in steps:
@@ -149,33 +153,46 @@ def training_batches(
             draw = following.result()
             if step + 1 < steps.stop:
                 following = ahead.submit(_training_draw, data, params, step + 1)
-            yield step, [draw.batch(part) for part in _parts(len(draw.t), params)]
+            yield step, [draw.batch(part) for part in _parts(settings)]
 
 
-def _parts(count: int, params: Params) -> list[slice]:
-    each = params.train.accumulation
+def _bounds(settings: Train) -> list[int]:
+    """Where this process's parts of a batch begin, and where the last one ends."""
+    each = settings.accumulation
     parts, first = each * distributed.size(), each * distributed.rank()
-    bounds = [count * part // parts for part in range(first, first + each + 1)]
-    return [slice(start, stop) for start, stop in itertools.pairwise(bounds)]
+    return [settings.batch_size * part // parts for part in range(first, first + each + 1)]
+
+
+def _parts(settings: Train) -> list[slice]:
+    """The same parts, counted from this process's first image on."""
+    bounds = _bounds(settings)
+    return [slice(a - bounds[0], b - bounds[0]) for a, b in itertools.pairwise(bounds)]
 
 
 def _training_draw(data: Dataset, params: Params, step: int) -> _Draw:
-    """The whole batch of a step, a share of its conditions dropped (`train.condition_dropout`)."""
+    """This process's share of a step's batch, some conditions dropped (`condition_dropout`).
+
+    The few numbers of which an image has one are drawn for the whole batch and cut; its noise and
+    pixels are not.
+    """
     settings, positions = params.train, data.indices("train")
-    chosen = batch_positions(settings.seed, step, settings.batch_size, len(positions))
+    count, bounds = settings.batch_size, _bounds(settings)
+    own = slice(bounds[0], bounds[-1])
+    chosen = positions[batch_positions(settings.seed, step, count, len(positions))]
     random = random_numbers(settings.seed, _STEP, step)
-    t = _spread_levels(params.diffusion.timesteps, len(chosen), random)
-    noise = _noise(data, len(chosen), random)
+    t = _spread_levels(params.diffusion.timesteps, count, random)
     # Ho & Salimans 2022, algorithm 1: dropped per image, not per batch.
-    kept = random.random(len(chosen)) >= settings.condition_dropout
-    seen = data.seen[positions[chosen]]
+    kept = random.random(count) >= settings.condition_dropout
+    seen = data.seen[chosen[own]]
     if settings.flip:
-        mirrored = random.random(len(chosen)) < 0.5
+        mirrored = (random.random(count) < 0.5)[own]
         seen[mirrored] = seen[mirrored, :, ::-1]
-    condition = data.conditions_of(positions[chosen])
     if data.rows is not None and data.rows.ndim == 2:
-        condition = forget(condition, params.text.forget, random)
-    return _Draw(seen, noise, t, condition, kept)
+        condition = forget(data.conditions_of(chosen), params.text.forget, random)[own]
+    else:
+        condition = data.conditions_of(chosen[own])
+    noise = _noise(data, settings.seed, _NOISE, step * count, range(count)[own])
+    return _Draw(seen, noise, t[own], condition, kept[own])
 
 
 def _spread_levels(timesteps: int, count: int, random: np.random.Generator) -> NDArray[np.int64]:
@@ -202,17 +219,24 @@ def validation_batches(data: Dataset, params: Params) -> Iterator[tuple[Batch, i
     batches = -(-len(positions) // _VALIDATION_BATCH)
     bounds = [len(positions) * i // batches for i in range(batches + 1)] if batches else []
     for start, stop in itertools.pairwise(bounds):
-        some = positions[start:stop]
-        noise = _noise(data, stop - start, random)
-        condition = data.conditions_of(some)
+        places = range(start, stop)[distributed.share(stop - start)]
+        own = slice(places.start, places.stop)
+        some = positions[own]
+        noise = _noise(data, params.train.seed, _VALIDATION_NOISE, 0, places)
         given = np.ones(len(some), np.bool_)
-        draw = _Draw(data.seen[some], noise, levels[start:stop], condition, given)
-        yield draw.batch(distributed.share(stop - start)), stop - start
+        draw = _Draw(data.seen[some], noise, levels[own], data.conditions_of(some), given)
+        yield draw.batch(), stop - start
 
 
-def _noise(data: Dataset, count: int, random: np.random.Generator) -> NDArray[np.float32]:
-    """(count, C, H, W) standard normal numbers, for images or latents."""
+def _noise(data: Dataset, seed: int, stream: int, first: int, places: range) -> Tensor:
+    """(B, C, H, W) standard normal numbers for the images at some places of a batch.
+
+    `first` is how many images were before that batch. Each image's numbers are its own, as in
+    sampling. Counted modulo 2**32 in turns of their own: what `ImageNoise` can tell apart.
+    """
+    turn, first = divmod(first, 2**32)
+    own = int(random_numbers(seed, stream, turn).integers(2**63))
     _, *shape = data.seen.shape
     if data.latents is None:  # bytes have their channels last
         shape = [shape[2], *shape[:2]]
-    return random.standard_normal((count, *shape), np.float32)
+    return ImageNoise(own, [(first + place) % 2**32 for place in places], shape)()

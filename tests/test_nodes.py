@@ -1,0 +1,262 @@
+"""Several machines as one: what the environment says of them, and two of them on loopback."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+from pathlib import Path
+
+import psutil
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lockstep.core import nodes, rank
+from lockstep.core.errors import LockstepError
+from test_distributed import FIFTY, LONG, finish, losses, start, wait_for_step
+from tiny import tiny_dataset
+
+# What the environment says
+
+
+@pytest.fixture
+def bare(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    for name in list(os.environ):
+        if name.startswith(("SLURM_", "LOCKSTEP_")):
+            monkeypatch.delenv(name)
+    return monkeypatch
+
+
+THREE = {"LOCKSTEP_NODES": "3", "LOCKSTEP_NODE": "2", "LOCKSTEP_RDZV": "node-0:29500"}
+STEP = {
+    "SLURM_JOB_ID": "70123",
+    "SLURM_STEP_NUM_NODES": "4",
+    "SLURM_STEP_NUM_TASKS": "4",
+    "SLURM_STEP_NODELIST": "gpu[07-09,12],big1",
+    "SLURM_NODEID": "3",
+}
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({}, None),
+        ({"LOCKSTEP_NODES": "1"}, None),
+        (THREE, nodes.Nodes(3, 2, "node-0", 29500, 600)),
+        (
+            {**THREE, "LOCKSTEP_RDZV": "[fd00::1]:80", "LOCKSTEP_RDZV_TIMEOUT": "9"},
+            nodes.Nodes(3, 2, "fd00::1", 80, 9),
+        ),
+        (STEP, nodes.Nodes(4, 3, "gpu07", 20123, 600)),
+        ({**STEP, "LOCKSTEP_RDZV": "10.0.0.7:29500"}, nodes.Nodes(4, 3, "10.0.0.7", 29500, 600)),
+        ({**STEP, **THREE}, nodes.Nodes(3, 2, "node-0", 29500, 600)),
+        # In the batch script itself, before any srun, there is one node.
+        ({"SLURM_JOB_NUM_NODES": "4", "SLURM_NODEID": "0", "SLURM_JOB_NODELIST": "a[1-4]"}, None),
+    ],
+)
+def test_what_the_environment_says(
+    bare: pytest.MonkeyPatch, variables: dict[str, str], expected: nodes.Nodes | None
+) -> None:
+    for name, value in variables.items():
+        bare.setenv(name, value)
+    found = nodes.of_environment()
+    assert found == expected
+    if found is not None:
+        host, _, port = found.endpoint.rpartition(":")
+        assert (host.strip("[]"), int(port)) == (found.host, found.port)
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({**THREE, "LOCKSTEP_NODES": "two"}, "LOCKSTEP_NODES: 'two' is no whole number from 1"),
+        ({**THREE, "LOCKSTEP_NODES": "0"}, "LOCKSTEP_NODES: '0' is no whole number from 1"),
+        ({**THREE, "LOCKSTEP_NODE": "-1"}, "LOCKSTEP_NODE: '-1' is no whole number from 0"),
+        ({**THREE, "LOCKSTEP_NODE": "3"}, "LOCKSTEP_NODE: 3 is none of 3 nodes; they are 0 to 2"),
+        ({"LOCKSTEP_NODES": "2"}, "LOCKSTEP_NODE: missing; set it on each node"),
+        ({"LOCKSTEP_NODES": "2", "LOCKSTEP_NODE": "0"}, "LOCKSTEP_RDZV: missing; set it to"),
+        ({**THREE, "LOCKSTEP_RDZV": "node-0"}, "LOCKSTEP_RDZV: 'node-0' is no host:port"),
+        ({**THREE, "LOCKSTEP_RDZV": "a:99999"}, "LOCKSTEP_RDZV: 'a:99999' is no host:port"),
+        ({**THREE, "LOCKSTEP_RDZV_TIMEOUT": "1h"}, "LOCKSTEP_RDZV_TIMEOUT: '1h' is no whole"),
+        ({**STEP, "SLURM_STEP_NUM_TASKS": "8"}, "srun: several tasks on a node; start one"),
+    ],
+)
+def test_what_makes_no_sense_is_said(
+    bare: pytest.MonkeyPatch, variables: dict[str, str], said: str
+) -> None:
+    for name, value in variables.items():
+        bare.setenv(name, value)
+    with pytest.raises(LockstepError, match=re.escape(said)):
+        nodes.of_environment()
+
+
+NAMES = st.from_regex(r"[a-z][a-z0-9.-]{0,8}[a-z]", fullmatch=True)
+NUMBERS = st.tuples(st.integers(0, 99), st.integers(1, 4))
+
+
+@given(NAMES, NUMBERS, st.sampled_from(["", "-i"]), st.booleans(), st.lists(NAMES, max_size=3))
+def test_the_first_host_of_a_list(
+    name: str, number: tuple[int, int], suffix: str, brackets: bool, others: list[str]
+) -> None:
+    first = f"{number[0]:0{number[1]}d}"
+    written = f"[{first}-{number[0] + 5},{number[0] + 9}]" if brackets else first
+    hosts = ",".join([f"{name}{written}{suffix}", *others])
+    assert nodes.first_host(hosts) == f"{name}{first}{suffix}"
+
+
+@pytest.mark.parametrize(
+    ("variables", "first", "main"),
+    [
+        ({}, True, True),
+        ({"RANK": "1", "LOCAL_RANK": "1"}, False, False),
+        ({"RANK": "2", "LOCAL_RANK": "0"}, True, False),
+        ({"RANK": "1"}, False, False),
+    ],
+)
+def test_one_process_of_each_machine_reads_and_speaks(
+    bare: pytest.MonkeyPatch, variables: dict[str, str], first: bool, main: bool
+) -> None:
+    for name, value in {"WORLD_SIZE": "4", **variables}.items():
+        bare.setenv(name, value)
+    assert (rank.is_first_here(), rank.is_main()) == (first, main)
+
+
+# Two nodes on loopback
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("nodes")
+    tiny_dataset(folder / "data")
+    return folder
+
+
+def node(
+    number: int, port: int, root: Path, run: str, limit: int = 120, **changes: object
+) -> subprocess.Popen[str]:
+    variables = {
+        "LOCKSTEP_NODES": "2",
+        "LOCKSTEP_NODE": str(number),
+        "LOCKSTEP_RDZV": f"127.0.0.1:{port}",
+        "LOCKSTEP_RDZV_TIMEOUT": str(limit),
+    }
+    with pytest.MonkeyPatch.context() as environment:
+        for name, value in variables.items():
+            environment.setenv(name, value)
+        return start(root, run, **changes)
+
+
+@pytest.fixture
+def port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def errors(said: str) -> list[str]:
+    assert "Traceback" not in said, said
+    return [line for line in said.splitlines() if line.startswith("error: ")]
+
+
+def kill(child: subprocess.Popen[str]) -> None:
+    """A machine that is gone: its launcher and its processes."""
+    for process in [child, *psutil.Process(child.pid).children(recursive=True)]:
+        process.kill()
+
+
+def test_two_nodes_give_the_curve_of_one_process(root: Path, port: int) -> None:
+    pair = [node(number, port, root, "nodes", **FIFTY) for number in (1, 0)]
+    alone = start(root, "alone", **FIFTY)
+    for child in (*pair, alone):
+        assert "error" not in finish(child)
+    assert losses(root, "nodes") == pytest.approx(losses(root, "alone"), rel=1e-4)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("killed", [0, 1])
+def test_a_node_that_dies_ends_the_job_and_the_same_command_goes_on(
+    root: Path, port: int, killed: int
+) -> None:
+    run = f"killed-{killed}"
+    short = {**FIFTY, "steps": 16}
+    pair = [node(number, port, root, run, **short) for number in (0, 1)]
+    wait_for_step(pair[0], 9)
+    kill(pair[killed])
+    other = pair[1 - killed]
+    _, said = other.communicate(timeout=180)
+    assert other.returncode == 1
+    (line,) = errors(said)
+    assert line.startswith("error: another process of this job ended, so this one does too; ")
+    assert "goes on from the last checkpoint" in line
+    (root / f"{run}.log").unlink()
+    for child in [node(number, port, root, run, **short) for number in (0, 1)]:
+        finish(child)
+    assert int((root / f"{run}.log").read_text().split()[0]) > 4, "it began anew"
+    for child in [node(number, port, root, f"whole-{killed}", **short) for number in (0, 1)]:
+        finish(child)
+    for kind in ("json", "safetensors"):
+        assert (root / f"{run}.{kind}").read_bytes() == (
+            root / f"whole-{killed}.{kind}"
+        ).read_bytes()
+
+
+def test_nodes_that_do_not_meet_say_so(root: Path, port: int) -> None:
+    # One after the other: each is alone.
+    for number in (0, 1):
+        child = node(number, port, root, "waits", limit=2, **FIFTY)
+        _, said = child.communicate(timeout=180)
+        assert child.returncode == 1
+        assert [line for line in said.splitlines() if line] == errors(said)
+        (line,) = errors(said)
+        assert f"the 2 nodes did not meet at 127.0.0.1:{port} within 2 seconds; " in line
+
+
+def test_a_port_in_use_is_said(root: Path, port: int) -> None:
+    with socket.create_server(("127.0.0.1", port)):
+        child = node(0, port, root, "taken", limit=5, **FIFTY)
+        _, said = child.communicate(timeout=180)
+    assert child.returncode == 1
+    (line,) = errors(said)
+    assert f"LOCKSTEP_RDZV: 127.0.0.1:{port} is in use; set another port on all nodes" in line
+
+
+def test_nodes_that_see_different_data_say_which(
+    monkeypatch: pytest.MonkeyPatch, root: Path, port: int
+) -> None:
+    pair = []
+    for number in (0, 1):
+        monkeypatch.setenv("TINY_DATA", f"digest {number}")
+        pair.append(node(number, port, root, "differ", **FIFTY))
+    for child in pair:
+        _, said = child.communicate(timeout=180)
+        assert child.returncode == 1
+        assert errors(said) == [
+            "error: ROOT/data: node 1 has another than node 0; give all nodes the same checkout, "
+            "data and environment"
+        ]
+
+
+@pytest.mark.long
+def test_a_process_that_dies_before_all_are_connected_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, root: Path, port: int
+) -> None:
+    first = node(0, port, root, "early", limit=40, **FIFTY)
+    monkeypatch.setenv("TINY_DIES", "")
+    second = node(1, port, root, "early", limit=40, **FIFTY)
+    said = [child.communicate(timeout=180)[1] for child in (first, second)]
+    assert first.returncode == second.returncode == 1
+    ((waited,), (died,)) = map(errors, said)
+    assert "another process of this job ended, so this one does too; " in waited
+    assert "process 1 of 2 (node 1) ended with status 7, which ended the others; " in died
+
+
+@pytest.mark.long
+def test_a_loss_gone_wrong_is_said_once_on_each_node(root: Path, port: int) -> None:
+    wrong = {**LONG, "lr": 1e30, "warmup_steps": 0}
+    for child in [node(number, port, root, "nan", **wrong) for number in (0, 1)]:
+        _, said = child.communicate(timeout=180)
+        assert child.returncode == 1
+        (line,) = errors(said)
+        assert "the loss is" in line and "lower train.lr" in line
