@@ -13,12 +13,14 @@ hashes that crowd together.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate, combinations
 from math import comb
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lockstep.core.processes import cores
 from lockstep.sources.perceptual_hash import BITS
 
 Packed = NDArray[np.uint8]
@@ -39,7 +41,7 @@ _TILE_ROWS, _TILE_COLUMNS = 64, 2048
 _LEAST_CAPACITY, _AT_ONCE = 2**13, 2**14
 _PROBES = 2**20  # of tables at once
 # A pair that a table names costs as much as so many of all with all, and so does a lookup.
-_PAIR, _LOOKUP = 16, 4
+_PAIR, _LOOKUP = 8, 4
 # A step along the entries of one key costs as much as so many pairs, however few it has.
 _STEP = 1000
 
@@ -71,6 +73,8 @@ class HashIndex:
         self._last: NDArray[np.int32] | None = None
         self._before = np.empty((0, 0), np.int32)
         self._masks: list[NDArray[np.uint32]] = []
+        self._threads = cores()
+        self._pool = ThreadPoolExecutor(self._threads)  # NumPy's long loops run side by side.
 
     def __len__(self) -> int:
         return self._count
@@ -94,9 +98,11 @@ class HashIndex:
 
         (N,) of `distance << 32 | place`; `NONE` where none is within the distance of the index.
         """
-        if self._last is None:
-            return self._of_all(rows)
-        found = self._by_tables(rows)
+        parts = np.array_split(rows, self._threads)
+        return np.concatenate(list(self._pool.map(self._nearest, parts)))
+
+    def _nearest(self, rows: Words) -> NDArray[np.int64]:
+        found = None if self._last is None else self._by_tables(rows)
         return self._of_all(rows) if found is None else found
 
     def _make_tables(self) -> None:
