@@ -41,14 +41,14 @@ def _repeat_among(
 
     `nearest` says how far the nearest one before them is.
     """
-    apart = distances(rows, rows)
-    near = np.tril(apart <= bits, -1)
-    for i in np.flatnonzero(near.any(1)).tolist():
-        stayed = np.flatnonzero(near[i] & (found < 0))
+    may_stay = np.flatnonzero(found < 0)
+    apart = distances(rows, rows[may_stay])
+    is_before = may_stay < np.arange(len(rows))[:, None]
+    is_nearer = is_before & (apart < np.minimum(nearest, bits + 1)[:, None])
+    for i in np.flatnonzero(is_nearer.any(1)).tolist():
+        stayed = np.flatnonzero(is_nearer[i] & (found[may_stay] < 0))
         if len(stayed):
-            closest = stayed[apart[i, stayed].argmin()]
-            if apart[i, closest] < nearest[i]:
-                found[i] = start + closest
+            found[i] = start + may_stay[stayed[apart[i, stayed].argmin()]]
 
 
 def alike(hashes: Packed, others: Packed, bits: int) -> NDArray[np.bool_]:
