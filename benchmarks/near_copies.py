@@ -52,7 +52,7 @@ def _mixture() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
 
 def _crowded(count: int, random: np.random.Generator) -> NDArray[np.uint8]:
     """Every other bit is the same in all: no table tells them apart."""
-    return _independent(count, random) & 0x55
+    return _independent(count, random) & np.uint8(0x55)
 
 
 def _black(count: int, random: np.random.Generator) -> NDArray[np.uint8]:
