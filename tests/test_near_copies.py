@@ -91,6 +91,41 @@ def test_tables_alone_find_all(bits: int, monkeypatch: pytest.MonkeyPatch) -> No
     assert 300 < sum(place >= 0 for place in expected) < 2000
 
 
+@pytest.mark.parametrize("bits", [0, 8, 24, 32, 35])
+def test_the_tables_are_just_enough(bits: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bits spread so that only one table has the other hash, as far away as it looks."""
+    patched(monkeypatch, ALWAYS)
+    random = np.random.default_rng(bits)
+    for nearest_band in range(len(hash_index._WIDTHS)):
+        index = HashIndex(bits)
+        if index._radii[nearest_band] < 0:
+            continue
+        signs = random.integers(0, 2, (500, 256)).astype(np.uint8)
+        other = signs[123].copy()
+        for band, radius in enumerate(index._radii):
+            inside = random.permutation(hash_index._WIDTHS[band])
+            differing = inside[: radius + (band != nearest_band)]
+            other[hash_index._STARTS[band] + differing] ^= 1
+        assert np.count_nonzero(other != signs[123]) == bits
+        index.add(words_of(np.packbits(signs, axis=1)))
+        monkeypatch.setattr(HashIndex, "_of_all", lambda index, rows: np.full(len(rows), NONE))
+        found = index.nearest(words_of(np.packbits(other[None], axis=1)))
+        assert found.tolist() == [bits << 32 | 123]
+
+
+def test_all_hashes_of_one_key_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the first band tells them apart; the one that is looked for has another key there."""
+    patched(monkeypatch, ALWAYS)
+    hashes = np.zeros((5, 256), np.uint8)
+    hashes[np.arange(5)[:, None], 4 * np.arange(5)[:, None] + np.arange(4)] = 1
+    index = HashIndex(3)
+    index.add(words_of(np.packbits(hashes, axis=1)))
+    hashes[:, 20:22] = 1
+    monkeypatch.setattr(HashIndex, "_of_all", lambda index, rows: np.full(len(rows), NONE))
+    found = index.nearest(words_of(np.packbits(hashes, axis=1)))
+    assert found.tolist() == [2 << 32 | place for place in range(5)]
+
+
 def compared(index: HashIndex, rows: NDArray[np.uint8], patch: pytest.MonkeyPatch) -> list[int]:
     """How many pairs tables named, and with how many rows everything was compared."""
     counts = [0, 0]
