@@ -8,7 +8,18 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benchmarks import evaluation, limit, loader, memory, race, report, sampling, training
+from benchmarks import (
+    evaluation,
+    limit,
+    loader,
+    memory,
+    merging,
+    near_copies,
+    race,
+    report,
+    sampling,
+    training,
+)
 from benchmarks.models import SHAPES
 from benchmarks.report import Row
 from lockstep.core import device as hardware
@@ -61,6 +72,22 @@ def _evaluation(quick: bool) -> Iterator[Row]:
             yield Row(f"evaluation of {count} images, {name}", unit, {"lockstep": value})
 
 
+def _near_copies(quick: bool) -> Iterator[Row]:
+    count = 20_000 if quick else 1_000_000
+    for kind, bits in (("independent", 24), ("images", 24), ("images", 32), ("black", 24)):
+        seconds, most = near_copies.measure(kind, count, bits)
+        what = f"near copies among {count} hashes, {kind}, {bits} bits"
+        yield Row(what, "s", {"lockstep": seconds})
+        yield Row(f"{what}: peak memory", "GiB", {"lockstep": most / 2**30})
+
+
+def _merging(quick: bool) -> Iterator[Row]:
+    for count in (5_000,) if quick else (20_000, 80_000):
+        before, most = merging.measure(count)
+        grown = {"lockstep": (most - before) / 2**20}
+        yield Row(f"memory of merging {count} files", "MiB", grown)
+
+
 _PARTS: dict[str, Callable[[bool], Iterator[Row]]] = {
     "training": _training,
     "sampling": _sampling,
@@ -68,6 +95,8 @@ _PARTS: dict[str, Callable[[bool], Iterator[Row]]] = {
     "loader": _loader,
     "memory": _memory,
     "evaluation": _evaluation,
+    "near_copies": _near_copies,
+    "merging": _merging,
 }
 
 

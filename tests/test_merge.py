@@ -51,7 +51,6 @@ from lockstep.sources.folders.merge import Merged, merge
 from lockstep.sources.folders.read import Measures, ReadSettings, read_image
 from lockstep.sources.folders.unpack import Source
 from lockstep.sources.image_folder import Heads, verified_sources
-from lockstep.sources.perceptual_hash import alike, first_alike
 from lockstep.sources.registry import source_of
 from lockstep.sources.resume_cache import open_cache
 from lockstep.synthetic.heads import files
@@ -416,33 +415,6 @@ def test_a_copy_does_not_take_the_place_of_an_excluded_image() -> None:
 )
 def test_each_rule(change: dict[str, Any], what: str) -> None:
     assert decide([row("a", **change)], RULES)[0].what == what
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.data(), st.integers(0, 256))
-def test_repeats_are_those_of_the_definition(data: st.DataObject, bits: int) -> None:
-    seeds = data.draw(st.lists(st.integers(0, 2**31), min_size=1, max_size=5))
-    flips = st.tuples(st.sampled_from(seeds), st.sets(st.integers(0, 255), max_size=20))
-    values = []
-    for seed, flipped in data.draw(st.lists(flips, max_size=30)):
-        value = int.from_bytes(hashlib.sha256(str(seed).encode()).digest())
-        values.append(value ^ sum(1 << k for k in flipped))
-    hashes = [f"{value:064x}" for value in values]
-    kept: list[int] = []
-    expected: list[int | None] = []
-    for i, value in enumerate(values):
-        near = [((value ^ values[k]).bit_count(), k) for k in kept]
-        best = min(near, default=(257, 0))
-        expected.append(best[1] if best[0] <= bits else None)
-        if best[0] > bits:
-            kept.append(i)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lockstep.sources.perceptual_hash._ROWS", 4)
-        patch.setattr("lockstep.sources.perceptual_hash._COLUMNS", 3)
-        assert first_alike(hashes, bits) == expected
-        assert alike(hashes, hashes[:1], bits) == [
-            (value ^ values[0]).bit_count() <= bits for value in values
-        ]
 
 
 def test_exclusions_are_read(tmp_path: Path) -> None:

@@ -7,8 +7,9 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -108,13 +109,15 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def write_csv(
-    path: Path, rows: Sequence[Mapping[str, Cell]], columns: Sequence[str] | None = None
+    path: Path, rows: Iterable[Mapping[str, Cell]], columns: Sequence[str] | None = None
 ) -> None:
     """One line a row, `columns` (the first row's keys) above; there whole or not at all."""
     with atomic_file(path) as part, part.open("w", newline="", encoding="utf-8") as file:
-        table = csv.DictWriter(file, columns or list(rows[0]), lineterminator="\n")
+        stream = iter(rows)
+        first = [next(stream)] if columns is None else []
+        table = csv.DictWriter(file, columns or list(first[0]), lineterminator="\n")
         table.writeheader()
-        table.writerows(rows)
+        table.writerows(chain(first, stream))
 
 
 def read_csv(path: Path) -> list[dict[str, Cell]]:

@@ -29,17 +29,21 @@ def collect(params: Params, out: Path) -> Found:
     """
     found, merged = image_folder.merge_folders(params, out)
     # Readmes and the like may lie anywhere.
-    images = [i for i, row in enumerate(merged.rows) if row.measures is not None]
-    classes = classes_of([merged.rows[i].path for i in images])
+    images = [
+        (row.path, decision)
+        for row, decision in zip(merged.rows, merged.decisions, strict=True)
+        if row.measures is not None
+    ]
+    classes = classes_of([path for path, _ in images])
     if classes is None:
         raise LockstepError(
             f"{params.workload}.source: its images lie in one folder; give each class one of its "
             "own, or set condition: none"
         )
     kept = {
-        f"{merged.decisions[i].number}.png": name
-        for i, name in zip(images, classes, strict=True)
-        if merged.decisions[i].what == KEPT
+        f"{decision.number}.png": name
+        for (_, decision), name in zip(images, classes, strict=True)
+        if decision.what == KEPT
     }
     check_classes(classes, list(kept.values()))
     write_json(out / CLASSES, kept)

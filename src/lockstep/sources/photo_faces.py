@@ -23,7 +23,8 @@ from lockstep.sources.faces.collect import (
 from lockstep.sources.faces.decide import COPY, EXCLUDED
 from lockstep.sources.faces.detect import DetectionSettings
 from lockstep.sources.folders.decide import BROKEN, REFUSED
-from lockstep.sources.folders.files import File, distinct, verified
+from lockstep.sources.folders.files import distinct, verified
+from lockstep.sources.folders.table import File, FileTable
 from lockstep.sources.folders.unpack import Source
 from lockstep.sources.registry import Found, Progress, said_of
 from lockstep.sources.resume_cache import ResumeCache
@@ -79,15 +80,16 @@ def collect_photos(
     number of processes. Says on stderr which exclusions name none of the files. Raises
     `LockstepError` if a source cannot be read, or no face is kept.
     """
-    files: list[File] = []
+    table = FileTable()
 
     def unseen() -> Iterator[tuple[str, bytes]]:
-        for sha256, data in distinct(sources, max_bytes, files, progress):
+        for sha256, data in distinct(sources, max_bytes, table, progress):
             if cache.get(sha256) is None:
                 yield sha256, data
 
     looked = detect(unseen(), cache, detection, processes)
     broken = {sha256: why for sha256, _, why in looked if why}
+    files = [file for file, _, _ in table]
     images, others = _sorted_out(files, broken, exclusions)
     return choose(images, others, out, cache, rules)
 
@@ -95,7 +97,7 @@ def collect_photos(
 def _sorted_out(
     files: Sequence[File], broken: dict[str, str], exclusions: Exclusions
 ) -> tuple[list[Image], list[Faceless]]:
-    """The images, each once, and the other files with the reason.
+    """The images of files in their order, each once, and the other files with the reason.
 
     An image is excluded if any file with its bytes is.
     """
@@ -104,7 +106,7 @@ def _sorted_out(
     excluded = {file.sha256 for file in files if file.sha256 and file.names & used}
     first: dict[str, str] = {}
     others = []
-    for file in sorted(files):
+    for file in files:
         if file.names & used and (not file.sha256 or file.sha256 in broken):
             others.append(Faceless(file.place, file.sha256, EXCLUDED))
         elif not file.sha256:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from lockstep.config.sources import Faces
 from lockstep.sources.faces.detect import Measures
-from lockstep.sources.perceptual_hash import alike, first_alike
+from lockstep.sources.near_copies import alike, first_alike
+from lockstep.sources.perceptual_hash import packed
 
 KEPT = "kept"
 EXCLUDED = "excluded"
@@ -58,16 +59,16 @@ def decide(faces: Sequence[Candidate], rules: Faces) -> list[str]:
     ]
     passed = [i for i, decision in enumerate(decisions) if decision is None]
     passed.sort(key=lambda i: _best_first(faces[i]))
-    hashes = {i: face.measures.perceptual_hash for i, face in enumerate(faces)}
-    banned = [hashes[i] for i, face in enumerate(faces) if face.is_excluded]
-    near = alike([hashes[i] for i in passed], banned, rules.duplicate_bits)
+    hashes = packed(face.measures.perceptual_hash for face in faces)
+    banned = [i for i, face in enumerate(faces) if face.is_excluded]
+    near = alike(hashes[passed], hashes[banned], rules.duplicate_bits)
     for i, is_banned in zip(passed, near, strict=True):
         if is_banned:
             decisions[i] = EXCLUDED
     left = [i for i in passed if decisions[i] is None]
-    repeats = first_alike([hashes[i] for i in left], rules.duplicate_bits)
+    repeats = first_alike(hashes[left], rules.duplicate_bits)
     for i, of in zip(left, repeats, strict=True):
-        decisions[i] = KEPT if of is None else DUPLICATE
+        decisions[i] = KEPT if of < 0 else DUPLICATE
     return [str(decision) for decision in decisions]
 
 

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
+from typing import Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
 
 from lockstep.config.sources import Merged as Settings
 from lockstep.sources.folders.read import Measures
-from lockstep.sources.perceptual_hash import alike, first_alike
+from lockstep.sources.near_copies import alike, first_alike
+from lockstep.sources.perceptual_hash import packed
 
 KEPT = "kept"
 EXCLUDED = "excluded"
@@ -42,72 +48,121 @@ class Decision:
     number: int | None = None
 
 
-def _broken_rule(image: Measures, rules: Settings) -> str | None:
-    """The first rule that an image breaks."""
-    short, long = sorted((image.width, image.height))
+class Decisions(Sequence[Decision]):
+    """What became of each file, in a few bytes: places in `ORDER`, and numbers or 0."""
+
+    def __init__(self, what: NDArray[np.uint8], numbers: NDArray[np.int64]) -> None:
+        self._what, self._numbers = what, numbers
+
+    def __len__(self) -> int:
+        return len(self._what)
+
+    @overload
+    def __getitem__(self, i: int) -> Decision: ...
+    @overload
+    def __getitem__(self, i: slice) -> Decisions: ...
+    def __getitem__(self, i: int | slice) -> Decision | Decisions:
+        if isinstance(i, slice):
+            return Decisions(self._what[i], self._numbers[i])
+        return Decision(ORDER[self._what[i]], int(self._numbers[i]) or None)
+
+    def counts(self) -> dict[str, int]:
+        """How often each decision was made, `kept` first and then in the order of the rules."""
+        counts = np.bincount(self._what, minlength=len(ORDER)).tolist()
+        return {name: count for name, count in zip(ORDER, counts, strict=True) if count}
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """What decides of N files.
+
+    `sha256` (N,) is empty where there is none; `hashes` (N, 32) and `sides` (N, 2), the shorter one
+    first, are of images only; `rule` (N,) is the place in `ORDER` of the rule that a file breaks.
+    """
+
+    sha256: NDArray[np.bytes_]
+    hashes: NDArray[np.uint8]
+    sides: NDArray[np.int64]
+    rule: NDArray[np.uint8]
+    is_excluded: NDArray[np.bool_]
+
+
+_AT_ONCE = 2**12
+_EXCLUDED, _COPY, _DUPLICATE = map(ORDER.index, (EXCLUDED, COPY, DUPLICATE))
+_KEPT, _REFUSED, _BROKEN = map(ORDER.index, (KEPT, REFUSED, BROKEN))
+
+
+def _columns(rows: Iterable[Row], rules: Settings) -> _Columns:
+    """The rows, read once and a part at a time."""
+    stream = iter(rows)
+    parts = [_part([], rules)]
+    while part := list(islice(stream, _AT_ONCE)):
+        parts.append(_part(part, rules))
+    return _Columns(*map(np.concatenate, zip(*parts, strict=True)))
+
+
+def _part(rows: Sequence[Row], rules: Settings) -> tuple[NDArray[Any], ...]:
+    """The columns of some rows."""
+    images = [row.measures for row in rows]
+    sides = [sorted((image.width, image.height)) if image else (0, 0) for image in images]
+    return (
+        np.array([bytes.fromhex(row.sha256) for row in rows], "S32"),
+        packed(image.perceptual_hash if image else "00" * 32 for image in images),
+        np.array(sides, np.int64).reshape(-1, 2),
+        np.array([ORDER.index(_broken_rule(row, rules)) for row in rows], np.uint8),
+        np.array([row.is_excluded for row in rows], np.bool_),
+    )
+
+
+def _broken_rule(row: Row, rules: Settings) -> str:
+    """The first rule that a file breaks, or `kept`."""
+    if row.measures is None:
+        return BROKEN if row.sha256 else REFUSED
+    short, long = sorted((row.measures.width, row.measures.height))
     if short < rules.min_side:
         return SMALL
     if long > rules.max_aspect * short:
         return ASPECT
-    return BLANK if image.contrast < rules.min_contrast else None
+    return BLANK if row.measures.contrast < rules.min_contrast else KEPT
 
 
-def decide(rows: Sequence[Row], rules: Settings) -> list[Decision]:
+def decide(rows: Iterable[Row], rules: Settings) -> Decisions:
     """What becomes of each file; the kept ones are numbered from 1 in the order of the rows.
 
     Of files with the same bytes the first counts, of images that look the same the largest, of
     equally large ones the first. What looks like an excluded image is excluded as well: a copy
     must not take its place.
     """
-    excluded = {row.sha256 for row in rows if row.is_excluded and row.sha256}
-    found: list[str] = []
-    first: dict[str, int] = {}
-    for i, row in enumerate(rows):
-        if row.is_excluded or row.sha256 in excluded:
-            found.append(EXCLUDED)
-        elif row.measures is None:
-            found.append(BROKEN if row.sha256 else REFUSED)
-        else:
-            rule = _broken_rule(row.measures, rules)
-            found.append(rule or (COPY if row.sha256 in first else KEPT))
-            first.setdefault(row.sha256, i)
+    of = _columns(rows, rules)
+    found, places = of.rule.copy(), np.arange(len(of.rule))
+    is_image = (of.rule != _BROKEN) & (of.rule != _REFUSED)
+    named = of.sha256[of.is_excluded]
+    excluded = of.is_excluded | np.isin(of.sha256, named[named != b""])
+    found[excluded] = _EXCLUDED
 
-    passed = [i for i, what in enumerate(found) if what == KEPT]
-    passed.sort(key=lambda i: _largest_first(rows[i], i))
-    hashes = [_hash(rows[i]) for i in passed]
-    banned = [_hash(row) for row in rows if row.sha256 in excluded and row.measures]
-    for i, is_banned in zip(passed, alike(hashes, banned, rules.duplicate_bits), strict=True):
-        if is_banned:
-            found[i] = EXCLUDED
-    passed = [i for i in passed if found[i] == KEPT]
-    original: dict[int, int] = {}  # of each duplicate
-    repeats = first_alike([_hash(rows[i]) for i in passed], rules.duplicate_bits)
-    for i, of in zip(passed, repeats, strict=True):
-        if of is not None:
-            found[i], original[i] = DUPLICATE, passed[of]
+    # Of each file the first one with its bytes.
+    first = places.copy()
+    usable = np.flatnonzero(is_image & ~excluded)
+    _, once, same = np.unique(of.sha256[usable], return_index=True, return_inverse=True)
+    first[usable] = usable[once[same]]
+    found[(found == _KEPT) & (first < places)] = _COPY
 
-    kept = [i for i, what in enumerate(found) if what == KEPT]
-    numbers = {i: number for number, i in enumerate(kept, 1)}
-    decisions = []
-    for i, what in enumerate(found):
-        source = first[rows[i].sha256] if what == COPY else i
-        number = numbers.get(original.get(source, source))
-        decisions.append(Decision(EXCLUDED if found[source] == EXCLUDED else what, number))
-    return decisions
+    passed = np.flatnonzero(found == _KEPT)
+    short, long = of.sides[passed].T
+    passed = passed[np.lexsort((-long, -short))]  # the largest first, else in their order
+    is_banned = alike(of.hashes[passed], of.hashes[excluded & is_image], rules.duplicate_bits)
+    found[passed[is_banned]] = _EXCLUDED
+    passed = passed[~is_banned]
+    # Of each file the one that is kept instead.
+    original = places.copy()
+    repeated = first_alike(of.hashes[passed], rules.duplicate_bits)
+    repeats = repeated >= 0
+    original[passed[repeats]] = passed[repeated[repeats]]
+    found[passed[repeats]] = _DUPLICATE
 
-
-def _hash(row: Row) -> str:
-    assert row.measures is not None
-    return row.measures.perceptual_hash
-
-
-def _largest_first(row: Row, i: int) -> tuple[int, int, int]:
-    assert row.measures is not None
-    sides = row.measures.width, row.measures.height
-    return -min(sides), -max(sides), i
-
-
-def counts(decisions: Iterable[Decision]) -> dict[str, int]:
-    """How often each decision was made, `kept` first and then in the order of the rules."""
-    found = [decision.what for decision in decisions]
-    return {name: found.count(name) for name in ORDER if name in found}
+    kept = np.flatnonzero(found == _KEPT)
+    numbers = np.zeros(len(found), np.int64)
+    numbers[kept] = 1 + np.arange(len(kept))
+    source = np.where(found == _COPY, first, places)
+    found[found[source] == _EXCLUDED] = _EXCLUDED
+    return Decisions(found, numbers[original[source]])

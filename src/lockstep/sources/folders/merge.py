@@ -30,12 +30,13 @@ from lockstep.sources.folders.decide import (
     EXCLUDED,
     KEPT,
     Decision,
+    Decisions,
     Row,
-    counts,
     decide,
 )
-from lockstep.sources.folders.files import File, distinct
+from lockstep.sources.folders.files import distinct
 from lockstep.sources.folders.read import Measures, ReadSettings, from_text, read_batch
+from lockstep.sources.folders.table import FileTable
 from lockstep.sources.folders.unpack import Source
 from lockstep.sources.outcomes import DECISIONS
 from lockstep.sources.registry import Progress
@@ -50,15 +51,32 @@ Batch = list[tuple[str, bytes]]
 
 
 @dataclass(frozen=True)
+class Rows:
+    """The files of a table in their order, read from it anew each time."""
+
+    table: FileTable
+    exclusions: Exclusions
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def __iter__(self) -> Iterator[Row]:
+        for file, measures, broken in self.table:
+            place = (file.rank, file.source, file.path, file.sha256)
+            is_excluded = not self.exclusions.entries.isdisjoint(file.names)
+            yield Row(*place, measures, file.refused or broken, is_excluded)
+
+
+@dataclass(frozen=True)
 class Merged:
     """The files found, by source and path, and what was decided on each."""
 
-    rows: list[Row]
-    decisions: list[Decision]
+    rows: Rows
+    decisions: Decisions
 
     @property
     def kept(self) -> int:
-        return counts(self.decisions).get(KEPT, 0)
+        return self.decisions.counts().get(KEPT, 0)
 
 
 def what_decides(reading: ReadSettings) -> dict[str, Any]:
@@ -88,44 +106,36 @@ def merge(
     which exclusions name none of the files. Raises `LockstepError` if a source cannot be read, or
     no image is kept.
     """
-    found: list[File] = []
-    known: dict[str, tuple[Measures | None, str]] = {}
+    table = FileTable()
 
     def unseen() -> Iterator[tuple[str, bytes]]:
-        for sha256, data in distinct(sources, max_bytes, found, progress):
+        for sha256, data in distinct(sources, max_bytes, table, progress):
             text = cache.get(sha256)
             if text is None:
                 yield sha256, data
             else:
-                known[sha256] = _figures(text)
+                table.put(sha256, *_figures(text))
 
     # The work is another module's: what a process must import for it is little.
     work = partial(read_batch, settings=reading)
     for batch, texts in each(work, _batches(unseen()), processes):
         for (sha256, _), text in zip(batch, texts, strict=True):
             cache.put(sha256, text)
-            known[sha256] = _figures(text)
+            table.put(sha256, *_figures(text))
 
-    rows = []
-    used: set[str] = set()
-    for file in sorted(found):
-        measures, broken = known.get(file.sha256, (None, ""))
-        naming = exclusions.entries & file.names
-        used |= naming
-        place = (file.rank, file.source, file.path, file.sha256)
-        rows.append(Row(*place, measures, file.refused or broken, bool(naming)))
+    used = {name for file, _, _ in table for name in exclusions.entries & file.names}
     exclusions.tell_unused(used, "among the files of source.paths")
+    rows = Rows(table, exclusions)
     decisions = decide(rows, rules)
     merged = Merged(rows, decisions)
     if not merged.kept:
-        listed = ", ".join(f"{name} {count}" for name, count in counts(decisions).items())
+        listed = ", ".join(f"{name} {count}" for name, count in decisions.counts().items())
         raise LockstepError(
             f"collect: no image is kept of {len(rows)} files ({listed or 'the sources are empty'})"
             "; see source.paths, and the rule in source.* that most of them break"
         )
     _write_images(out, cache, rows, decisions)
-    table = [_line(row, decision) for row, decision in zip(rows, decisions, strict=True)]
-    write_csv(out / DECISIONS, table)
+    write_csv(out / DECISIONS, map(_line, rows, decisions))
     return merged
 
 
@@ -154,14 +164,12 @@ def _png(cache: ResumeCache, row: Row) -> bytes:
     return from_text(text).png
 
 
-def _write_images(
-    out: Path, cache: ResumeCache, rows: Sequence[Row], decisions: Sequence[Decision]
-) -> None:
+def _write_images(out: Path, cache: ResumeCache, rows: Rows, decisions: Decisions) -> None:
     (out / IMAGES).mkdir()
     for row, decision in zip(rows, decisions, strict=True):
         if decision.what == KEPT:
             (out / IMAGES / f"{decision.number}.png").write_bytes(_png(cache, row))
-    for name in sorted({decision.what for decision in decisions} - {EXCLUDED}):
+    for name in sorted(decisions.counts().keys() - {EXCLUDED}):
         images: list[NDArray[np.uint8]] = []
         for row, decision in zip(rows, decisions, strict=True):
             if decision.what != name or row.measures is None:
