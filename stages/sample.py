@@ -1,11 +1,15 @@
 """Sample the images that are evaluated, grids to look at, and denoising strips."""
 
+import sys
 from collections import deque
 from contextlib import ExitStack
+from pathlib import Path
 
 import numpy as np
 from safetensors.torch import save_file
 from tqdm import tqdm
+
+sys.path.insert(0, str(Path(__file__).parent))  # which PYTHONSAFEPATH leaves out
 
 import this_tree  # noqa: F401
 from lockstep.config.schema import Params

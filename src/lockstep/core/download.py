@@ -13,6 +13,7 @@ from requests.adapters import HTTPAdapter
 from urllib3 import Retry
 
 from lockstep.core.errors import LockstepError
+from lockstep.core.files import sync
 from lockstep.core.hashing import sha256
 from lockstep.core.lock import exclusive
 
@@ -126,7 +127,6 @@ def _go_on(
                 file.write(chunk)
                 done += len(chunk)
                 progress(done, total)
-            file.flush()
-            os.fsync(file.fileno())
+        sync(part)
     if total is not None and done < total:
         raise requests.ConnectionError(f"{total - done} bytes are missing")

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import errno
-import os
-import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
-from lockstep.core import paths
+from lockstep.core import experiments, paths
 from lockstep.core.errors import LockstepError
 from lockstep.core.rank import launched, rank
 
@@ -44,25 +41,11 @@ def reported(action: Callable[[], None]) -> int:
             raise
         print(f"error: {who}{error.filename or 'disk'}: {error.strerror}", file=sys.stderr)
     finally:
-        if status != 0 and _experiment_changed_params():
+        # Of several processes, the one that launched the others says it.
+        if status != 0 and not launched() and experiments.changed_params():
             print(
                 f"{paths.PARAMS} keeps the experiment's values; to go back: `git checkout "
                 f"{paths.PARAMS}`, then `dvc repro`, which takes the outputs from the cache",
                 file=sys.stderr,
             )
     return status
-
-
-def _experiment_changed_params() -> bool:
-    """Whether `dvc exp run` has started this in the main checkout, with a params.yaml not git's.
-
-    DVC leaves it so when a stage fails; under `--temp` and `--queue` it was a copy's.
-    """
-    in_place = "DVC_EXP_NAME" in os.environ and paths.home() == Path.cwd()
-    if not in_place or launched():  # the process that launched says it
-        return False
-    command = ["git", "diff", "--quiet", "HEAD", "--", str(paths.PARAMS)]
-    try:
-        return subprocess.run(command, check=False).returncode == 1
-    except OSError:
-        return False  # no git
