@@ -20,7 +20,7 @@ _AT_ONCE = 8  # images: of 256 x 256 each takes some 60 MB in every layer at ful
 
 @dataclass(frozen=True)
 class Origin:
-    """Where the network is from, and the SHA-256 of its two files there: see `fetch`."""
+    """Where the network is from, and the SHA-256 of its two files there (see `fetch`)."""
 
     name: str
     subfolder: str
