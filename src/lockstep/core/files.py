@@ -21,6 +21,7 @@ from lockstep.core.errors import LockstepError
 Cell = str | float
 _READ_ERRORS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, yaml.YAMLError)
 _NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 _unsynced: set[int] = set()  # file systems of which that has been said
 
 
@@ -74,11 +75,23 @@ def _lives(process: int) -> bool:
 
 
 @contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """The disk does not say of what it has no room for: `path` it is."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _NO_ROOM and error.filename is None:
+            error.filename = str(path)
+        raise
+
+
+@contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
     """A temporary name in the same folder; it takes `path`'s place if the block succeeds."""
     temporary = _temporary(path)
     try:
-        yield temporary
+        with _named(path):
+            yield temporary
         sync(temporary)
         temporary.replace(path)
         sync(path.parent)
@@ -95,7 +108,8 @@ def whole_file(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
-        yield temporary
+        with _named(path):
+            yield temporary
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -110,7 +124,8 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     temporary = _temporary(path)
     temporary.mkdir()
     try:
-        yield temporary
+        with _named(path):
+            yield temporary
         written = [*temporary.rglob("*"), temporary]
         if len(written) > 64:
             os.sync()  # one call for all; an fsync for each of 10,000 images takes minutes
