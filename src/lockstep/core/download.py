@@ -41,11 +41,19 @@ FILES = {
 
 
 def cache() -> Path:
-    """`LOCKSTEP_CACHE`, or `lockstep` in the user's folder for caches."""
-    if given := os.environ.get("LOCKSTEP_CACHE"):
-        return Path(given).expanduser().absolute()
-    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "lockstep"
+    """`LOCKSTEP_CACHE`, or `lockstep` in the user's folder for caches.
+
+    Raises `LockstepError` if the user has no home, as in a container under a number of one's own.
+    """
+    try:
+        if given := os.environ.get("LOCKSTEP_CACHE"):
+            return Path(given).expanduser().absolute()
+        base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+        return Path(base).expanduser() / "lockstep"
+    except RuntimeError:
+        raise LockstepError(
+            "LOCKSTEP_CACHE: not set, and this user has no home; set it to a folder"
+        ) from None
 
 
 def cached(name: str) -> Path:
