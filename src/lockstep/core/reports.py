@@ -35,17 +35,24 @@ def reported(action: Callable[[], None]) -> int:
         action()
         status = 0
     except LockstepError as error:
-        print(f"error: {who}{error}", file=sys.stderr)
+        _say(f"error: {who}{error}")
     except OSError as error:
         if error.errno not in _REFUSALS:
             raise
-        print(f"error: {who}{error.filename or 'disk'}: {error.strerror}", file=sys.stderr)
+        _say(f"error: {who}{error.filename or 'disk'}: {error.strerror}")
     finally:
         # Of several processes, the one that launched the others says it.
         if status != 0 and not launched() and experiments.changed_params():
-            print(
+            _say(
                 f"{paths.PARAMS} keeps the experiment's values; to go back: `git checkout "
-                f"{paths.PARAMS}`, then `dvc repro`, which takes the outputs from the cache",
-                file=sys.stderr,
+                f"{paths.PARAMS}`, then `dvc repro`, which takes the outputs from the cache"
             )
     return status
+
+
+def _say(line: str) -> None:
+    """On stderr, not behind a progress bar that has not ended."""
+    if "tqdm" in sys.modules:
+        sys.modules["tqdm"].tqdm.write(line, file=sys.stderr)
+    else:
+        print(line, file=sys.stderr)
