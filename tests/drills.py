@@ -56,6 +56,20 @@ class Condition:
     small_disk: Path | None = None  # a folder that is a file system of its own, of 16 KiB
 
 
+_UNSET = {"HOME": None, "XDG_CACHE_HOME": None, "LANG": None}
+_ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+_SET = {
+    "PYTHONSAFEPATH": "1",
+    "OMP_NUM_THREADS": "1",
+    "HTTP_PROXY": "http://127.0.0.1:9",
+    "https_proxy": "http://127.0.0.1:9",
+    "MLFLOW_RUN_ID": "0" * 32,
+    "MLFLOW_EXPERIMENT_NAME": "another",
+}
+ODD = Condition({**_UNSET, **_ASCII, **_SET}, umask=0o077)
+"""No home, no UTF-8, a strict umask, and what others set for others, all of it at once."""
+
+
 def run_stage(
     project: Project, stage: str, condition: Condition
 ) -> subprocess.CompletedProcess[str]:
@@ -118,6 +132,16 @@ def one_line(done: subprocess.CompletedProcess[str]) -> str:
     (line,) = [line for line in done.stderr.splitlines() if "error: " in line]
     assert line.startswith("error: "), done.stderr
     return line
+
+
+def make_no_difference(project: Project, stage: str, condition: Condition) -> None:
+    """Run a stage that has run before: the same bytes, and nothing beside them."""
+    places = outputs(project, stage)
+    before, around = contents(places), beside(places)
+    done = run_stage(project, stage, condition)
+    assert done.returncode == 0, done.stderr
+    assert contents(places) == before
+    assert beside(places) == around
 
 
 def needs(condition: Condition) -> None:
