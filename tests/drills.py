@@ -39,7 +39,7 @@ _AS_ANYBODY = (
     "--inh-caps=-dac_override,-dac_read_search",
 )
 # In a mount namespace of its own, with which the file system goes too.
-_ON_SMALL_DISK = (
+ON_SMALL_DISK = (
     *("unshare", "--user", "--map-root-user", "--mount", "sh", "-c"),
     'mount -t tmpfs -o size=16k tmpfs "$0" && exec "$@"',
 )
@@ -85,7 +85,7 @@ def run_stage(
     if condition.as_anybody and os.getuid() == 0:
         command = [*_AS_ANYBODY, *command]
     if condition.small_disk is not None:
-        command = [*_ON_SMALL_DISK, str(condition.small_disk), *command]
+        command = [*ON_SMALL_DISK, str(condition.small_disk), *command]
 
     def prepare() -> None:
         if condition.umask is not None:
@@ -150,7 +150,7 @@ def needs(condition: Condition) -> None:
     if condition.as_anybody and os.getuid() == 0:
         probe = [*_AS_ANYBODY, *probe]
     if condition.small_disk is not None:
-        probe = [*_ON_SMALL_DISK, str(condition.small_disk), *probe]
+        probe = [*ON_SMALL_DISK, str(condition.small_disk), *probe]
     try:
         subprocess.run(probe, check=True, capture_output=True)
     except (OSError, subprocess.CalledProcessError) as error:

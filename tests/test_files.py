@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from drills import ON_SMALL_DISK, Condition, needs
+from lockstep.core import arrays
 from lockstep.core.files import atomic_folder
 from lockstep.core.images import write_animation, write_png
 
@@ -81,6 +83,36 @@ def test_an_image_that_cannot_be_written_leaves_the_one_before(tmp_path: Path) -
         with Image.open(path) as image:
             image.load()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.gif", "a.png"]
+
+
+def test_an_array_on_a_full_disk_is_an_error_and_no_crash(tmp_path: Path) -> None:
+    """On a file system of 16 KiB, where a page of a mapped file that has no room kills."""
+    condition = Condition(small_disk=tmp_path)
+    needs(condition)
+    script = (
+        "import sys\nfrom pathlib import Path\nfrom lockstep.core.arrays import mapped_array\n"
+        "mapped_array(Path(sys.argv[1]) / 'a.npy', 'u1', (10**6,))[:] = 1\n"
+    )
+    done = subprocess.run(
+        [*ON_SMALL_DISK, str(tmp_path), sys.executable, "-c", script, str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert b"No space left on device" in done.stderr
+
+
+def test_an_array_file_is_numpys(tmp_path: Path) -> None:
+    rows = np.arange(600, dtype=np.float16).reshape(20, 30)
+    np.save(tmp_path / "numpy.npy", rows)
+    arrays.save_array(tmp_path / "saved.npy", rows)
+    mapped = arrays.mapped_array(tmp_path / "mapped.npy", np.float16, rows.shape)
+    mapped[:] = rows
+    del mapped
+    expected = (tmp_path / "numpy.npy").read_bytes()
+    assert (tmp_path / "saved.npy").read_bytes() == expected
+    assert (tmp_path / "mapped.npy").read_bytes() == expected
 
 
 def test_what_stood_in_a_folder_stays_if_the_new_one_fails(tmp_path: Path) -> None:
