@@ -57,7 +57,7 @@ class Condition:
 
 
 _UNSET = {"HOME": None, "XDG_CACHE_HOME": None, "LANG": None}
-_ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 _SET = {
     "PYTHONSAFEPATH": "1",
     "OMP_NUM_THREADS": "1",
@@ -66,7 +66,7 @@ _SET = {
     "MLFLOW_RUN_ID": "0" * 32,
     "MLFLOW_EXPERIMENT_NAME": "another",
 }
-ODD = Condition({**_UNSET, **_ASCII, **_SET}, umask=0o077)
+ODD = Condition({**_UNSET, **ASCII, **_SET}, umask=0o077)
 """No home, no UTF-8, a strict umask, and what others set for others, all of it at once."""
 
 

@@ -50,10 +50,10 @@ def writable(made: Project) -> Iterator[Project]:
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_no_room(made: Project, stage: str) -> None:
-    """A file can have 100 bytes and no more: one line names the output, the old one stays."""
+    """A file can have 20 bytes and no more: one line names the output, the old one stays."""
     places = outputs(made, stage)
     before, around = contents(places), beside(places)
-    line = one_line(run_stage(made, stage, Condition(largest_file=100)))
+    line = one_line(run_stage(made, stage, Condition(largest_file=20)))
     assert any(said in line for said in ("File too large", "cannot be written")), line
     assert contents(places) == before
     assert beside(places) == around

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from conftest import Project, checkout
-from drills import ODD, Condition, contents, make_no_difference, needs, one_line, run_stage
+from conftest import REPOSITORY, Project, checkout
+from drills import ASCII, ODD, Condition, contents, make_no_difference, needs, one_line, run_stage
 
 
 @pytest.fixture(scope="module")
@@ -46,3 +50,22 @@ def test_what_cannot_be_written_is_one_line(made: Project, kind: str) -> None:
     finally:
         data.chmod(0o755)
     assert contents([data]) == before
+
+
+def test_a_name_that_the_locale_does_not_have(tmp_path: Path) -> None:
+    """Not a traceback, nor letters in params.yaml that are none."""
+    shutil.copy(REPOSITORY / "params.yaml", tmp_path)
+    before = (tmp_path / "params.yaml").read_bytes()
+    (tmp_path / "中文").mkdir()
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("DVC_")}
+    for text in ("中文".encode(), b"\xff"):
+        done = subprocess.run(
+            [sys.executable, "-m", "lockstep.cli", "add", "evaluate.reference", text],
+            cwd=tmp_path,
+            env={**environment, "PYTHONPATH": os.pathsep.join(sys.path), **ASCII},
+            capture_output=True,
+            check=False,
+        )
+        assert done.returncode == 2
+        assert done.stderr.splitlines()[-1].endswith(b"set PYTHONUTF8=1")
+        assert (tmp_path / "params.yaml").read_bytes() == before

@@ -40,6 +40,10 @@ def reported(action: Callable[[], None]) -> int:
         if error.errno not in _REFUSALS:
             raise
         _say(f"error: {who}{error.filename or 'disk'}: {error.strerror}")
+    except UnicodeEncodeError as error:
+        if sys.getfilesystemencoding() == "utf-8":
+            raise
+        _say(f"error: {who}{error.object!r}: cannot be said in {error.encoding}; set PYTHONUTF8=1")
     finally:
         # Of several processes, the one that launched the others says it.
         if status != 0 and not launched() and experiments.changed_params():
