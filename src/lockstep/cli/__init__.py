@@ -128,7 +128,7 @@ def _given_path(text: str) -> Path:
     """One that params.yaml can have."""
     if not text.isascii() and "utf" not in sys.getfilesystemencoding():
         raise argparse.ArgumentTypeError(
-            f"{text!r} is not ASCII, which is all that this locale has; set PYTHONUTF8=1"
+            f"{text!r} is not ASCII, and this locale is not UTF-8; set PYTHONUTF8=1"
         )
     if any(0xD800 <= ord(letter) < 0xE000 for letter in text):
         raise argparse.ArgumentTypeError(f"{text!r} is not UTF-8; rename it")
