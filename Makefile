@@ -22,6 +22,8 @@ BIN := $(LOCKSTEP_ENV)/bin
 # Stages say `python`: it must be the environment's.
 export PATH := $(abspath $(BIN)):$(PATH)
 export VIRTUAL_ENV := $(abspath $(LOCKSTEP_ENV))
+# It would hide tools/ from `python -m`.
+unexport PYTHONSAFEPATH
 
 .PHONY: all demo env test test-all lint format ui remote push pull remotes app docs results lock audit licences clean
 

@@ -9,23 +9,28 @@ comments, docstrings or errors, leave them all as they are, and so run nothing e
 import sys
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parent))  # which PYTHONSAFEPATH leaves out
+
 import this_tree  # noqa: F401
 from lockstep.config.load import load_all
 from lockstep.config.sources import Faces, Merged
-from lockstep.core import paths
+from lockstep.core import experiments, paths
 from lockstep.core.files import atomic_folder
-from lockstep.core.shallow import check_history
+from lockstep.sources.crawlers import check_crawl
 from lockstep.stage import code_of, reported
 
 APART = ("check", "this_tree")
 
 
 def main() -> None:
-    check_history()
+    experiments.check_history()
+    experiments.warn_of_cache()
+    experiments.changed_params()  # so that git sees the change, however the run ends
     everything = load_all(paths.PARAMS)
     stages = sorted(path.stem for path in Path("stages").glob("*.py") if path.stem not in APART)
     with atomic_folder(paths.CODE) as out:
         for workload, params in everything.items():
+            check_crawl(params)
             (out / workload).mkdir()
             for stage in stages:
                 (out / workload / stage).write_text(code_of(stage, params), "utf-8")

@@ -1,6 +1,10 @@
 """Pack the collected images with their conditions, split by what belongs together."""
 
 import shutil
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))  # which PYTHONSAFEPATH leaves out
 
 import this_tree  # noqa: F401
 from lockstep.config.schema import Params

@@ -1,5 +1,10 @@
 """Images as latents and prompts as what the generator reads, each computed once."""
 
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))  # which PYTHONSAFEPATH leaves out
+
 import this_tree  # noqa: F401
 from lockstep.config.schema import Params
 from lockstep.core import paths

@@ -1,9 +1,12 @@
 """Score the generated images, and write the figures into the run of the model that made them."""
 
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 
 from threadpoolctl import threadpool_limits
+
+sys.path.insert(0, str(Path(__file__).parent))  # which PYTHONSAFEPATH leaves out
 
 import this_tree  # noqa: F401
 from lockstep.config.schema import Params

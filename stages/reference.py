@@ -1,6 +1,11 @@
 """Features of what generated images are compared with, once for all comparisons."""
 
+import sys
+from pathlib import Path
+
 from threadpoolctl import threadpool_limits
+
+sys.path.insert(0, str(Path(__file__).parent))  # which PYTHONSAFEPATH leaves out
 
 import this_tree  # noqa: F401
 from lockstep.config.schema import Params

@@ -1,11 +1,14 @@
 """Sample the images that are evaluated, grids to look at, and denoising strips."""
 
+import sys
 from collections import deque
 from contextlib import ExitStack
+from pathlib import Path
 
 import numpy as np
-from safetensors.torch import save_file
 from tqdm import tqdm
+
+sys.path.insert(0, str(Path(__file__).parent))  # which PYTHONSAFEPATH leaves out
 
 import this_tree  # noqa: F401
 from lockstep.config.schema import Params
@@ -15,6 +18,7 @@ from lockstep.core.files import atomic_folder
 from lockstep.core.images import grid, write_animation, write_png
 from lockstep.core.pixels import to_bytes
 from lockstep.core.provenance import write_provenance
+from lockstep.core.weights import save_weights
 from lockstep.sampling.conditions import condition_of
 from lockstep.sampling.sample import denoising_strips, frames, load, moments, sample_by_batches
 from lockstep.sampling.targets import of_seed
@@ -61,7 +65,7 @@ def main(params: Params) -> None:
                     sheet = grid(to_bytes(kept[target.name]), per_row=target.per_row)
                     write_png(shown / f"{target.name}.png", sheet)
             if writes and targets.exactly:
-                save_file(kept, of_seed(out, number, seed) / "tensors.safetensors")
+                save_weights(kept, of_seed(out, number, seed) / "tensors.safetensors")
         at = frames(settings)
         ways = denoising_strips(
             trained,

@@ -1,10 +1,13 @@
 """Sample and score images with one guidance scale after another, and one sampler."""
 
 import shutil
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 
 from threadpoolctl import threadpool_limits
+
+sys.path.insert(0, str(Path(__file__).parent))  # which PYTHONSAFEPATH leaves out
 
 import this_tree  # noqa: F401
 from lockstep.config.schema import Params

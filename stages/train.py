@@ -1,6 +1,10 @@
 """Train the generator; killed, the same command goes on from its last checkpoint."""
 
+import sys
 from contextlib import ExitStack
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))  # which PYTHONSAFEPATH leaves out
 
 import this_tree  # noqa: F401
 from lockstep.config.schema import Params

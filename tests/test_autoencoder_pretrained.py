@@ -100,12 +100,16 @@ def test_what_is_saved_suffices_without_the_origin(folder: Path, tmp_path: Path)
     torch.testing.assert_close(ours(loaded), expected, atol=1e-6, rtol=1e-6)
 
 
-def test_the_weights_may_have_to_be_those_and_no_others(folder: Path) -> None:
-    weights = folder / "vae/diffusion_pytorch_model.safetensors"
-    right = hashing.sha256(weights)
+def test_it_may_have_to_be_that_one_and_no_other(folder: Path) -> None:
+    right = hashing.sha256(folder / "vae")  # there are no other files
+    (folder / "vae/README.md").write_text("of no matter")
     assert fetch(str(folder), "vae", right).origin == Origin(str(folder), "vae", right)
-    with pytest.raises(LockstepError, match=rf"autoencoder.sha256: is {right}, not what"):
+    with pytest.raises(LockstepError, match=rf"vae: autoencoder.sha256: .* have {right}, not what"):
         fetch(str(folder), "vae", "0" * 64)
+    config = folder / "vae/config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"scaling_factor": 0.5}))
+    with pytest.raises(LockstepError, match=r"vae: autoencoder.sha256: config\.json and .* have"):
+        fetch(str(folder), "vae", right)
 
 
 def test_old_names_of_weights_are_known(folder: Path) -> None:

@@ -68,6 +68,24 @@ def test_an_official_folder_comes_in(tmp_path: Path, images: str) -> None:
             assert np.array_equal(np.asarray(image), np.asarray(expected))
 
 
+def test_its_images_are_read_as_collecting_reads_them(tmp_path: Path) -> None:
+    source = folder_with(tmp_path)
+    name = "CLEVR_train_000001_1.png"
+    pixels = np.random.default_rng(1).integers(0, 256, (64, 64, 3), np.uint8)
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    clear = np.dstack([pixels, np.full((64, 64), 255, np.uint8)])
+    clear[:32, :, 3] = 0
+    pixels[:32] = 255
+    image = Image.fromarray(np.ascontiguousarray(np.rot90(clear)))
+    image.save(source / "images" / name, exif=turned)
+    out = tmp_path / "out"
+    out.mkdir()
+    iclevr.import_folder(source, out, 64, silent)
+    with Image.open(out / "images" / name) as found:
+        assert np.array_equal(np.asarray(found), pixels)
+
+
 def test_all_missing_and_broken_images_are_listed(tmp_path: Path) -> None:
     source = folder_with(tmp_path)
     (source / "images/CLEVR_train_000001_1.png").unlink()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import pwd
 from pathlib import Path
 
 import numpy as np
@@ -99,6 +100,19 @@ def test_it_is_fetched_where_no_file_is_named(
     monkeypatch.setitem(download.FILES, "inception", nowhere)
     with pytest.raises(LockstepError, match="where there is a network, or put the file at"):
         inception.weights(asking())
+
+
+def test_who_has_no_home_is_told_where_to_say_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A number without a name, as in a container."""
+
+    def unknown(number: int) -> None:
+        raise KeyError(number)
+
+    for name in ("LOCKSTEP_CACHE", "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    with pytest.raises(LockstepError, match=r"^LOCKSTEP_CACHE: not set, and this user has no home"):
+        download.cache()
 
 
 def test_another_network_is_no_fid(stand_in: Path, tmp_path: Path) -> None:

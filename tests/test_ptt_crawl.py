@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import sqlite3
@@ -15,7 +16,9 @@ import pytest
 
 from collecting import AGENT
 from drawings import drawing
+from lockstep.config.load import load_all
 from lockstep.core.errors import LockstepError
+from lockstep.sources.crawlers import check_crawl
 from lockstep.sources.exclude import Exclusions
 from lockstep.sources.listing import IMAGES, read_lines, read_list
 from lockstep.sources.ptt import output
@@ -30,6 +33,7 @@ from lockstep.synthetic.board import markup
 from lockstep.synthetic.board.server import Served, Trouble, no_trouble, serve
 from lockstep.synthetic.board.site import BOARD, SOURCE, Answer, Site
 
+ROOT = Path(__file__).resolve().parent.parent
 SITE = Site(70, 5, drawing)
 ALL = Criteria(date(2022, 1, 1), date(2023, 12, 31))
 INDEX = f"/bbs/{BOARD}/index.html"
@@ -192,6 +196,17 @@ def test_a_day_that_is_not_over_is_refused() -> None:
     for end in (today, date(2024, 3, 2)):
         with pytest.raises(LockstepError, match=f"crawl.end: {end} .* a day before 2024-03-01"):
             must_be_over(end, today)
+
+
+def test_the_replicas_days_are_all_over_and_others_boards_are_asked_about() -> None:
+    params = load_all(ROOT / "params.yaml")["faces"]
+    never = dataclasses.replace(params.crawl, end="9999-12-30")
+    check_crawl(dataclasses.replace(params, crawl=never))
+    web = dataclasses.replace(never, source="https://board.example")
+    with pytest.raises(LockstepError, match=r"crawl\.end: 9999-12-30 is not over yet"):
+        check_crawl(dataclasses.replace(params, crawl=web))
+    photos = load_all(ROOT / "params.yaml")["iclevr"]
+    check_crawl(dataclasses.replace(photos, crawl=web))  # has nothing to crawl
 
 
 def test_a_board_that_is_not_there(pages: ResumeCache) -> None:

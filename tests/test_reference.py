@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from lockstep.config.schema import Params
 from lockstep.core import hashing
@@ -15,6 +16,7 @@ from lockstep.core.images import write_png
 from lockstep.data.dataset import Dataset
 from lockstep.evaluation import reference
 from lockstep.evaluation.spaces import Space
+from odd_files import huge_png
 from tiny import tiny_dataset, tiny_params
 
 RNG = np.random.default_rng(0)
@@ -114,6 +116,30 @@ def test_a_folder_of_any_images(data: Dataset, tmp_path: Path) -> None:
     empty.mkdir()
     with pytest.raises(LockstepError, match=r"empty: evaluate.reference: no images in it"):
         reference.images(naming(str(empty), hashing.sha256(empty)), data)
+
+
+def test_a_folders_images_are_read_as_collecting_reads_them(data: Dataset, tmp_path: Path) -> None:
+    folder = tmp_path / "others"
+    folder.mkdir()
+    upright = RNG.integers(0, 256, (16, 16, 3)).astype(np.uint8)
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    Image.fromarray(np.ascontiguousarray(np.rot90(upright))).save(folder / "a.png", exif=turned)
+    clear = np.dstack([upright, np.zeros((16, 16), np.uint8)])
+    Image.fromarray(clear).save(folder / "b.tiff")
+    Image.fromarray(np.full((16, 16), 200 * 256, np.uint16)).save(folder / "c.png")
+    (folder / "._a.png").write_bytes(b"of the system")
+    (folder / "__MACOSX").mkdir()
+    (folder / "__MACOSX/a.png").write_bytes(b"of the system")
+    (folder / "d.png").mkdir()
+    found = reference.images(naming(str(folder), hashing.sha256(folder)), data)
+    grey = np.full((16, 16, 3), 200, np.uint8)
+    assert np.array_equal(found[:], np.stack([upright, np.full_like(upright, 255), grey]))
+
+    (folder / "e.png").write_bytes(huge_png(20_000, 20_000))
+    found = reference.images(naming(str(folder), hashing.sha256(folder)), data)
+    with pytest.raises(LockstepError, match=r"e\.png: .*more pixels than 178,956,970\)$"):
+        found[:]
 
 
 def one_of(size: int) -> Space:

@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import tiny_clip
+from lockstep.core import hashing
 from lockstep.core.errors import LockstepError
 from lockstep.evaluation import clip_score
 from lockstep.models.text import FrozenText, pretrained
@@ -212,6 +213,18 @@ def test_another_models_tokeniser_is_said(copy: Path) -> None:
     path.write_text(json.dumps({**vocabulary, "more</w>": len(vocabulary)}))
     message = line_of(copy)
     assert f"ids up to {len(vocabulary)}, the model {len(vocabulary)} words" in message
+
+
+def test_a_folder_that_has_changed_is_said(copy: Path) -> None:
+    """In other words for who trains with it and for who has a model that was trained with it."""
+    before = hashing.sha256(copy)
+    trained = {"text.encoder": str(copy), "text.encoder_sha256": before}
+    assert pretrained.trained_with(trained).width == pretrained.given(str(copy), before).width
+    (copy / "README.md").write_text("new")
+    with pytest.raises(LockstepError, match=r"text\.encoder is not what params\.yaml says; run"):
+        pretrained.given(str(copy), before)
+    with pytest.raises(LockstepError, match=rf"changed since .* SHA-256 {before}, or run"):
+        pretrained.trained_with(trained)
 
 
 def test_a_name_wants_a_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -38,7 +38,9 @@ def main() -> None:
     command = commands.add_parser("new", help="add a workload of your own images to params.yaml")
     command.add_argument("name", help="what to call it")
     command.add_argument(
-        "folder", type=Path, help="images: flat, a sub-folder a class, or with train_info.json"
+        "folder",
+        type=_given_path,
+        help="images: flat, a sub-folder a class, or with train_info.json",
     )
     command.add_argument("--faces", action="store_true", help="cut faces out of photographs")
     command.set_defaults(run=parameters.new)
@@ -47,7 +49,7 @@ def main() -> None:
         "add", help="bring something from outside in: its path and its hash, into params.yaml"
     )
     command.add_argument("key", help="for example iclevr.source or evaluator.checkpoint")
-    command.add_argument("path", type=Path)
+    command.add_argument("path", type=_given_path)
     command.add_argument(
         "--faces", action="store_true", help="of a source: cut faces out of the photographs there"
     )
@@ -120,6 +122,17 @@ def main() -> None:
 
     arguments = parser.parse_args()
     sys.exit(reported(lambda: arguments.run(arguments)))
+
+
+def _given_path(text: str) -> Path:
+    """One that params.yaml can have."""
+    if not text.isascii() and "utf" not in sys.getfilesystemencoding():
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not ASCII, and this locale is not UTF-8; set PYTHONUTF8=1"
+        )
+    if any(0xD800 <= ord(letter) < 0xE000 for letter in text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not UTF-8; rename it")
+    return Path(text)
 
 
 def _positive(text: str) -> int:

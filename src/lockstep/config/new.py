@@ -17,9 +17,10 @@ from typing import IO, Any
 from lockstep.config.classes import check_names, classes_of
 from lockstep.config.schema import SHARED, Condition
 from lockstep.core.errors import LockstepError
-from lockstep.core.formats import ENDINGS
+from lockstep.core.formats import ENDINGS, is_hidden
 
 _SIDES = (64, 32, 16)
+_MOST = 2**26  # bytes of a file that are read to know its size in pixels
 _ARCHIVES = (".zip", ".tar", ".tgz", ".tbz2", ".txz", ".gz", ".bz2", ".xz")
 _IN_AN_ARCHIVE = 100  # images, at a guess
 _MEASURED = 200  # images at most whose size is read
@@ -152,7 +153,7 @@ def _names(path: Path) -> list[PurePosixPath]:
 def _in_folder(path: Path) -> list[PurePosixPath]:
     found = (Path(folder, name) for folder, _, files in os.walk(path) for name in files)
     names = (PurePosixPath(file.relative_to(path).as_posix()) for file in found)
-    return sorted(name for name in names if not _is_hidden(name))
+    return sorted(name for name in names if not is_hidden(name))
 
 
 def _in_archive(path: Path) -> list[PurePosixPath]:
@@ -163,7 +164,7 @@ def _in_archive(path: Path) -> list[PurePosixPath]:
         else:
             with tarfile.open(path) as tar:
                 found = [PurePosixPath(member.name) for member in tar if member.isfile()]
-        return sorted(name for name in found if not _is_hidden(name))
+        return sorted(name for name in found if not is_hidden(name))
     except (OSError, zipfile.BadZipFile, tarfile.TarError, EOFError, ValueError) as error:
         reason = str(error).splitlines()[0].rstrip(":")  # tarfile tells of each way that it tried
         raise LockstepError(
@@ -171,13 +172,8 @@ def _in_archive(path: Path) -> list[PurePosixPath]:
         ) from None
 
 
-def _is_hidden(name: PurePosixPath) -> bool:
-    """Whether a system or a program, not a person, has put it there."""
-    return any(part.startswith(".") or part == "__MACOSX" for part in name.parts)
-
-
 def _is_without_images(folder: Path) -> bool:
-    if not folder.is_dir() or _is_hidden(PurePosixPath(folder.name)):
+    if not folder.is_dir() or is_hidden(PurePosixPath(folder.name)):
         return False
     return not _images(_in_folder(folder))
 
@@ -195,13 +191,13 @@ def _counted(path: Path) -> tuple[int, int | None]:
 
 def _side(path: Path, images: list[PurePosixPath]) -> int | None:
     """Of some images, evenly spread; None if none of them can be read."""
-    from PIL import Image
+    from lockstep.core.decoding import size_of
 
     sides = []
     for opened in _files(path, images[:: max(1, len(images) // _MEASURED)]):
         try:
-            with opened() as file, Image.open(file) as image:
-                sides.append(min(image.size))
+            with opened() as file:
+                sides.append(min(size_of(file.read(_MOST))))
         except Exception:  # Whatever a bomb, a secret or a damaged member raises: collecting says.
             continue
     return int(median(sides)) if sides else None

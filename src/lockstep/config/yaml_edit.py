@@ -53,9 +53,10 @@ def _edited(path: Path) -> Iterator[Any]:
     yaml.preserve_quotes = True
     yaml.width = 10**6
     try:
-        document = yaml.load(path)
+        document = yaml.load(path.read_bytes())
     except YAMLError as error:
         raise LockstepError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
     yield document
-    with atomic_file(path) as temporary:
-        yaml.dump(document, temporary)
+    # As bytes: a text file would have the locale's encoding.
+    with atomic_file(path) as temporary, temporary.open("wb") as file:
+        yaml.dump(document, file)

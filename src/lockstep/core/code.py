@@ -30,6 +30,7 @@ _LEFT_OUT = tuple(
         "config.sources",
         "core.code",
         "core.errors",
+        "core.experiments",
         "core.lock",
         "core.nodes",
         "core.paths",

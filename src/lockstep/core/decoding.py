@@ -57,7 +57,7 @@ def decode(
     `least_side`: that costs less. Raises `NoImage`, and `OSError` if the file cannot be read.
     """
     data = source.read_bytes() if isinstance(source, Path) else source
-    with _reasons(data[:1024]):
+    with _reasons(data[:1024], max_pixels):
         profile = None
         if data.startswith(png.SIGNATURE):
             data, profile = png.essential(data)
@@ -71,6 +71,14 @@ def decode(
             _check_pngs(data)
         found = _rgb(image, profile or image.info.get("icc_profile"))
     return Decoded(found if turn is None else found.transpose(turn), kind, size)
+
+
+def size_of(data: bytes) -> tuple[int, int]:
+    """The upright width and height that the header of an image says. Raises `NoImage`."""
+    with _reasons(data[:1024], MOST_PIXELS):
+        if data.startswith(png.SIGNATURE):
+            data, _ = png.essential(data)
+        return _upright_size(_opened(MOST_PIXELS, data))
 
 
 def _opened(max_pixels: int, data: bytes, side: int | None = None) -> Image.Image:
@@ -87,14 +95,15 @@ def _opened(max_pixels: int, data: bytes, side: int | None = None) -> Image.Imag
 
 
 @contextmanager
-def _reasons(start: bytes) -> Iterator[None]:
+def _reasons(start: bytes, max_pixels: int) -> Iterator[None]:
     """Whatever goes wrong in the block is `NoImage`, for a file that begins so."""
     if not start:
         raise NoImage("empty")
     try:
         yield
     except Image.DecompressionBombError:
-        raise NoImage("more pixels than download.max_pixels") from None
+        most = f"{MOST_PIXELS:,}" if max_pixels == MOST_PIXELS else "download.max_pixels"
+        raise NoImage(f"more pixels than {most}") from None
     except UnidentifiedImageError:
         raise NoImage(_what_else(start)) from None
     except Exception:  # Decoders raise whatever a damaged file makes them stumble over.

@@ -13,6 +13,7 @@ from requests.adapters import HTTPAdapter
 from urllib3 import Retry
 
 from lockstep.core.errors import LockstepError
+from lockstep.core.files import sync
 from lockstep.core.hashing import sha256
 from lockstep.core.lock import exclusive
 
@@ -40,11 +41,19 @@ FILES = {
 
 
 def cache() -> Path:
-    """`LOCKSTEP_CACHE`, or `lockstep` in the user's folder for caches."""
-    if given := os.environ.get("LOCKSTEP_CACHE"):
-        return Path(given).expanduser().absolute()
-    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "lockstep"
+    """`LOCKSTEP_CACHE`, or `lockstep` in the user's folder for caches.
+
+    Raises `LockstepError` if the user has no home, as in a container under a number of one's own.
+    """
+    try:
+        if given := os.environ.get("LOCKSTEP_CACHE"):
+            return Path(given).expanduser().absolute()
+        base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+        return Path(base).expanduser() / "lockstep"
+    except RuntimeError:
+        raise LockstepError(
+            "LOCKSTEP_CACHE: not set, and this user has no home; set it to a folder"
+        ) from None
 
 
 def cached(name: str) -> Path:
@@ -126,7 +135,6 @@ def _go_on(
                 file.write(chunk)
                 done += len(chunk)
                 progress(done, total)
-            file.flush()
-            os.fsync(file.fileno())
+        sync(part)
     if total is not None and done < total:
         raise requests.ConnectionError(f"{total - done} bytes are missing")

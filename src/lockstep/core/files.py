@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
 import re
 import shutil
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain
@@ -19,12 +21,30 @@ from lockstep.core.errors import LockstepError
 
 Cell = str | float
 _READ_ERRORS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, yaml.YAMLError)
+_NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+_unsynced: set[int] = set()  # file systems of which that has been said
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """A file or folder from memory onto the disk; said once where the file system cannot do that.
+
+    Shared folders of virtual machines and some FUSE and network mounts refuse it for folders.
+    """
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        device = os.fstat(descriptor).st_dev
+        if error.errno not in _NO_SYNC:
+            raise
+        if device not in _unsynced:
+            _unsynced.add(device)
+            print(
+                f"warning: {path}: its file system does not sync it ({error.strerror}); if the "
+                "power fails within the next minute, what is written may be lost",
+                file=sys.stderr,
+            )
     finally:
         os.close(descriptor)
 
@@ -56,14 +76,42 @@ def _lives(process: int) -> bool:
 
 
 @contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """The disk does not say of what it has no room for: `path` it is."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _NO_ROOM and error.filename is None:
+            error.filename = str(path)
+        raise
+
+
+@contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
     """A temporary name in the same folder; it takes `path`'s place if the block succeeds."""
     temporary = _temporary(path)
     try:
-        yield temporary
-        _sync(temporary)
+        with _named(path):
+            yield temporary
+        sync(temporary)
         temporary.replace(path)
-        _sync(path.parent)
+        sync(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """As `atomic_file`, for one of the many files of a folder that is still being made.
+
+    That folder is synced when it is whole, and goes with what a killed process left in it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        with _named(path):
+            yield temporary
+        temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -77,17 +125,18 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     temporary = _temporary(path)
     temporary.mkdir()
     try:
-        yield temporary
+        with _named(path):
+            yield temporary
         written = [*temporary.rglob("*"), temporary]
         if len(written) > 64:
             os.sync()  # one call for all; an fsync for each of 10,000 images takes minutes
         else:
             for each in written:
-                _sync(each)
+                sync(each)
         if path.exists():
             shutil.rmtree(path)
         temporary.replace(path)
-        _sync(path.parent)
+        sync(path.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
+
 FORMATS = {
     "PNG": (".png", ".apng"),
     "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
@@ -24,3 +26,8 @@ All of them have a magic number: a file is read for what is in it, whatever its 
 """
 
 ENDINGS = tuple(ending for endings in FORMATS.values() for ending in endings)
+
+
+def is_hidden(name: PurePath) -> bool:
+    """Whether a system or a program, not a person, has put a file there: `._*`, `__MACOSX/`."""
+    return any(part.startswith(".") or part == "__MACOSX" for part in name.parts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,15 @@ def sha256(path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     if not path.is_dir():
         raise LockstepError(f"{path}: no such file or folder")
+    files = sorted(p for p in path.rglob("*") if p.is_file())
+    return sha256_of({p.relative_to(path).as_posix(): p for p in files})
+
+
+def sha256_of(files: Mapping[str, Path]) -> str:
+    """The SHA-256 of a folder that has these files alone, by their relative names, in order."""
     total = hashlib.sha256()
-    for file_path in sorted(p for p in path.rglob("*") if p.is_file()):
-        line = f"{file_path.relative_to(path).as_posix()}\0{_of_file(file_path)}\n"
+    for name, path in files.items():
+        line = f"{name}\0{_of_file(path)}\n"
         total.update(line.encode("utf-8", "surrogateescape"))  # a name may be of another encoding
     return total.hexdigest()
 

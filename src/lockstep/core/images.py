@@ -12,6 +12,7 @@ from PIL import Image
 
 from lockstep.core.decoding import NoImage, decode
 from lockstep.core.errors import LockstepError
+from lockstep.core.files import whole_file
 
 _ENLARGED = 2
 _LAST_SECONDS = 2.0
@@ -33,9 +34,9 @@ def grid(images: NDArray[np.uint8], per_row: int, gap: int = 2) -> NDArray[np.ui
 
 
 def write_png(path: Path, image: NDArray[np.uint8]) -> None:
-    """(H, W, 3) bytes as a PNG; the folder is made if need be."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(image).save(path)
+    """(H, W, 3) bytes as a PNG, there whole or not at all; the folder is made if need be."""
+    with whole_file(path) as part:
+        Image.fromarray(image).save(part)
 
 
 def write_animation(path: Path, frames: NDArray[np.uint8], seconds: float) -> None:
@@ -45,7 +46,6 @@ def write_animation(path: Path, frames: NDArray[np.uint8], seconds: float) -> No
     to 256 colours. Each one before it has as many as the one after it, or fewer, down to 8, until
     a pixel takes 0.37 bytes: noise cannot be compressed, but looks the same in few colours.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     colours = _MOST_COLOURS
     reduced: list[Image.Image] = []
     for frame in frames[::-1]:
@@ -59,14 +59,15 @@ def write_animation(path: Path, frames: NDArray[np.uint8], seconds: float) -> No
     # The format counts in hundredths of a second; fewer than two of them are not kept to.
     each = 10 * max(2, round(100 * seconds / max(1, len(before))))
     first, *others = [*reversed(before), last]
-    first.save(
-        path,
-        save_all=True,
-        append_images=others,
-        duration=[each] * len(before) + [round(1000 * _LAST_SECONDS)],
-        loop=0,
-        optimize=False,
-    )
+    with whole_file(path) as part:
+        first.save(
+            part,
+            save_all=True,
+            append_images=others,
+            duration=[each] * len(before) + [round(1000 * _LAST_SECONDS)],
+            loop=0,
+            optimize=False,
+        )
 
 
 def _in_colours(frame: NDArray[np.uint8], colours: int) -> Image.Image:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import errno
-import os
-import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
-from lockstep.core import paths
+from lockstep.core import experiments, paths
 from lockstep.core.errors import LockstepError
 from lockstep.core.rank import is_first_here, launched, rank
 
@@ -38,31 +35,28 @@ def reported(action: Callable[[], None]) -> int:
         action()
         status = 0
     except LockstepError as error:
-        print(f"error: {who}{error}", file=sys.stderr)
+        _say(f"error: {who}{error}")
     except OSError as error:
         if error.errno not in _REFUSALS:
             raise
-        print(f"error: {who}{error.filename or 'disk'}: {error.strerror}", file=sys.stderr)
+        _say(f"error: {who}{error.filename or 'disk'}: {error.strerror}")
+    except UnicodeEncodeError as error:
+        if sys.getfilesystemencoding() == "utf-8":
+            raise
+        _say(f"error: {who}{error.object!r}: cannot be said in {error.encoding}; set PYTHONUTF8=1")
     finally:
-        if status != 0 and _experiment_changed_params():
-            print(
+        # Of several processes, the one that launched the others says it.
+        if status != 0 and not launched() and experiments.changed_params():
+            _say(
                 f"{paths.PARAMS} keeps the experiment's values; to go back: `git checkout "
-                f"{paths.PARAMS}`, then `dvc repro`, which takes the outputs from the cache",
-                file=sys.stderr,
+                f"{paths.PARAMS}`, then `dvc repro`, which takes the outputs from the cache"
             )
     return status
 
 
-def _experiment_changed_params() -> bool:
-    """Whether `dvc exp run` has started this in the main checkout, with a params.yaml not git's.
-
-    DVC leaves it so when a stage fails; under `--temp` and `--queue` it was a copy's.
-    """
-    in_place = "DVC_EXP_NAME" in os.environ and paths.home() == Path.cwd()
-    if not in_place or launched():  # the process that launched says it
-        return False
-    command = ["git", "diff", "--quiet", "HEAD", "--", str(paths.PARAMS)]
-    try:
-        return subprocess.run(command, check=False).returncode == 1
-    except OSError:
-        return False  # no git
+def _say(line: str) -> None:
+    """On stderr, not behind a progress bar that has not ended."""
+    if "tqdm" in sys.modules:
+        sys.modules["tqdm"].tqdm.write(line, file=sys.stderr)
+    else:
+        print(line, file=sys.stderr)

@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
+from lockstep.core.arrays import mapped_array, save_array
 from lockstep.core.errors import LockstepError
 from lockstep.core.files import read_json, write_json
 from lockstep.core.provenance import read_provenance, write_provenance
@@ -146,14 +146,14 @@ def pack(
     stream = iter(images)
     if (first := next(stream, None)) is None:
         raise LockstepError("dataset: no images were collected; collect some")
-    packed = open_memmap(out / "images.npy", "w+", np.uint8, (count, *first.shape))
+    packed = mapped_array(out / "images.npy", np.uint8, (count, *first.shape))
     for slot, image in zip(packed, chain([first], stream), strict=True):
         if image.shape != first.shape:
             raise LockstepError(f"dataset: images of {image.shape} and {first.shape} pixels")
         slot[:] = image
     packed.flush()
-    np.save(out / "conditions.npy", conditions)
-    np.save(out / "split.npy", split)
+    save_array(out / "conditions.npy", conditions)
+    save_array(out / "split.npy", split)
 
     counts = {name: int((split == code).sum()) for code, name in enumerate(SPLITS)}
     if counts["train"] == 0:
@@ -180,7 +180,7 @@ def write_encoded(
     for batch in () if latents is None else latents:
         if packed is None:
             shape = len(data.images), *batch.shape[1:]
-            packed = open_memmap(out / "latents.npy", "w+", np.float16, shape)
+            packed = mapped_array(out / "latents.npy", np.float16, shape)
         packed[start : start + len(batch)] = batch
         start += len(batch)
     if packed is not None:

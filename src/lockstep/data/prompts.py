@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from lockstep.config.schema import Params
+from lockstep.core.arrays import mapped_array, save_array
 from lockstep.data import captions
 from lockstep.data.dataset import Dataset
 from lockstep.models.text import SCRATCH, pretrained, tokenizer
@@ -27,7 +28,7 @@ def write_rows(params: Params, data: Dataset, out: Path) -> None:
     if settings.encoder != SCRATCH:
         clip = pretrained.given(settings.encoder, settings.encoder_sha256)
         shape = (len(prompts), clip.length, clip.width)
-        found = np.lib.format.open_memmap(out / "rows.npy", "w+", np.float16, shape)
+        found = mapped_array(out / "rows.npy", np.float16, shape)
         for start in range(0, len(prompts), _BATCH):
             found[start : start + _BATCH] = clip.encode(prompts[start : start + _BATCH]).numpy()
         found.flush()
@@ -42,4 +43,4 @@ def write_rows(params: Params, data: Dataset, out: Path) -> None:
             file=sys.stderr,
         )
     words.save(out / tokenizer.FILE)
-    np.save(out / "rows.npy", words.encode(prompts))
+    save_array(out / "rows.npy", words.encode(prompts))

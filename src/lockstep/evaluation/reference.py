@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from lockstep.config.schema import Params
 from lockstep.core import hashing
 from lockstep.core.errors import LockstepError
-from lockstep.core.formats import ENDINGS
+from lockstep.core.formats import ENDINGS, is_hidden
 from lockstep.data.dataset import Dataset
 from lockstep.evaluation.frechet import Moments, Normal
 from lockstep.evaluation.rows import ImageFiles, Rows, SplitImages
@@ -144,7 +144,10 @@ def images(params: Params, data: Dataset) -> Rows:
     if name == "train" or _is_statistics(params):
         return SplitImages(data, "train", count)
     folder = _given(params)
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in ENDINGS)
+    named = (path for path in folder.rglob("*") if path.suffix.lower() in ENDINGS)
+    found = sorted(
+        path for path in named if path.is_file() and not is_hidden(path.relative_to(folder))
+    )
     if not found:
         raise LockstepError(f"{folder}: evaluate.reference: no images in it; name another folder")
     some = min(len(found), count or len(found))

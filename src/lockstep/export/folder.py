@@ -213,9 +213,8 @@ def _autoencoder(trained: Trained) -> Any:
 def _clip(description: Description) -> ClipText | None:
     if not isinstance(description.text, FrozenConfig):
         return None
-    encoder, sha256 = (description.params[f"text.{name}"] for name in ("encoder", "encoder_sha256"))
     with quiet():
-        return pretrained.given(encoder, sha256)
+        return pretrained.trained_with(description.params)
 
 
 @contextmanager

@@ -20,7 +20,7 @@ _AT_ONCE = 8  # images: of 256 x 256 each takes some 60 MB in every layer at ful
 
 @dataclass(frozen=True)
 class Origin:
-    """Where the weights are from, and the SHA-256 of their file there."""
+    """Where the network is from, and the SHA-256 of its two files there (see `fetch`)."""
 
     name: str
     subfolder: str
@@ -82,10 +82,11 @@ class Pretrained(nn.Module):
 def fetch(name: str, subfolder: str = "", sha256: str | None = None) -> Pretrained:
     """The autoencoder in a folder of the project, or of that name on the Hugging Face hub.
 
-    `subfolder` says where in it the autoencoder is (`vae` in the folder of a whole pipeline), and
-    `sha256` which file of weights it must be. Raises `LockstepError` if diffusers is missing, there
-    is no such folder or name, no network, no `AutoencoderKL` with safetensors in it, or other
-    weights than `sha256` says.
+    `subfolder` says where in it the autoencoder is (`vae` in the folder of a whole pipeline).
+    `sha256` is that of its configuration and weights: what `lockstep.core.hashing.sha256` gives of
+    a folder with these two files alone. Raises `LockstepError` if diffusers is missing, there is no
+    such folder or name, no network, no `AutoencoderKL` with safetensors in it, or others than
+    `sha256` says.
     """
     library = _library()
     config_path, weights_path = _files(name, subfolder)
@@ -95,11 +96,11 @@ def fetch(name: str, subfolder: str = "", sha256: str | None = None) -> Pretrain
             f"{config_path}: describes no {_CLASS}; autoencoder.subfolder says where in "
             f"{name} the autoencoder is (often: vae)"
         )
-    found = hashing.sha256(weights_path)
+    found = hashing.sha256_of({_CONFIG: config_path, _WEIGHTS: weights_path})
     if sha256 is not None and found != sha256:
         raise LockstepError(
-            f"{weights_path}: autoencoder.sha256: is {found}, not what params.yaml says; set it "
-            "to that if these are the weights you want"
+            f"{weights_path.parent}: autoencoder.sha256: {_CONFIG} and {_WEIGHTS} have {found}, "
+            "not what params.yaml says; set it to that if they are the ones you want"
         )
     described = {key: value for key, value in config.items() if not key.startswith("_")}
     result = Pretrained(described, Origin(name, subfolder, found))

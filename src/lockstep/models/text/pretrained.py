@@ -7,7 +7,7 @@ last layer's states after the final normalisation.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lockstep.core import hashing, paths
+from lockstep.core.errors import LockstepError
 from lockstep.models.text import clip_files
 
 
@@ -57,6 +59,21 @@ def given(encoder: str, sha256: str | None) -> ClipText:
     Raises `LockstepError` as `clip_files.given` and `load` do.
     """
     return load(clip_files.given(encoder, sha256))
+
+
+def trained_with(params: Mapping[str, Any]) -> ClipText:
+    """The text half that a generator was trained with, by the parameters kept with its weights.
+
+    Raises `LockstepError` as `load`, and if its folder has changed since.
+    """
+    encoder, sha256 = (params[f"text.{name}"] for name in ("encoder", "encoder_sha256"))
+    source = paths.folder_or_name(encoder)
+    if isinstance(source, Path) and hashing.sha256(source) != sha256:
+        raise LockstepError(
+            f"{source}: changed since the model was trained with it; put back what has the SHA-256 "
+            f"{sha256}, or run `lockstep add text.encoder` with it and train again"
+        )
+    return load(source)
 
 
 def load(source: str | Path) -> ClipText:

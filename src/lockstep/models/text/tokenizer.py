@@ -94,7 +94,7 @@ class Tokenizer:
     def save(self, path: Path) -> None:
         """Write the package's `tokenizer.json`; there whole or not at all."""
         with atomic_file(path) as file:
-            self.library.save(str(file))
+            file.write_text(self.library.to_str(pretty=True), "utf-8")
 
 
 def build(prompts: Iterable[str], *, length: int, min_count: int = 1) -> Tokenizer:

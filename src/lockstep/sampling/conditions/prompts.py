@@ -62,5 +62,4 @@ def warnings(folder: Path, text: str | None) -> list[str]:
 
 
 def _encoder(description: Description) -> ClipText:
-    given = (description.params[f"text.{name}"] for name in ("encoder", "encoder_sha256"))
-    return pretrained.given(*given)
+    return pretrained.trained_with(description.params)

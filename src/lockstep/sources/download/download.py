@@ -207,7 +207,10 @@ def _write(
     reasons: Counter[str] = Counter()
     refused: Counter[str] = Counter()
     transient = scratch / "transient.txt"
-    with (out / FAILED).open("w", encoding="utf-8") as failed, transient.open("w") as again:
+    with (
+        (out / FAILED).open("w", encoding="utf-8") as failed,
+        transient.open("w", encoding="utf-8") as again,
+    ):
 
         def lines() -> Iterator[dict[str, Any]]:
             for entry in read_list(images):
@@ -236,7 +239,7 @@ def _write(
                 }
 
         good = write_lines(out / MANIFEST, lines())
-    for address in transient.read_text().splitlines():
+    for address in transient.read_text("utf-8").splitlines():
         cache.remove(address)
     bad = reasons.total()
     if good + bad == 0:

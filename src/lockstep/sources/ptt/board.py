@@ -24,6 +24,12 @@ from lockstep.sources.resume_cache import exclusive_cache
 _DAY = 86_400  # seconds
 
 
+def check(params: Params) -> None:
+    """Raises `LockstepError` if the last day is not over yet; the replica's all are."""
+    if params.crawl.source != REPLICA:
+        must_be_over(date.fromisoformat(params.crawl.end), datetime.now(TAIPEI).date())
+
+
 def crawl(params: Params, out: Path) -> None:
     """Write the articles and the list of images of `params.crawl` into the folder `out`.
 
@@ -38,8 +44,7 @@ def crawl(params: Params, out: Path) -> None:
         replies=settings.replies,
     )
     origin = origin_of(settings.source, settings.replica_articles, settings.replica_seed)
-    if settings.source != REPLICA:
-        must_be_over(criteria.end, datetime.now(TAIPEI).date())
+    check(params)
     # The other criteria do not change the pages: they need not be asked for again.
     work = {**origin, **code_of(origin), "board": settings.board, "end": settings.end}
     scratch = paths.scratch() / "crawl" / hashing.digest_of(work)
