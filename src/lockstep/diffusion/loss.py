@@ -1,12 +1,9 @@
 """The training loss of a diffusion model."""
 
-from typing import get_args
-
 import torch
 from torch import Tensor
 
-from lockstep.diffusion._check import one_of
-from lockstep.diffusion.denoiser import Network, Prediction
+from lockstep.diffusion.denoiser import Network, Prediction, check_prediction
 from lockstep.diffusion.schedule import NoiseSchedule
 
 
@@ -36,7 +33,7 @@ def diffusion_loss(
     (B,)
         In float32, whatever dtype the network answers in.
     """
-    one_of("prediction", prediction, get_args(Prediction))
+    check_prediction(prediction, schedule)
     output = network(schedule.add_noise(x0, noise, t), t)
     if prediction == "epsilon":  # Ho et al. 2020, eq. 14
         target = noise
@@ -72,7 +69,7 @@ def min_snr_weights(
     ValueError
         If gamma is not.
     """
-    one_of("prediction", prediction, get_args(Prediction))
+    check_prediction(prediction, schedule)
     if not gamma > 0:
         raise ValueError(f"min_snr_gamma: {gamma} is not positive; use 5, or None for no weighting")
     snr = schedule.snr(torch.arange(schedule.timesteps))

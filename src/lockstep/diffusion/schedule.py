@@ -37,6 +37,9 @@ class NoiseSchedule:
     beta_start, beta_end
         First and last beta of the two linear kinds, 0 < beta_start <= beta_end < 1; the cosine
         does not use them.
+    zero_terminal_snr
+        Whether the last level is noise and nothing else, as samplers begin: Lin et al. 2023 (arXiv
+        2305.08891), algorithm 1. No network can say epsilon's x0 there; it has to predict v or x0.
 
     Raises
     ------
@@ -49,6 +52,7 @@ class NoiseSchedule:
     timesteps: int
     beta_start: float = 1e-4
     beta_end: float = 0.02
+    zero_terminal_snr: bool = False
 
     def __post_init__(self) -> None:
         one_of("kind", self.kind, get_args(ScheduleKind))
@@ -68,7 +72,11 @@ class NoiseSchedule:
             raise ValueError(
                 f"beta_start: {self.beta_start} adds no noise in float64; use a larger one"
             )
-        if self.alphas_bar[-1] == 0:
+        if self.zero_terminal_snr and self.timesteps < 2:
+            raise ValueError(
+                f"timesteps: {self.timesteps} is the last level and nothing else; use 2 or more"
+            )
+        if not self.alphas_bar[-2 if self.zero_terminal_snr else -1] > 0:
             raise ValueError(
                 f"timesteps: {self.timesteps} of these betas leave nothing of the image "
                 "in float64; use fewer timesteps or smaller betas"
@@ -76,17 +84,25 @@ class NoiseSchedule:
 
     @cached_property
     def betas(self) -> Tensor:
-        """(T,) float64: the variance that the step to level t adds, in (0, 1)."""
+        """(T,) float64: the variance that the step to level t adds, in (0, 1).
+
+        The last one is 1 with `zero_terminal_snr`.
+        """
         if self.kind == "linear":
-            return _linspace(self.beta_start, self.beta_end, self.timesteps)
-        if self.kind == "scaled_linear":
+            betas = _linspace(self.beta_start, self.beta_end, self.timesteps)
+        elif self.kind == "scaled_linear":
             ends = math.sqrt(self.beta_start), math.sqrt(self.beta_end)
-            return _linspace(*ends, self.timesteps) ** 2
-        return _cosine_betas(self.timesteps)
+            betas = _linspace(*ends, self.timesteps) ** 2
+        else:
+            betas = _cosine_betas(self.timesteps)
+        return _zero_terminal_snr(betas) if self.zero_terminal_snr else betas
 
     @cached_property
     def alphas_bar(self) -> Tensor:
-        """(T,) float64, strictly decreasing in (0, 1): the share of the image's variance left."""
+        """(T,) float64, strictly decreasing in (0, 1): the share of the image's variance left.
+
+        The last one is 0 with `zero_terminal_snr`.
+        """
         return torch.cumprod(1 - self.betas, dim=0)
 
     def add_noise(self, x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
@@ -146,3 +162,13 @@ def _cosine_betas(timesteps: int, max_beta: float = 0.999) -> Tensor:
     edges = [alpha_bar(i / timesteps) for i in range(timesteps + 1)]
     betas = [min(1 - edges[i + 1] / edges[i], max_beta) for i in range(timesteps)]
     return torch.tensor(betas, dtype=torch.float64)
+
+
+def _zero_terminal_snr(betas: Tensor) -> Tensor:
+    """Betas whose sqrt(alphas_bar) begins as theirs does and ends at 0, Lin et al. 2023, alg. 1."""
+    signal = torch.cumprod(1 - betas, dim=0).sqrt()
+    first, last = signal[0], signal[-1]
+    signal = (signal - last) * first / (first - last)
+    alphas_bar = signal**2
+    alphas = torch.cat([alphas_bar[:1], alphas_bar[1:] / alphas_bar[:-1]])
+    return 1 - alphas
