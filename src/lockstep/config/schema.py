@@ -188,6 +188,7 @@ class Diffusion:
     timesteps: Positive
     beta_start: PositiveFloat
     beta_end: PositiveFloat
+    zero_terminal_snr: bool
     prediction: Literal["epsilon", "v", "x0"]
     min_snr_gamma: PositiveFloat | None
     snr_plus_one: bool
@@ -238,7 +239,7 @@ class Sample:
     """How images are sampled from the trained model."""
 
     weights: Annotated[str | Positive, AfterValidator(_weights_name)]
-    sampler: Literal["ddpm", "ddim", "dpmpp_2m"]
+    sampler: Literal["ddpm", "ddim", "dpmpp_2m", "euler", "heun"]
     steps: Positive
     spacing: Literal["leading", "trailing", "linspace"]
     eta: Share
@@ -246,6 +247,8 @@ class Sample:
     clip: PositiveFloat | None
     guidance_scale: NonNegative
     guidance_interval: Annotated[tuple[Share, Share] | None, Field(strict=False)]
+    guidance_rescale: Share
+    guidance_weights: Annotated[str | Positive, AfterValidator(_weights_name)] | None
     batch_size: Positive
     count: AtLeastTwo  # a distance between sets wants two
     strip: AtLeastTwo
@@ -278,7 +281,7 @@ class Sweep:
     """
 
     guidance_scales: Distinct[NonNegative]
-    samplers: Distinct[Literal["ddpm", "ddim", "ddim_eta_1", "dpmpp_2m"]]
+    samplers: Distinct[Literal["ddpm", "ddim", "ddim_eta_1", "dpmpp_2m", "euler", "heun"]]
     steps: Distinct[Positive | Literal["all"]]
     seeds: Positive
 
