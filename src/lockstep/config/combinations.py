@@ -156,19 +156,21 @@ def _misfits_of_training(params: Params) -> Iterator[str]:
 
 
 def _misfits_of_diffusion(diffusion: Diffusion) -> Iterator[str]:
-    """What a noise level of nothing but noise asks for."""
-    if not diffusion.zero_terminal_snr:
+    """What a last noise level of nothing but noise asks for."""
+    if diffusion.schedule == "straight":
+        noise = "the last level of diffusion.schedule straight"
+    elif diffusion.zero_terminal_snr:
+        noise = "the last level of diffusion.zero_terminal_snr"
+    else:
         return
     if diffusion.prediction == "epsilon":
         yield (
-            "diffusion.prediction: epsilon says nothing of the image at the last level of "
-            "diffusion.zero_terminal_snr; set v or x0"
+            f"diffusion.prediction: epsilon says nothing of the image at {noise}; set v, x0 or flow"
         )
     if diffusion.min_snr_gamma is not None and not diffusion.snr_plus_one:
         yield (
-            "diffusion.min_snr_gamma: min(SNR, gamma) is 0 at the last level of "
-            "diffusion.zero_terminal_snr, where nothing would be learned; set "
-            "diffusion.snr_plus_one to true, or empty it"
+            f"diffusion.min_snr_gamma: min(SNR, gamma) is 0 at {noise}, where nothing would be "
+            "learned; set diffusion.snr_plus_one to true, or empty it"
         )
 
 

@@ -182,14 +182,16 @@ class Model(UNetSettings):
 
 @dataclass(frozen=True, config=STRICT)
 class Diffusion:
-    """The noise schedule, what the network predicts, and how the loss is weighted."""
+    """The noise schedule, what the network predicts, which levels it learns, and their weights."""
 
-    schedule: Literal["linear", "scaled_linear", "squaredcos_cap_v2"]
+    schedule: Literal["linear", "scaled_linear", "squaredcos_cap_v2", "straight"]
     timesteps: Positive
     beta_start: PositiveFloat
     beta_end: PositiveFloat
     zero_terminal_snr: bool
-    prediction: Literal["epsilon", "v", "x0"]
+    shift: PositiveFloat
+    times: Literal["uniform", "logit_normal"]
+    prediction: Literal["epsilon", "v", "x0", "flow"]
     min_snr_gamma: PositiveFloat | None
     snr_plus_one: bool
 

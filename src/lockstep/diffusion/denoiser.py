@@ -15,7 +15,7 @@ from torch import Tensor
 from lockstep.diffusion._check import one_of
 from lockstep.diffusion.schedule import NoiseSchedule
 
-Prediction = Literal["epsilon", "v", "x0"]
+Prediction = Literal["epsilon", "v", "x0", "flow"]
 Network = Callable[[Tensor, Tensor], Tensor]
 """(x_t (B, C, H, W), t (B,) int64) -> (B, C, H, W); a condition is bound by the caller."""
 
@@ -46,13 +46,13 @@ def check_prediction(prediction: Prediction, schedule: NoiseSchedule) -> None:
     if prediction == "epsilon" and schedule.alphas_bar[-1] == 0:
         raise ValueError(
             "prediction: epsilon says nothing of the image at the last level, where nothing of it "
-            "is left (zero terminal SNR); use v or x0"
+            "is left (zero terminal SNR); use v, x0 or flow"
         )
 
 
 @dataclass(frozen=True)
 class Denoiser:
-    """A network together with what it predicts: `epsilon`, `v` or `x0`.
+    """A network together with what it predicts: `epsilon`, `v`, `x0` or `flow`.
 
     Both halves of the estimate come straight from the network's output, never one from the
     other: at the cosine schedule's last level sqrt(alphas_bar) is 5e-5, and a detour through the
@@ -81,6 +81,9 @@ class Denoiser:
             return Estimate((x - sigma * output) / signal, output)
         if self.prediction == "x0":  # and for the noise
             return Estimate(output, (x - signal * output) / sigma)
+        if self.prediction == "flow":  # epsilon - x0, Lipman et al. 2023 (arXiv 2210.02747), eq. 23
+            whole = signal + sigma
+            return Estimate((x - sigma * output) / whole, (x + signal * output) / whole)
         # Salimans & Ho 2022: (x_t, v) is (x0, epsilon) turned by an angle, so the way back is a
         # rotation too and divides by nothing.
         return Estimate(signal * x - sigma * output, sigma * x + signal * output)

@@ -39,6 +39,8 @@ def diffusion_loss(
         target = noise
     elif prediction == "v":  # Salimans & Ho 2022, section 4
         target = schedule.velocity(x0, noise, t)
+    elif prediction == "flow":  # Lipman et al. 2023 (arXiv 2210.02747), eq. 23
+        target = noise - x0
     else:
         target = x0
     loss = (output.float() - target.float()).square().flatten(1).mean(1)
@@ -54,7 +56,8 @@ def min_snr_weights(
     """(T,) float64: the loss weight of each level, Hang et al. 2023 (arXiv 2303.09556).
 
     The weight on the error of x0 is min(SNR, gamma). The same error is SNR times
-    smaller read as epsilon, and SNR + 1 times smaller read as v, so theirs is divided by that.
+    smaller read as epsilon, SNR + 1 times smaller read as v and (sqrt(SNR) + 1)² times smaller
+    read as flow, so theirs is divided by that.
 
     Parameters
     ----------
@@ -74,4 +77,10 @@ def min_snr_weights(
         raise ValueError(f"min_snr_gamma: {gamma} is not positive; use 5, or None for no weighting")
     snr = schedule.snr(torch.arange(schedule.timesteps))
     clamped = (snr + plus_one).clamp(max=gamma)
-    return clamped / {"epsilon": snr, "v": snr + 1, "x0": torch.ones_like(snr)}[prediction]
+    smaller = {
+        "epsilon": snr,
+        "v": snr + 1,
+        "x0": torch.ones_like(snr),
+        "flow": (snr.sqrt() + 1) ** 2,
+    }
+    return clamped / smaller[prediction]

@@ -19,6 +19,11 @@ def scheduler_of(schedule: NoiseSchedule, prediction: Prediction, settings: Samp
 
     Raises `LockstepError` if diffusers has none of that sampler and schedule.
     """
+    if schedule.kind == "straight" or prediction == "flow":
+        raise LockstepError(
+            "diffusion.schedule straight and diffusion.prediction flow: schedulers of diffusers "
+            "give a network its images in other units; such a model is sampled here alone"
+        )
     common: dict[str, Any] = {
         "num_train_timesteps": schedule.timesteps,
         "beta_start": schedule.beta_start,

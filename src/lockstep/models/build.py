@@ -26,6 +26,7 @@ def noise_schedule(settings: Diffusion) -> NoiseSchedule:
         settings.beta_start,
         settings.beta_end,
         settings.zero_terminal_snr,
+        settings.shift,
     )
 
 
