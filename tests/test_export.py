@@ -203,6 +203,11 @@ def test_the_folder_draws_the_same_images(drawn: Drawn, name: str) -> None:
             "sample.sampler: heun of diffusers knows no diffusion.zero_terminal_snr; export with",
         ),
         (
+            {"schedule": "straight", "prediction": "flow"},
+            {"sampler": "euler"},
+            "diffusion.schedule straight and diffusion.prediction flow: schedulers of diffusers",
+        ),
+        (
             {},
             {"guidance_weights": "last"},
             "sample.guidance_weights: an exported folder has one network and none that guides it",

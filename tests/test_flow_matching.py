@@ -63,10 +63,7 @@ def theirs(
     for i, t in enumerate(levels):
         s = scheduler.sigmas[i]
         output = network(x / norm(s), torch.full((len(x),), t))
-        if prediction == "x0":
-            clean = output
-        else:
-            clean = x - s * output
+        clean = output if prediction == "x0" else x - s * output
         if clip is not None:
             clean = clean.clamp(-clip, clip)
         x = scheduler.step((x - clean) / s, scheduler.timesteps[i], x).prev_sample
@@ -200,6 +197,8 @@ def test_each_batch_has_a_level_of_each_part() -> None:
     [
         ({"shift": 0.0}, "shift: 0.0 is out of range; use 1, or a number above 0"),
         ({"shift": float("inf")}, "shift: inf is out of range"),
+        ({"shift": 1e-20}, "shift: 1e-20 adds no noise in float64; use a larger one"),
+        ({"shift": 1e300}, "timesteps: 1000 of these betas leave nothing of the image"),
         ({"T": 1}, "timesteps: 1 is the last level and nothing else; use 2 or more"),
     ],
 )

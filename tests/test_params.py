@@ -150,6 +150,14 @@ def test_what_is_no_float_stays_what_it_was(text: str) -> None:
             "params.yaml (iclevr): diffusion.prediction: epsilon says nothing of the image at the",
         ),
         (
+            changed(iclevr__diffusion={"schedule": "straight", "prediction": "epsilon"}),
+            "params.yaml (iclevr): diffusion.prediction: epsilon says nothing of the image at the",
+        ),
+        (
+            changed(diffusion__shift=0.0),
+            "params.yaml: diffusion.shift: input should be greater than 0",
+        ),
+        (
             changed(diffusion__zero_terminal_snr=True, diffusion__snr_plus_one=False),
             "params.yaml (iclevr): diffusion.min_snr_gamma: min(SNR, gamma) is 0 at the last lev",
         ),
