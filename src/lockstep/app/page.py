@@ -139,7 +139,7 @@ def _settings(params: Params, offered: Offer, suffix: str) -> list[Any]:
         step=0.5,
         label=f"Guidance{suffix}",
         **_INPUT,
-        visible=offered.condition != "none",
+        visible=offered.condition != "none" or sample.guidance_weights is not None,
     )
     return [model, sampler, steps, guidance]
 

@@ -328,6 +328,11 @@ class Params:
         """Whether the conditions are prompts."""
         return self.condition == "prompts"
 
+    @property
+    def is_guided(self) -> bool:
+        """Whether there is anything to guide by: no condition, or other weights."""
+        return self.condition != "none" or self.sample.guidance_weights is not None
+
     def values(self, *sections: str) -> dict[str, Any]:
         """`{"train.lr": 0.001, ...}`: the values of these sections as JSON has them."""
         return {

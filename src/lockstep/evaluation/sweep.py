@@ -50,7 +50,7 @@ def guidance_settings(params: Params) -> list[tuple[str, Sample]]:
 
     None where nothing guides: without a condition, and without `sample.guidance_weights`.
     """
-    if params.condition == "none" and params.sample.guidance_weights is None:
+    if not params.is_guided:
         return []
     return [
         (f"{scale:g}", dataclasses.replace(params.sample, guidance_scale=scale))
