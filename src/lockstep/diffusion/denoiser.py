@@ -111,8 +111,8 @@ class Guidance:
         Outside it only the conditional is evaluated. None guides everywhere.
     rescale
         0 to 1: how far the guided x0 of each image is brought back to the standard deviation of
-        the conditional one, and epsilon with it (Lin et al. 2023, arXiv 2305.08891, eqs. 14 to
-        16). They rescale what the network predicts, which is the same where that is x0.
+        the conditional one, and epsilon with it (Lin et al. 2023, arXiv 2305.08891, section
+        3.4). They rescale what the network predicts, which is the same where that is x0.
 
     Raises
     ------
