@@ -10,7 +10,7 @@ from torch import Tensor
 
 import tiny_models
 from lockstep.core.errors import LockstepError
-from lockstep.diffusion import NoiseSchedule
+from lockstep.diffusion import ImageNoise, NoiseSchedule, StepInfo
 from lockstep.models.conditions import Conditions
 from lockstep.sampling.beginning import Edit, between
 from lockstep.sampling.sample import Trained, load, sample
@@ -61,6 +61,18 @@ def test_of_a_latent_model_the_latent_is_noised(latent: Trained) -> None:
     through = latent.autoencoder.decode(latent.autoencoder.encode(image()[None]))
     all_new = edited(latent, 1.0)
     assert float((found - through).norm()) < 0.5 * float((all_new - through).norm())
+
+
+@pytest.mark.parametrize("strength", [0.2, 1.0])
+def test_it_begins_as_noisy_as_its_first_level(trained: Trained, strength: float) -> None:
+    seen: list[StepInfo] = []
+    edit, settings = Edit(image(), strength), tiny_models.sample(steps=20)
+    sample(trained, settings, Conditions.none(2), seed=3, edit=edit, callback=seen.append)
+    assert seen[0].t == round(100 * strength) - 1
+    noise = ImageNoise(3, [0, 1], SHAPE)()
+    x0 = image().expand(2, *SHAPE)
+    expected = trained.description.schedule.add_noise(x0, noise, torch.tensor(seen[0].t))
+    torch.testing.assert_close(seen[0].x.cpu(), expected, rtol=0, atol=1e-6)
 
 
 def test_the_levels_left() -> None:
