@@ -29,7 +29,7 @@ def main(params: Params) -> None:
     make_deterministic(params.threads)
     settings, seeds = params.sample, params.sample.seeds
     with distributed.together():
-        trained = load(paths.model(params.workload), settings.weights)
+        trained = load(paths.model(params.workload), settings.weights, settings.guidance_weights)
         targets = condition_of(params).targets(params)
     images = len(seeds) * sum(len(target.conditions) for target in targets.sets) + len(
         targets.strips

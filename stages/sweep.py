@@ -28,7 +28,8 @@ def main(params: Params) -> None:
     make_deterministic(params.threads)
     threadpool_limits(params.threads, user_api="blas")
     with distributed.together():
-        trained = load(paths.model(params.workload), params.sample.weights)
+        base, model = params.sample, paths.model(params.workload)
+        trained = load(model, base.weights, base.guidance_weights)
     description = trained.description
     settings = {
         "guidance": sweep.guidance_settings(params),
@@ -45,7 +46,7 @@ def main(params: Params) -> None:
             rows[name], seconds[name] = sweep.measure(params, trained, bar, kept)
         if distributed.is_main():
             changes = {
-                name: [sweep.changes(params.sample, setting) for _, setting in some]
+                name: [sweep.changes(base, setting) for _, setting in some]
                 for name, some in settings.items()
             }
             shown = stack.enter_context(atomic_folder(paths.plots(params.workload, "sweep")))

@@ -139,7 +139,7 @@ def test_a_model_that_is_replaced_is_loaded_anew(work: Path, studio: Studio) -> 
         ({"text": "x" * 10_001}, "the sentence has 10001 characters; write 10000 or fewer"),
         ({"text": "zebra"}, "unknown name 'zebra'; choose from red cube, cyan sphere"),
         ({"model": "../../etc/passwd"}, "unknown weights '../../etc/passwd'; choose from ema"),
-        ({"sampler": "euler"}, "sampler: Input should be 'ddpm', 'ddim' or 'dpmpp_2m'"),
+        ({"sampler": "plms"}, "sampler: Input should be 'ddpm', 'ddim', 'dpmpp_2m', 'euler' or"),
         ({"steps": 0}, "steps: 0; this model takes 1 to 250 here"),
         ({"steps": 251}, "steps: 251; this model takes 1 to 250 here"),
         ({"guidance": -0.5}, "guidance: -0.5; give 0 to 20"),

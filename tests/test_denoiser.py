@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import rescale_noise_cfg
 from torch import Tensor
 
 from lockstep.diffusion import Denoiser, Estimate, Guidance, NoiseSchedule
@@ -123,6 +124,48 @@ def test_guidance_wraps_guidance() -> None:
     outer = Guidance(inner, Counted(0.0), 2.0, (0.0, 0.5))
     assert float(outer(X, 100).epsilon.mean()) == 10.0
     assert float(outer(X, 900).epsilon.mean()) == 2.0
+
+
+def varied(seed: int) -> Tensor:
+    return torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(seed)).double()
+
+
+def test_rescaled_guidance_is_diffusers_for_a_network_of_x0() -> None:
+    schedule, x = NoiseSchedule("linear", 1000), varied(0)
+    says = {seed: seed * varied(seed) + 0.3 for seed in (1, 2)}
+    one, other = (Denoiser(lambda x, t, seed=seed: says[seed], schedule, "x0") for seed in (1, 2))
+    for t, rescale in [(0, 0.7), (600, 0.7), (999, 1.0), (600, 0.0)]:
+        estimate = Guidance(one, other, 4.0, rescale=rescale)(x, t)
+        guided = says[2] + 4.0 * (says[1] - says[2])
+        expected = rescale_noise_cfg(guided, says[1], rescale)
+        torch.testing.assert_close(estimate.x0, expected, rtol=1e-12, atol=1e-12)
+        # The two halves still make up x_t.
+        again = Denoiser(lambda x, t, x0=expected: x0, schedule, "x0")(x, t)
+        torch.testing.assert_close(estimate.epsilon, again.epsilon, rtol=1e-9, atol=1e-9)
+
+
+def test_fully_rescaled_guidance_has_the_contrast_of_the_conditional() -> None:
+    schedule, x = NoiseSchedule("linear", 1000), varied(0)
+    one, other = (
+        Denoiser(lambda x, t, seed=seed: varied(seed) * seed, schedule, "v") for seed in (1, 2)
+    )
+    deviations = [
+        Guidance(one, other, scale, rescale=rescale)(x, 700).x0.std((1, 2, 3))
+        for scale, rescale in [(1.0, 0.0), (5.0, 1.0), (5.0, 0.5), (5.0, 0.0)]
+    ]
+    torch.testing.assert_close(deviations[0], deviations[1], rtol=1e-12, atol=0)
+    assert bool((deviations[1] < deviations[2]).all() and (deviations[2] < deviations[3]).all())
+
+
+def test_rescaling_an_estimate_of_nothing_leaves_numbers() -> None:
+    nothing = Denoiser(lambda x, t: torch.zeros_like(x), NoiseSchedule("linear", 1000), "x0")
+    estimate = Guidance(nothing, nothing, 3.0, rescale=1.0)(X, 500)
+    assert bool(estimate.x0.isfinite().all() and estimate.epsilon.isfinite().all())
+
+
+def test_guidance_refuses_to_rescale_by_more_than_all() -> None:
+    with pytest.raises(ValueError, match=r"rescale: 1.5 is out of range; use 0 \(none\) to 1"):
+        Guidance(Counted(1.0), Counted(1.0), 2.0, rescale=1.5)
 
 
 @pytest.mark.parametrize(

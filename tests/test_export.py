@@ -21,6 +21,7 @@ import tiny_models
 from lockstep.config import presets
 from lockstep.config.document import read_yaml
 from lockstep.config.load import parse_params
+from lockstep.core.errors import LockstepError
 from lockstep.diffusion.noise import stream_seed
 from lockstep.export import folder
 from lockstep.export.schedulers import differences, scheduler_of
@@ -99,6 +100,25 @@ CASES = {
     "steps that do not divide": unasked({}, steps=7, eta=0.5),
     "linspace": unasked({}, steps=7, spacing="linspace"),
     "no noise on the last image": unasked({}, sampler="ddpm", variance="fixed_large"),
+    "Euler": unasked({"prediction": "v"}, sampler="euler", steps=7),
+    "Heun": unasked({"prediction": "v"}, sampler="heun", steps=7, spacing="linspace"),
+    "Heun, linear": unasked({"schedule": "linear"}, sampler="heun", steps=9, clip=None),
+    "labels, Heun": asked("labels", LABELS, {"patch": 2}, sampler="heun", guidance_scale=3.0),
+    "rescaled guidance": asked("labels", LABELS, {}, guidance_rescale=0.7, guidance_scale=5.0),
+    **{
+        f"zero terminal SNR, {sampler}": Case(
+            pipeline,
+            model={"zero_terminal_snr": True, "prediction": "v", "schedule": "linear"},
+            settings={"sampler": sampler, "steps": 10},
+            call={"batch_size": 3, "num_inference_steps": 10, **call},
+        )
+        for sampler, pipeline, call in (
+            ("ddim", "DDIMPipeline", CLIPPED),
+            ("ddpm", "DDPMPipeline", {}),
+            ("dpmpp_2m", OWN, {}),
+            ("euler", OWN, {}),
+        )
+    },
     "own autoencoder": unasked({"latents": "kl"}, sampler="dpmpp_2m", spacing="leading", clip=4.0),
     "pretrained autoencoder": unasked({"latents": "pretrained"}, sampler="ddpm", clip=None),
     "labels": asked("labels", LABELS, {}),
@@ -186,6 +206,35 @@ def test_the_folder_draws_the_same_images(drawn: Drawn, name: str) -> None:
     inside = (ours > 0.01) & (ours < 0.99)  # or what is clipped would hide a difference
     assert inside.mean() > 0.3 and ours.std() > 0.1
     assert np.abs(ours - theirs).max() < CLOSE
+
+
+@pytest.mark.parametrize(
+    ("model", "settings", "said"),
+    [
+        (
+            {"zero_terminal_snr": True},
+            {"sampler": "heun"},
+            "sample.sampler: heun of diffusers knows no diffusion.zero_terminal_snr; export with",
+        ),
+        (
+            {"schedule": "straight", "prediction": "flow"},
+            {"sampler": "euler"},
+            "diffusion.schedule straight and diffusion.prediction flow: schedulers of diffusers",
+        ),
+        (
+            {},
+            {"guidance_weights": "last"},
+            "sample.guidance_weights: an exported folder has one network and none that guides it",
+        ),
+    ],
+)
+def test_what_has_no_counterpart_is_one_line(
+    tmp_path: Path, model: dict[str, Any], settings: dict[str, Any], said: str
+) -> None:
+    made = tiny_models.save(tmp_path / "model", **model)
+    with pytest.raises(LockstepError) as refused:
+        folder.write(tmp_path, made, tiny_models.sample(**settings))
+    assert str(refused.value).startswith(said) and "\n" not in str(refused.value)
 
 
 def test_what_is_brought_along_imports_torch_and_diffusers_alone() -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from lockstep.config.schema import Sample
 from lockstep.core.device import device, place
 from lockstep.core.errors import LockstepError
+from lockstep.core.weights import save_weights
 from lockstep.diffusion import ImageNoise
 from lockstep.models import generator
 from lockstep.models.build import noise_schedule
@@ -21,6 +22,7 @@ from lockstep.sampling.sample import (
     Trained,
     denoising_strips,
     frames,
+    load,
     moments,
     sample,
     sample_by_batches,
@@ -53,6 +55,7 @@ def settings(**changes: object) -> Sample:
     values = {
         "weights": "ema", "sampler": "ddim", "steps": 4, "spacing": "trailing", "eta": 0.0,
         "variance": "fixed_small", "clip": 1.0, "guidance_scale": 2.0, "guidance_interval": None,
+        "guidance_rescale": 0.0, "guidance_weights": None,
         "batch_size": 3, "count": 2, "strip": 4, "seeds": (0,), "processes": 1, **changes,
     }  # fmt: skip
     return Sample(**values)  # type: ignore[arg-type]
@@ -107,7 +110,16 @@ def test_damage_is_said(saved) -> None:
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"sampler": "ddpm"}, {"sampler": "dpmpp_2m"}, {"eta": 1.0}], ids=str
+    "changes",
+    [
+        {},
+        {"sampler": "ddpm"},
+        {"sampler": "dpmpp_2m"},
+        {"sampler": "euler"},
+        {"sampler": "heun", "guidance_rescale": 0.5},
+        {"eta": 1.0},
+    ],
+    ids=str,
 )
 def test_an_image_does_not_depend_on_its_batch(saved, changes) -> None:
     trained = Trained(*saved[1:])
@@ -127,6 +139,49 @@ def test_guidance_acts(saved) -> None:
     one = sample(trained, settings(guidance_scale=1.0), labels, seed=0)
     four = sample(trained, settings(guidance_scale=4.0), labels, seed=0)
     assert not torch.allclose(one, four, atol=1e-4)
+
+
+def test_rescaled_guidance_is_nearer_to_none(saved) -> None:
+    trained, labels = Trained(*saved[1:]), Conditions.of(torch.eye(3))
+    one, eight, rescaled = (
+        sample(trained, settings(guidance_scale=scale, guidance_rescale=rescale), labels, seed=0)
+        for scale, rescale in [(1.0, 0.0), (8.0, 0.0), (8.0, 1.0)]
+    )
+    assert float(rescaled.std()) < float(eight.std())
+    assert not torch.allclose(one, rescaled, atol=1e-4)
+
+
+@pytest.mark.parametrize("condition", ["classes", "none"])
+def test_other_weights_guide(saved, condition: str) -> None:
+    """Of the same condition, and without one too."""
+    _, model, description = saved
+    labels = Conditions.of(torch.eye(3))
+    if condition == "none":
+        description = dataclasses.replace(description, condition="none", labels=0)
+        labels = Conditions.none(3)
+    torch.manual_seed(0)
+    model, worse = (place(description.build()).eval() for _ in range(2))
+    plain = Trained(model, description)
+    alone = sample(plain, settings(guidance_scale=1.0), labels, seed=0)
+    for scale, guide, same in [(3.0, model, True), (1.0, worse, True), (3.0, worse, False)]:
+        trained = dataclasses.replace(plain, guide=guide)
+        guided = sample(trained, settings(guidance_scale=scale), labels, seed=0)
+        assert torch.allclose(guided, alone, atol=1e-4) == same
+    # Away from the worse one: what it alone draws is farther.
+    badly = sample(Trained(worse, description), settings(guidance_scale=1.0), labels, seed=0)
+    assert float((guided - badly).norm()) > float((alone - badly).norm())
+
+
+def test_guiding_weights_are_read_from_the_folder(saved) -> None:
+    folder, model, _ = saved
+    worse = {name: 0.5 * tensor for name, tensor in model.state_dict().items()}
+    save_weights(worse, folder / "step_100.safetensors")
+    trained = load(folder, "ema", 100)
+    assert trained.guide is not None and load(folder, "ema").guide is None
+    for name, tensor in trained.guide.state_dict().items():
+        assert torch.equal(tensor.cpu(), worse[name].cpu())
+    with pytest.raises(LockstepError, match=r"step_200.safetensors: missing"):
+        load(folder, "ema", 200)
 
 
 def test_the_strip_goes_from_noise_to_the_image(saved) -> None:

@@ -9,12 +9,17 @@ from lockstep.diffusion import NoiseSchedule, diffusion_loss, min_snr_weights
 SCHEDULE = NoiseSchedule("squaredcos_cap_v2", 1000)
 T = torch.tensor([0, 100, 500, 999])
 X0, NOISE = torch.randn(2, 4, 3, 5, 5, generator=torch.Generator().manual_seed(0))
-PREDICTIONS = ("epsilon", "v", "x0")
+PREDICTIONS = ("epsilon", "v", "x0", "flow")
 
 
 def target(prediction: str) -> Tensor:
     ab = SCHEDULE.alphas_bar[T].float().reshape(4, 1, 1, 1)
-    return {"epsilon": NOISE, "v": ab.sqrt() * NOISE - (1 - ab).sqrt() * X0, "x0": X0}[prediction]
+    return {
+        "epsilon": NOISE,
+        "v": ab.sqrt() * NOISE - (1 - ab).sqrt() * X0,
+        "x0": X0,
+        "flow": NOISE - X0,
+    }[prediction]
 
 
 @pytest.mark.parametrize("prediction", PREDICTIONS)
@@ -65,7 +70,12 @@ def test_plus_one_and_no_bound_weighs_as_the_error_of_v(prediction: str) -> None
     uniform = min_snr_weights(SCHEDULE, "v", 1e9, plus_one=True)
     torch.testing.assert_close(uniform, torch.ones(SCHEDULE.timesteps, dtype=torch.float64))
     snr = SCHEDULE.snr(torch.arange(SCHEDULE.timesteps))
-    of_x0 = {"epsilon": snr, "v": snr + 1, "x0": torch.ones_like(snr)}[prediction]
+    of_x0 = {
+        "epsilon": snr,
+        "v": snr + 1,
+        "x0": torch.ones_like(snr),
+        "flow": (snr.sqrt() + 1) ** 2,
+    }[prediction]
     torch.testing.assert_close(weights * of_x0, snr + 1)
     bounded = min_snr_weights(SCHEDULE, prediction, 5.0, plus_one=True)
     torch.testing.assert_close(bounded * of_x0, (snr + 1).clamp(max=5))
@@ -93,13 +103,14 @@ def test_min_snr_weighs_the_same_error_the_same_under_each_prediction() -> None:
         "x0": x0 + error,
         "epsilon": (x_t - signal * (x0 + error)) / sigma,
         "v": (signal * x_t - (x0 + error)) / sigma,
+        "flow": (x_t - (signal + sigma) * (x0 + error)) / sigma,
     }
     losses = {
         p: diffusion_loss(lambda x, t, p=p: says[p], SCHEDULE, x0, noise, T, p, min_snr_gamma=5.0)
         for p in PREDICTIONS
     }
     # not at the last level for epsilon and v: in float32 an error of 5e-6 in a target is rounding
-    for p in ("epsilon", "v"):
+    for p in ("epsilon", "v", "flow"):
         torch.testing.assert_close(losses[p][:3], losses["x0"][:3], rtol=1e-3, atol=0)
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lockstep.diffusion import ImageNoise
+from lockstep.diffusion import ImageNoise, InterpolatedNoise, slerp
 from lockstep.diffusion.noise import stream_seed
 
 SHAPE = (3, 5, 4)
@@ -50,6 +50,37 @@ def test_it_is_standard_normal() -> None:
     # images are not correlated with their neighbours
     images = noise.flatten(1)
     assert abs(float((images[1:] * images[:-1]).mean())) < 0.02
+
+
+def test_slerp_ends_in_its_ends_and_keeps_the_norm() -> None:
+    one, other = draw([0, 1, 2], calls=1)[0], draw([0, 1, 2], calls=1, seed=1)[0]
+    between = slerp(one, other, torch.tensor([0.0, 0.5, 1.0]))
+    assert torch.equal(between[0], one[0]) and torch.equal(between[2], other[2])
+    unit = one / one.flatten(1).norm(dim=1).reshape(-1, 1, 1, 1)
+    other_unit = other / other.flatten(1).norm(dim=1).reshape(-1, 1, 1, 1)
+    for fraction in (0.0, 0.25, 0.7):
+        some = slerp(unit, other_unit, torch.full((3,), fraction))
+        torch.testing.assert_close(some.flatten(1).norm(dim=1), torch.ones(3))
+        angles = [(some * end).flatten(1).sum(1).clamp(-1, 1).acos() for end in (unit, other_unit)]
+        whole = (unit * other_unit).flatten(1).sum(1).clamp(-1, 1).acos()
+        torch.testing.assert_close(angles[0], fraction * whole, rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(sum(angles), whole, rtol=1e-3, atol=1e-3)
+
+
+def test_slerp_of_noise_with_itself_is_that_noise() -> None:
+    one = draw([0, 1], calls=1)[0]
+    torch.testing.assert_close(slerp(one, one, torch.tensor([0.3, 0.5])), one)
+    opposite = slerp(one, -one, torch.tensor([0.5, 0.5]))
+    assert bool(opposite.isfinite().all())
+
+
+def test_interpolated_noise_goes_from_one_stream_to_the_other_in_every_call() -> None:
+    first, second = ImageNoise(3, [0] * 3, SHAPE), ImageNoise(7, [0] * 3, SHAPE)
+    noise = InterpolatedNoise(first, second, [0.0, 0.5, 1.0])
+    found = torch.stack([noise() for _ in range(2)])
+    assert torch.equal(found[:, 0], draw([0], calls=2, seed=3)[:, 0])
+    assert torch.equal(found[:, 2], draw([0], calls=2, seed=7)[:, 0])
+    assert not torch.equal(found[0, 1], found[1, 1])
 
 
 def test_dtype_and_the_empty_batch() -> None:

@@ -134,6 +134,34 @@ def test_what_is_no_float_stays_what_it_was(text: str) -> None:
             "params.yaml (iclevr): sample.weights: ema_0.1 is none",
         ),
         (
+            changed(sample__guidance_weights=500),
+            "params.yaml (iclevr): sample.guidance_weights: 500 is none of what ",
+        ),
+        (
+            changed(sample__guidance_weights="ema"),
+            "params.yaml (iclevr): sample.guidance_weights: ema is sample.weights too, and ",
+        ),
+        (
+            changed(sample__guidance_rescale=1.5),
+            "params.yaml: sample.guidance_rescale: input should be less than or equal to 1",
+        ),
+        (
+            changed(diffusion__zero_terminal_snr=True, diffusion__prediction="epsilon"),
+            "params.yaml (iclevr): diffusion.prediction: epsilon says nothing of the image at the",
+        ),
+        (
+            changed(iclevr__diffusion={"schedule": "straight", "prediction": "epsilon"}),
+            "params.yaml (iclevr): diffusion.prediction: epsilon says nothing of the image at the",
+        ),
+        (
+            changed(diffusion__shift=0.0),
+            "params.yaml: diffusion.shift: input should be greater than 0",
+        ),
+        (
+            changed(diffusion__zero_terminal_snr=True, diffusion__snr_plus_one=False),
+            "params.yaml (iclevr): diffusion.min_snr_gamma: min(SNR, gamma) is 0 at the last lev",
+        ),
+        (
             changed(train__ema_decay=None),
             "params.yaml (iclevr): sample.weights: ema is none of what",
         ),

@@ -211,6 +211,82 @@ def test_an_image_that_is_there_stays_whole(command, monkeypatch: pytest.MonkeyP
     assert Path("new/x.png").read_bytes() == before
 
 
+def pixels(path: str) -> np.ndarray:
+    return read_rgb(Path(path)).astype(int)
+
+
+@pytest.mark.parametrize("sampler", ["euler", "heun"])
+def test_the_command_takes_a_sampler(command, sampler: str) -> None:
+    prepare("faces", steps=3)
+    assert command("sample", "faces", "--count", "2", "--out", "a.png") == (0, "")
+    assert command("sample", "faces", "--count", "2", "--sampler", sampler, "--out", "b.png") == (
+        0,
+        "",
+    )
+    assert np.abs(pixels("a.png") - pixels("b.png")).max() > 1
+    status, err = command("sample", "faces", "--sampler", "plms")
+    assert status == 1 and err.count("\n") == 1
+    assert "command line: faces.sample.sampler: input should be 'ddpm', 'ddim', 'dpmpp" in err
+
+
+def test_the_command_begins_from_an_image(command) -> None:
+    prepare("faces", steps=20)
+    image = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
+    Image.fromarray(image).save("mine.png")
+    base = ("sample", "faces", "--count", "2", "--from", "mine.png")
+    for strength in ("0.05", "1"):
+        assert command(*base, "--strength", strength, "--out", f"{strength}.png") == (0, "")
+    assert command(*base, "--out", "default.png") == (0, "")
+    assert command(*base, "--strength", "0.6", "--out", "same.png") == (0, "")
+    assert Path("default.png").read_bytes() == Path("same.png").read_bytes()
+    middle = Image.fromarray(image[:, 5:25]).resize((16, 16), Image.Resampling.BICUBIC)
+    far = [
+        np.abs(pixels(f"{strength}.png")[:, :16] - np.asarray(middle)).mean()
+        for strength in ("0.05", "1")
+    ]
+    assert far[0] < 0.5 * far[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--strength", "0.5"], "error: --strength: says how noisy an image is made; name one by"),
+        (["--from", "none.png"], "error: none.png: No such file or directory; name an image file"),
+        (["--from", "."], "error: .: Is a directory; name an image file"),
+        (["--from", "params.yaml"], "error: params.yaml: not a readable image ("),
+        (["--interpolate", "1", "--count", "1"], "error: --interpolate: --count 1 leaves no way;"),
+        (
+            ["--from", "a.png", "--strength", "0.01"],
+            "error: strength: 0.01 is below the last of 3 steps; give 0.333 or more, or take more",
+        ),
+    ],
+    ids=str,
+)
+def test_what_the_command_cannot_begin_from(command, arguments: list[str], said: str) -> None:
+    prepare("faces", steps=3)
+    Image.new("RGB", (16, 16)).save("a.png")
+    status, err = command("sample", "faces", *arguments)
+    assert status == 1 and err.startswith(said) and err.count("\n") == 1
+    assert not Path("sample.png").exists()
+
+
+@pytest.mark.parametrize("strength", ["0", "1.1", "nan", "x"])
+def test_a_strength_that_is_none(command, strength: str) -> None:
+    status, err = command("sample", "faces", "--from", "a.png", "--strength", strength)
+    assert status == 2 and f"{strength!r} is not a number above 0 and up to 1" in err
+
+
+def test_the_command_goes_from_one_seed_to_another(command) -> None:
+    prepare("faces", steps=3, batch_size=2)
+    base = ("sample", "faces", "--seed", "3")
+    assert command(*base, "--interpolate", "7", "--count", "3", "--out", "way.png") == (0, "")
+    way = pixels("way.png")
+    for seed, left in (("3", 0), ("7", 36)):
+        one = ("sample", "faces", "--count", "1", "--seed", seed, "--out", "one.png")
+        assert command(*one) == (0, "")
+        assert np.abs(pixels("one.png") - way[:, left : left + 16]).max() <= 1
+
+
 def test_the_command_knows_the_models_levels(command) -> None:
     prepare("faces", steps=2)
     document = yaml.safe_load(Path("params.yaml").read_text("utf-8"))

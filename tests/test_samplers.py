@@ -1,16 +1,8 @@
-"""The samplers: number for number diffusers' (run in float64), and right where that is not.
-
-diffusers computes its tables in float32. To compare more than seven digits, its scheduler modules
-are given a torch and a numpy whose float32 is float64: their code, twice the digits. What is left
-between the two is rounding (2e-16) times the largest factor on the way, 1 / sqrt(alphas_bar) = 2e4
-at the cosine's last level: 5e-13 at most, relative, but 3e-10 for DDPM, whose last variance
-diffusers keeps at 1e-20 instead of 0. `CLOSE` grants a little more.
-"""
+"""The samplers: number for number diffusers' (run in float64), and right where that is not."""
 
 import itertools
 import math
 from collections.abc import Callable, Iterator
-from types import ModuleType
 
 import pytest
 import torch
@@ -22,6 +14,7 @@ from diffusers.schedulers import (
 )
 from torch import Tensor
 
+import trajectories
 from lockstep.diffusion import (
     Denoiser,
     ImageNoise,
@@ -33,74 +26,29 @@ from lockstep.diffusion import (
     dpmpp_2m,
     timesteps,
 )
-
-CLOSE = {"rtol": 1e-9, "atol": 1e-9}
-KINDS = ("linear", "scaled_linear", "squaredcos_cap_v2")
-PREDICTIONS = {"epsilon": "epsilon", "v": "v_prediction", "x0": "sample"}
-WAYS = [
-    (1000, 7, "trailing"),
-    (1000, 30, "leading"),
-    (1000, 33, "linspace"),
-    (500, 7, "linspace"),
-    (500, 33, "trailing"),
-    (100, 30, "trailing"),
-    (100, 7, "leading"),
-]
-SHAPE = (2, 3, 4, 4)
-TRAJECTORY = list[Tensor]
-
-
-class InDouble:
-    """A module whose float32 is its float64."""
-
-    def __init__(self, module: ModuleType) -> None:
-        self.module, self.float32 = module, module.float64
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self.module, name)
-
+from trajectories import (
+    CLOSE,
+    KINDS,
+    PREDICTIONS,
+    SHAPE,
+    TRAJECTORY,
+    WAYS,
+    check,
+    network,
+    noise,
+    ours,
+    start,
+    their_output,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 
 @pytest.fixture
 def in_double(monkeypatch: pytest.MonkeyPatch) -> None:
-    for scheduling in (scheduling_ddim, scheduling_ddpm, scheduling_dpmsolver_multistep):
-        for name in ("torch", "np"):
-            monkeypatch.setattr(scheduling, name, InDouble(getattr(scheduling, name)))
-
-
-def network(x: Tensor, t: Tensor) -> Tensor:
-    """A fixed smooth function that no closed form of a step could undo by luck."""
-    level = t.to(x.dtype).reshape(-1, 1, 1, 1) / 1000
-    return 0.7 * torch.sin(2 * x + 3 * level) + 0.4 * x.roll(1, -1) * torch.cos(level)
-
-
-def start(dtype: torch.dtype = torch.float64) -> Tensor:
-    return torch.randn(SHAPE, generator=torch.Generator().manual_seed(1), dtype=dtype)
-
-
-def noise(dtype: torch.dtype = torch.float64) -> Callable[[], Tensor]:
-    generator = torch.Generator().manual_seed(2)
-    return lambda: torch.randn(SHAPE, generator=generator, dtype=dtype)
-
-
-def ours(sampler: Callable, *arguments: object, **options: object) -> TRAJECTORY:
-    """x at each level visited, and the image at the end."""
-    xs: TRAJECTORY = []
-    end = sampler(*arguments, callback=lambda step: xs.append(step.x), **options)
-    return [*xs, end]
-
-
-def check(found: TRAJECTORY, expected: TRAJECTORY, close: dict[str, float] = CLOSE) -> None:
-    assert len(found) == len(expected)
-    for one, other in zip(found, expected, strict=True):
-        assert bool(one.isfinite().all())
-        torch.testing.assert_close(one, other, **close)
-
-
-def their_output(x: Tensor, t: int) -> Tensor:
-    return network(x, torch.full((len(x),), t))
+    trajectories.in_double(
+        monkeypatch, scheduling_ddim, scheduling_ddpm, scheduling_dpmsolver_multistep
+    )
 
 
 # --- DDIM ---------------------------------------------------------------------------------------

@@ -55,13 +55,25 @@ def test_each_guidance_scale_changes_nothing_else() -> None:
         assert sweep.changes(params.sample, setting) == {"sample.guidance_scale": scale}
 
 
+@pytest.mark.parametrize(("weights", "count"), [(None, 0), ("last", 2)])
+def test_without_a_condition_only_other_weights_guide(weights: str | None, count: int) -> None:
+    params = sweeping(guidance_scales=(1.0, 2.5))
+    chosen = dataclasses.replace(params.sample, guidance_weights=weights)
+    params = dataclasses.replace(params, condition="none", sample=chosen)
+    settings = sweep.guidance_settings(params)
+    assert len(settings) == count
+    assert all(setting.guidance_weights == weights for _, setting in settings)
+
+
 def test_each_sampler_with_each_number_of_steps() -> None:
-    params = sweeping(samplers=("ddim_eta_1", "ddpm"), steps=(5, "all", 1000))
+    params = sweeping(samplers=("ddim_eta_1", "ddpm", "heun"), steps=(5, "all", 1000))
     assert [(name, s.sampler, s.eta, s.steps) for name, s in sweep.sampler_settings(params)] == [
         ("ddim_eta_1", "ddim", 1.0, 5),
         ("ddim_eta_1", "ddim", 1.0, 1000),
         ("ddpm", "ddpm", 0.0, 5),
         ("ddpm", "ddpm", 0.0, 1000),
+        ("heun", "heun", 0.0, 5),
+        ("heun", "heun", 0.0, 1000),
     ]
 
 

@@ -17,7 +17,10 @@ from lockstep.config.schema import Params
 from lockstep.core.errors import LockstepError, Stopped
 from lockstep.core.weights import read_tensors, save_weights
 from lockstep.data.dataset import Dataset
-from lockstep.models.generator import Generator
+from lockstep.models.build import noise_schedule
+from lockstep.models.conditions import Conditions
+from lockstep.models.generator import Description, Generator
+from lockstep.sampling.sample import Trained, sample
 from lockstep.training import loop
 from lockstep.training.checkpoint import Checkpoints
 from lockstep.training.state import State
@@ -44,6 +47,41 @@ def test_it_learns_and_repeats_to_the_bit(tmp_path: Path, data: Dataset) -> None
     assert once.history == again.history
     losses = [row["loss"] for row in once.history.train]
     assert losses[-1] < 0.5 * losses[0]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"schedule": "straight", "prediction": "flow"},
+        {"schedule": "straight", "shift": 3.0, "prediction": "x0", "times": "logit_normal"},
+        {"schedule": "linear", "zero_terminal_snr": True, "prediction": "v"},
+    ],
+    ids=["flow", "x0 on the straight path", "zero terminal SNR"],
+)
+def test_other_paths_end_in_the_colour_asked_for(
+    tmp_path: Path, data: Dataset, changes: dict[str, Any]
+) -> None:
+    base = tiny_params(steps=30, batch_size=16, validate_every=30, log_every=10, lr=1e-2)
+    params = dataclasses.replace(base, diffusion=dataclasses.replace(base.diffusion, **changes))
+    state = train(params, data, tmp_path / "scratch")
+    losses = [row["loss"] for row in state.history.train]
+    assert losses[-1] < 0.8 * losses[0]
+    description = Description(
+        unet=params.model.unet(),
+        condition="classes",
+        labels=3,
+        size=16,
+        schedule=noise_schedule(params.diffusion),
+        prediction=params.diffusion.prediction,
+        precision="fp32",
+        fingerprint="0" * 64,
+        params={},
+    )
+    trained, classes = Trained(state.model.eval(), description), Conditions.of(torch.eye(3))
+    for sampler in ("euler", "dpmpp_2m"):
+        settings = dataclasses.replace(params.sample, sampler=sampler, steps=8, guidance_scale=1.0)
+        images = sample(trained, settings, classes, seed=0)
+        assert images.mean((2, 3)).argmax(1).tolist() == [0, 1, 2]
 
 
 def test_another_seed_gives_another_model(tmp_path: Path, data: Dataset) -> None:

@@ -46,6 +46,7 @@ def save(
     pooled_text: bool = False,
     prediction: str = "x0",
     schedule: str = "squaredcos_cap_v2",
+    zero_terminal_snr: bool = False,
     scale_shift: bool = True,
 ) -> Path:
     """A model of 16 x 16 images.
@@ -89,7 +90,11 @@ def save(
         condition=condition,  # type: ignore[arg-type]
         labels=labels,
         size=SIZE,
-        schedule=NoiseSchedule(schedule, 100),  # type: ignore[arg-type]
+        schedule=NoiseSchedule(
+            schedule,  # type: ignore[arg-type]
+            100,
+            zero_terminal_snr=zero_terminal_snr,
+        ),
         prediction=prediction,  # type: ignore[arg-type]
         precision="fp32",
         fingerprint="0" * 64,

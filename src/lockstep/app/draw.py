@@ -125,7 +125,9 @@ class Studio:
         choice, settings = chosen(offer, request.sides[side], params.sample, request.count)
         folder = choice.folder
         trained = self._kept.get(
-            ("model", choice.weights), (folder,), lambda: load(folder, choice.weights)
+            ("model", choice.weights, settings.guidance_weights),
+            (folder,),
+            lambda: load(folder, choice.weights, settings.guidance_weights),
         )
         if trained.description.condition != offer.condition:
             raise LockstepError(f"{folder}: is another model now; load the page again")

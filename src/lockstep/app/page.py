@@ -20,7 +20,13 @@ from lockstep.core.errors import LockstepError
 
 _LOG = logging.getLogger(__name__)
 CSS = files("lockstep.app").joinpath("templates/page.css").read_text("utf-8")
-_SAMPLERS = [("DPM++ 2M", "dpmpp_2m"), ("DDIM", "ddim"), ("DDPM", "ddpm")]
+_SAMPLERS = [
+    ("DPM++ 2M", "dpmpp_2m"),
+    ("Heun", "heun"),
+    ("Euler", "euler"),
+    ("DDIM", "ddim"),
+    ("DDPM", "ddpm"),
+]
 _TITLES = ("First", "Second")
 _IMAGES = 3  # at first: a press takes less than 3 s on two cores
 # Of a page that is built when it is loaded Gradio does not find out what is an input.
@@ -133,7 +139,7 @@ def _settings(params: Params, offered: Offer, suffix: str) -> list[Any]:
         step=0.5,
         label=f"Guidance{suffix}",
         **_INPUT,
-        visible=offered.condition != "none",
+        visible=offered.condition != "none" or sample.guidance_weights is not None,
     )
     return [model, sampler, steps, guidance]
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 from collections.abc import Callable
@@ -68,9 +69,22 @@ def main() -> None:
     )
     command.add_argument("--count", type=_positive, default=8, help="images (default: 8)")
     command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--sampler", help="default: sample.sampler")
     command.add_argument("--steps", type=int, help="default: sample.steps")
     command.add_argument("--guidance", type=float, help="default: sample.guidance_scale")
     command.add_argument("--weights", type=_weights, help="default: sample.weights")
+    command.add_argument(
+        "--from", dest="image", type=Path, metavar="IMAGE", help="begin from this image and noise"
+    )
+    command.add_argument(
+        "--strength", type=_share, help="how noisy it is made, above 0 to 1 (default: 0.6)"
+    )
+    command.add_argument(
+        "--interpolate",
+        type=int,
+        metavar="SEED",
+        help="the way from the noise of --seed to that of this seed, in --count images",
+    )
     command.add_argument("--out", type=_file(".png"), default=Path("sample.png"), help="a PNG file")
     command.set_defaults(run=models.sample)
 
@@ -139,6 +153,16 @@ def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) == 0:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
     return int(text)
+
+
+def _share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0 and up to 1")
+    return value
 
 
 def _port(text: str) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lockstep.config.networks import averages_of
-from lockstep.config.schema import SCRATCH, Params, Train
+from lockstep.config.schema import SCRATCH, Diffusion, Params, Train
 from lockstep.config.sources import Faces, Folder, Merged, Photos, Rendered
 from lockstep.core.errors import LockstepError
 
@@ -125,6 +125,7 @@ def _misfits_of_training(params: Params) -> Iterator[str]:
             f"train.batch_size: {train.batch_size} is less than train.accumulation x "
             f"train.processes ({train.accumulation} x {train.processes}), an image each; raise it"
         )
+    yield from _misfits_of_diffusion(params.diffusion)
     if params.diffusion.snr_plus_one and params.diffusion.min_snr_gamma is None:
         yield (
             "diffusion.snr_plus_one is true and diffusion.min_snr_gamma empty: set the latter, "
@@ -136,15 +137,40 @@ def _misfits_of_training(params: Params) -> Iterator[str]:
         yield "train.precision: fp16 is not for fsdp; set bf16"
     if train.optimizer == "muon" and train.parallel == "fsdp":
         yield "train.optimizer: muon wants whole matrices, and fsdp cuts them; set ddp or adamw"
-    weights = params.sample.weights
     best = ("best",) if params.dataset.validation > 0 else ()
     averages = averages_of(train.ema_decay, train.ema_sigma_rel)
     offered: tuple[str | int, ...] = (*best, *averages, "last", *train.snapshots)
-    is_step = isinstance(weights, int) and train.snapshot_every_epochs is not None
-    if weights not in offered and not is_step:
+    for name in ("weights", "guidance_weights"):
+        weights = getattr(params.sample, name)
+        is_step = isinstance(weights, int) and train.snapshot_every_epochs is not None
+        if weights is not None and weights not in offered and not is_step:
+            yield (
+                f"sample.{name}: {weights} is none of what train keeps "
+                f"({', '.join(map(str, offered))}); choose one of them"
+            )
+    if params.sample.guidance_weights == params.sample.weights:
         yield (
-            f"sample.weights: {weights} is none of what train keeps "
-            f"({', '.join(map(str, offered))}); choose one of them"
+            f"sample.guidance_weights: {params.sample.weights} is sample.weights too, and a model "
+            "cannot guide itself; name worse ones, or empty it"
+        )
+
+
+def _misfits_of_diffusion(diffusion: Diffusion) -> Iterator[str]:
+    """What a last noise level of nothing but noise asks for."""
+    if diffusion.schedule == "straight":
+        noise = "the last level of diffusion.schedule straight"
+    elif diffusion.zero_terminal_snr:
+        noise = "the last level of diffusion.zero_terminal_snr"
+    else:
+        return
+    if diffusion.prediction == "epsilon":
+        yield (
+            f"diffusion.prediction: epsilon says nothing of the image at {noise}; set v, x0 or flow"
+        )
+    if diffusion.min_snr_gamma is not None and not diffusion.snr_plus_one:
+        yield (
+            f"diffusion.min_snr_gamma: min(SNR, gamma) is 0 at {noise}, where nothing would be "
+            "learned; set diffusion.snr_plus_one to true, or empty it"
         )
 
 

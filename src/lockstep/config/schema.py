@@ -182,13 +182,16 @@ class Model(UNetSettings):
 
 @dataclass(frozen=True, config=STRICT)
 class Diffusion:
-    """The noise schedule, what the network predicts, and how the loss is weighted."""
+    """The noise schedule, what the network predicts, which levels it learns, and their weights."""
 
-    schedule: Literal["linear", "scaled_linear", "squaredcos_cap_v2"]
+    schedule: Literal["linear", "scaled_linear", "squaredcos_cap_v2", "straight"]
     timesteps: Positive
     beta_start: PositiveFloat
     beta_end: PositiveFloat
-    prediction: Literal["epsilon", "v", "x0"]
+    zero_terminal_snr: bool
+    shift: PositiveFloat
+    times: Literal["uniform", "logit_normal"]
+    prediction: Literal["epsilon", "v", "x0", "flow"]
     min_snr_gamma: PositiveFloat | None
     snr_plus_one: bool
 
@@ -238,7 +241,7 @@ class Sample:
     """How images are sampled from the trained model."""
 
     weights: Annotated[str | Positive, AfterValidator(_weights_name)]
-    sampler: Literal["ddpm", "ddim", "dpmpp_2m"]
+    sampler: Literal["ddpm", "ddim", "dpmpp_2m", "euler", "heun"]
     steps: Positive
     spacing: Literal["leading", "trailing", "linspace"]
     eta: Share
@@ -246,6 +249,8 @@ class Sample:
     clip: PositiveFloat | None
     guidance_scale: NonNegative
     guidance_interval: Annotated[tuple[Share, Share] | None, Field(strict=False)]
+    guidance_rescale: Share
+    guidance_weights: Annotated[str | Positive, AfterValidator(_weights_name)] | None
     batch_size: Positive
     count: AtLeastTwo  # a distance between sets wants two
     strip: AtLeastTwo
@@ -278,7 +283,7 @@ class Sweep:
     """
 
     guidance_scales: Distinct[NonNegative]
-    samplers: Distinct[Literal["ddpm", "ddim", "ddim_eta_1", "dpmpp_2m"]]
+    samplers: Distinct[Literal["ddpm", "ddim", "ddim_eta_1", "dpmpp_2m", "euler", "heun"]]
     steps: Distinct[Positive | Literal["all"]]
     seeds: Positive
 
@@ -322,6 +327,11 @@ class Params:
     def reads_text(self) -> bool:
         """Whether the conditions are prompts."""
         return self.condition == "prompts"
+
+    @property
+    def is_guided(self) -> bool:
+        """Whether there is anything to guide by: no condition, or other weights."""
+        return self.condition != "none" or self.sample.guidance_weights is not None
 
     def values(self, *sections: str) -> dict[str, Any]:
         """`{"train.lr": 0.001, ...}`: the values of these sections as JSON has them."""

@@ -19,7 +19,7 @@ from lockstep.diffusion.denoiser import (
     ScheduledDenoise,
 )
 from lockstep.diffusion.loss import diffusion_loss, min_snr_weights
-from lockstep.diffusion.noise import ImageNoise
+from lockstep.diffusion.noise import ImageNoise, InterpolatedNoise, slerp
 from lockstep.diffusion.samplers import (
     Callback,
     FinalAlphaBar,
@@ -29,6 +29,8 @@ from lockstep.diffusion.samplers import (
     ddim,
     ddpm,
     dpmpp_2m,
+    euler,
+    heun,
 )
 from lockstep.diffusion.schedule import NoiseSchedule, ScheduleKind
 from lockstep.diffusion.spacing import Spacing, timesteps
@@ -41,6 +43,7 @@ __all__ = [
     "FinalAlphaBar",
     "Guidance",
     "ImageNoise",
+    "InterpolatedNoise",
     "Network",
     "Noise",
     "NoiseSchedule",
@@ -54,6 +57,9 @@ __all__ = [
     "ddpm",
     "diffusion_loss",
     "dpmpp_2m",
+    "euler",
+    "heun",
     "min_snr_weights",
+    "slerp",
     "timesteps",
 ]

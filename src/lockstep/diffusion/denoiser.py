@@ -15,7 +15,7 @@ from torch import Tensor
 from lockstep.diffusion._check import one_of
 from lockstep.diffusion.schedule import NoiseSchedule
 
-Prediction = Literal["epsilon", "v", "x0"]
+Prediction = Literal["epsilon", "v", "x0", "flow"]
 Network = Callable[[Tensor, Tensor], Tensor]
 """(x_t (B, C, H, W), t (B,) int64) -> (B, C, H, W); a condition is bound by the caller."""
 
@@ -40,9 +40,19 @@ class ScheduledDenoise(Denoise, Protocol):
     def schedule(self) -> NoiseSchedule: ...
 
 
+def check_prediction(prediction: Prediction, schedule: NoiseSchedule) -> None:
+    """Raise ValueError unless there is such a prediction, and it says what x0 is at each level."""
+    one_of("prediction", prediction, get_args(Prediction))
+    if prediction == "epsilon" and schedule.alphas_bar[-1] == 0:
+        raise ValueError(
+            "prediction: epsilon says nothing of the image at the last level, where nothing of it "
+            "is left (zero terminal SNR); use v, x0 or flow"
+        )
+
+
 @dataclass(frozen=True)
 class Denoiser:
-    """A network together with what it predicts: `epsilon`, `v` or `x0`.
+    """A network together with what it predicts: `epsilon`, `v`, `x0` or `flow`.
 
     Both halves of the estimate come straight from the network's output, never one from the
     other: at the cosine schedule's last level sqrt(alphas_bar) is 5e-5, and a detour through the
@@ -56,7 +66,7 @@ class Denoiser:
     prediction: Prediction
 
     def __post_init__(self) -> None:
-        one_of("prediction", self.prediction, get_args(Prediction))
+        check_prediction(self.prediction, self.schedule)
 
     def __call__(self, x: Tensor, t: int) -> Estimate:
         """The estimate at level t, 0 <= t < T, of x (B, C, H, W), in x's dtype.
@@ -71,6 +81,9 @@ class Denoiser:
             return Estimate((x - sigma * output) / signal, output)
         if self.prediction == "x0":  # and for the noise
             return Estimate(output, (x - signal * output) / sigma)
+        if self.prediction == "flow":  # epsilon - x0, Lipman et al. 2023 (arXiv 2210.02747), eq. 23
+            whole = signal + sigma
+            return Estimate((x - sigma * output) / whole, (x + signal * output) / whole)
         # Salimans & Ho 2022: (x_t, v) is (x0, epsilon) turned by an angle, so the way back is a
         # rotation too and divides by nothing.
         return Estimate(signal * x - sigma * output, sigma * x + signal * output)
@@ -78,13 +91,17 @@ class Denoiser:
 
 @dataclass(frozen=True)
 class Guidance:
-    """Classifier-free guidance of one denoiser by another; itself a denoiser.
+    """Guidance of one denoiser away from another; itself a denoiser.
 
     epsilon = epsilon_u + scale (epsilon_c - epsilon_u), Ho & Salimans 2022 (arXiv 2207.12598),
-    eq. 6 with scale = 1 + w; x0 likewise, since x0 is affine in epsilon at a given x_t.
+    eq. 6 with scale = 1 + w; x0 likewise, since x0 is affine in epsilon at a given x_t. The other
+    denoiser is the same network without its condition (classifier-free guidance) or a worse one of
+    the same condition (autoguidance, Karras et al. 2024, arXiv 2406.02507, eq. 3).
 
     Parameters
     ----------
+    conditional, unconditional
+        The better denoiser, and the one to lead away from.
     scale
         0 is the unconditional denoiser, 1 the conditional (the unconditional is then not
         evaluated), more than 1 extrapolates. Any finite number.
@@ -92,21 +109,28 @@ class Guidance:
         Where to guide (Kynkäänniemi et al. 2024, arXiv 2404.07724): a pair (low, high) of noise
         levels in units of t / T, 0 <= low < high <= 1, both ends included. 0 is the clean end.
         Outside it only the conditional is evaluated. None guides everywhere.
+    rescale
+        0 to 1: how far the guided x0 of each image is brought back to the standard deviation of
+        the conditional one, and epsilon with it (Lin et al. 2023, arXiv 2305.08891, section
+        3.4). They rescale what the network predicts, which is the same where that is x0.
 
     Raises
     ------
     ValueError
-        If either is out of its range.
+        If one of the three is out of its range.
     """
 
     conditional: ScheduledDenoise
     unconditional: Denoise
     scale: float
     interval: tuple[float, float] | None = None
+    rescale: float = 0.0
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.scale):
             raise ValueError(f"scale: {self.scale} is not finite; use 1 for no guidance")
+        if not 0 <= self.rescale <= 1:
+            raise ValueError(f"rescale: {self.rescale} is out of range; use 0 (none) to 1")
         if self.interval is not None:
             low, high = self.interval
             if not 0 <= low < high <= 1:
@@ -126,6 +150,19 @@ class Guidance:
         if self.scale == 1 or not low <= t / self.schedule.timesteps <= high:
             return conditional
         unconditional = self.unconditional(x, t)
-        return Estimate(
+        guided = Estimate(
             *(u + self.scale * (c - u) for c, u in zip(conditional, unconditional, strict=True))
         )
+        if self.rescale == 0:
+            return guided
+        ratio = _deviation(conditional.x0) / _deviation(guided.x0)
+        x0 = (self.rescale * ratio + 1 - self.rescale) * guided.x0
+        alpha_bar = float(self.schedule.alphas_bar[t])
+        # x_t is as it was: what x0 loses, epsilon gains.
+        gained = math.sqrt(alpha_bar / (1 - alpha_bar)) * (guided.x0 - x0)
+        return Estimate(x0, guided.epsilon + gained)
+
+
+def _deviation(x0: Tensor) -> Tensor:
+    """(B, 1, 1, 1): of each image, never 0."""
+    return x0.std((1, 2, 3), keepdim=True).clamp(min=torch.finfo(x0.dtype).tiny)

@@ -1,12 +1,9 @@
 """The training loss of a diffusion model."""
 
-from typing import get_args
-
 import torch
 from torch import Tensor
 
-from lockstep.diffusion._check import one_of
-from lockstep.diffusion.denoiser import Network, Prediction
+from lockstep.diffusion.denoiser import Network, Prediction, check_prediction
 from lockstep.diffusion.schedule import NoiseSchedule
 
 
@@ -36,12 +33,14 @@ def diffusion_loss(
     (B,)
         In float32, whatever dtype the network answers in.
     """
-    one_of("prediction", prediction, get_args(Prediction))
+    check_prediction(prediction, schedule)
     output = network(schedule.add_noise(x0, noise, t), t)
     if prediction == "epsilon":  # Ho et al. 2020, eq. 14
         target = noise
     elif prediction == "v":  # Salimans & Ho 2022, section 4
         target = schedule.velocity(x0, noise, t)
+    elif prediction == "flow":  # Lipman et al. 2023 (arXiv 2210.02747), eq. 23
+        target = noise - x0
     else:
         target = x0
     loss = (output.float() - target.float()).square().flatten(1).mean(1)
@@ -57,7 +56,8 @@ def min_snr_weights(
     """(T,) float64: the loss weight of each level, Hang et al. 2023 (arXiv 2303.09556).
 
     The weight on the error of x0 is min(SNR, gamma). The same error is SNR times
-    smaller read as epsilon, and SNR + 1 times smaller read as v, so theirs is divided by that.
+    smaller read as epsilon, SNR + 1 times smaller read as v and (sqrt(SNR) + 1)² times smaller
+    read as flow, so theirs is divided by that.
 
     Parameters
     ----------
@@ -72,9 +72,15 @@ def min_snr_weights(
     ValueError
         If gamma is not.
     """
-    one_of("prediction", prediction, get_args(Prediction))
+    check_prediction(prediction, schedule)
     if not gamma > 0:
         raise ValueError(f"min_snr_gamma: {gamma} is not positive; use 5, or None for no weighting")
     snr = schedule.snr(torch.arange(schedule.timesteps))
     clamped = (snr + plus_one).clamp(max=gamma)
-    return clamped / {"epsilon": snr, "v": snr + 1, "x0": torch.ones_like(snr)}[prediction]
+    smaller = {
+        "epsilon": snr,
+        "v": snr + 1,
+        "x0": torch.ones_like(snr),
+        "flow": (snr.sqrt() + 1) ** 2,
+    }
+    return clamped / smaller[prediction]

@@ -1,7 +1,7 @@
-"""Noise that belongs to an image, not to its place in a batch."""
+"""Noise that belongs to an image, not to its place in a batch; and noise between two others."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -59,6 +59,61 @@ class ImageNoise:
         ]
         empty = torch.empty((0, *self._shape), dtype=self._dtype)
         return (torch.stack(noises) if noises else empty).to(self._device)
+
+
+class InterpolatedNoise:
+    """Noise on the way from that of one stream to that of another.
+
+    Each call takes the next noise of both and gives `slerp` of the two, so that samplers which add
+    noise in each step change as smoothly as those that do not.
+
+    Parameters
+    ----------
+    first, second
+        () -> (B, ...).
+    fractions
+        How far each of the B images is on its way, 0 to 1.
+    """
+
+    def __init__(
+        self,
+        first: Callable[[], Tensor],
+        second: Callable[[], Tensor],
+        fractions: Sequence[float],
+    ) -> None:
+        self._first, self._second = first, second
+        self._fractions = torch.tensor(fractions, dtype=torch.float64)
+
+    def __call__(self) -> Tensor:
+        return slerp(self._first(), self._second(), self._fractions)
+
+
+def slerp(first: Tensor, second: Tensor, fractions: Tensor) -> Tensor:
+    """Spherical interpolation of each image's noise, Shoemake 1985 (10.1145/325334.325242).
+
+    The way along the great circle keeps the norm, which all of a normal distribution's mass in many
+    dimensions has; on the straight line between two of its draws the middle is 0.7 times as long.
+
+    Parameters
+    ----------
+    first, second
+        (B, ...) noise.
+    fractions
+        (B,) in [0, 1]; 0 gives `first` and 1 `second`, to the bit.
+    """
+    one, other = (x.double().flatten(1) for x in (first, second))
+    cosine = torch.nn.functional.cosine_similarity(one, other).clamp(-1, 1)
+    angle, fractions = cosine.acos(), fractions.to(one)
+    # Of parallel noise there is no circle; the straight line is the way.
+    parallel = angle.sin() < 1e-6
+    safe = torch.where(parallel, 1.0, angle)
+    weights = (
+        torch.where(parallel, part, (part * safe).sin() / safe.sin())
+        for part in (1 - fractions, fractions)
+    )
+    shape = (-1,) + (1,) * (first.ndim - 1)
+    on_first, on_second = (weight.to(first.dtype).reshape(shape) for weight in weights)
+    return on_first * first + on_second * second
 
 
 def stream_seed(seed: int, index: int) -> int:

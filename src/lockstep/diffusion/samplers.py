@@ -35,6 +35,8 @@ from lockstep.diffusion.schedule import NoiseSchedule
 Variance = Literal["fixed_small", "fixed_large"]
 FinalAlphaBar = Literal["one", "first"]
 Noise = Callable[[], Tensor]
+SIGMA_MAX = 80.0
+"""Where the steps of Karras et al. 2022 begin, table 1; above it, images are nothing but noise."""
 
 
 @dataclass(frozen=True)
@@ -172,10 +174,76 @@ def dpmpp_2m(
             ahead = x0 + h / (2 * h_before) * (x0 - previous[0])
         # and x' = sigma' / sigma x - alpha' (exp(-h) - 1) D, where alpha' exp(-h) is
         # alpha sigma' / sigma: no logarithm here, so sigma' may be 0.
-        shrink = math.sqrt((1 - step.next_alpha_bar) / (1 - step.alpha_bar))
-        on_x0 = math.sqrt(step.next_alpha_bar) - math.sqrt(step.alpha_bar) * shrink
-        x = shrink * x + on_x0 * ahead
+        x = _toward(ahead, x, step)
         previous = x0, half_log_snr
+    return x
+
+
+@torch.no_grad()
+def euler(
+    denoise: Denoise,
+    x: Tensor,
+    schedule: NoiseSchedule,
+    timesteps: Sequence[int],
+    *,
+    clip: float | None = None,
+    final_alpha_bar: FinalAlphaBar = "one",
+    callback: Callback | None = None,
+) -> Tensor:
+    """Euler steps of the probability flow, Karras et al. 2022 (arXiv 2206.00364), eqs. 1 and 3.
+
+    In their units, where an image is not scaled down and its noise has the deviation
+    sigma = sqrt((1 - ab) / ab), that is dx/dsigma = (x - x0) / sigma. Deterministic; `ddim` with
+    eta 0 in other words.
+
+    Parameters
+    ----------
+    final_alpha_bar
+        `one`, ending at sigma 0, or `first`, ending at the sigma of level 0.
+    """
+    for step in _steps(schedule, timesteps, final_alpha_bar):
+        x0, _ = _estimate(denoise, x, step, clip, callback)
+        x = _toward(x0, x, step)
+    return x
+
+
+@torch.no_grad()
+def heun(
+    denoise: Denoise,
+    x: Tensor,
+    schedule: NoiseSchedule,
+    timesteps: Sequence[int],
+    *,
+    sigma_max: float = SIGMA_MAX,
+    clip: float | None = None,
+    callback: Callback | None = None,
+) -> Tensor:
+    """Heun's second-order steps, Karras et al. 2022 (arXiv 2206.00364), algorithm 1.
+
+    Deterministic. Each step evaluates the denoiser twice, at its own level and at the next one, but
+    for the last step, which ends at sigma 0 by Euler's, and for those that begin above `sigma_max`.
+
+    Parameters
+    ----------
+    sigma_max
+        Above this sigma = sqrt((1 - ab) / ab) a step is Euler's. 80 is where the paper begins. A
+        variance-preserving schedule may begin far above it (the cosine at 20,000, one of zero
+        terminal SNR at infinity), and to average the two slopes over such a step multiplies the
+        difference of its two estimates of x0 by sigma / 2 sigma'. math.inf corrects every step
+        of finite sigma (as diffusers does).
+    """
+    if not sigma_max > 0:
+        raise ValueError(f"sigma_max: {sigma_max} is not positive; use 80, or math.inf")
+    for step in _steps(schedule, timesteps, "one"):
+        x0, _ = _estimate(denoise, x, step, clip, callback)
+        ahead = _toward(x0, x, step)
+        sigma = _sigma(step.alpha_bar)
+        if step.next_t is not None and sigma <= sigma_max and not math.isinf(sigma):
+            x0_ahead = _clipped(denoise(ahead, step.next_t).x0, clip)
+            # The mean of the slopes (x - x0) / sigma at both ends is that of one x0, this:
+            ratio = sigma / (2 * _sigma(step.next_alpha_bar))
+            ahead = _toward(x0 + ratio * (x0_ahead - x0), x, step)
+        x = ahead
     return x
 
 
@@ -184,8 +252,12 @@ class _Step:
     index: int
     t: int
     alpha_bar: float
+    next_t: int | None  # of the last step there is none
     next_alpha_bar: float
-    last: bool
+
+    @property
+    def last(self) -> bool:
+        return self.next_t is None
 
 
 def _steps(
@@ -202,9 +274,9 @@ def _steps(
         raise ValueError(f"timesteps: {levels} do not strictly decrease; sort them, each once")
     alphas_bar = [float(schedule.alphas_bar[t]) for t in levels]
     end = 1.0 if final_alpha_bar == "one" else float(schedule.alphas_bar[0])
-    for i, t in enumerate(levels):
-        last = i == len(levels) - 1
-        yield _Step(i, t, alphas_bar[i], end if last else alphas_bar[i + 1], last)
+    following = zip([*levels[1:], None], [*alphas_bar[1:], end], strict=True)
+    for i, (next_t, next_alpha_bar) in enumerate(following):
+        yield _Step(i, levels[i], alphas_bar[i], next_t, next_alpha_bar)
 
 
 def _estimate(
@@ -212,17 +284,35 @@ def _estimate(
 ) -> Estimate:
     """The denoiser's estimate, its x0 clipped, of which the callback is told."""
     x0, epsilon = denoise(x, step.t)
-    if clip is not None:
-        if not clip > 0:
-            raise ValueError(
-                f"clip: {clip} is not positive; use 1.0 for images in [-1, 1], or None"
-            )
-        x0 = x0.clamp(-clip, clip)
+    x0 = _clipped(x0, clip)
     if callback is not None:
         callback(StepInfo(step.index, step.t, x, x0))
     return Estimate(x0, epsilon)
 
 
+def _clipped(x0: Tensor, clip: float | None) -> Tensor:
+    if clip is None:
+        return x0
+    if not clip > 0:
+        raise ValueError(f"clip: {clip} is not positive; use 1.0 for images in [-1, 1], or None")
+    return x0.clamp(-clip, clip)
+
+
+def _toward(x0: Tensor, x: Tensor, step: _Step) -> Tensor:
+    """The noise of x cut down to what is due at the next level, were x0 the clean image."""
+    shrink = math.sqrt((1 - step.next_alpha_bar) / (1 - step.alpha_bar))
+    on_x0 = math.sqrt(step.next_alpha_bar) - math.sqrt(step.alpha_bar) * shrink
+    return shrink * x + on_x0 * x0
+
+
+def _sigma(alpha_bar: float) -> float:
+    """The noise's deviation where images are not scaled down, the time of Karras et al. 2022."""
+    return math.sqrt((1 - alpha_bar) / alpha_bar) if alpha_bar > 0 else math.inf
+
+
 def _half_log_snr(alpha_bar: float) -> float:
-    """lambda = log(alpha / sigma), the time of Lu et al. 2022."""
-    return 0.5 * math.log(alpha_bar / (1 - alpha_bar))
+    """lambda = log(alpha / sigma), the time of Lu et al. 2022; -infinity where nothing is left.
+
+    A step from there to another level is infinitely long, so that none extrapolates by it.
+    """
+    return 0.5 * math.log(alpha_bar / (1 - alpha_bar)) if alpha_bar > 0 else -math.inf

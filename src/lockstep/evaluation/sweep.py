@@ -40,15 +40,17 @@ _SAMPLERS: dict[str, dict[str, Any]] = {
     "ddim": {"sampler": "ddim", "eta": 0.0},
     "ddim_eta_1": {"sampler": "ddim", "eta": 1.0},
     "dpmpp_2m": {"sampler": "dpmpp_2m"},
+    "euler": {"sampler": "euler"},
+    "heun": {"sampler": "heun"},
 }
 
 
 def guidance_settings(params: Params) -> list[tuple[str, Sample]]:
     """`params.sample` with each guidance scale of the sweep, and what tells it from the others.
 
-    None where there is no condition.
+    None where nothing guides: without a condition, and without `sample.guidance_weights`.
     """
-    if params.condition == "none":
+    if not params.is_guided:
         return []
     return [
         (f"{scale:g}", dataclasses.replace(params.sample, guidance_scale=scale))

@@ -64,8 +64,14 @@ def write(out: Path, model: Path, settings: Sample) -> Exported:
     Raises
     ------
     LockstepError
-        If a file is missing or damaged, or the text encoder cannot be had.
+        If a file is missing or damaged, the text encoder cannot be had, or `settings` ask for
+        what an exported model cannot do.
     """
+    if settings.guidance_weights is not None:
+        raise LockstepError(
+            "sample.guidance_weights: an exported folder has one network and none that guides it; "
+            "empty it"
+        )
     trained = load(model, settings.weights)
     if settings.steps > (most := trained.description.schedule.timesteps):
         raise LockstepError(
@@ -95,6 +101,7 @@ def write(out: Path, model: Path, settings: Sample) -> Exported:
             "eta": settings.eta,
             "guidance_scale": settings.guidance_scale,
             "guidance_interval": settings.guidance_interval and [*settings.guidance_interval],
+            "guidance_rescale": settings.guidance_rescale,
             "clip": settings.clip,
         }
     elif description.condition == "prompts":
@@ -138,6 +145,8 @@ def _missing(trained: Trained, settings: Sample, scheduler: Any) -> Iterator[str
     if description.text is not None:
         if settings.guidance_interval is not None:
             yield "guidance in an interval"
+        if settings.guidance_rescale:
+            yield "rescaled guidance"
         if settings.guidance_scale < 1:
             yield f"guidance of {settings.guidance_scale:g}"
         if settings.clip is not None:

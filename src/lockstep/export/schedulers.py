@@ -8,13 +8,22 @@ from typing import Any
 import diffusers
 
 from lockstep.config.schema import Sample
+from lockstep.core.errors import LockstepError
 from lockstep.diffusion import NoiseSchedule, Prediction, timesteps
 
 _PREDICTIONS = {"epsilon": "epsilon", "v": "v_prediction", "x0": "sample"}
 
 
 def scheduler_of(schedule: NoiseSchedule, prediction: Prediction, settings: Sample) -> Any:
-    """The scheduler of `sample.sampler`, with all of the settings that it has a word for."""
+    """The scheduler of `sample.sampler`, with all of the settings that it has a word for.
+
+    Raises `LockstepError` if diffusers has none of that sampler and schedule.
+    """
+    if schedule.kind == "straight" or prediction == "flow":
+        raise LockstepError(
+            "diffusion.schedule straight and diffusion.prediction flow: schedulers of diffusers "
+            "give a network its images in other units; such a model is sampled here alone"
+        )
     common: dict[str, Any] = {
         "num_train_timesteps": schedule.timesteps,
         "beta_start": schedule.beta_start,
@@ -23,6 +32,13 @@ def scheduler_of(schedule: NoiseSchedule, prediction: Prediction, settings: Samp
         "prediction_type": _PREDICTIONS[prediction],
         "timestep_spacing": settings.spacing,
     }
+    if schedule.zero_terminal_snr:
+        if settings.sampler == "heun":
+            raise LockstepError(
+                "sample.sampler: heun of diffusers knows no diffusion.zero_terminal_snr; export "
+                "with euler or another one"
+            )
+        common["rescale_betas_zero_snr"] = True
     clips = {"clip_sample": settings.clip is not None, "clip_sample_range": settings.clip or 1.0}
     build: Any
     match settings.sampler:
@@ -36,6 +52,10 @@ def scheduler_of(schedule: NoiseSchedule, prediction: Prediction, settings: Samp
             build = diffusers.DPMSolverMultistepScheduler
             # A threshold of at most 1 is a clip at 1, and the only clip that it has.
             return build(**common, thresholding=settings.clip == 1, sample_max_value=1.0)
+        case "euler":
+            return diffusers.EulerDiscreteScheduler(**common)
+        case "heun":
+            return diffusers.HeunDiscreteScheduler(**common, **clips)
 
 
 def differences(scheduler: Any, settings: Sample) -> Iterator[str]:
@@ -43,8 +63,14 @@ def differences(scheduler: Any, settings: Sample) -> Iterator[str]:
 
     `DDIMScheduler` steps to t - T // steps, whatever level comes next, and DPM-Solver's spacings
     but for `trailing` are others; `DDPMScheduler` adds the noise of `fixed_large` to the last image
-    too, unless it is of level 0.
+    too, unless it is of level 0. Schedulers that keep x in units of Karras et al. begin from noise
+    of deviation sigma, for sqrt(sigma² + 1). DPM-Solver has 2^-24 for alphas_bar = 0.
     """
+    if settings.sampler in ("euler", "heun"):
+        yield settings.sampler
+        return
+    if settings.sampler == "dpmpp_2m" and scheduler.config.rescale_betas_zero_snr:
+        yield "zero terminal SNR with dpmpp_2m"
     T = scheduler.config.num_train_timesteps
     levels = timesteps(T, settings.steps, settings.spacing)
     scheduler.set_timesteps(settings.steps)

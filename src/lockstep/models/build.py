@@ -21,7 +21,12 @@ if TYPE_CHECKING:
 def noise_schedule(settings: Diffusion) -> NoiseSchedule:
     """The schedule of `params.diffusion`. Raises `ValueError` if it leaves float64."""
     return NoiseSchedule(
-        settings.schedule, settings.timesteps, settings.beta_start, settings.beta_end
+        settings.schedule,
+        settings.timesteps,
+        settings.beta_start,
+        settings.beta_end,
+        settings.zero_terminal_snr,
+        settings.shift,
     )
 
 

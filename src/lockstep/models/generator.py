@@ -27,7 +27,7 @@ from lockstep.core.files import read_json, write_json
 from lockstep.core.provenance import read_provenance, write_provenance
 from lockstep.core.tools import TOOLS
 from lockstep.core.weights import load_weights, save_weights
-from lockstep.diffusion import NoiseSchedule
+from lockstep.diffusion import NoiseSchedule, Prediction
 from lockstep.models.conditions import Conditions
 from lockstep.models.text import FrozenText, PooledText, ScratchConfig, ScratchTextEncoder
 from lockstep.models.unet import (
@@ -124,7 +124,7 @@ class Description:
     labels: int
     size: int  # of the images, in pixels
     schedule: NoiseSchedule
-    prediction: Literal["epsilon", "v", "x0"]
+    prediction: Prediction
     precision: Literal["fp32", "bf16", "fp16"]
     fingerprint: str
     params: dict[str, Any]  # the effective values that made it, by dotted name

@@ -203,7 +203,7 @@ def targets(params: Params) -> dict[str, str]:
     has = {
         "fetched": crawler_of(params) is not None,
         "kept": data.decides(params),
-        "sweep": bool(params.sweep.samplers) or params.condition != "none",
+        "sweep": bool(params.sweep.samplers) or params.is_guided,
     }
     return {
         part: target.format(params.workload)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -45,7 +46,10 @@ def generate(model: Generator, description: Description, params: Params, data: D
         torch.from_numpy(data.conditions_of(np.resize(positions[:count], count)))
     )
     trained = Trained(model, description, _autoencoder(data.encoded))
-    strips = denoising_strips(trained, params.sample, conditions, seed=0)[:_IMAGES]
+    settings = params.sample
+    if settings.guidance_weights is not None:  # which are not there yet
+        settings = dataclasses.replace(settings, guidance_scale=1.0)
+    strips = denoising_strips(trained, settings, conditions, seed=0)[:_IMAGES]
     return Preview(
         grid=grid(to_bytes(strips[:, -1]), per_row=_PER_ROW),
         strips=tuple(grid(to_bytes(strip), per_row=len(strip)) for strip in strips),

@@ -19,16 +19,20 @@ from lockstep.diffusion import (
     Denoiser,
     Guidance,
     ImageNoise,
+    Noise,
     StepInfo,
     ddim,
     ddpm,
     dpmpp_2m,
+    euler,
+    heun,
     timesteps,
 )
 from lockstep.models import autoencoder, generator
 from lockstep.models.autoencoder import Autoencoder, Pixels
 from lockstep.models.conditions import Conditions
 from lockstep.models.generator import Description, Generator
+from lockstep.sampling.beginning import Edit, NoiseOf
 
 PIXELS = Pixels()
 _FRAMES = 19
@@ -36,20 +40,25 @@ _FRAMES = 19
 
 @dataclass(frozen=True)
 class Trained:
-    """A generator with all that sampling takes: the autoencoder makes images of its latents."""
+    """A generator with all that sampling takes: the autoencoder makes images of its latents.
+
+    `guide` has other weights, for autoguidance.
+    """
 
     model: Generator
     description: Description
     autoencoder: Autoencoder = PIXELS
+    guide: Generator | None = None
 
 
-def load(folder: Path, weights: str | int) -> Trained:
+def load(folder: Path, weights: str | int, guidance_weights: str | int | None = None) -> Trained:
     """A trained model's folder, on the device. Raises `LockstepError` on a bad file."""
     model, description = generator.load(folder, weights)
+    guide = None if guidance_weights is None else generator.load(folder, guidance_weights)[0]
     is_latent = description.reduction > 1 or description.unet.in_channels != 3
-    if is_latent or (folder / autoencoder.DESCRIPTION).exists():
-        return Trained(model, description, autoencoder.load(folder))
-    return Trained(model, description)
+    has_file = (folder / autoencoder.DESCRIPTION).exists()
+    decoder = autoencoder.load(folder) if is_latent or has_file else PIXELS
+    return Trained(model, description, decoder, guide)
 
 
 # Not inference_mode: what FSDP gathers for the first time in it could never be changed again.
@@ -61,13 +70,16 @@ def sample(
     *,
     seed: int,
     indices: Sequence[int] | None = None,
+    noise_of: NoiseOf | None = None,
+    edit: Edit | None = None,
     callback: Callback | None = None,
     progress: Callable[[int], object] = lambda count: None,
 ) -> Tensor:
     """One image for each of N `conditions` -> (N, 3, size, size) in [-1, 1].
 
-    Image i gets the noise of (seed, indices[i]), by default (seed, i), whatever the batch size.
-    `callback` sees each step of each batch; `progress` is told the images done with a step.
+    Image i gets the noise of (seed, indices[i]), by default (seed, i), whatever the batch size, or
+    that of `noise_of`; all begin from the image of `edit`, if given. `callback` sees each step of
+    each batch; `progress` is told the images done with a step.
     """
     device, description = hardware.device(), trained.description
     numbers = list(range(len(conditions))) if indices is None else list(indices)
@@ -82,8 +94,9 @@ def sample(
                 callback(info)
 
         denoise = _denoiser(trained, settings, condition)
-        noise = ImageNoise(seed, numbers[start:stop], description.shape, device)
-        latents = _run(denoise, description, settings, noise, on_step).float()
+        own = numbers[start:stop]
+        noise = noise_of(own) if noise_of else ImageNoise(seed, own, description.shape, device)
+        latents = _run(denoise, trained, settings, noise, edit, on_step).float()
         batches.append(trained.autoencoder.decode(latents).cpu())
     return torch.cat(batches).contiguous()
 
@@ -186,35 +199,48 @@ def sample_by_batches(
 
 
 def _denoiser(trained: Trained, settings: Sample, condition: Conditions) -> Denoise:
-    model, description = trained.model, trained.description
+    description = trained.description
 
-    def network(conditions: Conditions, x: Tensor, t: Tensor) -> Tensor:
+    def network(model: Generator, conditions: Conditions, x: Tensor, t: Tensor) -> Tensor:
         with hardware.autocast(description.precision):
             return model(x, t, conditions)
 
-    def bound(conditions: Conditions) -> Denoiser:
-        return Denoiser(partial(network, conditions), description.schedule, description.prediction)
+    def bound(model: Generator, conditions: Conditions) -> Denoiser:
+        predict = partial(network, model, conditions)
+        return Denoiser(predict, description.schedule, description.prediction)
 
-    if not description.is_conditional:
-        return bound(condition)
+    better = bound(trained.model, condition)
+    if trained.guide is not None:
+        other = bound(trained.guide, condition)
+    elif description.is_conditional:
+        other = bound(trained.model, condition.null())
+    else:
+        return better
     return Guidance(
-        bound(condition),
-        bound(condition.null()),
+        better,
+        other,
         settings.guidance_scale,
         settings.guidance_interval,
+        settings.guidance_rescale,
     )
 
 
 def _run(
     denoise: Denoise,
-    description: Description,
+    trained: Trained,
     settings: Sample,
-    noise: ImageNoise,
+    noise: Noise,
+    edit: Edit | None,
     callback: Callback,
 ) -> Tensor:
-    schedule, clip = description.schedule, settings.clip
-    levels = timesteps(schedule.timesteps, settings.steps, settings.spacing)
-    x = noise().contiguous(memory_format=torch.channels_last)
+    schedule, clip = trained.description.schedule, settings.clip
+    x = noise()
+    if edit is None:
+        levels = timesteps(schedule.timesteps, settings.steps, settings.spacing)
+    else:
+        levels = edit.levels(schedule, settings)
+        x = edit.noised(x, levels[0], schedule, trained.autoencoder)
+    x = x.contiguous(memory_format=torch.channels_last)
     start = (denoise, x, schedule, levels)
     match settings.sampler:
         case "ddpm":
@@ -224,3 +250,7 @@ def _run(
             return ddim(*start, noise=noise, eta=settings.eta, clip=clip, callback=callback)
         case "dpmpp_2m":
             return dpmpp_2m(*start, clip=clip, callback=callback)
+        case "euler":
+            return euler(*start, clip=clip, callback=callback)
+        case "heun":
+            return heun(*start, clip=clip, callback=callback)

@@ -50,13 +50,13 @@ def write(out: Path, model: Path, settings: Mapping[str, Any], about: Model) -> 
     `model` only those that they name are taken. `about` is what MLflow knows of the model.
     """
     description = generator.describe(model)
-    weights = settings["weights"]
-    name = f"step_{weights}" if isinstance(weights, int) else weights
+    taken = [settings["weights"], settings.get("guidance_weights")]
+    names = [f"step_{name}" if isinstance(name, int) else name for name in taken if name]
     example: dict[str, list[Any]] = {"seed": [0]}
     with tempfile.TemporaryDirectory() as staging:
         folder = Path(staging) / "model"
         folder.mkdir()
-        for file in ("model.json", FILE, f"{name}.safetensors"):
+        for file in ("model.json", FILE, *(f"{name}.safetensors" for name in names)):
             shutil.copyfile(model / file, folder / file)
         generator.copy_tools(model, folder)
         if (column := COLUMNS.get(description.condition)) is not None:

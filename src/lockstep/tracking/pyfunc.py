@@ -50,7 +50,8 @@ class Sampler(PythonModel):
         """Read the weights, the settings and the objects' names."""
         folder = Path(context.artifacts["model"])
         self._settings = Sample(**read_json(folder / "sample.json"))
-        self._trained = load(folder, self._settings.weights)
+        settings = self._settings
+        self._trained = load(folder, settings.weights, settings.guidance_weights)
         self._folder = folder
 
     def predict(

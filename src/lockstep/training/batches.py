@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lockstep.config.schema import Params, Train
+from lockstep.config.schema import Diffusion, Params, Train
 from lockstep.core import device as hardware
 from lockstep.core import distributed
 from lockstep.core.errors import LockstepError
@@ -180,7 +180,7 @@ def _training_draw(data: Dataset, params: Params, step: int) -> _Draw:
     own = slice(bounds[0], bounds[-1])
     chosen = positions[batch_positions(settings.seed, step, count, len(positions))]
     random = random_numbers(settings.seed, _STEP, step)
-    t = _spread_levels(params.diffusion.timesteps, count, random)
+    t = spread_levels(params.diffusion, count, random)
     # Ho & Salimans 2022, algorithm 1: dropped per image, not per batch.
     kept = random.random(count) >= settings.condition_dropout
     seen = data.seen[chosen[own]]
@@ -195,13 +195,18 @@ def _training_draw(data: Dataset, params: Params, step: int) -> _Draw:
     return _Draw(seen, noise, t[own], condition, kept[own])
 
 
-def _spread_levels(timesteps: int, count: int, random: np.random.Generator) -> NDArray[np.int64]:
-    """One level in each of `count` equal parts of [0, timesteps), each level as likely as before.
+def spread_levels(
+    diffusion: Diffusion, count: int, random: np.random.Generator
+) -> NDArray[np.int64]:
+    """One level in each of `count` equally likely parts of the levels.
 
     So the loss varies less. After Kingma et al. 2021 (arXiv:2107.00630), appendix I.1. Which image
     gets which part is as random as the batch's order.
     """
+    timesteps = diffusion.timesteps
     places = (np.arange(count) + random.random(count)) / count
+    if diffusion.times == "logit_normal":  # Esser et al. 2024 (arXiv:2403.03206), eq. 19, m 0, s 1
+        places = torch.special.ndtri(torch.from_numpy(places)).sigmoid().numpy()
     return np.minimum(timesteps * places, timesteps - 1).astype(np.int64)
 
 

@@ -19,9 +19,12 @@ that the model was evaluated with, unless given.
 - each step turns what the network predicts into the clean image that it means, guides, clips, and
   hands that to the scheduler, so that any bound holds with any sampler;
 - each step goes to the next level of the list, whatever the number of steps and their spacing, and
-  the last one to the clean image.
+  the last one to the clean image;
+- the steps of Euler and Heun are taken here, in the units of the network and Heun's from sigma 80
+  down (Karras et al. 2022), and so is that of DPM-Solver++ from a level of nothing but noise.
 
-The scheduler may be replaced by another one of DDPM, DDIM and DPM-Solver++, by its `from_config`.
+The scheduler may be replaced by another one of DDPM, DDIM, DPM-Solver++, Euler and Heun, by its
+`from_config`.
 It needs torch and diffusers; with a CLIP as the text encoder, transformers as well.
 """
 
@@ -32,7 +35,15 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from diffusers import AutoencoderKL, DDIMScheduler, DiffusionPipeline, ImagePipelineOutput
+from diffusers import (
+    AutoencoderKL,
+    DDIMScheduler,
+    DDPMScheduler,
+    DiffusionPipeline,
+    EulerDiscreteScheduler,
+    HeunDiscreteScheduler,
+    ImagePipelineOutput,
+)
 from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
@@ -56,6 +67,8 @@ class LockstepPipeline(DiffusionPipeline):
         The defaults of a call; `eta` is DDIM's.
     guidance_interval
         The range of t / T in which to guide; None guides everywhere.
+    guidance_rescale
+        How far guided images get back the contrast they had unguided (Lin et al. 2023), 0 to 1.
     clip
         Bound of each estimate of the clean image or latent; None clips nothing.
     """
@@ -76,6 +89,7 @@ class LockstepPipeline(DiffusionPipeline):
         eta: float = 0.0,
         guidance_scale: float = 1.0,
         guidance_interval: list[float] | None = None,
+        guidance_rescale: float = 0.0,
         clip: float | None = None,
     ) -> None:
         super().__init__()
@@ -93,6 +107,7 @@ class LockstepPipeline(DiffusionPipeline):
             eta=eta,
             guidance_scale=guidance_scale,
             guidance_interval=guidance_interval,
+            guidance_rescale=guidance_rescale,
             clip=clip,
         )
 
@@ -140,11 +155,20 @@ class LockstepPipeline(DiffusionPipeline):
             latents = randn_tensor(shape, generator=generator, device=device, dtype=torch.float32)
         x = latents.to(device, torch.float32)
         options = {"eta": settings["eta"]} if isinstance(scheduler, DDIMScheduler) else {}
+        scale = settings["guidance_scale"]
         for t, following in self.progress_bar(list(zip(levels, [*levels[1:], None], strict=True))):
-            clean = self._guided(x, t, conditions, settings["guidance_scale"])
+            clean = self._guided(x, t, conditions, scale)
             if following is None:
                 x = clean
                 break
+            if self._steps_itself(scheduler, t):
+                ahead = self._toward(clean, x, t, following)
+                if isinstance(scheduler, HeunDiscreteScheduler) and self._sigma(t) <= 80:
+                    there = self._guided(ahead, following, conditions, scale)
+                    ratio = self._sigma(t) / (2 * self._sigma(following))
+                    ahead = self._toward(clean + ratio * (there - clean), x, t, following)
+                x = ahead
+                continue
             if isinstance(scheduler, DDIMScheduler):
                 scheduler.num_inference_steps = _Stride(t - following)
             x = scheduler.step(clean, t, x, generator=generator, **options).prev_sample
@@ -187,8 +211,35 @@ class LockstepPipeline(DiffusionPipeline):
         scheduler = type(self.scheduler).from_config(config, **changes)
         levels = _levels(config.num_train_timesteps, steps, config.timestep_spacing)
         if not isinstance(scheduler, DDIMScheduler):  # which is told each stride instead
-            scheduler.set_timesteps(timesteps=levels, device=device)
+            its = [t for t in levels if not self._steps_itself(scheduler, t)]
+            scheduler.set_timesteps(timesteps=its or levels, device=device)
         return scheduler, levels
+
+    def _steps_itself(self, scheduler: Any, t: int) -> bool:
+        """Whether the step from level t is not the scheduler's."""
+        if isinstance(scheduler, (EulerDiscreteScheduler, HeunDiscreteScheduler)):
+            return True
+        alone = isinstance(scheduler, (DDIMScheduler, DDPMScheduler))
+        return not alone and self._alpha_bar(t) == 0
+
+    def _alpha_bar(self, t: int) -> float:
+        """The share of the image's variance; some schedulers have 2^-24 where it is 0."""
+        config = self.scheduler.config
+        if config.get("rescale_betas_zero_snr") and t == config.num_train_timesteps - 1:
+            return 0.0
+        return float(self.scheduler.alphas_cumprod[t])
+
+    def _sigma(self, t: int) -> float:
+        """The noise's deviation where images are not scaled down."""
+        alpha_bar = self._alpha_bar(t)
+        return math.sqrt((1 - alpha_bar) / alpha_bar) if alpha_bar else math.inf
+
+    def _toward(self, clean: Tensor, x: Tensor, t: int, following: int) -> Tensor:
+        """x with the noise of the level that follows, were `clean` its clean image."""
+        alpha_bar, next_alpha_bar = self._alpha_bar(t), self._alpha_bar(following)
+        shrink = math.sqrt((1 - next_alpha_bar) / (1 - alpha_bar))
+        on_clean = math.sqrt(next_alpha_bar) - math.sqrt(alpha_bar) * shrink
+        return shrink * x + on_clean * clean
 
     def _guided(
         self,
@@ -204,7 +255,12 @@ class LockstepPipeline(DiffusionPipeline):
         inside = low <= t / self.scheduler.config.num_train_timesteps <= high
         if nothing is not None and scale != 1 and inside:
             without = self._clean(x, t, nothing)
-            clean = without + scale * (clean - without)
+            guided = without + scale * (clean - without)
+            if rescale := self.config.guidance_rescale:
+                own, its = (each.std((1, 2, 3), keepdim=True) for each in (clean, guided))
+                tiny = torch.finfo(its.dtype).tiny
+                guided = (rescale * own / its.clamp(min=tiny) + 1 - rescale) * guided
+            clean = guided
         bound = self.config.clip
         return clean if bound is None else clean.clamp(-bound, bound)
 
@@ -213,7 +269,7 @@ class LockstepPipeline(DiffusionPipeline):
         patch, dtype = self.config.patch, self.unet.dtype
         folded = F.pixel_unshuffle(x, patch).to(dtype)
         output = F.pixel_shuffle(self.unet(folded, t, **condition).sample.float(), patch)
-        alpha_bar = float(self.scheduler.alphas_cumprod[t])
+        alpha_bar = self._alpha_bar(t)
         signal, sigma = math.sqrt(alpha_bar), math.sqrt(1 - alpha_bar)
         match self.scheduler.config.prediction_type:
             case "sample":
