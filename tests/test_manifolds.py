@@ -128,5 +128,5 @@ def test_few_images_have_no_error_and_too_few_no_figures() -> None:
         assert manifolds.enough(count, neighbours - 1)
         with pytest.raises(LockstepError, match=r"evaluate\.neighbours: .* images of the refer"):
             manifold_figures(RNG.standard_normal((60, 2)), np.zeros((count, 2)), neighbours)
-        with pytest.raises(LockstepError, match="too many for .* generated images; lower it"):
+        with pytest.raises(LockstepError, match=r"too many for .* generated images; lower it"):
             manifold_figures(np.zeros((count, 2)), RNG.standard_normal((60, 2)), neighbours)
