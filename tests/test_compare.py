@@ -107,11 +107,11 @@ def test_what_is_printed() -> None:
     )
     assert done.stdout.splitlines() == [
         "pets  fd_classifier            330.0   316.0   −14.0 ± 5.7       better",
-        "pets  authenticity_classifier  0.9000  0.7000  −0.2000 ± 0.0141   differs",
-        "pets  precision_classifier     0.8000  0.6500  −0.1500 ± 0.0424   worse",
+        "pets  authenticity_classifier  0.9000  0.7000  −0.2000 ± 0.0141  differs",
+        "pets  precision_classifier     0.8000  0.6500  −0.1500 ± 0.0424  worse",
         "3 of 4 differences are larger than twice their error (by chance 1 in 20 would be); "
         "2 more have no error",
-        "cars: n_generated is 192 and 64: distances between sets of other sizes say nothing",
+        "cars: n_generated is 192 and 64: distances of other numbers of images do not compare",
     ]
     found = compare("HEAD", None, "pets")
     (swd,) = (line for line in lines(found, everything=True) if " swd " in line)

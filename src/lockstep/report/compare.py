@@ -98,7 +98,7 @@ def lines(found: Sequence[Difference], everything: bool = False) -> Iterator[str
         if one.name in _SIZES:
             yield (
                 f"{one.workload}: {one.name} is {numbers.text(one.one)} and "
-                f"{numbers.text(one.other)}: distances between sets of other sizes say nothing"
+                f"{numbers.text(one.other)}: distances of other numbers of images do not compare"
             )
 
 
