@@ -130,3 +130,13 @@ def test_few_images_have_no_error_and_too_few_no_figures() -> None:
             manifold_figures(RNG.standard_normal((60, 2)), np.zeros((count, 2)), neighbours)
         with pytest.raises(LockstepError, match=r"too many for .* generated images; lower it"):
             manifold_figures(np.zeros((count, 2)), RNG.standard_normal((60, 2)), neighbours)
+
+
+def test_errors_are_how_far_other_images_are_off() -> None:
+    """Of 60 draws of 100 images, against the spread of their figures."""
+    reference = RNG.standard_normal((300, 6))
+    draws = [manifold_figures(RNG.standard_normal((100, 6)) + 0.4, reference, 5) for _ in range(60)]
+    for name in ("precision", "recall", "density", "coverage"):
+        spread = np.std([one[name].value for one in draws], ddof=1)
+        errors = np.array([one[name].error for one in draws])
+        assert np.sqrt((errors**2).mean()) == pytest.approx(spread, rel=0.4), name
