@@ -19,7 +19,7 @@ of what it does.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,26 +64,21 @@ def manifold_figures(
     middle = np.asarray(reference, np.float64).mean(0)
     theirs, ours = (np.asarray(some, np.float64) - middle for some in (reference, generated))
     group = jackknife.groups(len(ours))
-    columns = np.arange(group.max() + 1)
-    radii = _radii(theirs, neighbours, np.zeros(len(theirs), np.int64))[:, 0]
-    own_radii = _radii(ours, neighbours, group)
-    largest = own_radii.max(1)
+    members = [np.flatnonzero(group == one) for one in range(group.max() + 1)]
+    radii = _radii(theirs, neighbours, [np.arange(len(theirs))])[:, 0]
+    own_radii = _radii(ours, neighbours, members)
     balls = np.zeros(len(ours), np.int64)  # of the reference, around each generated image
-    reached = np.zeros((len(theirs), len(columns)), bool)  # by an image of the group
-    recalled = np.zeros((len(theirs), own_radii.shape[1]), bool)  # by all, and without each group
+    reached = np.empty((len(theirs), len(members)), bool)  # by an image of each group
+    recalled = np.empty((len(theirs), own_radii.shape[1]), bool)  # by all; without each group
     for rows in _parts(len(theirs)):
         apart = _apart(theirs[rows], ours)
-        i, j = np.nonzero(apart <= radii[rows, None])
-        balls += np.bincount(j, minlength=len(ours))
-        reached[rows.start + i, group[j]] = True
-        i, j = np.nonzero(apart <= largest)
-        inside = apart[i, j, None] <= own_radii[j]
-        if len(columns) > 1:
-            inside[np.arange(len(j)), 1 + group[j]] = False
-        first = np.flatnonzero(np.diff(i, prepend=-1))
-        if len(first):
-            recalled[rows.start + i[first]] = np.logical_or.reduceat(inside, first, axis=0)
-    without = [reached[:, columns != one].any(1).mean() for one in columns]
+        inside = apart <= radii[rows, None]
+        balls += inside.sum(0)
+        for one, own in enumerate(members):
+            reached[rows, one] = inside[:, own].any(1)
+        for one, of_each in enumerate(own_radii.T):
+            recalled[rows, one] = (apart <= of_each).any(1)
+    without = [np.delete(reached, one, axis=1).any(1).mean() for one in range(len(members))]
     return {
         "precision": jackknife.of_mean(balls > 0),
         "recall": Estimate(
@@ -94,23 +89,25 @@ def manifold_figures(
     }
 
 
-def _radii(points: Array, neighbours: int, group: NDArray[np.int64]) -> Array:
+def _radii(points: Array, neighbours: int, members: Sequence[NDArray[np.int64]]) -> Array:
     """(N, 1 + G) each point's squared distance to its k-th nearest other one.
 
-    The first column is among all (N, D) points, the others are without one of G groups each; with
-    a single group there are none.
+    The first column is among all (N, D) points, the others are without one of G groups each, and
+    -1 for these themselves; if there is a single group, there are no others.
     """
-    members = [np.flatnonzero(group == one) for one in range(group.max() + 1)]
-    found = np.empty((len(points), 1 + len(members) * (len(members) > 1)))
+    groups = len(members) if len(members) > 1 else 0
+    found = np.empty((len(points), 1 + groups))
     for rows in _parts(len(points)):
         apart = _apart(points[rows], points)
         apart[np.arange(len(apart)), np.arange(len(points))[rows]] = np.inf
         # The k nearest of each group: among them are the k nearest of any of the groups together.
         nearest = [_smallest(apart[:, own], neighbours) for own in members]
         found[rows, 0] = _smallest(np.hstack(nearest), neighbours).max(1)
-        for one in range(found.shape[1] - 1):
+        for one in range(groups):
             others = np.hstack(nearest[:one] + nearest[one + 1 :])
             found[rows, 1 + one] = _smallest(others, neighbours).max(1)
+    for one in range(groups):
+        found[members[one], 1 + one] = -1
     return found
 
 
