@@ -132,5 +132,5 @@ def _read(revision: str | None, workload: str | None) -> dict[str, dict[str, dic
 
 
 def _error(name: str, one: dict[str, float], other: dict[str, float]) -> float | None:
-    errors = (one.get(f"{name}_se"), other.get(f"{name}_se"))
-    return None if None in errors else math.hypot(*errors)
+    a, b = one.get(f"{name}_se"), other.get(f"{name}_se")
+    return None if a is None or b is None else math.hypot(a, b)
