@@ -29,7 +29,7 @@ from lockstep.evaluation import jackknife
 from lockstep.evaluation.jackknife import Estimate
 
 _ROWS = 512
-# Of the sum of two squared lengths: what is left of the distance of equal features is rounding.
+# Of a squared length: what is left of the distance of equal features is rounding.
 _NOTHING = 1e-12
 
 Array = NDArray[np.float64]
@@ -120,9 +120,11 @@ def _smallest(rows: Array, count: int) -> Array:
 
 def _apart(points: Array, others: Array) -> Array:
     """(N, M) squared distances; of equal points exactly 0."""
-    squares = (points * points).sum(1)[:, None] + (others * others).sum(1)
-    apart = squares - 2 * (points @ others.T)
-    apart[apart < _NOTHING * squares] = 0
+    lengths = (points * points).sum(1)[:, None]
+    apart = (-2 * points) @ others.T
+    apart += lengths
+    apart += (others * others).sum(1)
+    apart[apart < _NOTHING * lengths] = 0
     return apart
 
 
