@@ -67,9 +67,10 @@ def authentic(near: Memorization, training: Rows) -> NDArray[np.bool_]:
     any other one: near a training image, but no nearer than one would be by chance.
 
     Alaa et al., "How Faithful is your Synthetic Data?", ICML 2022 (arXiv:2102.08921); the share of
-    these is called AuthPct. It is between a third and a half for new images of the training's own
-    distribution, for of two nearest neighbours each is often the other's; 0 for copies; and 1 for
-    images that look like none of the training.
+    these is called AuthPct. It is 0 for copies, and 1 for images that look like none of the
+    training. New images of the training's own distribution have a third to a half in few
+    dimensions, for of two nearest neighbours each is often the other's, and more in many, where
+    some images are the nearest of many others.
     """
     chosen, place = np.unique(near.nearest, return_inverse=True)
     middle = _middle(training)
