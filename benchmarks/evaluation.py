@@ -24,8 +24,10 @@ from lockstep.core.images import write_png
 from lockstep.core.pixels import to_tensor
 from lockstep.core.processes import cores
 from lockstep.evaluation import classifier, dlib_embedding, reference
-from lockstep.evaluation.frechet import frechet_distance
+from lockstep.evaluation.frechet import frechet_distance, frechet_error
 from lockstep.evaluation.kernel import kernel_distance
+from lockstep.evaluation.manifolds import manifold_figures
+from lockstep.evaluation.neighbours import authentic
 from lockstep.evaluation.neighbours import memorization as copies
 from lockstep.evaluation.rows import ImageFiles
 from lockstep.evaluation.spaces import Space, batch_by_batch
@@ -73,10 +75,16 @@ def _measured(count: int, folder: Path) -> dict[str, float]:
     theirs = reference.statistics_of(space.features(drawn))
     with timed("Fréchet distance"):
         frechet_distance(ours.normal, theirs.normal)
+    with timed("its error"):
+        frechet_error(ours.features, theirs.normal)
     with timed("kernel distance"):
         kernel_distance(ours.features, theirs.features)
+    with timed("precision, recall, density, coverage"):
+        manifold_figures(ours.features, theirs.features, 5)
     with timed("copies, in features"):
-        copies(ours.features, theirs.features)
+        near = copies(ours.features, theirs.features)
+    with timed("authenticity"):
+        authentic(near, theirs.features)
     with timed("copies, in pixels"):
         copies(drawn, training)
     with timed("sliced Wasserstein distance"):

@@ -17,8 +17,9 @@ from lockstep.core.errors import LockstepError
 from lockstep.core.provenance import write_provenance
 from lockstep.core.weights import save_weights
 from lockstep.data import dataset
-from lockstep.evaluation import dlib_embedding
+from lockstep.evaluation import dlib_embedding, jackknife
 from lockstep.evaluation.evaluators import evaluator_of
+from lockstep.evaluation.evaluators.classifier import Scored, errors
 from lockstep.sampling.conditions import condition_of
 from lockstep.sampling.targets import of_seed
 from tiny import tiny_params
@@ -88,6 +89,25 @@ def test_classes_are_scored_without_test_lists() -> None:
     ]
     hits = sum(int(row["generated"]) for row in rows)
     assert figures["accuracy_test"] == pytest.approx(hits / 14)
+
+
+def test_errors_of_accuracies_are_those_of_leaving_images_out() -> None:
+    """Of images with one label each, accuracy is a mean: by hand, with the same groups."""
+    rng = np.random.default_rng(0)
+    labels = torch.eye(3, dtype=torch.uint8)[rng.integers(0, 3, 90)]
+    scores = torch.from_numpy(rng.random((90, 3))) + 0.3 * labels
+    seeds = [Scored("test", labels[some], scores[some]) for some in (slice(45), slice(45, 90))]
+    other = Scored("new_test", labels[:39], scores[:39])  # too few
+    found = errors([*seeds, other])
+    assert list(found) == [
+        f"{name}_test_se" for name in ("accuracy", "exact_match", "false_objects")
+    ]
+    right = (scores.argmax(1) == labels.argmax(1)).double().numpy()
+    group = jackknife.groups(90)
+    without = np.array([right[group != one].mean() for one in range(20)])
+    expected = np.sqrt(19 / 20 * ((without - without.mean()) ** 2).sum())
+    assert found["accuracy_test_se"] == pytest.approx(expected)
+    assert expected == pytest.approx(right.std() / np.sqrt(90), rel=0.5)
 
 
 @pytest.mark.parametrize("kind", ["rotation", "scenes"])

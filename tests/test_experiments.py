@@ -93,6 +93,8 @@ def test_a_queued_grid_of_samplings_and_one_that_is_taken_over(project: Project)
     assert len(runs(project, "evaluation")) == 3
     assert evaluations.pop(None).info.run_id == first.info.run_id
     assert evaluations.keys() == figures.keys()
+    compared = project.lockstep("compare", *figures, "--all").stdout
+    assert "  fd_classifier  " in compared and "than twice their error" in compared
     names = {}
     for name, run in evaluations.items():
         assert run.data.tags["mlflow.parentRunId"] == training.info.run_id

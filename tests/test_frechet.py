@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import linalg
 
 from lockstep.core.errors import LockstepError
-from lockstep.evaluation import frechet
+from lockstep.evaluation import frechet, jackknife
 from lockstep.evaluation.frechet import Moments
 
 RNG = np.random.default_rng(0)
@@ -104,3 +104,21 @@ def test_batches_do_not_matter(sizes: list[int], offset: float) -> None:
     normal = found.normal()
     assert normal.mean == pytest.approx(rows.mean(0))
     assert normal.covariance == pytest.approx(np.cov(rows, rowvar=False), rel=1e-6, abs=1e-9)
+
+
+@pytest.mark.parametrize("count", [47, 300])  # fewer than dimensions too
+def test_its_error_is_that_of_leaving_groups_out(count: int) -> None:
+    ours, theirs = RNG.standard_normal((count, 64)) + 3, RNG.standard_normal((200, 64)) * 2
+    group = jackknife.groups(count)
+    without = [frechet_distance(ours[group != one], theirs) for one in range(20)]
+    error = frechet.frechet_error(ours.astype(np.float32), moments(theirs).normal())
+    assert error == pytest.approx(jackknife.standard_error(without), rel=1e-4)
+    assert frechet.frechet_error(ours[:39], moments(theirs).normal()) is None
+
+
+def test_its_error_is_how_far_other_images_are_off() -> None:
+    theirs = moments(RNG.standard_normal((500, 8))).normal()
+    draws = [RNG.standard_normal((200, 8)) * 1.5 for _ in range(100)]
+    spread = np.std([frechet.frechet_distance(moments(one).normal(), theirs) for one in draws])
+    errors = [frechet.frechet_error(one, theirs) for one in draws]
+    assert np.sqrt(np.mean(np.square(errors))) == pytest.approx(spread, rel=0.25)

@@ -5,10 +5,13 @@ import pytest
 from cleanfid import fid as clean
 
 from lockstep.core.errors import LockstepError
-from lockstep.evaluation import kernel
-from lockstep.evaluation.kernel import kernel_distance
+from lockstep.evaluation import jackknife, kernel
 
 RNG = np.random.default_rng(0)
+
+
+def kernel_distance(ours: np.ndarray, theirs: np.ndarray) -> float:
+    return kernel.kernel_distance(ours, theirs).value
 
 
 def test_it_is_what_clean_fid_gives() -> None:
@@ -47,3 +50,13 @@ def test_parts_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_one_image_is_refused() -> None:
     with pytest.raises(LockstepError, match="2 images or more in each set, not 1"):
         kernel_distance(np.zeros((1, 4)), np.zeros((9, 4)))
+
+
+def test_its_error_is_that_of_leaving_groups_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernel, "_ROWS", 16)
+    ours, theirs = RNG.standard_normal((67, 5)), RNG.standard_normal((30, 5)) + 0.5
+    group = jackknife.groups(67)
+    without = [kernel_distance(ours[group != one], theirs) for one in range(20)]
+    error = kernel.kernel_distance(ours, theirs).error
+    assert error == pytest.approx(jackknife.standard_error(without))
+    assert kernel.kernel_distance(ours[:39], theirs).error is None

@@ -5,7 +5,7 @@ import pytest
 
 from lockstep.core.errors import LockstepError
 from lockstep.evaluation import neighbours
-from lockstep.evaluation.neighbours import memorization
+from lockstep.evaluation.neighbours import authentic, memorization
 
 RNG = np.random.default_rng(0)
 
@@ -56,6 +56,27 @@ def test_mirrored_copies() -> None:
     both = np.concatenate([training, training[:, :, ::-1]])
     assert memorization(stolen, both).threshold > 0
     assert memorization(stolen, both, mirrored=True).threshold == 0
+
+
+def test_authentic_by_every_pair(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(neighbours, "_ROWS", 16)
+    generated = RNG.standard_normal((70, 5)).astype(np.float32)
+    training = RNG.standard_normal((90, 5)).astype(np.float32)
+    found = authentic(memorization(generated, training), training)
+    for one, said in zip(generated, found, strict=True):
+        nearest = np.linalg.norm(training - one, axis=1).argmin()
+        others = np.delete(training, nearest, axis=0)
+        theirs = np.linalg.norm(others - training[nearest], axis=1).min()
+        assert said == (np.linalg.norm(training[nearest] - one) > theirs)
+    assert 0.2 < found.mean() < 0.6
+
+
+def test_copies_are_not_authentic_and_strangers_are() -> None:
+    training = np.array([[0.0], [1], [4], [4]])
+    # A copy; nearer to 0 than 1 is; farther; a copy of what is there twice; beside it; a stranger.
+    generated = np.array([[1.0], [-0.9], [-1.1], [4], [4.1], [99]])
+    found = authentic(memorization(generated, training), training)
+    assert found.tolist() == [False, False, True, False, True, True]
 
 
 def test_too_few_are_refused() -> None:

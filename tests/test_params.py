@@ -118,6 +118,11 @@ def test_what_is_no_float_stays_what_it_was(text: str) -> None:
             changed(iclevr__diffusion__min_snr_gamma=None),
             "params.yaml (iclevr): diffusion.snr_plus_one is true and diffusion.min_snr_gamma emp",
         ),
+        (
+            changed(evaluate__spaces=["dino"]),
+            "params.yaml: evaluate.spaces.0: input should be 'imagenet', not 'dino'",
+        ),
+        (changed(evaluate__neighbours=0), "params.yaml: evaluate.neighbours: input should be grea"),
         (changed(threads="all"), "params.yaml: threads: input should be a valid integer"),
         (changed(threads=0), "params.yaml: threads: input should be greater than 0"),
         (changed(train__optimizer="sgd"), "params.yaml: train.optimizer: input should be 'adamw'"),

@@ -179,6 +179,14 @@ def test_what_a_space_is_compared_with(data: Dataset, tmp_path: Path) -> None:
     assert only.features == pytest.approx(training, rel=1e-5)
     inception = dataclasses.replace(one_of(3), frechet="fid")
     assert reference.of_space(fid, data, inception)["colour"].count == 0
+    # Beside the own space those of evaluate.spaces get the training images as well.
+    more = dataclasses.replace(params.evaluate, spaces=("imagenet",))
+    both = dataclasses.replace(params, evaluate=more)
+    (only,) = reference.of_space(
+        both, data, dataclasses.replace(one_of(3), name="imagenet")
+    ).items()
+    assert only[0] == "imagenet" and len(only[1].features) == len(training)
+    assert reference.of_space(both, data, one_of(3))["colour"].count == 0
     reference.check(params, data)
     with pytest.raises(LockstepError, match=r"has no hash in params\.yaml"):
         reference.check(naming(str(path)), data)

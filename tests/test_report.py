@@ -247,6 +247,21 @@ def test_what_came_and_what_went(project: Path) -> None:
     assert "copies" not in cards(html)
 
 
+def test_an_error_stands_beside_its_figure(project: Path) -> None:
+    outputs()
+    metrics = {**METRICS, "fd_dlib": 3.25, "fd_dlib_se": 0.125, "recall_dlib": 0.5}
+    write_json(paths.metrics("iclevr", "evaluate"), metrics)
+    write_json(paths.metrics("iclevr", "collect"), {"recall_crowd": 0.75})
+    html = written()
+    assert row_of(html, "fd_dlib")[1:5] == ["3.250", "–", "", "0.125"]
+    assert row_of(html, "copies")[4] == ""
+    assert not [text(cell) for cell in html.select("#metrics th") if "_se" in text(cell)]
+    assert "fd_dlib" in cards(html) and "fd_dlib_se" not in cards(html)
+    # Two of one name.
+    assert "generated images" in row_of(html, "recall_dlib")[5]
+    assert "of a kind" in row_of(html, "recall_crowd")[5]
+
+
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
@@ -257,6 +272,8 @@ def test_what_came_and_what_went(project: Path) -> None:
         *[(name, 1) for name in ("relation_accuracy_found", "clip_score", "psnr")],
         *[(name, -1) for name in ("false_objects", "evaluator_place_error")],
         *[(name, 0) for name in ("object_accuracy_chance", "relation_accuracy_found_sd")],
+        *[(name, 1) for name in ("precision_dlib", "recall_dlib", "density_dlib", "coverage_dlib")],
+        *[(name, 0) for name in ("fd_dlib_se", "precision_dlib_se", "authenticity_dlib")],
         *[(name, 0) for name in ("accuracy_test_sd", "steps", "kept", "best_guidance_scale")],
     ],
 )

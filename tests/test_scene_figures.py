@@ -247,3 +247,15 @@ def test_means_over_seeds() -> None:
     assert "object_accuracy_chance_sd" not in found
     alone = figures(seeds[:1], stated)
     assert alone == pytest.approx(each[0])
+
+
+def test_errors_are_how_far_other_images_are_off() -> None:
+    """Of what is said at random, over draws of 60 images in two seeds."""
+    stated = [says("small red cube", "blue sphere"), says("large gray cylinder")] * 15
+    draws = [figures([anything(30, 2 * i), anything(30, 2 * i + 1)], stated) for i in range(40)]
+    for name in ("object_accuracy", "binding_accuracy", "false_objects"):
+        spread = stdev(one[name] for one in draws)
+        errors = [one[f"{name}_se"] for one in draws]
+        assert sum(errors) / 40 == pytest.approx(spread, rel=0.4), name
+    assert "object_accuracy_chance_se" not in draws[0]
+    assert "relation_accuracy_se" not in draws[0]

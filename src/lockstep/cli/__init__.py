@@ -114,6 +114,15 @@ def main() -> None:
     command.add_argument("--out", type=_file(".html"), help="default: report/<workload>.html")
     command.set_defaults(run=results.report)
 
+    command = commands.add_parser(
+        "compare", help="say which figures differ by more than twice their standard error"
+    )
+    command.add_argument("one", metavar="A", help="a commit or an experiment, by any name")
+    command.add_argument("other", metavar="B", nargs="?", help="another; default: what is on disk")
+    command.add_argument("--workload", help="default: all")
+    command.add_argument("--all", action="store_true", help="list all that differ")
+    command.set_defaults(run=results.compare)
+
     command = commands.add_parser("links", help="list the links to images that a crawl found")
     command.add_argument("workload")
     command.add_argument("--start", metavar="DAY", help="0131, or 2024-01-31; default: the first")

@@ -22,6 +22,14 @@ def report(arguments: argparse.Namespace) -> None:
     print(out)
 
 
+def compare(arguments: argparse.Namespace) -> None:
+    """Run `lockstep compare`."""
+    from lockstep.report.compare import compare, lines
+
+    found = compare(arguments.one, arguments.other, arguments.workload)
+    print(*lines(found, arguments.all), sep="\n")
+
+
 def links(arguments: argparse.Namespace) -> None:
     """Run `lockstep links`."""
     from lockstep.config.load import load_params

@@ -262,7 +262,8 @@ class Sample:
 class Evaluate:
     """How many generated images are scored, and what they are compared with.
 
-    `inception` is where a file lies; what is in it has its hash beside it.
+    `inception` is where a file lies; what is in it has its hash beside it. `spaces` are those of
+    features beside the evaluator's own, and `neighbours` the k of precision and recall.
     """
 
     count: AtLeastTwo | None
@@ -272,6 +273,8 @@ class Evaluate:
     fid: bool
     inception: str | None
     inception_sha256: Sha256 | None
+    spaces: Distinct[Literal["imagenet"]]
+    neighbours: Positive
     processes: Positive
 
 

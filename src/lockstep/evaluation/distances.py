@@ -12,22 +12,24 @@ from lockstep.core import distributed, paths
 from lockstep.core.errors import LockstepError
 from lockstep.core.images import grid, write_png
 from lockstep.data.dataset import open_dataset
-from lockstep.evaluation import reference
-from lockstep.evaluation.frechet import frechet_distance
+from lockstep.evaluation import manifolds, reference
+from lockstep.evaluation.frechet import frechet_distance, frechet_error
+from lockstep.evaluation.jackknife import Estimate, of_mean
 from lockstep.evaluation.kernel import kernel_distance
-from lockstep.evaluation.neighbours import Memorization, memorization
+from lockstep.evaluation.neighbours import Memorization, authentic, memorization
+from lockstep.evaluation.reference import Statistics
 from lockstep.evaluation.rows import ImageFiles, Rows, SplitImages
-from lockstep.evaluation.spaces import spaces_of
+from lockstep.evaluation.spaces import Space, spaces_of
 from lockstep.evaluation.swd import sliced_wasserstein
 
-# Images of each set that a kernel distance and the sliced Wasserstein distance look at: all pairs
-# of the one take a minute, the other takes half a gigabyte.
+# Images of each set that kernel distances, precision and the like, and the sliced Wasserstein
+# distance look at: all pairs of the former take a minute, the latter takes half a gigabyte.
 _PAIRED, _SLICED = 10_000, 2048
 _SHOWN = 8
 
 
 def figures(params: Params, shown: Path) -> dict[str, float]:
-    """Fréchet, kernel and sliced Wasserstein distances, and the shares of memorized images.
+    """Distances, precision and recall, and the shares of memorized images.
 
     The images of all seeds are one set. In `shown`, `copies.png` has the generated images that are
     nearest to one of the training, above it. All processes take part; the first one writes, and
@@ -47,15 +49,9 @@ def figures(params: Params, shown: Path) -> dict[str, float]:
     found: dict[str, float] = {}
     for space in networks:
         ours, theirs = reference.statistics_of(space.features(generated)), known[space.name]
-        if not distributed.is_main():
-            continue
-        found[space.frechet] = frechet_distance(ours.normal, theirs.normal)
-        if len(theirs.features):
-            found[f"kid_{space.name}"] = kernel_distance(
-                ours.features[:_PAIRED], theirs.features[:_PAIRED]
-            )
-        training = known.get(f"{space.name}_training", theirs)
-        found[f"copies_{space.name}"] = memorization(ours.features, training.features).share
+        if distributed.is_main():
+            training = known.get(f"{space.name}_training", theirs)
+            found |= in_space(space, ours, theirs, training, params.evaluate.neighbours)
     if not distributed.is_main():
         return {}
     trained_on = SplitImages(data, "train")
@@ -64,11 +60,37 @@ def figures(params: Params, shown: Path) -> dict[str, float]:
     count = min(len(generated), len(others), _SLICED)
     return {
         **found,
-        "copies": near.share,
+        **of_mean(near.copied).named("copies"),
         "swd": sliced_wasserstein(generated[:count], others[:count]),
         "n_generated": len(generated),
         "n_reference": known[networks[0].name].count,
     }
+
+
+def in_space(
+    space: Space, ours: Statistics, theirs: Statistics, training: Statistics, neighbours: int
+) -> dict[str, float]:
+    """The figures in one space of features, by name, each with its standard error, `<name>_se`.
+
+    Of a reference of which only mean and covariance are known there is the Fréchet distance alone;
+    of sets too small for so many neighbours there are no precision and the like.
+    """
+    named: dict[str, Estimate] = {
+        space.frechet: Estimate(
+            frechet_distance(ours.normal, theirs.normal),
+            frechet_error(ours.features, theirs.normal),
+        )
+    }
+    some, others = ours.features[:_PAIRED], theirs.features[:_PAIRED]
+    if len(others):
+        named[f"kid_{space.name}"] = kernel_distance(some, others)
+    if all(manifolds.enough(len(one), neighbours) for one in (some, others)):
+        figures = manifolds.manifold_figures(some, others, neighbours)
+        named |= {f"{name}_{space.name}": figure for name, figure in figures.items()}
+    near = memorization(ours.features, training.features)
+    named[f"copies_{space.name}"] = of_mean(near.copied)
+    named[f"authenticity_{space.name}"] = of_mean(authentic(near, training.features))
+    return {key: value for name, one in named.items() for key, value in one.named(name).items()}
 
 
 def _generated(params: Params) -> Rows:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lockstep.core.errors import LockstepError
+from lockstep.evaluation import jackknife
 
 
 @dataclass(frozen=True)
@@ -77,11 +78,39 @@ def frechet_distance(one: Normal, other: Normal) -> float:
             f"a Fréchet distance wants features of one length, not {len(one.mean)} and "
             f"{len(other.mean)}; evaluate.reference names another network's statistics"
         )
+    return _distance(one, other, _root(one.covariance))
+
+
+def frechet_error(features: NDArray[np.floating], other: Normal) -> float | None:
+    """The standard error of the distance of (N, D) features, `other` being taken for given.
+
+    None where N is too small to know it: fewer than 40.
+    """
+    group = jackknife.groups(len(features))
+    exact = np.asarray(features, np.float64)
+    exact = exact - (middle := exact.mean(0))
+    scatter = exact.T @ exact
+    root = _root(other.covariance)
+    distances = []
+    for one in range(group.max() + 1 if group.any() else 0):
+        part = exact[group == one]
+        count = len(exact) - len(part)
+        mean = -part.sum(0) / count  # of the rest: together they are 0
+        rest = scatter - part.T @ part - count * np.outer(mean, mean)
+        distances.append(_distance(other, Normal(middle + mean, rest / (count - 1)), root))
+    return jackknife.standard_error(distances)
+
+
+def _distance(one: Normal, other: Normal, root: NDArray[np.float64]) -> float:
+    """`root` is that of the covariance of `one`."""
     # |m - m'|^2 + tr(C + C' - 2 (C^(1/2) C' C^(1/2))^(1/2)): with the square root of C inside, the
     # product is symmetric, so that its eigenvalues are real, also where C is singular.
-    values, vectors = np.linalg.eigh(one.covariance)
-    root = (vectors * np.sqrt(values.clip(min=0))) @ vectors.T
     eigenvalues = np.linalg.eigvalsh(root @ other.covariance @ root).clip(min=0)
     apart = float(((one.mean - other.mean) ** 2).sum())
     spread = float(np.trace(one.covariance) + np.trace(other.covariance))
     return max(0.0, apart + spread - 2 * float(np.sqrt(eigenvalues).sum()))
+
+
+def _root(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
+    values, vectors = np.linalg.eigh(covariance)
+    return (vectors * np.sqrt(values.clip(min=0))) @ vectors.T

@@ -88,8 +88,16 @@ def load(path: Path) -> Statistics:
 
 def decided(params: Params) -> dict[str, Any]:
     """The values that decide the reference, by dotted name."""
-    names = ("reference", "reference_sha256", "reference_count", "fid", "inception_sha256")
-    return {f"evaluate.{name}": getattr(params.evaluate, name) for name in names}
+    names = (
+        "reference",
+        "reference_sha256",
+        "reference_count",
+        "fid",
+        "inception_sha256",
+        "spaces",
+    )
+    values = params.values("evaluate")
+    return {key: values[key] for key in (f"evaluate.{name}" for name in names)}
 
 
 def check(params: Params, data: Dataset) -> None:
@@ -104,7 +112,7 @@ def of_space(params: Params, data: Dataset, space: Space) -> dict[str, Statistic
 
     The file `<space>` has the reference, and `<space>_training`, if that is something else, the
     images trained on: what copies are copies of. A file of statistics belongs to Inception if
-    `evaluate.fid` is true, else to the workload's own space, and the other one gets the images
+    `evaluate.fid` is true, else to the workload's own space, and the others get the images
     trained on. All processes take part. Raises `LockstepError` if what `evaluate.reference` names
     is missing, changed, empty or of another space.
     """
@@ -114,7 +122,9 @@ def of_space(params: Params, data: Dataset, space: Space) -> dict[str, Statistic
     statistics = {f"{space.name}_training": statistics_of(space.features(training))}
     if not _is_statistics(params):
         statistics[space.name] = statistics_of(space.features(images(params, data)))
-    elif params.evaluate.fid == (space.frechet == "fid"):
+    elif space.name not in params.evaluate.spaces and params.evaluate.fid == (
+        space.frechet == "fid"
+    ):
         statistics[space.name] = load(_given(params))
     else:
         statistics[space.name] = statistics.pop(f"{space.name}_training")

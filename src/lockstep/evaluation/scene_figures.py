@@ -10,11 +10,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from statistics import fmean, stdev
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from lockstep.data.annotations import PromptContent, lead, number_of
-from lockstep.evaluation import accuracy
+from lockstep.evaluation import accuracy, jackknife
 from lockstep.evaluation.scene_evaluator import OBJECTS, Detections
 
 _SPREAD = (
@@ -27,19 +29,28 @@ _SPREAD = (
 
 
 def figures(each: Iterable[Detections], prompts: Sequence[PromptContent]) -> dict[str, float]:
-    """The means over the seeds; of the accuracies their standard deviation (`_sd`), if several.
+    """The means over the seeds with their standard errors (`_se`).
 
-    `each` is what the evaluator says of the N images of a seed, `prompts` what they are to show.
+    Of the accuracies there is their standard deviation over the seeds too (`_sd`), if several.
+    `each` is what the evaluator says of the N images of a seed, `prompts` what they are to show;
+    for the errors each image counts as a draw of its own, whatever it is to show.
     """
+    seeds = list(each)
     found: dict[str, list[float]] = defaultdict(list)
-    for detected in each:
+    for detected in seeds:
         for name, value in of_images(detected, prompts).items():
             found[name].append(value)
     means = {name: fmean(values) for name, values in found.items()}
     for name in _SPREAD:
         if len(found[name]) > 1:
             means[f"{name}_sd"] = stdev(found[name])
-    return means
+    united = Detections(*(torch.cat(parts) for parts in zip(*seeds, strict=True)))
+    said = list(prompts) * len(seeds)
+
+    def of_some(kept: NDArray[np.int64]) -> dict[str, float]:
+        return of_images(Detections(*(part[kept] for part in united)), [said[i] for i in kept])
+
+    return means | jackknife.standard_errors(of_some, len(said), (*_SPREAD, "false_objects"))
 
 
 def of_images(detected: Detections, prompts: Sequence[PromptContent]) -> dict[str, float]:

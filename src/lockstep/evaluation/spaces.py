@@ -15,7 +15,7 @@ from lockstep.core import device as hardware
 from lockstep.core import distributed
 from lockstep.core.pixels import to_tensor
 from lockstep.data.dataset import Dataset
-from lockstep.evaluation import inception
+from lockstep.evaluation import imagenet, inception
 from lockstep.evaluation.evaluators import evaluator_of
 from lockstep.evaluation.rows import Rows
 
@@ -58,12 +58,29 @@ def network_space(name: str, network: Callable[[torch.Tensor], torch.Tensor]) ->
 
 
 def spaces_of(params: Params, data: Dataset) -> list[Space]:
-    """The evaluator's space first; Inception's too if `evaluate.fid` asks for it.
+    """The evaluator's space first; those of `evaluate.spaces`, and Inception's if `evaluate.fid`.
 
     Raises `LockstepError` if a network's weights are missing, damaged or another one's.
     """
-    own = evaluator_of(params).space(params, data)
-    return [own, inception_space(params)] if params.evaluate.fid else [own]
+    more = [_NAMED[name]() for name in params.evaluate.spaces]
+    if params.evaluate.fid:
+        more.append(inception_space(params))
+    return [evaluator_of(params).space(params, data), *more]
+
+
+def imagenet_space() -> Space:
+    """A network that has learnt the classes of ImageNet: 1280 numbers."""
+    model = imagenet.load(imagenet.weights())
+
+    def features(batch: NDArray[np.uint8]) -> torch.Tensor:
+        return model(imagenet.resized(batch).to(hardware.device()))
+
+    embed = batch_by_batch(features, imagenet.DIMENSIONS)
+    return Space("imagenet", "fd_imagenet", embed, batch=64)
+
+
+# What `evaluate.spaces` names.
+_NAMED: dict[str, Callable[[], Space]] = {"imagenet": imagenet_space}
 
 
 def inception_space(params: Params) -> Space:

@@ -24,14 +24,16 @@ _KEY = (
 _MOST_KEYS = 8
 _MORE = (
     *("accuracy*", "*_accuracy", "*_accuracy_found", "exact_match*", "precision", "recall"),
-    *("recall_*", "clip_score", "psnr"),
+    *("precision_*", "recall_*", "density_*", "coverage_*", "clip_score", "psnr"),
 )
 _LESS = (
     *("false_objects*", "fd_*", "fid", "kid_*", "swd", "copies*", "loss", "val_loss"),
     *("evaluator_place_error", "kept_*"),
 )
+# The first of these forms that a name has, or stage and name.
 _MEANINGS = {
     "*_sd": "standard deviation over the seeds",
+    "*_se": "standard error: how far other generated images would be off",
     "best_guidance_scale": "of the sweep: what gave the best accuracy, or else the least distance",
     "best_*": "of the sweep: with the best guidance scale",
     "accuracy_png_*": "the same of the PNG files, read back",
@@ -51,6 +53,11 @@ _MEANINGS = {
     "evaluator_place_error": "the evaluator's own: how far off places are, in sides of an image",
     "evaluator_size_accuracy": "the evaluator's own: sizes told right",
     "psnr": "the autoencoder's, of held-out images: signal to noise, in decibels",
+    "precision_*": "generated images among the reference's, by features",
+    "evaluate/recall_*": "of the reference, what is among the generated images, by features",
+    "density_*": "in how crowded places of the reference generated images are, by features",
+    "coverage_*": "of the reference, what has generated images beside it, by features",
+    "authenticity_*": "generated images no nearer to a training image than its own neighbour",
     "precision": "of the kept ones, those that were right to keep",
     "recall": "of those to be kept, the kept ones",
     "recall_*": "the same in images of a kind",
@@ -77,7 +84,8 @@ Verdict = Literal["better", "worse", "changed", "same"]
 class Figure:
     """A metric now and at the last commit; None: it is not there.
 
-    `spread` is its standard deviation over the seeds, where it is known.
+    `spread` is its standard deviation over the seeds and `error` its standard error, where they are
+    known.
     """
 
     stage: str
@@ -85,10 +93,17 @@ class Figure:
     value: float | None
     before: float | None
     spread: float | None = None
+    error: float | None = None
 
     @property
     def meaning(self) -> str:
-        return next((said for form, said in _MEANINGS.items() if fnmatchcase(self.name, form)), "")
+        names = (self.name, f"{self.stage}/{self.name}")
+        found = (
+            said
+            for form, said in _MEANINGS.items()
+            if any(fnmatchcase(name, form) for name in names)
+        )
+        return next(found, "")
 
     @property
     def change(self) -> float | None:
@@ -112,9 +127,17 @@ class Figure:
     @property
     def text_spread(self) -> str:
         """As fine as the value."""
-        if self.value is None or self.spread is None:
+        return self._beside(self.spread)
+
+    @property
+    def text_error(self) -> str:
+        """As fine as the value."""
+        return self._beside(self.error)
+
+    def _beside(self, spread: float | None) -> str:
+        if self.value is None or spread is None:
             return ""
-        return numbers.text(self.spread, numbers.decimals(self.value))
+        return numbers.text(spread, numbers.decimals(self.value))
 
     @property
     def text_change(self) -> str:
@@ -125,7 +148,7 @@ class Figure:
 
 def direction(name: str) -> int:
     """1 if more of this metric is better, -1 if less is, 0 if neither."""
-    if name.endswith("_sd"):
+    if name.endswith(("_sd", "_se")):
         return 0
     name = name.removeprefix("best_")
     for forms, sign in ((_MORE, 1), (_LESS, -1)):
@@ -137,20 +160,34 @@ def direction(name: str) -> int:
 def gather(workload: str) -> tuple[Figure, ...]:
     """All figures, in the order of the pipeline and then of their file.
 
-    Those that the last commit has are there with no value if the file has lost them, or is gone.
+    A standard error stands beside its figure, not among them. Those that the last commit has are
+    there with no value if the file has lost them, or is gone.
     """
-    folder = paths.metrics(workload, "any").parent
-    there = {*folder.glob("*.json"), *git.committed_files(folder)}
-    files = {path.stem: path for path in sorted(there) if path.suffix == ".json"}
+    there, before = on_disk(workload), at_commit(workload, "HEAD")
     found = []
-    for stage in sorted(files, key=[*_STAGES, *files].index):
-        path = files[stage]
-        now = _numbers(read_json(path)) if path.exists() else {}
-        before = _committed(path)
-        for name in {**now, **before}:
-            spread = now.get(f"{name}_sd")
-            found.append(Figure(stage, name, now.get(name), before.get(name), spread))
+    for stage in sorted({**there, **before}, key=[*_STAGES, *sorted({**there, **before})].index):
+        now, then = there.get(stage, {}), before.get(stage, {})
+        for name in {**now, **then}:
+            if not name.endswith("_se"):
+                beside = (now.get(f"{name}_{form}") for form in ("sd", "se"))
+                found.append(Figure(stage, name, now.get(name), then.get(name), *beside))
     return tuple(found)
+
+
+def on_disk(workload: str) -> dict[str, dict[str, float]]:
+    """The metrics of each stage."""
+    files = sorted(_folder(workload).glob("*.json"))
+    return {path.stem: _numbers(read_json(path)) for path in files}
+
+
+def at_commit(workload: str, commit: str) -> dict[str, dict[str, float]]:
+    """The same as a commit has it; a damaged file has none."""
+    files = git.committed_files(_folder(workload), commit)
+    return {path.stem: _committed(path, commit) for path in files if path.suffix == ".json"}
+
+
+def _folder(workload: str) -> Path:
+    return paths.metrics(workload, "any").parent
 
 
 def key_figures(figures: tuple[Figure, ...]) -> tuple[Figure, ...]:
@@ -160,8 +197,8 @@ def key_figures(figures: tuple[Figure, ...]) -> tuple[Figure, ...]:
     return tuple(found[:_MOST_KEYS])
 
 
-def _committed(path: Path) -> dict[str, float]:
-    text = git.committed(path)
+def _committed(path: Path, commit: str) -> dict[str, float]:
+    text = git.committed(path, commit)
     try:
         return {} if text is None else _numbers(json.loads(text))
     except ValueError:

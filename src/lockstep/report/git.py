@@ -35,14 +35,27 @@ def head(apart_from: Path) -> Commit | None:
     return Commit(name, subject, tuple(c for c in changed if (root / c).resolve() != own))
 
 
-def committed(path: Path) -> str | None:
-    """A file as the last commit has it, None if that has none."""
-    return _git("show", f"HEAD:./{path.as_posix()}")
+def commit_of(name: str) -> str | None:
+    """The hash of a commit, by a name that git has for it, or else by that of an experiment.
+
+    None where there is no such commit, or several experiments have the name.
+    """
+    found = _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
+    if found is None:
+        # DVC keeps an experiment under the hash of the commit that it began from.
+        found = _git("for-each-ref", "--format=%(objectname)", f"refs/exps/*/*/{name}") or ""
+    hashes = set(found.split())
+    return hashes.pop() if len(hashes) == 1 else None
 
 
-def committed_files(folder: Path) -> tuple[Path, ...]:
-    """The files right in a folder that the last commit has."""
-    listed = _git("ls-tree", "-z", "--name-only", "HEAD", f"{folder.as_posix()}/")
+def committed(path: Path, commit: str = "HEAD") -> str | None:
+    """A file as a commit has it, by default the last one; None if that has none."""
+    return _git("show", f"{commit}:./{path.as_posix()}")
+
+
+def committed_files(folder: Path, commit: str = "HEAD") -> tuple[Path, ...]:
+    """The files and folders right in a folder that a commit has."""
+    listed = _git("ls-tree", "-z", "--name-only", commit, f"{folder.as_posix()}/")
     return tuple(Path(name) for name in sorted((listed or "").split("\0")) if name)
 
 

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from lockstep.config.schema import Params
@@ -19,7 +21,7 @@ from lockstep.core.pixels import to_tensor
 from lockstep.core.provenance import write_provenance
 from lockstep.core.weights import read_tensors
 from lockstep.data.dataset import Dataset, open_dataset
-from lockstep.evaluation import accuracy, classifier
+from lockstep.evaluation import accuracy, classifier, jackknife
 from lockstep.evaluation.classifier import of_split
 from lockstep.evaluation.evaluators import Score
 from lockstep.evaluation.spaces import Space, network_space
@@ -66,7 +68,9 @@ def space(params: Params, data: Dataset) -> Space:
 
 
 def figures(params: Params, out: Path) -> dict[str, float]:
-    """The means over the seeds; of the accuracies their standard deviation (`_sd`), if several.
+    """The means over the seeds with their standard errors (`_se`).
+
+    Of the accuracies there is their standard deviation over the seeds too (`_sd`), if several.
 
     In `out`, `objects.csv` and `sizes.csv` say the same for each object and for each number of
     objects in an image, over all seeds. All processes take part; the first one writes. Raises
@@ -88,10 +92,9 @@ def figures(params: Params, out: Path) -> dict[str, float]:
             scores = classifier.scores(evaluator, tensors[name])
             files = [generated / file for file in target.files]
             from_files = classifier.scores(evaluator, to_tensor(read_images(files)))
-            found[f"accuracy_{name}"].append(accuracy.top_k_accuracy(scores, labels))
-            found[f"accuracy_png_{name}"].append(accuracy.top_k_accuracy(from_files, labels))
-            found[f"exact_match_{name}"].append(accuracy.exact_match(scores, labels))
-            found[f"false_objects_{name}"].append(accuracy.false_objects(scores, labels))
+            of_files = {f"accuracy_png_{name}": accuracy.top_k_accuracy(from_files, labels)}
+            for figure, value in (_figures(name, labels, scores) | of_files).items():
+                found[figure].append(value)
             scored.append(Scored(name, labels, scores))
     if distributed.is_main():
         names = open_dataset(paths.dataset(params.workload)).names
@@ -102,7 +105,31 @@ def figures(params: Params, out: Path) -> dict[str, float]:
         for target in targets:
             name = f"accuracy_{target.name}"
             means[f"{name}_sd"] = stdev(found[name])
-    return means
+    return means | errors(scored)
+
+
+def errors(scored: Sequence[Scored]) -> dict[str, float]:
+    """The standard errors of the figures of each set, as `<figure>_<set>_se`.
+
+    Each image counts as a draw of its own, whatever was requested: where the same is requested
+    again the error is less than this says.
+    """
+    return {name: error for one in _united(scored) for name, error in _errors(*one).items()}
+
+
+def _errors(name: str, labels: Tensor, scores: Tensor) -> dict[str, float]:
+    def of_some(kept: NDArray[np.int64]) -> dict[str, float]:
+        return _figures(name, labels[kept], scores[kept])
+
+    return jackknife.standard_errors(of_some, len(labels), list(_figures(name, labels, scores)))
+
+
+def _figures(name: str, labels: Tensor, scores: Tensor) -> dict[str, float]:
+    return {
+        f"accuracy_{name}": accuracy.top_k_accuracy(scores, labels),
+        f"exact_match_{name}": accuracy.exact_match(scores, labels),
+        f"false_objects_{name}": accuracy.false_objects(scores, labels),
+    }
 
 
 def scorer(params: Params) -> Score:

@@ -24,6 +24,7 @@ from lockstep.data.dataset import Dataset, open_dataset
 from lockstep.evaluation import classifier, clip_score, scene_evaluator, scene_figures
 from lockstep.evaluation.clip_score import Clip
 from lockstep.evaluation.evaluators import Score, rotation
+from lockstep.evaluation.jackknife import Estimate, of_mean
 from lockstep.evaluation.rows import ImageFiles, Rows, SplitImages
 from lockstep.evaluation.scene_evaluator import Detections, Scenes
 from lockstep.evaluation.spaces import Space, network_space
@@ -109,7 +110,7 @@ def figures(params: Params, out: Path) -> dict[str, float]:
     if clip is not None:
         said = list(targets.values())
         scores = torch.stack([_clip_scores(clip, images, said) for images in generated])
-        found["clip_score"] = scores.mean().item()
+        found |= Estimate(scores.mean().item(), of_mean(scores.flatten()).error).named("clip_score")
         for row, some in rows:
             row["clip_score"] = scores[:, some].mean().item()
     if found and distributed.is_main():
