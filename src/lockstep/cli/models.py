@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 
 def sample(arguments: argparse.Namespace) -> None:
     """Run `lockstep sample`."""
-    from lockstep.config.document import read_yaml
-    from lockstep.config.load import parse_params
+    from lockstep.config.load import load_changed
     from lockstep.core.device import make_deterministic
     from lockstep.core.files import atomic_file
     from lockstep.core.images import grid, write_png
@@ -32,16 +31,14 @@ def sample(arguments: argparse.Namespace) -> None:
         raise LockstepError("--strength: says how noisy an image is made; name one by --from")
     if arguments.interpolate is not None and count < 2:
         raise LockstepError(f"--interpolate: --count {count} leaves no way; give 2 or more")
-    changes = {
-        "sampler": arguments.sampler,
-        "steps": arguments.steps,
-        "guidance_scale": arguments.guidance,
-        "weights": arguments.weights,
-    }
-    document = read_yaml(paths.PARAMS)
-    parse_params(document, workload)  # its mistakes, in its name
-    document[workload]["sample"] |= {n: value for n, value in changes.items() if value is not None}
-    params = parse_params(document, workload, Path("command line"))
+    params = load_changed(
+        workload,
+        paths.PARAMS,
+        sampler=arguments.sampler,
+        steps=arguments.steps,
+        guidance_scale=arguments.guidance,
+        weights=arguments.weights,
+    )
     settings, model = params.sample, paths.model(workload)
     check_place(arguments.out)
     make_deterministic(params.threads)

@@ -82,6 +82,20 @@ def parse_params(document: dict[str, Any], workload: str, path: Path = PARAMS) -
     return params
 
 
+def load_changed(workload: str, path: Path, **sample: Any) -> Params:
+    """A workload's parameters with values of `sample` that a command line gives; None is not given.
+
+    Raises `LockstepError`, which calls a mistake among these one of the command line.
+    """
+    document = read_yaml(path)
+    params = parse_params(document, workload, path)  # its mistakes, in its name
+    given = {name: value for name, value in sample.items() if value is not None}
+    if not given:
+        return params
+    document[workload]["sample"].update(given)
+    return parse_params(document, workload, Path("command line"))
+
+
 def _source(own: dict[str, Any], condition: Condition, path: Path, workload: str) -> Any:
     """The settings of the workload's source, validated by its type."""
     key = f"{workload}.source"

@@ -6,8 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lockstep.config.document import read_yaml
-from lockstep.config.load import parse_params
+from lockstep.config.load import load_changed
 from lockstep.config.schema import Params
 from lockstep.core import paths
 from lockstep.core.errors import LockstepError
@@ -37,7 +36,7 @@ def export(
     LockstepError
         If there is no such model or it is outdated, or `out` has something in it.
     """
-    params, place = params_of(workload, weights), _free(out)
+    params, place = load_changed(workload, paths.PARAMS, weights=weights), _free(out)
     with atomic_folder(place) as unfinished:
         made = write(unfinished, params, out.name, license)
     print(f"{out}: {made.pipeline}")
@@ -62,23 +61,13 @@ def write(out: Path, params: Params, name: str, license: str | None) -> Exported
     return made
 
 
-def params_of(workload: str, weights: str | int | None) -> Params:
-    """A workload's parameters, with other `sample.weights` if given. Raises `LockstepError`."""
-    document = read_yaml(paths.PARAMS)
-    params = parse_params(document, workload)  # its mistakes, in its name
-    if weights is None:
-        return params
-    document[workload]["sample"] |= {"weights": weights}
-    return parse_params(document, workload, Path("command line"))
-
-
 def _free(out: Path) -> Path:
     """Where to write. Raises `LockstepError` if something would be lost there."""
     try:
         place = out.resolve()
         if place.is_dir():
-            if any(place.iterdir()) or place == Path.cwd():
-                raise LockstepError(f"{out}: is not empty, or is here; name a new folder")
+            if any(place.iterdir()):
+                raise LockstepError(f"{out}: is not empty; name a new folder")
         elif place.exists():
             raise LockstepError(f"{out}: is a file; name a new folder")
         elif any(above.is_file() for above in place.parents):

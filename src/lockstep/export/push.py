@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from lockstep.config.load import load_changed
+from lockstep.core import paths
 from lockstep.core.errors import LockstepError
-from lockstep.export.command import params_of, write
+from lockstep.export.command import write
 
 _FIXES = {
     401: "the token is none that it knows; run `hf auth login`",
@@ -58,7 +60,7 @@ def push(
         raise LockstepError(
             f"{hub.constants.ENDPOINT} wants a token: set HF_TOKEN, or run `hf auth login`"
         )
-    params = params_of(workload, weights)
+    params = load_changed(workload, paths.PARAMS, weights=weights)
     with tempfile.TemporaryDirectory(prefix="lockstep-push-") as temporary:
         folder = Path(temporary) / repo.rpartition("/")[2]
         folder.mkdir()

@@ -20,6 +20,7 @@ _ABOUT = (
     "Draws images: `mlflow.pyfunc.load_model(uri).predict(rows)`, an image a row, from the "
     "columns of its signature."
 )
+_PAGE = "On a page in the browser: `lockstep app {}`, in the project's folder."
 
 
 def record_model(
@@ -43,7 +44,8 @@ def record_model(
         if source not in {found.source for found in client.search_model_versions(mine)}:
             if not client.search_registered_models(f"name = '{name}'", max_results=1):
                 client.create_registered_model(name, description=_ABOUT)
-            about = client.get_run(training_run).info.run_name
+            page = _PAGE.format(tracking.workload)
+            about = f"{client.get_run(training_run).info.run_name}\n\n{page}"
             with used_everywhere(tracking.uri):  # the registry looks the model up by itself
                 version = client.create_model_version(
                     name,
