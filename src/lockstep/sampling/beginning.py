@@ -57,9 +57,9 @@ def between(seed: int, other: int, count: int, shape: Sequence[int]) -> NoiseOf:
     """Noise on the way from that of one seed's image 0 to that of another's, in `count` images."""
 
     def noise(indices: Sequence[int]) -> Noise:
-        ends = (
+        first, second = (
             ImageNoise(each, [0] * len(indices), shape, hardware.device()) for each in (seed, other)
         )
-        return InterpolatedNoise(*ends, [index / (count - 1) for index in indices])
+        return InterpolatedNoise(first, second, [index / (count - 1) for index in indices])
 
     return noise
