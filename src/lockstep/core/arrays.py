@@ -14,7 +14,9 @@ from numpy.typing import DTypeLike, NDArray
 _NO_RESERVING = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
-def mapped_array(path: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> NDArray[Any]:
+def mapped_array(
+    path: Path, dtype: DTypeLike, shape: tuple[int, ...]
+) -> np.memmap[Any, np.dtype[Any]]:
     """A new .npy file as an array to be filled, its room on the disk reserved.
 
     Without that the system kills the process (SIGBUS) at the first page for which there is none.
