@@ -77,8 +77,13 @@ def main(params: Params) -> None:
             if live is not None:
                 live.show(step, images)
 
+        def curves(so_far: history.History) -> None:
+            """Let `dvc plots show`, and editors with DVC, show a training that goes on."""
+            if distributed.is_main():
+                history.write(paths.plots(params.workload, "train"), so_far)
+
         log = None if live is None else live.log
-        trained = loop.train(params, data, precision, checkpoints, log, show)
+        trained = loop.train(params, data, precision, checkpoints, log, show, curves)
         weights = trained.weights()
         if not distributed.is_main():
             return

@@ -302,6 +302,24 @@ def test_interrupted_and_resumed_gives_the_same_bytes(
         assert kept[0].read_bytes() == kept[1].read_bytes()
 
 
+def test_the_curves_grow_while_it_trains_and_begin_at_the_beginning_after_a_stop(
+    tmp_path: Path, data: Dataset
+) -> None:
+    params = tiny_params(log_every=1)
+    stop_at(tmp_path / "cut", 6, params, data)
+    drawn: list[list[float]] = []
+    done = loop.train(
+        params,
+        data,
+        "fp32",
+        Checkpoints(tmp_path / "cut"),
+        curves=lambda history: drawn.append([row["step"] for row in history.train]),
+    )
+    assert drawn[0] == [1, 2, 3, 4, 5]  # its last checkpoint was at 4
+    assert drawn[-1] == [row["step"] for row in done.history.train]
+    assert sorted(drawn, key=len) == drawn
+
+
 def test_a_checkpoint_kept_too_long_ago_is_no_harm(tmp_path: Path, data: Dataset, capsys) -> None:
     """The newest is damaged: it goes on from the one before, and says so."""
     params = tiny_params(log_every=1)

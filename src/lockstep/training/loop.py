@@ -29,12 +29,13 @@ from lockstep.models.generator import Generator
 from lockstep.training import batches, learning_rate, parallel
 from lockstep.training.batches import DROPOUT, Batch, random_numbers
 from lockstep.training.checkpoint import Checkpoints
-from lockstep.training.history import Row
+from lockstep.training.history import History, Row
 from lockstep.training.state import State, begin_or_resume, of
 
 Losses = Callable[[nn.Module, Batch], Tensor]
 Log = Callable[[int, Row], None]
 Show = Callable[[int, Generator], None]
+Curves = Callable[[History], None]
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -45,13 +46,15 @@ def train(
     checkpoints: Checkpoints,
     log: Log | None = None,
     show: Show | None = None,
+    curves: Curves | None = None,
 ) -> State:
     """Train to `params.train.steps`, from the newest checkpoint if there is one.
 
     `log(step, {"loss": ..., ...})` is called with each new row of the history; the rows before a
-    checkpoint are not repeated to it. `show(step, model)` is called every
-    `params.grid_every_steps` and `params.grid_every_epochs`; it must leave the model and torch's
-    random state as they are, and in several processes be given on all of them.
+    checkpoint are not repeated to it, but `curves(history)`, called then too, gets all of them.
+    `show(step, model)` is called every `params.grid_every_steps` and `params.grid_every_epochs`; it
+    must leave the model and torch's random state as they are, and in several processes be given on
+    all of them.
 
     Besides what it gives, `checkpoints` has put aside (`kept`) the weights of the steps
     `params.train.snapshots` as `step_<n>`, and those of the lowest validation loss as `best`.
@@ -86,6 +89,8 @@ def train(
         rows.append({"step": state.step, **values})
         if log is not None:
             log(state.step, values)
+        if curves is not None:
+            curves(state.history)
 
     with _stop_requests() as stop_requested:
         for step, parts in bar:
