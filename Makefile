@@ -44,7 +44,7 @@ $(BIN)/.complete: requirements.lock pyproject.toml
 	touch $@
 
 test: env
-	pytest --numprocesses auto --maxprocesses 4
+	pytest --numprocesses auto --maxprocesses 4 $(PYTEST)
 
 test-all: test
 	pytest --numprocesses auto --maxprocesses 4 -m long

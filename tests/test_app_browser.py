@@ -31,7 +31,7 @@ playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is no
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 if CHROMIUM is None:
     pytest.skip("no Chromium here: apt-get install chromium", allow_module_level=True)
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.pipeline]
 _PATIENCE = 150_000  # milliseconds, on a busy machine
 
 

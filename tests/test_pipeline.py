@@ -20,6 +20,8 @@ from conftest import Project, checkout, commit, copied, ran, runs
 from lockstep.data.dataset import open_dataset
 from lockstep.data.labels import PROMPT_FILES, read_labels, read_objects, read_prompts, scene_of
 
+pytestmark = pytest.mark.pipeline
+
 TARGET = "evaluate@iclevr"
 SWEEP = "sweep@iclevr"
 

@@ -13,6 +13,8 @@ from away import KINDS, Away
 from conftest import Project, ran
 from lockstep.core import hashing
 
+pytestmark = pytest.mark.pipeline
+
 TARGETS = ("evaluate@iclevr", "sweep@iclevr")
 MODEL = "models/iclevr"
 
