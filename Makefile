@@ -1,6 +1,6 @@
 # make        environment in .venv, the whole pipeline, its runs in MLflow
 # make demo   only the anime heads, as far as their images: minutes; `make` goes on from there
-# make test   the tests, in minutes
+# make test   the quick tests, about a quarter of an hour
 # make test-all   and then those that take long
 # make lint   ruff and mypy; make format lets ruff fix what it can
 # make ui     MLflow's web page over the runs
