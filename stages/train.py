@@ -80,7 +80,10 @@ def main(params: Params) -> None:
         def curves(so_far: history.History) -> None:
             """Let `dvc plots show`, and editors with DVC, show a training that goes on."""
             if distributed.is_main():
-                history.write(paths.plots(params.workload, "train"), so_far)
+                try:
+                    history.write(paths.plots(params.workload, "train"), so_far)
+                except OSError as error:  # the last writing, below, is the one that counts
+                    print(f"the curves so far are not written: {error}", file=sys.stderr)
 
         log = None if live is None else live.log
         trained = loop.train(params, data, precision, checkpoints, log, show, curves)

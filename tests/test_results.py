@@ -32,6 +32,10 @@ def test_a_figure_is_brought_in_with_its_decimals(tmp_path: Path) -> None:
     new = "1,234.57<!--pets/evaluate fd--> of 6,705<!--pets/evaluate n-->, and 9.0 <!--a remark-->"
     assert results.updated(text, tmp_path) == new
     assert results.updated(new, tmp_path) == new
+    (tmp_path / "pets/evaluate.json").write_text('{"fd": -0.0004}')
+    for before in ("0.0009", "-0.0003"):  # kernel distances have no bias, and may be below 0
+        mark = "<!--pets/evaluate fd-->"
+        assert results.updated(before + mark, tmp_path) == f"-0.0004{mark}"
     with pytest.raises(KeyError, match="none"):
         results.updated("1<!--pets/evaluate none-->", tmp_path)
 

@@ -38,7 +38,7 @@ PICTURES = {
 # The first images in these grids make hero.png, and a row of the README's table each.
 GRIDS = ("iclevr_test.png", "faces.png", "anime.png", "captions.png")
 _MARKED = re.compile(
-    r"(?P<number>\d[\d,]*(?:\.(?P<decimals>\d+))?)"
+    r"(?P<number>-?\d[\d,]*(?:\.(?P<decimals>\d+))?)"
     r"(?P<mark><!--(?P<file>[\w/]+) (?P<name>\w+)-->)"
 )
 _SIZE, _GAP = 64, 2  # pixels: of an image, between two

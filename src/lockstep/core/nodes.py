@@ -97,7 +97,12 @@ def _meeting_point() -> tuple[str, int]:
     given = os.environ.get("LOCKSTEP_RDZV")
     if given is None and "LOCKSTEP_NODES" not in os.environ:
         job = _number("SLURM_JOB_ID", least=0, missing=0)
-        return first_host(os.environ["SLURM_STEP_NODELIST"]), _PORTS[job % len(_PORTS)]
+        if (hosts := os.environ.get("SLURM_STEP_NODELIST")) is None:
+            raise LockstepError(
+                "SLURM_STEP_NODELIST: missing; set LOCKSTEP_RDZV to an address of node 0 and a "
+                "free port on it, such as node-0:29500"
+            )
+        return first_host(hosts), _PORTS[job % len(_PORTS)]
     found = re.fullmatch(r"(?:\[([^\[\]\s]+)\]|([^:\[\]\s]+)):(\d{1,5})", given or "")
     if found is None or not 0 < int(found[3]) < 2**16:
         said = "missing" if given is None else f"{given!r} is no host:port"

@@ -49,7 +49,9 @@ class Sampler(PythonModel):
     def load_context(self, context: PythonModelContext) -> None:
         """Read the weights, the settings and the objects' names."""
         folder = Path(context.artifacts["model"])
-        self._settings = Sample(**read_json(folder / "sample.json"))
+        # Versions registered before these settings were there are without them.
+        later = {"guidance_rescale": 0.0, "guidance_weights": None}
+        self._settings = Sample(**{**later, **read_json(folder / "sample.json")})
         settings = self._settings
         self._trained = load(folder, settings.weights, settings.guidance_weights)
         self._folder = folder
