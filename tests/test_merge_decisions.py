@@ -8,7 +8,6 @@ import hashlib
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lockstep.config.sources import Merged as Settings
 from lockstep.sources.folders.decide import (
     ASPECT,
     BLANK,
@@ -25,17 +24,7 @@ from lockstep.sources.folders.decide import (
     decide,
 )
 from lockstep.sources.folders.read import Measures
-
-RULES = Settings(
-    type="folder",
-    paths=("synthetic",),
-    sha256=(),
-    size=64,
-    min_side=64,
-    max_aspect=2.0,
-    min_contrast=12.0,
-    duplicate_bits=24,
-)
+from test_merge import RULES
 
 
 def apart(one: Row, other: Row) -> int:

@@ -25,7 +25,7 @@ def test_nearest_by_every_pair(monkeypatch: pytest.MonkeyPatch) -> None:
     assert np.array_equal(found.nearest, apart.argmin(1))
     assert found.distances == pytest.approx(apart.min(1), rel=1e-5)
     assert found.threshold == pytest.approx(np.quantile(own.min(1), 0.01), rel=1e-5)
-    assert found.share == (apart.min(1) < found.threshold).mean()
+    assert found.copied.mean() == (apart.min(1) < found.threshold).mean()
 
 
 def test_copies_are_found_and_others_are_not() -> None:
@@ -33,7 +33,7 @@ def test_copies_are_found_and_others_are_not() -> None:
     fresh = RNG.standard_normal((60, 32)).astype(np.float32)
     stolen = training[RNG.permutation(500)[:20]]
     found = memorization(np.concatenate([fresh, stolen]), training)
-    assert found.share == pytest.approx(20 / 80, abs=0.03)
+    assert found.copied.mean() == pytest.approx(20 / 80, abs=0.03)
     assert found.distances[60:].max() == 0
     assert np.array_equal(training[found.nearest[60:]], stolen)
 
@@ -42,7 +42,7 @@ def test_a_copy_is_one_also_where_training_images_are_there_twice() -> None:
     training = np.repeat(RNG.standard_normal((50, 8)), 2, axis=0)
     found = memorization(np.concatenate([training[:10], training[:30] + 1e-3]), training)
     assert found.threshold == 0
-    assert found.share == 10 / 40
+    assert found.copied.mean() == 10 / 40
 
 
 def test_mirrored_copies() -> None:
@@ -50,7 +50,7 @@ def test_mirrored_copies() -> None:
     stolen = training[7:17, :, ::-1]
     assert memorization(stolen, training).distances.min() > 0
     found = memorization(stolen, training, mirrored=True)
-    assert found.share == 1
+    assert found.copied.mean() == 1
     assert found.nearest.tolist() == list(range(7, 17))
     # The same rule for the training set itself: with each image mirrored in it, 0 is usual.
     both = np.concatenate([training, training[:, :, ::-1]])

@@ -101,6 +101,27 @@ def test_a_model_without_a_condition_draws_by_seed_and_number(store: MlflowClien
     assert "guidance" not in evaluation.info.run_name
 
 
+def test_other_weights_that_guide_are_in_the_model_and_in_the_runs_name(
+    store: MlflowClient,
+) -> None:
+    finished("faces", labels=0)
+    folder = paths.model("faces")
+    shutil.copy(folder / "ema.safetensors", folder / "step_5.safetensors")
+    made = paths.samples("faces") / "provenance.json"
+    provenance = read_json(made)
+    provenance["params"]["sample.guidance_weights"] = 5
+    write_json(made, provenance)
+    record("faces")
+    model = mlflow.pyfunc.load_model("models:/lockstep-faces/1")
+    params = {param.name for param in model.metadata.signature.params.params}
+    assert params == {"steps", "guidance_scale"}
+    rows = pd.DataFrame({"seed": [4]})
+    changed = model.predict(rows, params={"guidance_scale": 5.0})
+    assert np.array_equal(changed, model.predict(rows))  # the same weights guide nowhere
+    (evaluation,) = runs(store, "evaluation", "faces")
+    assert "guidance 2" in evaluation.info.run_name
+
+
 def test_what_cannot_be_drawn_is_said(store: MlflowClient) -> None:
     finished("iclevr", labels=3)
     record("iclevr")

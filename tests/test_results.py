@@ -65,7 +65,7 @@ stages:
   check: {cmd: a, outs: [code]}
   crawl: {foreach: [x], do: {cmd: b, deps: [code/x], outs: [found/x]}}
   train: {cmd: c, deps: [code/y, found/x], metrics: [scores.json: {cache: false}]}
-  judge: {cmd: d, deps: [scores.json, found/x/some]}
+  evaluate: {cmd: d, deps: [scores.json, found/x/some]}
 """)
     arrows = pipeline.graph(tmp_path / "dvc.yaml")
-    assert set(arrows.edges) == {("check", "crawl"), ("crawl", "train"), ("train", "judge")}
+    assert set(arrows.edges) == {("check", "crawl"), ("crawl", "train"), ("train", "evaluate")}

@@ -15,7 +15,7 @@ from lockstep.app.draw import Finished, Note, Progress, Studio
 from lockstep.app.models import Offer, offer
 from lockstep.app.request import MOST_GUIDANCE, MOST_IMAGES, MOST_STEPS, Request, Side
 from lockstep.config.load import load_params
-from lockstep.config.schema import Params
+from lockstep.config.schema import Params, is_guided
 from lockstep.core.errors import LockstepError
 
 _LOG = logging.getLogger(__name__)
@@ -139,7 +139,7 @@ def _settings(params: Params, offered: Offer, suffix: str) -> list[Any]:
         step=0.5,
         label=f"Guidance{suffix}",
         **_INPUT,
-        visible=offered.condition != "none" or sample.guidance_weights is not None,
+        visible=is_guided(offered.condition, sample.guidance_weights),
     )
     return [model, sampler, steps, guidance]
 

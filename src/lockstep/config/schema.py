@@ -300,6 +300,11 @@ EVALUATORS: dict[str, tuple[Condition, ...]] = {
 """The conditions that each kind of evaluator is for."""
 
 
+def is_guided(condition: Condition, guidance_weights: str | int | None) -> bool:
+    """Whether sampling has anything to guide by: the model without its condition, or weights."""
+    return condition != "none" or guidance_weights is not None
+
+
 @dataclasses.dataclass(frozen=True)
 class Params:
     """What is in force for one workload, shared sections and its own overrides merged."""
@@ -333,8 +338,8 @@ class Params:
 
     @property
     def is_guided(self) -> bool:
-        """Whether there is anything to guide by: no condition, or other weights."""
-        return self.condition != "none" or self.sample.guidance_weights is not None
+        """Whether there is anything to guide by."""
+        return is_guided(self.condition, self.sample.guidance_weights)
 
     def values(self, *sections: str) -> dict[str, Any]:
         """`{"train.lr": 0.001, ...}`: the values of these sections as JSON has them."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from io import BytesIO
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-_NO_RESERVING = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
+from lockstep.core.files import UNSUPPORTED
 
 
 def mapped_array(
@@ -27,7 +26,7 @@ def mapped_array(
         try:
             os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
         except OSError as error:
-            if error.errno not in _NO_RESERVING:
+            if error.errno not in UNSUPPORTED:
                 raise
         except AttributeError:  # macOS
             pass

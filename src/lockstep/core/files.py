@@ -21,7 +21,8 @@ from lockstep.core.errors import LockstepError
 
 Cell = str | float
 _READ_ERRORS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, yaml.YAMLError)
-_NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
+UNSUPPORTED = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
+"""What a file system answers that does not have what it is asked for."""
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 _unsynced: set[int] = set()  # file systems of which that has been said
 
@@ -36,7 +37,7 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     except OSError as error:
         device = os.fstat(descriptor).st_dev
-        if error.errno not in _NO_SYNC:
+        if error.errno not in UNSUPPORTED:
             raise
         if device not in _unsynced:
             _unsynced.add(device)

@@ -28,11 +28,6 @@ class Memorization:
     distances: NDArray[np.float64]
     nearest: NDArray[np.int64]
 
-    @property
-    def share(self) -> float:
-        """How many of the images are copies."""
-        return float(self.copied.mean())
-
 
 def memorization(generated: Rows, training: Rows, *, mirrored: bool = False) -> Memorization:
     """Compare (N, ...) with (M, ...): images or features, read in parts.

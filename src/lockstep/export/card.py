@@ -19,7 +19,7 @@ from lockstep.core import hashing, paths
 from lockstep.data import captions
 from lockstep.export.folder import Exported
 from lockstep.export.origin import is_evaluated
-from lockstep.models.generator import FrozenConfig
+from lockstep.models.generator import FrozenConfig, weights_name
 from lockstep.models.text import ScratchConfig
 from lockstep.report import data, figures, git, numbers, settings
 from lockstep.report.figures import Figure
@@ -231,8 +231,7 @@ def _licence_note(licence: str | None) -> str:
 def _origin(out: Path, exported: Exported, params: Params, lock: Lock) -> Iterator[tuple[str, str]]:
     workload = params.workload
     yield "training (digest of data, code and parameters)", exported.description.fingerprint
-    weights = params.sample.weights
-    yield "weights", f"step_{weights}" if isinstance(weights, int) else weights
+    yield "weights", weights_name(params.sample.weights)
     for file in sorted((out / "unet").glob("*.safetensors")):
         yield f"SHA-256 of unet/{file.name}", hashing.sha256(file)
     if (made := lock.made.get(paths.model(workload).as_posix())) is not None:

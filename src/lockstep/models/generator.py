@@ -175,6 +175,11 @@ def describe(folder: Path) -> Description:
         raise LockstepError(f"{path}: {what_is_wrong(error)}; train again") from None
 
 
+def weights_name(weights: str | int) -> str:
+    """What weights are called in a model's folder, by their name or by the step of a snapshot."""
+    return f"step_{weights}" if isinstance(weights, int) else weights
+
+
 def load(folder: Path, weights: str | int) -> tuple[Generator, Description]:
     """The model of a folder on the device, with the `weights` of a name or of a step.
 
@@ -182,6 +187,5 @@ def load(folder: Path, weights: str | int) -> tuple[Generator, Description]:
     """
     description = describe(folder)
     model = description.build()
-    name = f"step_{weights}" if isinstance(weights, int) else weights
-    load_weights(model, folder / f"{name}.safetensors")
+    load_weights(model, folder / f"{weights_name(weights)}.safetensors")
     return hardware.place(model).eval(), description

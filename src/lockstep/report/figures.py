@@ -165,7 +165,8 @@ def gather(workload: str) -> tuple[Figure, ...]:
     """
     there, before = on_disk(workload), at_commit(workload, "HEAD")
     found = []
-    for stage in sorted({**there, **before}, key=[*_STAGES, *sorted({**there, **before})].index):
+    stages = sorted({**there, **before})
+    for stage in sorted(stages, key=[*_STAGES, *stages].index):
         now, then = there.get(stage, {}), before.get(stage, {})
         for name in {**now, **then}:
             if not name.endswith("_se"):

@@ -16,7 +16,7 @@ from mlflow import pyfunc
 from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 
-from lockstep.config.schema import Condition
+from lockstep.config.schema import Condition, is_guided
 from lockstep.core.files import write_json
 from lockstep.core.provenance import FILE
 from lockstep.models import generator
@@ -51,7 +51,7 @@ def write(out: Path, model: Path, settings: Mapping[str, Any], about: Model) -> 
     """
     description = generator.describe(model)
     taken = [settings["weights"], settings.get("guidance_weights")]
-    names = [f"step_{name}" if isinstance(name, int) else name for name in taken if name]
+    names = [generator.weights_name(name) for name in taken if name is not None]
     example: dict[str, list[Any]] = {"seed": [0]}
     with tempfile.TemporaryDirectory() as staging:
         folder = Path(staging) / "model"
@@ -92,20 +92,19 @@ def _needed(description: generator.Description) -> tuple[str, ...]:
 
 
 def _signature(description: generator.Description, settings: Mapping[str, Any]) -> ModelSignature:
-    size, guided = description.size, description.is_conditional
+    size, column = description.size, COLUMNS.get(description.condition)
     columns: list[ColSpec | TensorSpec] = [
         # MLflow takes no rows without a column.
-        ColSpec(DataType.long, "seed", required=not guided),
+        ColSpec(DataType.long, "seed", required=column is None),
         ColSpec(DataType.long, "number", required=False),
     ]
     changes = [ParamSpec("steps", DataType.long, settings["steps"])]
-    if guided:
-        columns = [ColSpec(DataType.string, COLUMNS[description.condition]), *columns]
+    if is_guided(description.condition, settings.get("guidance_weights")):
         scale = float(settings["guidance_scale"])
-        changes += [
-            ParamSpec("guidance_scale", DataType.double, scale),
-            ParamSpec("seed", DataType.long, 0),
-        ]
+        changes.append(ParamSpec("guidance_scale", DataType.double, scale))
+    if column is not None:
+        columns = [ColSpec(DataType.string, column), *columns]
+        changes.append(ParamSpec("seed", DataType.long, 0))
     return ModelSignature(
         inputs=Schema(columns),
         outputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, size, size, 3))]),

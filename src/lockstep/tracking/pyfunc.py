@@ -42,17 +42,14 @@ class Sampler(PythonModel):
     - `number`, which may be left out: 0 beside a column `seed`, else the row's own, so that rows
       of nothing but objects are as different as the images of `lockstep sample --count`.
 
-    The parameters `steps` and `guidance_scale` (where there is a condition) are those of the
-    evaluation that the model was first registered with, unless given.
+    The parameters `steps` and `guidance_scale` (where there is anything to guide by) are those of
+    the evaluation that the model was first registered with, unless given.
     """
 
     def load_context(self, context: PythonModelContext) -> None:
         """Read the weights, the settings and the objects' names."""
         folder = Path(context.artifacts["model"])
-        # Versions registered before these settings were there are without them.
-        later = {"guidance_rescale": 0.0, "guidance_weights": None}
-        self._settings = Sample(**{**later, **read_json(folder / "sample.json")})
-        settings = self._settings
+        self._settings = settings = Sample(**read_json(folder / "sample.json"))
         self._trained = load(folder, settings.weights, settings.guidance_weights)
         self._folder = folder
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from mlflow.models import Model
 
+from lockstep.config.schema import is_guided
 from lockstep.core import hashing, paths
 from lockstep.core.errors import LockstepError
 from lockstep.core.files import Cell, damage_named, read_csv, read_json
@@ -92,7 +93,13 @@ def record(workload: str) -> None:
     except LockstepError as error:  # the figures are not lost for want of a registry
         failed = error
     tracking.record_evaluation(
-        run, identity, params, metrics, shown, guided=model.is_conditional, model=logged
+        run,
+        identity,
+        params,
+        metrics,
+        shown,
+        guided=is_guided(model.condition, settings.get("guidance_weights")),
+        model=logged,
     )
     if failed is not None:
         raise failed

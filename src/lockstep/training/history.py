@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lockstep.core.files import Cell, atomic_folder, read_csv, write_csv
+from lockstep.core.files import Cell, read_csv, write_csv
 
 Row = dict[str, float]
 
@@ -25,10 +25,9 @@ class History:
 
 
 def write(folder: Path, history: History) -> None:
-    """`train.csv` and `validation.csv`, one line a row, a header above."""
-    with atomic_folder(folder) as out:
-        write_csv(out / "train.csv", history.train, ("step", "loss", "lr"))
-        write_csv(out / "validation.csv", history.validation, ("step", "val_loss"))
+    """`train.csv` and `validation.csv`, one line a row, a header above; each is always whole."""
+    write_csv(folder / "train.csv", history.train, ("step", "loss", "lr"))
+    write_csv(folder / "validation.csv", history.validation, ("step", "val_loss"))
 
 
 def read(folder: Path) -> History:

@@ -25,7 +25,7 @@ from lockstep.core.errors import LockstepError, Stopped
 from lockstep.data.dataset import Dataset
 from lockstep.diffusion import diffusion_loss
 from lockstep.models.build import noise_schedule
-from lockstep.models.generator import Generator
+from lockstep.models.generator import Generator, weights_name
 from lockstep.training import batches, learning_rate, parallel
 from lockstep.training.batches import DROPOUT, Batch, random_numbers
 from lockstep.training.checkpoint import Checkpoints
@@ -116,7 +116,7 @@ def train(
                     if not before or loss < min(before):
                         _keep_weights(state, checkpoints, "best")
             if snaps:
-                _keep_weights(state, checkpoints, f"step_{state.step}")
+                _keep_weights(state, checkpoints, weights_name(state.step))
             if show is not None and shows:
                 with state.best_guess() as model:
                     show(state.step, model)
@@ -157,7 +157,7 @@ def _stop_requests() -> Iterator[Callable[[], bool]]:
 def kept(params: Params, trained: State) -> list[str]:
     """The names of the weights that a finished training put aside on its way."""
     best = ["best"] if trained.history.validation else []
-    return [*best, *(f"step_{step}" for step in params.train.snapshots)]
+    return [*best, *map(weights_name, params.train.snapshots)]
 
 
 def _shows(step: int, params: Params, data: Dataset) -> bool:
