@@ -16,8 +16,10 @@ import numpy as np
 import psutil
 import pytest
 import torch
+import torch.distributed as dist
 
 from lockstep.core import distributed
+from lockstep.core.errors import LockstepError
 from lockstep.core.weights import read_tensors
 from tiny import tiny_dataset
 
@@ -202,3 +204,23 @@ def test_shares_are_even_and_make_up_the_whole(
         shares.append(row[distributed.share(count)])
     assert list(itertools.chain(*shares)) == row
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+@pytest.mark.parametrize(
+    ("error", "loss"),
+    [
+        (dist.DistNetworkError("The client socket has timed out"), True),
+        (dist.DistBackendError("NCCL error: ncclRemoteError: a remote process exiting"), True),
+        (RuntimeError("Connection closed by peer [127.0.0.1]:29500"), True),
+        (dist.DistBackendError("NCCL error: ncclUnhandledCudaError: out of memory"), False),
+        (RuntimeError("expected scalar type Float"), False),
+    ],
+)
+def test_what_fails_in_this_process_is_not_called_the_loss_of_another(
+    monkeypatch: pytest.MonkeyPatch, error: RuntimeError, loss: bool
+) -> None:
+    monkeypatch.setattr(distributed, "_connect", lambda backend: None)
+    monkeypatch.delenv("LOCKSTEP_LAUNCHED", raising=False)
+    with pytest.raises(LockstepError if loss else type(error)) as caught, distributed.group():
+        raise error
+    assert ("another process of this job ended" in str(caught.value)) == loss

@@ -142,9 +142,8 @@ def group() -> Iterator[None]:
     try:
         _connect(backend)
         yield
-    except (RuntimeError, dist.DistError) as error:
-        lost = "by peer" in str(error) or "Broken pipe" in str(error)
-        if not lost and not isinstance(error, dist.DistError):
+    except RuntimeError as error:
+        if not _is_loss(error):
             raise
         if not is_first_here() or _SPEAKS in os.environ:
             sys.exit(_LEFT_ALONE)
@@ -152,6 +151,15 @@ def group() -> Iterator[None]:
     finally:
         if dist.is_initialized():
             dist.destroy_process_group()
+
+
+def _is_loss(error: RuntimeError) -> bool:
+    """Whether an error says that another process is gone, not that something failed in this one."""
+    if isinstance(error, dist.DistNetworkError | dist.DistStoreError):
+        return True
+    return any(
+        sign in str(error) for sign in ("by peer", "Broken pipe", "remote peer", "ncclRemoteError")
+    )
 
 
 def _connect(backend: str) -> None:

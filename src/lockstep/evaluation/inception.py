@@ -20,6 +20,7 @@ from lockstep.config.schema import Params
 from lockstep.core import device as hardware
 from lockstep.core import distributed, download, hashing
 from lockstep.core.errors import LockstepError
+from lockstep.core.rank import is_first_here
 
 
 def weights(params: Params) -> Path:
@@ -31,8 +32,9 @@ def weights(params: Params) -> Path:
     settings = params.evaluate
     if settings.inception is None:
         path = download.cached("inception")
-        if distributed.is_main():
-            download.fetch(known, path)
+        with distributed.together():
+            if is_first_here():
+                download.fetch(known, path)
         return path
     path = hashing.verified(settings.inception, settings.inception_sha256, "evaluate.inception")
     if settings.inception_sha256 != known.sha256:
