@@ -70,6 +70,16 @@ def test_every_link_leads_somewhere(page: Path) -> None:
     assert not astray(page)
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_test_that_a_page_names_is_there(page: Path) -> None:
+    named = re.findall(r"(test_\w+\.py)::(test_\w+)", page.read_text("utf-8"))
+    assert not [
+        f"{file}::{name}"
+        for file, name in named
+        if f"\ndef {name}(" not in (ROOT / "tests" / file).read_text("utf-8")
+    ]
+
+
 def test_a_link_astray_is_found(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(
