@@ -3,10 +3,12 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from lockstep import cli
 from lockstep.config.document import read_yaml
@@ -67,6 +69,30 @@ def test_presets_are_listed_and_printed(run) -> None:
         status, out, err = run("preset", *arguments)
         assert (status, out) == (1, "--no-such-preset\n")
         assert err.startswith(said)
+
+
+def test_a_preset_says_what_an_earlier_one_left(run) -> None:
+    for command in (
+        ["init", "--quiet"],
+        ["add", "params.yaml"],
+        ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "-m", "x"],
+    ):
+        subprocess.run(["git", *command], check=True)
+    assert run("preset", "smoke", "iclevr")[2] == ""
+    path = Path("params.yaml")
+    document = read_yaml(path)
+    document["iclevr"]["train"] |= {"lr": 0.5, "batch_size": 3}  # the second is set by smoke
+    document["iclevr"]["autoencoder"] = {"latent_channels": 4}
+    document["anime"]["train"]["lr"] = 0.5  # another workload's
+    path.write_text(yaml.safe_dump(document, sort_keys=False), "utf-8")
+    status, out, err = run("preset", "smoke", "iclevr")
+    assert status == 0
+    assert out.startswith("-S ++iclevr.")
+    assert (
+        "so they hold too: iclevr.autoencoder.latent_channels, iclevr.train.lr; `git checkout"
+        in err
+    )
+    assert len(err.splitlines()) == 1
 
 
 def test_presets_want_the_projects_folder(run) -> None:

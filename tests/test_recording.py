@@ -122,6 +122,18 @@ def test_other_weights_that_guide_are_in_the_model_and_in_the_runs_name(
     assert "guidance 2" in evaluation.info.run_name
 
 
+def test_other_prompts_are_another_evaluation(store: MlflowClient) -> None:
+    swept(finished("iclevr", labels=3))
+    prompts = paths.dataset("iclevr") / "test.json"
+    for asked, count in (('[["red cube"]]', 1), ('[["red cube"]]', 1), ('[["cyan sphere"]]', 2)):
+        prompts.write_text(asked, "utf-8")
+        record("iclevr")
+        record_sweep("iclevr")
+        assert len(runs(store, "evaluation")) == count
+        assert len(runs(store, "sweep")) == count
+        assert len(runs(store, "training")) == 1
+
+
 def test_what_cannot_be_drawn_is_said(store: MlflowClient) -> None:
     finished("iclevr", labels=3)
     record("iclevr")

@@ -30,6 +30,7 @@ from lockstep.sources import listing
 from lockstep.sources.download.download import FAILED
 from lockstep.sources.ptt import output as ptt
 from lockstep.training import history
+from lockstep.training.steps import with_steps
 from tiny import ROOT
 
 WORKLOADS = ("iclevr", "faces", "anime", "captions")
@@ -358,12 +359,32 @@ def test_what_the_pipeline_itself_fills_in_is_not_another_setting(project: Path)
     outputs("anime")
     made = {"source.paths": ["synthetic"], "source.sha256": [None]}
     write_provenance(paths.dataset("anime"), made)
-    params = Path("params.yaml")
-    params.write_text(
-        params.read_text().replace("snapshot_every_epochs:\n", "snapshot_every_epochs: 2\n")
-    )
-    made = {"train.snapshots": [50, 100], "train.snapshot_every_epochs": None, "train.seed": 0}
+    assert not written("anime").select(".notice")
+
+
+@pytest.mark.parametrize(
+    ("name", "others"), [("epochs", {"steps": None}), ("snapshot_every_epochs", {})]
+)
+def test_epochs_are_compared_as_the_steps_that_they_come_to(
+    project: Path, name: str, others: dict[str, None]
+) -> None:
+    outputs("anime")
+
+    def ask(epochs: int) -> None:
+        document = yaml.safe_load((ROOT / "params.yaml").read_text("utf-8"))
+        document["anime"]["train"] |= {name: epochs, **others}
+        Path("params.yaml").write_text(yaml.safe_dump(document, sort_keys=False), "utf-8")
+
+    ask(4)
+    counted = with_steps(load_params("anime"), 900).train  # of 900 images, as outputs() says
+    made = {"train.steps": counted.steps, "train.snapshots": list(counted.snapshots)}
     write_provenance(paths.model("anime"), made)
+    assert not written("anime").select(".notice")
+    ask(3)
+    (notice,) = written("anime").select(".notice")
+    assert ("train.steps" if name == "epochs" else "train.snapshots") in text(notice)
+    # Without the data set nobody knows how many steps they are.
+    shutil.rmtree(paths.dataset("anime"))
     assert not written("anime").select(".notice")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,12 @@ def preset(arguments: argparse.Namespace) -> None:
         if not sys.stdout.isatty():
             print("--no-such-preset")
         raise
+    if stay := _not_committed(given):
+        print(
+            f"{paths.PARAMS}: not committed, and this preset does not set them, so they hold too: "
+            f"{', '.join(stay)}; `git checkout {paths.PARAMS}` takes them back",
+            file=sys.stderr,
+        )
     # No quotes: `$(lockstep preset NAME)` splits at spaces, of which no argument has any.
     print(*given)
 
@@ -61,6 +68,33 @@ def _preset_arguments(name: str, workload: str | None = None, *more: str) -> lis
         for each in names:
             parse_params(document, each, path)
     return preset.arguments()
+
+
+def _not_committed(given: Sequence[str]) -> list[str]:
+    """Values of the workloads of a preset that the last commit does not have, by dotted name.
+
+    An experiment leaves its values in params.yaml, those of another preset too.
+    """
+    import yaml
+
+    from lockstep.config.document import read_yaml
+    from lockstep.config.yaml_edit import differing
+    from lockstep.report import git
+
+    committed = git.committed(paths.PARAMS)
+    if committed is None:
+        return []
+    try:
+        before = yaml.safe_load(committed)
+    except yaml.YAMLError:
+        return []
+    set_now = {flag.removeprefix("++").partition("=")[0] for flag in given}
+    workloads = {key.partition(".")[0] for key in set_now if "." in key}
+    return [
+        name
+        for name in differing(read_yaml(paths.PARAMS), before)
+        if name not in set_now and name.partition(".")[0] in workloads
+    ]
 
 
 def new(arguments: argparse.Namespace) -> None:

@@ -22,6 +22,17 @@ def section(document: Any, *names: str) -> dict[str, Any]:
     return place if isinstance(place, dict) else {}
 
 
+def differing(now: Any, before: Any) -> Iterator[str]:
+    """The dotted names of the values that only one of two documents has, or that differ."""
+    if not (isinstance(now, dict) and isinstance(before, dict)):
+        if now != before:
+            yield ""
+        return
+    for key in {**before, **now}:
+        for below in differing(now.get(key), before.get(key)):
+            yield f"{key}.{below}".removesuffix(".")
+
+
 def set_values(path: Path, values: dict[str, Any], *, may_add: bool = False) -> None:
     """Set dotted keys that exist already; with `may_add` others too, in sections that exist.
 

@@ -14,9 +14,10 @@ from lockstep.config.yaml_edit import section
 from lockstep.core import paths
 from lockstep.core.cpus import cores_for_auto
 from lockstep.core.errors import LockstepError
-from lockstep.core.files import damage_named
+from lockstep.core.files import damage_named, read_json
 from lockstep.core.provenance import FILE, read_provenance
 from lockstep.report import git
+from lockstep.training.steps import with_steps
 
 _ABSENT = object()
 
@@ -66,11 +67,7 @@ def stale(params: Params) -> tuple[Setting, ...]:
 
     `before` is what made them.
     """
-    now = params.in_force()
-    if params.train.epochs is not None:  # the model knows how many steps that was
-        del now["train.epochs"], now["train.steps"]
-    if params.train.snapshot_every_epochs is not None:  # and these
-        del now["train.snapshot_every_epochs"], now["train.snapshots"]
+    now = _counted(params)
     now.pop("source.paths", None)  # outputs know the last part alone
     if not now.get("source.sha256"):  # they were not asked for, but were found all the same
         now.pop("source.sha256", None)
@@ -92,6 +89,20 @@ def stale(params: Params) -> tuple[Setting, ...]:
                 if name in now and now[name] != value:
                     found[Setting(name, text(now[name]), text(value))] = None
     return tuple(found)
+
+
+def _counted(params: Params) -> dict[str, Any]:
+    """The parameters in force, epochs as the steps that they come to: outputs know steps alone."""
+    path = paths.dataset(params.workload) / "dataset.json"
+    if path.exists():
+        with damage_named(path):
+            return with_steps(params, read_json(path)["train"]).in_force()
+    now = params.in_force()
+    if params.train.epochs is not None:
+        del now["train.epochs"], now["train.steps"]
+    if params.train.snapshot_every_epochs is not None:
+        del now["train.snapshot_every_epochs"], now["train.snapshots"]
+    return now
 
 
 def text(value: Any) -> str:

@@ -16,6 +16,7 @@ from lockstep.config.schema import is_guided
 from lockstep.core import hashing, paths
 from lockstep.core.errors import LockstepError
 from lockstep.core.files import Cell, damage_named, read_csv, read_json
+from lockstep.core.provenance import FILE as PROVENANCE
 from lockstep.core.provenance import read_provenance
 from lockstep.models import generator
 from lockstep.tracking import export
@@ -53,6 +54,7 @@ def record(workload: str) -> None:
         "sampling": {"model": model.fingerprint, "params": sampling.params},
         "evaluator": hashing.sha256(evaluator),
         "evaluated": evaluated,
+        **_prompts(workload),
     }
     identity = hashing.digest_of({**about, "reference": compared})
     params = {
@@ -123,6 +125,7 @@ def record_sweep(workload: str, seconds: Mapping[str, Sequence[float]] | None = 
         "sweep": {"params": sweep.params, **sweep.inputs},
         "evaluator": hashing.sha256(evaluator),
         "reference": compared,
+        **_prompts(workload),
     }
     points, names = [], []
     for name, settings in sweep.inputs["settings"].items():
@@ -154,6 +157,17 @@ def record_sweep(workload: str, seconds: Mapping[str, Sequence[float]] | None = 
         points,
         sorted(paths.plots(workload, "sweep").glob("*.png")),
     )
+
+
+def _prompts(workload: str) -> dict[str, dict[str, str]]:
+    """The hashes of the files that say what is sampled, where a data set has any.
+
+    They decide an evaluation, but not the model: a training does not read them.
+    """
+    described = ("dataset.json", PROVENANCE)
+    files = sorted(paths.dataset(workload).glob("*.json"))
+    found = {file.name: hashing.sha256(file) for file in files if file.name not in described}
+    return {"prompts": found} if found else {}
 
 
 def _range(table: str, rows: Sequence[Mapping[str, Cell]]) -> str:
