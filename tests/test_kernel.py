@@ -60,3 +60,28 @@ def test_its_error_is_that_of_leaving_groups_out(monkeypatch: pytest.MonkeyPatch
     error = kernel.kernel_distance(ours, theirs).error
     assert error == pytest.approx(jackknife.standard_error(without))
     assert kernel.kernel_distance(ours[:39], theirs).error is None
+
+
+def test_cmmd_is_the_papers() -> None:
+    """Every pair counts, those of an image with itself too; directions alone count."""
+    ours, theirs = RNG.standard_normal((7, 4)), RNG.standard_normal((5, 4)) + 1
+
+    def mean(some: np.ndarray, others: np.ndarray) -> float:
+        of_length_1 = (one / np.linalg.norm(one, axis=1, keepdims=True) for one in (some, others))
+        x, y = of_length_1
+        distances = ((x[:, None] - y[None]) ** 2).sum(2)
+        return float(np.exp(-distances / (2 * 10**2)).mean())
+
+    expected = 1000 * (mean(ours, ours) + mean(theirs, theirs) - 2 * mean(ours, theirs))
+    assert kernel.cmmd(ours, theirs).value == pytest.approx(expected)
+    assert kernel.cmmd(3 * ours, theirs).value == pytest.approx(expected)
+    assert kernel.cmmd(ours, ours).value == pytest.approx(0, abs=1e-9)
+
+
+def test_the_error_of_cmmd_is_that_of_leaving_groups_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernel, "_ROWS", 16)
+    ours, theirs = RNG.standard_normal((67, 5)), RNG.standard_normal((30, 5)) + 0.5
+    group = jackknife.groups(67)
+    without = [kernel.cmmd(ours[group != one], theirs).value for one in range(20)]
+    assert kernel.cmmd(ours, theirs).error == pytest.approx(jackknife.standard_error(without))
+    assert kernel.cmmd(ours[:39], theirs).error is None

@@ -120,7 +120,7 @@ def test_what_is_no_float_stays_what_it_was(text: str) -> None:
         ),
         (
             changed(evaluate__spaces=["dino"]),
-            "params.yaml: evaluate.spaces.0: input should be 'imagenet', not 'dino'",
+            "params.yaml: evaluate.spaces.0: input should be 'imagenet', 'dinov2' or 'clip', not",
         ),
         (changed(evaluate__neighbours=0), "params.yaml: evaluate.neighbours: input should be grea"),
         (changed(threads="all"), "params.yaml: threads: input should be a valid integer"),

@@ -263,7 +263,8 @@ class Evaluate:
     """How many generated images are scored, and what they are compared with.
 
     `inception` is where a file lies; what is in it has its hash beside it. `spaces` are those of
-    features beside the evaluator's own, and `neighbours` the k of precision and recall.
+    features beside the evaluator's own; `dinov2` and `clip` are folders, whose hashes are beside
+    them, or names of models on the Hugging Face hub. `neighbours` is the k of precision and recall.
     """
 
     count: AtLeastTwo | None
@@ -273,7 +274,11 @@ class Evaluate:
     fid: bool
     inception: str | None
     inception_sha256: Sha256 | None
-    spaces: Distinct[Literal["imagenet"]]
+    spaces: Distinct[Literal["imagenet", "dinov2", "clip"]]
+    dinov2: NonEmpty
+    dinov2_sha256: Sha256 | None
+    clip: NonEmpty
+    clip_sha256: Sha256 | None
     neighbours: Positive
     processes: Positive
 

@@ -84,6 +84,7 @@ def in_space(
     some, others = ours.features[:_PAIRED], theirs.features[:_PAIRED]
     if len(others):
         named[f"kid_{space.name}"] = kernel_distance(some, others)
+        named |= {name: distance(some, others) for name, distance in space.distances.items()}
     if all(manifolds.enough(len(one), neighbours) for one in (some, others)):
         figures = manifolds.manifold_figures(some, others, neighbours)
         named |= {f"{name}_{space.name}": figure for name, figure in figures.items()}

@@ -95,6 +95,10 @@ def decided(params: Params) -> dict[str, Any]:
         "fid",
         "inception_sha256",
         "spaces",
+        "dinov2",
+        "dinov2_sha256",
+        "clip",
+        "clip_sha256",
     )
     values = params.values("evaluate")
     return {key: values[key] for key in (f"evaluate.{name}" for name in names)}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import numpy as np
@@ -15,10 +15,14 @@ from lockstep.core import device as hardware
 from lockstep.core import distributed
 from lockstep.core.pixels import to_tensor
 from lockstep.data.dataset import Dataset
-from lockstep.evaluation import imagenet, inception
+from lockstep.evaluation import imagenet, inception, vision
 from lockstep.evaluation.evaluators import evaluator_of
+from lockstep.evaluation.jackknife import Estimate
+from lockstep.evaluation.kernel import cmmd
 from lockstep.evaluation.rows import Rows
 
+# Features (N, D) and (M, D) -> how far apart they are.
+Distance: TypeAlias = Callable[[NDArray[np.floating], NDArray[np.floating]], Estimate]
 # Batches of images (N, H, W, 3) -> their features (N, D), one after the other.
 Embed: TypeAlias = Callable[[Iterable[NDArray[np.uint8]]], Iterator[NDArray[np.floating]]]
 
@@ -27,13 +31,15 @@ Embed: TypeAlias = Callable[[Iterable[NDArray[np.uint8]]], Iterator[NDArray[np.f
 class Space:
     """A network whose features say how alike images are; `batch` images at a time.
 
-    `name` is as in `kid_<name>`, and `frechet` the name of the Fréchet distance in it.
+    `name` is as in `kid_<name>`, and `frechet` the name of the Fréchet distance in it; `distances`
+    are those that only this space has, by name.
     """
 
     name: str
     frechet: str
     embed: Embed
     batch: int = 256
+    distances: Mapping[str, Distance] = field(default_factory=dict)
 
     def features(self, images: Rows) -> Iterator[NDArray[np.floating]]:
         """The features of (N, H, W, 3) bytes, batch by batch.
@@ -62,13 +68,13 @@ def spaces_of(params: Params, data: Dataset) -> list[Space]:
 
     Raises `LockstepError` if a network's weights are missing, damaged or another one's.
     """
-    more = [_NAMED[name]() for name in params.evaluate.spaces]
+    more = [_NAMED[name](params) for name in params.evaluate.spaces]
     if params.evaluate.fid:
         more.append(inception_space(params))
     return [evaluator_of(params).space(params, data), *more]
 
 
-def imagenet_space() -> Space:
+def imagenet_space(params: Params) -> Space:
     """A network that has learnt the classes of ImageNet: 1280 numbers."""
     model = imagenet.load(imagenet.weights())
 
@@ -79,8 +85,28 @@ def imagenet_space() -> Space:
     return Space("imagenet", "fd_imagenet", embed, batch=64)
 
 
+def dinov2_space(params: Params) -> Space:
+    """DINOv2's class token; of the default network 1024 numbers."""
+    settings = params.evaluate
+    network = vision.dinov2(settings.dinov2, settings.dinov2_sha256)
+    embed = batch_by_batch(network.features, network.dimensions)
+    return Space("dinov2", "fd_dinov2", embed, batch=32)
+
+
+def clip_space(params: Params) -> Space:
+    """CLIP's embeddings of images; of the default network 768 numbers."""
+    settings = params.evaluate
+    network = vision.clip(settings.clip, settings.clip_sha256)
+    embed = batch_by_batch(network.features, network.dimensions)
+    return Space("clip", "fd_clip", embed, batch=32, distances={"cmmd": cmmd})
+
+
 # What `evaluate.spaces` names.
-_NAMED: dict[str, Callable[[], Space]] = {"imagenet": imagenet_space}
+_NAMED: dict[str, Callable[[Params], Space]] = {
+    "imagenet": imagenet_space,
+    "dinov2": dinov2_space,
+    "clip": clip_space,
+}
 
 
 def inception_space(params: Params) -> Space:

@@ -112,7 +112,7 @@ def _read(source: str, part: str, read: Callable[..., T]) -> T:
     """What `read` gives of a `part`; a folder is read without a glance at the network."""
     folder = Path(source).is_dir()
     try:
-        with _quiet():
+        with quietly():
             return read(local_files_only=folder)
     except Exception as error:  # the library's parts have no narrower one in common
         reason = " ".join(str(error).split())[:200]
@@ -128,8 +128,8 @@ def _read(source: str, part: str, read: Callable[..., T]) -> T:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the library's warnings, which list every weight that is passed over."""
+def quietly() -> Iterator[None]:
+    """A block without the library's warnings, which list every weight that is passed over."""
     logging = library().logging
     before = logging.get_verbosity()
     logging.set_verbosity_error()
