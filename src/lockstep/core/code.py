@@ -30,6 +30,7 @@ _LEFT_OUT = tuple(
         "config.sources",
         "core.code",
         "core.errors",
+        "core.executors",
         "core.experiments",
         "core.lock",
         "core.nodes",

@@ -10,7 +10,8 @@ from typing import Any
 import requests
 
 from lockstep.config.schema import REPLICA
-from lockstep.core.processes import cores, pool
+from lockstep.core.executors import pool
+from lockstep.core.processes import cores
 from lockstep.sources.origin import site_of
 from lockstep.sources.web.retries import RetryPolicy
 from lockstep.sources.web.session import Adapter, Loopback, session
