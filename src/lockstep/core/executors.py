@@ -32,7 +32,7 @@ from lockstep.core.errors import LockstepError
 
 ADDRESS = "LOCKSTEP_EXECUTOR"
 _DASK = "dask:"
-_PATIENCE = 30  # seconds for the scheduler to answer, and for a first worker to be there
+_PATIENCE = 60  # seconds for the scheduler to answer, and for a first worker to be there
 # Items under way, by worker: one at work, others at hand.
 _AHEAD = 3
 # What decides the bytes of images that are read, found, drawn or written.
@@ -73,23 +73,16 @@ def pool(processes: int) -> ProcessPoolExecutor:
 
 
 @contextmanager
-def _closed(executor: Executor) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        executor.shutdown(cancel_futures=True)
-
-
-@contextmanager
 def _local(processes: int) -> Iterator[Workers]:
     workers = pool(processes)
     try:
-        with _closed(workers):
-            yield Workers(workers.submit, _AHEAD * processes)
+        yield Workers(workers.submit, _AHEAD * processes)
     except BrokenProcessPool:
         raise LockstepError(
             "a process that works on images died, perhaps for lack of memory; run again"
         ) from None
+    finally:
+        workers.shutdown(cancel_futures=True)
 
 
 @contextmanager
@@ -117,12 +110,12 @@ def _dask(given: str) -> Iterator[Workers]:
                 "--nthreads 1` in this project's environment"
             ) from None
         place = _Place(str(Path.cwd()), mark.name, _versions())
-        executor = client.get_executor()
+        executor = client.get_executor(pure=False)
+        count = len(client.scheduler_info(n_workers=-1)["workers"])
         try:
-            with _closed(executor), warnings.catch_warnings():
+            with warnings.catch_warnings():
                 # Images on their way are large; a scheduler that holds them is what is wanted.
                 warnings.filterwarnings("ignore", "Sending large graph")
-                count = len(client.scheduler_info(n_workers=-1)["workers"])
                 yield Workers(place.submit_to(executor), _AHEAD * count)
         except KilledWorker as error:
             raise LockstepError(
@@ -131,6 +124,8 @@ def _dask(given: str) -> Iterator[Workers]:
             ) from None
         except CancelledError:
             raise LockstepError(f"{ADDRESS}: {address} was lost; run again") from None
+        finally:
+            executor.shutdown(wait=False)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ Jayasumana et al., "Rethinking FID: Towards a Better Evaluation Metric for Image
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ class Vision:
     cropping, bicubically; `antialias` makes that Pillow's bicubic, else it is torch's.
     """
 
-    model: Any
+    network: Callable[[Tensor], Tensor]
     dimensions: int
     size: int
     mean: tuple[float, ...]
@@ -52,11 +53,7 @@ class Vision:
         if self.antialias:
             resized = resized.clamp(0, 1)  # Pillow has bytes between
         mean, deviation = (torch.tensor(of).view(3, 1, 1) for of in (self.mean, self.deviation))
-        return self._network(((resized - mean) / deviation).to(hardware.device()))
-
-    def _network(self, pixels: Tensor) -> Tensor:
-        out = self.model(pixel_values=pixels)
-        return out.image_embeds if hasattr(out, "image_embeds") else out.pooler_output
+        return self.network(((resized - mean) / deviation).to(hardware.device()))
 
 
 def dinov2(name: str, sha256: str | None) -> Vision:
@@ -68,25 +65,30 @@ def dinov2(name: str, sha256: str | None) -> Vision:
     key = "evaluate.dinov2"
     model = _model(key, _source(key, name, sha256), "Dinov2Model")
     return Vision(
-        model, model.config.hidden_size, _DINO_SIZE, _DINO_MEAN, _DINO_DEVIATION, antialias=True
+        lambda pixels: model(pixels).pooler_output,
+        model.config.hidden_size,
+        _DINO_SIZE,
+        _DINO_MEAN,
+        _DINO_DEVIATION,
+        antialias=True,
     )
 
 
 def clip(name: str, sha256: str | None) -> Vision:
-    """The vision half of a CLIP: its projected embeddings, of any length.
+    """A CLIP's embeddings of images, of any length.
 
     `name` and errors are as for `dinov2`.
     """
     key = "evaluate.clip"
     source = _source(key, name, sha256)
     model, processor = (
-        _model(key, source, "CLIPVisionModelWithProjection"),
+        _model(key, source, "CLIPModel"),
         clip_files.processor(source),
     )
     return Vision(
-        model,
+        lambda pixels: model.get_image_features(pixels).pooler_output,
         model.config.projection_dim,
-        model.config.image_size,
+        model.config.vision_config.image_size,
         tuple(processor.image_mean),
         tuple(processor.image_std),
         antialias=False,
