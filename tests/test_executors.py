@@ -101,7 +101,7 @@ def test_images_come_back_as_they_are(
     scheduler: str, project: Path, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Scenes rendered by workers, which write them into the project: the same bytes."""
-    from lockstep.config.schema import Rendered
+    from lockstep.config.sources import Rendered
     from lockstep.sources.captions.rendered import render
 
     def drawn(name: str) -> dict[str, bytes]:
