@@ -113,10 +113,12 @@ def read(costs: Path = COSTS) -> Plan:
     for name, entry in document["costs"].items():
         try:
             found[name] = _cost(entry, rows, outputs)
-        except (KeyError, TypeError, ValueError) as error:
+        except KeyError as error:
+            raise LockstepError(f"{costs}: costs: {name}: there is no {error}") from None
+        except ValueError as error:
             raise LockstepError(f"{costs}: costs: {name}: {error}") from None
     for stage in document["stages"]:
-        for column in set(stage) - {"name", "engine", "reach", "files"}:
+        for column in set(stage) - {"name", "reach", "files"}:
             if unknown := set(stage[column]) - set(found):
                 raise LockstepError(f"{costs}: {stage['name']}: no cost {unknown.pop()}")
     return Plan(found, document["stages"], document["assumptions"], document["processors"])
@@ -169,8 +171,7 @@ def _said(source: dict[str, str]) -> str:
 
 def rounded(value: float) -> str:
     """Two significant digits: `0.034`, `4.5`, `1,300`."""
-    digits = 1 - math.floor(math.log10(value)) if value else 0
-    return f"{round(value, digits):,.{max(0, digits)}f}"
+    return f"{float(f'{value:.2g}'):,.15g}"
 
 
 def scaled(value: float, units: Mapping[str, float]) -> str:
@@ -206,22 +207,6 @@ def _table(head: Sequence[str], rows: Iterator[Sequence[str]]) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def _of_size(plan: Plan, images: int) -> str:
-    columns = {
-        "requests": "requests",
-        "cpu": "CPU hours",
-        "gpu": "GPU hours",
-        "disk": "on disk",
-        "files": "files",
-        "memory": "memory of a node",
-    }
-    rows = (
-        [stage["name"], *(_cell(name, plan.amount(stage, name, images)) for name in columns)]
-        for stage in plan.stages
-    )
-    return _table(["stage", *columns.values()], rows)
-
-
 def nodes(plan: Plan, stage: Mapping[str, Any], images: int) -> str:
     """How many nodes finish a stage in a week, and what there is where as many cannot share it."""
     waits = plan.amount(stage, "wait", images)
@@ -236,46 +221,60 @@ def nodes(plan: Plan, stage: Mapping[str, Any], images: int) -> str:
     needed = math.ceil(seconds / _WEEK)
     least = " or more" if work.is_least else ""
     if needed == 1:
-        return f"1: {duration(seconds)}{least}"
+        return f"1 ({duration(seconds)}{least})"
     if stage["reach"] == "nodes":
         return f"{needed}{least}"
-    return f"{needed}{least}; 1 is built: {duration(seconds)}"
+    return f"**{needed}{least}**; only 1 can ({duration(seconds)})"
 
 
-def _engines(plan: Plan) -> str:
+def _of_size(plan: Plan, images: int) -> str:
+    columns = {
+        "requests": "requests",
+        "cpu": "CPU hours",
+        "gpu": "GPU hours",
+        "disk": "on disk",
+        "files": "files",
+        "memory": "memory",
+    }
     rows = (
-        [stage["name"], stage["engine"], *(nodes(plan, stage, n) for n in _SIZES.values())]
+        [
+            stage["name"],
+            *(_cell(name, plan.amount(stage, name, images)) for name in columns),
+            nodes(plan, stage, images),
+        ]
         for stage in plan.stages
     )
-    return _table(["stage", "engine", *(f"{n:,} images" for n in _SIZES.values())], rows)
+    return _table(["stage", *columns.values(), "nodes for a week"], rows)
 
 
 def _costs(plan: Plan) -> str:
     def figure(cost: Cost) -> str:
-        if cost.figure is None:
-            return "not measured"
+        assert cost.figure is not None
         if cost.unit == "bytes":
             text = scaled(cost.figure, _BYTES)
         elif cost.unit == "requests":
             text = rounded(cost.figure)
         else:
             text = duration(cost.figure)
-        return f"{text} a {cost.per}"
-
-    def how(cost: Cost) -> str:
-        return f"{cost.source}; {cost.command}" if cost.source else f"to measure: {cost.command}"
+        return f"{text} per {cost.per}"
 
     rows = (
-        [cost.what, figure(cost), plan.processors.get(cost.processor, "-"), how(cost)]
+        [cost.what, figure(cost), plan.processors[cost.processor], f"{cost.source}; {cost.command}"]
         for cost in plan.costs.values()
+        if cost.figure is not None
     )
     return _table(["what", "cost", "processor", "from"], rows)
+
+
+def _to_measure(plan: Plan) -> str:
+    rows = ([one.what, one.command] for one in plan.costs.values() if one.figure is None)
+    return _table(["not measured", "what would measure it"], rows)
 
 
 def updated(text: str, plan: Plan) -> str:
     """A page with its tables computed anew. Raises `KeyError` if it names one that there is not."""
     tables = {name: _of_size(plan, images) for name, images in _SIZES.items()}
-    tables |= {"engines": _engines(plan), "costs": _costs(plan)}
+    tables |= {"costs": _costs(plan), "unknown": _to_measure(plan)}
     return _TABLE.sub(lambda found: f"{found[1]}\n{tables[found['name']]}\n{found[3]}", text)
 
 
