@@ -9,7 +9,7 @@ import json
 import math
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,13 +21,17 @@ from lockstep.core.files import atomic_file
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "scale.md"
 COSTS = ROOT / "benchmarks" / "unit_costs.yaml"
-UNKNOWN, NONE = "not measured", "-"
 
 _TABLE = re.compile(r"(<!-- table: (?P<name>\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _SIZES = {"1e5": 10**5, "1e7": 10**7, "1e9": 10**9}
 _WEEK = 7 * 24 * 3600  # seconds
-# What the units of benchmarks/results.json are, in seconds or bytes.
-_IN_RESULTS = {"s": 1.0, "GiB": 2.0**30}
+# A figure of benchmarks/results.json in seconds or bytes, by its unit.
+_IN_RESULTS: dict[str, Callable[[float], float]] = {
+    "s": lambda seconds: seconds,
+    "GiB": lambda size: size * 2**30,
+    "pictures a second": lambda rate: 1 / rate,
+}
+_TIMES = ("core s", "GPU s", "s")
 _FIGURES = ("value", "rate", "rows", "lock")
 _BYTES = {"B": 1.0, "kB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12, "PB": 1e15}
 _SECONDS = {"ns": 1e-9, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}
@@ -48,7 +52,7 @@ class Cost:
     linear_to: float
     processor: str
     source: str
-    command: str
+    how: str
 
 
 @dataclass(frozen=True)
@@ -109,10 +113,13 @@ def read(costs: Path = COSTS) -> Plan:
         for stage in read_yaml(ROOT / "dvc.lock")["stages"].values()
         for out in stage.get("outs", ())
     }
+    processors = document["processors"]
     found = {}
     for name, entry in document["costs"].items():
         try:
             found[name] = _cost(entry, rows, outputs)
+            if found[name].processor not in {"", *processors}:
+                raise ValueError(f"no processor {found[name].processor!r}; name it in processors")
         except KeyError as error:
             raise LockstepError(f"{costs}: costs: {name}: there is no {error}") from None
         except ValueError as error:
@@ -121,7 +128,7 @@ def read(costs: Path = COSTS) -> Plan:
         for column in set(stage) - {"name", "reach", "files"}:
             if unknown := set(stage[column]) - set(found):
                 raise LockstepError(f"{costs}: {stage['name']}: no cost {unknown.pop()}")
-    return Plan(found, document["stages"], document["assumptions"], document["processors"])
+    return Plan(found, document["stages"], document["assumptions"], processors)
 
 
 def _cost(entry: dict[str, Any], rows: dict[str, Any], outputs: dict[str, Any]) -> Cost:
@@ -133,7 +140,7 @@ def _cost(entry: dict[str, Any], rows: dict[str, Any], outputs: dict[str, Any]) 
     source = ""
     if "rows" in entry:
         found = [rows[what] for what in entry["rows"]]
-        value = sum(_IN_RESULTS[row["unit"]] * row["figures"]["lockstep"] for row in found)
+        value = sum(_IN_RESULTS[row["unit"]](row["figures"]["lockstep"]) for row in found)
         source = "benchmarks/results.json"
     elif "lock" in entry:
         out = outputs[entry["lock"]]
@@ -144,8 +151,9 @@ def _cost(entry: dict[str, Any], rows: dict[str, Any], outputs: dict[str, Any]) 
         source = _said(entry["source"]) if "source" in entry else ""
     if value is not None and not source:
         raise ValueError("no source of its figure; give page and says, run and shows, or url")
-    if not entry.get("command"):
+    if not (entry.get("command") or (given and entry.get("note"))):
         raise ValueError("no command that measures it")
+    command = f"`{entry['command']}`" if "command" in entry else ""
     return Cost(
         what=entry["what"],
         unit=entry["unit"],
@@ -154,7 +162,7 @@ def _cost(entry: dict[str, Any], rows: dict[str, Any], outputs: dict[str, Any]) 
         linear_to=entry.get("linear_to", math.inf),
         processor=entry["processor"] if given else "",
         source=source,
-        command=entry["command"],
+        how="; ".join(filter(None, (command, entry.get("note")))),
     )
 
 
@@ -163,10 +171,11 @@ def _said(source: dict[str, str]) -> str:
     if "page" in source:
         if source["says"] not in (ROOT / source["page"]).read_text("utf-8"):
             raise ValueError(f"{source['page']} does not say {source['says']!r}")
-        return source["page"]
+        name = source["page"].removeprefix("docs/")
+        return f"[{name}]({name})" if name != source["page"] else name
     if "run" in source:
         return f"`make` at {source['run']}: `{source['shows']}`"
-    return source["url"]
+    return f"[elsewhere]({source['url']})"
 
 
 def rounded(value: float) -> str:
@@ -248,26 +257,22 @@ def _of_size(plan: Plan, images: int) -> str:
 
 
 def _costs(plan: Plan) -> str:
-    def figure(cost: Cost) -> str:
-        assert cost.figure is not None
-        if cost.unit == "bytes":
-            text = scaled(cost.figure, _BYTES)
-        elif cost.unit == "requests":
-            text = rounded(cost.figure)
-        else:
-            text = duration(cost.figure)
-        return f"{text} per {cost.per}"
-
     rows = (
-        [cost.what, figure(cost), plan.processors[cost.processor], f"{cost.source}; {cost.command}"]
+        [
+            cost.what,
+            f"{duration(cost.figure)} per {cost.per}",
+            plan.processors[cost.processor],
+            cost.source,
+            cost.how,
+        ]
         for cost in plan.costs.values()
-        if cost.figure is not None
+        if cost.figure is not None and cost.unit in _TIMES
     )
-    return _table(["what", "cost", "processor", "from"], rows)
+    return _table(["what", "time", "processor", "from", "measured by"], rows)
 
 
 def _to_measure(plan: Plan) -> str:
-    rows = ([one.what, one.command] for one in plan.costs.values() if one.figure is None)
+    rows = ([one.what, one.how] for one in plan.costs.values() if one.figure is None)
     return _table(["not measured", "what would measure it"], rows)
 
 
