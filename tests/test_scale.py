@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from collections.abc import Callable
@@ -141,6 +142,9 @@ def test_nodes_for_a_week(plan: scale.Plan) -> None:
     assert scale.nodes(*stage(week, "nodes"), 16) == "1 (7 days)"
     assert scale.nodes(*stage(week, "nodes"), 33) == "3"
     assert scale.nodes(*stage(week, "node"), 33) == "**3**; only 1 can (14 days)"
+    made, slow = stage(week, "core")
+    made.costs["x"] = dataclasses.replace(made.costs["x"], linear_to=1)
+    assert scale.nodes(made, slow, 2) == "**2 or more**; only 1 can (14 days or more)"
     assert scale.nodes(*stage(week, "core"), 2) == "**2**; only 1 can (14 days)"
     assert scale.nodes(plan, of(plan, "crawl"), 43 * 10**5) == "waits 6.5 days"  # 560,000 s
     assert scale.nodes(plan, of(plan, "a `dvc checkout` of the images"), 2 * 10**6) == (

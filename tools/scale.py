@@ -233,7 +233,7 @@ def nodes(plan: Plan, stage: Mapping[str, Any], images: int) -> str:
         return f"1 ({duration(seconds)}{least})"
     if stage["reach"] == "nodes":
         return f"{needed}{least}"
-    return f"**{needed}{least}**; only 1 can ({duration(seconds)})"
+    return f"**{needed}{least}**; only 1 can ({duration(seconds)}{least})"
 
 
 def _of_size(plan: Plan, images: int) -> str:
