@@ -136,7 +136,6 @@ _HEADERS = (
 _BODIES = (
     *(BODY, b"", BODY * 8, gzip.compress(BODY), zlib.compress(BODY), zlib.compress(BODY)[2:-4]),
     *(
-        brotli.compress(BODY),
         gzip.compress(bytes(10**7)),
         gzip.compress(gzip.compress(bytes(10**7))),
     ),
