@@ -90,7 +90,7 @@ def test_safetensors(tmp_path: Path, content: bytes) -> None:
     except LockstepError as error:
         assert one_line(error).startswith(f"{path}: ")
     else:
-        assert all(tensor.isfinite().numel() == tensor.numel() for tensor in found.values())
+        assert all(isinstance(tensor, torch.Tensor) for tensor in found.values())
 
 
 @_ALL
@@ -129,6 +129,7 @@ def _saved(content: Any, *, is_old: bool = False) -> bytes:
     return file.getvalue()
 
 
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.booleans(), st.data())
 def test_a_checkpoint_of_the_evaluator(tmp_path: Path, is_old: bool, data: st.DataObject) -> None:
@@ -155,6 +156,7 @@ def test_a_file_that_is_no_such_checkpoint(tmp_path: Path, content: Any) -> None
         one_line(caught.value)
 
 
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 def test_nothing_is_unpickled(tmp_path: Path) -> None:
     """In the evaluator's checkpoint, in weights, and in the arrays of statistics."""
     folder, path = tmp_path / "made", tmp_path / "x.npz"
