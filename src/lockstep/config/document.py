@@ -88,9 +88,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise LockstepError(f"{path}: no such file; run from the project's folder") from None
     except OSError:
         raise
-    except (
-        Exception
-    ) as error:  # a day such as 2024-02-30, another encoding, a tag that does not fit
+    except Exception as error:  # a day such as 2024-02-30, another encoding, an odd tag
         reason = " ".join(str(error).split())
         raise LockstepError(f"{path}: not valid YAML: {reason}") from None
     if not isinstance(document, dict):
