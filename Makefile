@@ -85,6 +85,7 @@ docs: env
 results: env
 	$(BIN)/python -m tools.results
 	$(BIN)/python -m tools.pipeline
+	$(BIN)/python -m tools.scale
 
 lock:
 	$(PYTHON) -m venv .scratch/lock

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lockstep.cli.places import check_place
 from lockstep.core import paths
-from lockstep.core.errors import LockstepError
+from lockstep.core.errors import LockstepError, Several
 
 
 def report(arguments: argparse.Namespace) -> None:
@@ -78,8 +78,8 @@ def track(_: argparse.Namespace) -> None:
                 write(workload)
                 print(f"{workload}: {name} in MLflow")
             except UnopenedError as error:  # each further one would wait for it too
-                raise LockstepError("\nerror: ".join([*failed, str(error)])) from None
+                raise Several(*failed, str(error)) from None
             except LockstepError as error:
                 failed.append(f"{workload}: {error}")
     if failed:
-        raise LockstepError("\nerror: ".join(failed))
+        raise Several(*failed)

@@ -6,6 +6,7 @@ Without pydantic, which takes 0.3 s to import: what only edits or names things g
 from __future__ import annotations
 
 import re
+import reprlib
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,8 @@ TOP_NAMES = (
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 _RESERVED = ("workloads", "data", "condition", "source", *SHARED_NAMES, *TOP_NAMES)
 _LONGEST_NAME = 64
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 200
 
 # Keys of earlier versions, as they stood at the top or in a workload, and what says it now.
 RENAMED = {
@@ -83,12 +86,19 @@ def read_yaml(path: Path) -> dict[str, Any]:
         document = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     except FileNotFoundError:
         raise LockstepError(f"{path}: no such file; run from the project's folder") from None
-    except (yaml.YAMLError, ValueError) as error:  # a day such as 2024-02-30; another encoding
+    except OSError:
+        raise
+    except Exception as error:  # a day such as 2024-02-30, another encoding, an odd tag
         reason = " ".join(str(error).split())
         raise LockstepError(f"{path}: not valid YAML: {reason}") from None
     if not isinstance(document, dict):
         raise LockstepError(f"{path}: expected sections, found {type(document).__name__}")
     return document
+
+
+def shown(value: Any) -> str:
+    """A value as Python writes it, short enough for a message."""
+    return _SHORT.repr(value)
 
 
 def workload_names(document: dict[str, Any], path: Path = PARAMS) -> list[str]:
@@ -98,7 +108,7 @@ def workload_names(document: dict[str, Any], path: Path = PARAMS) -> list[str]:
     """
     names = document.get("workloads")
     if not isinstance(names, list) or not names:
-        raise LockstepError(f"{path}: workloads: give a list of names, not {names!r}")
+        raise LockstepError(f"{path}: workloads: give a list of names, not {shown(names)}")
     for name in names:
         check_name(name, f"{path}: workloads: ")
         if name not in document:
@@ -126,8 +136,8 @@ def check_name(name: Any, where: str = "") -> None:
     """Raises `LockstepError` if a workload cannot be called so."""
     if not isinstance(name, str) or not _NAME.fullmatch(name) or len(name) > _LONGEST_NAME:
         raise LockstepError(
-            f"{where}{name!r} is no name of a workload; begin with a letter from a to z, go on "
-            f"with letters, digits, _ and -, {_LONGEST_NAME} at most"
+            f"{where}{shown(name)} is no name of a workload; begin with a letter from a to z, go "
+            f"on with letters, digits, _ and -, {_LONGEST_NAME} at most"
         )
     if yaml.load(name, _Loader) != name:  # `no` and `on` are false and true to YAML 1.1
         raise LockstepError(f"{where}{name!r} is a value and no name to YAML; rename it")

@@ -13,7 +13,7 @@ from typing import Any, get_args
 from pydantic import TypeAdapter, ValidationError
 
 from lockstep.config.combinations import check_combinations
-from lockstep.config.document import RENAMED, read_yaml, workload_names
+from lockstep.config.document import RENAMED, read_yaml, shown, workload_names
 from lockstep.config.schema import EVALUATORS, OVERRIDABLE, SECTIONS, SHARED, TOP, Condition, Params
 from lockstep.config.sources import SOURCES
 from lockstep.core.errors import LockstepError
@@ -109,7 +109,7 @@ def _source(own: dict[str, Any], condition: Condition, path: Path, workload: str
 
 def _kind(value: Any, known: tuple[Any, ...], where: str) -> Any:
     if value not in known:
-        said = "missing" if value is None else f"unknown kind {value!r}"
+        said = "missing" if value is None else f"unknown kind {shown(value)}"
         raise LockstepError(f"{where}: {said}; give one of {', '.join(known)}")
     return value
 
@@ -135,10 +135,12 @@ def _one_line(error: ValidationError, path: Path, prefix: str) -> LockstepError:
     message = first["msg"][:1].lower() + first["msg"][1:]
     if first["type"] == "value_error" and not first["loc"]:  # of the section as a whole
         return LockstepError(f"{path}: {key}: {message.removeprefix('value error, ')}")
-    return LockstepError(f"{path}: {key}: {message}, not {first['input']!r}")
+    return LockstepError(f"{path}: {key}: {message}, not {shown(first['input'])}")
 
 
 def _mapping(path: Path, key: str, value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise LockstepError(f"{path}: {key}: expected a section of `name: value`, not {value!r}")
+        raise LockstepError(
+            f"{path}: {key}: expected a section of `name: value`, not {shown(value)}"
+        )
     return {str(name): inner for name, inner in value.items()}

@@ -165,8 +165,9 @@ def _in_archive(path: Path) -> list[PurePosixPath]:
             with tarfile.open(path) as tar:
                 found = [PurePosixPath(member.name) for member in tar if member.isfile()]
         return sorted(name for name in found if not is_hidden(name))
-    except (OSError, zipfile.BadZipFile, tarfile.TarError, EOFError, ValueError) as error:
-        reason = str(error).splitlines()[0].rstrip(":")  # tarfile tells of each way that it tried
+    except Exception as error:  # The libraries raise whatever a damaged file leads them to.
+        # tarfile tells of each way that it tried.
+        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(":")
         raise LockstepError(
             f"{path}: no folder, and no zip or tar that can be read ({reason}); name another one"
         ) from None

@@ -8,6 +8,7 @@ import dataclasses
 import re
 from datetime import date
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic.dataclasses import dataclass
@@ -51,6 +52,13 @@ def _is_day(value: str) -> str:
 Day = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\d$"), AfterValidator(_is_day)]
 
 
+def _is_site(value: str) -> str:
+    parts = urlsplit(value)
+    if value != REPLICA and (parts.port == 0 or not parts.hostname):  # other ports raise ValueError
+        raise ValueError("must have a host, and a port that can be if it has one")
+    return value
+
+
 def _weights_name(value: str | int) -> str | int:
     if isinstance(value, str) and not re.fullmatch(r"ema|best|last|ema_0\.\d+", value):
         raise ValueError("must be ema, ema_<sigma_rel>, best, last or a step")
@@ -75,7 +83,9 @@ class Card:
 class Crawl:
     """Which articles of which board; days are in Taipei, and both of them are in."""
 
-    source: Annotated[str, Field(pattern=r"^(replica|https?://[^/\s@]+)$")]
+    source: Annotated[
+        str, Field(pattern=r"^(replica|https?://[^/\s@?#\\]+)$"), AfterValidator(_is_site)
+    ]
     board: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
     start: Day
     end: Day

@@ -123,8 +123,7 @@ def _check_pngs(data: bytes) -> None:
     """The PNG that a file is, or those that an icon has in it. Raises `ValueError`."""
     at = data.find(png.SIGNATURE)
     while at >= 0:
-        png.check(data[at:])
-        at = data.find(png.SIGNATURE, at + 1)
+        at = data.find(png.SIGNATURE, at + png.check(memoryview(data)[at:]))
 
 
 def _orientation(image: Image.Image) -> int:

@@ -11,6 +11,7 @@ import requests
 from cleanfid.downloads_helper import inception_url
 from requests.adapters import HTTPAdapter
 from urllib3 import Retry
+from urllib3.exceptions import HTTPError
 
 from lockstep.core.errors import LockstepError
 from lockstep.core.files import sync
@@ -104,13 +105,18 @@ def _get(
             try:
                 return _go_on(session, known, part, progress)
             except _BROKEN as error:
-                reason = str(error).splitlines()[0]
-            except requests.RequestException as error:
-                reason = str(error).splitlines()[0]
+                reason = _said(error)
+            # urllib3 raises its own and ValueErrors for an answer that is none.
+            except (requests.RequestException, HTTPError, ValueError) as error:
+                reason = _said(error)
                 break
     raise LockstepError(
         f"{known.url}: {reason}; run it again where there is a network, or put the file at {path}"
     )
+
+
+def _said(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _go_on(
@@ -129,7 +135,7 @@ def _go_on(
         if answer.status_code != requests.codes.partial_content:
             done = 0
         length = answer.headers.get("Content-Length")
-        total = None if length is None else done + int(length)
+        total = done + int(length) if length is not None and length.isdecimal() else None
         with part.open("ab" if done else "wb") as file:
             for chunk in answer.iter_content(_CHUNK):
                 file.write(chunk)

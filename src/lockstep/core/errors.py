@@ -2,14 +2,37 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
 
+# C0 and C1, DEL, the separators of lines and paragraphs: they end a line or command a terminal.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+def one_line(text: str) -> str:
+    """The text with what is no part of a line as Python writes it, such as `\\n`."""
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
 class LockstepError(Exception):
-    """Bad input or a bad state. The message is one line that names what is wrong and the mend."""
+    """Bad input or a bad state. The message is one line that names what is wrong and the mend.
+
+    It is one line whatever stands in the names and values that it quotes.
+    """
+
+    def __str__(self) -> str:
+        return one_line(super().__str__())
+
+
+class Several(LockstepError):
+    """More than one, given as their messages; a line for each."""
+
+    def __str__(self) -> str:
+        return "\nerror: ".join(map(one_line, self.args))
 
 
 class Stopped(LockstepError):

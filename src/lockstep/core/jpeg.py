@@ -6,12 +6,16 @@ changes none of its pixels; where some are missing, they are read from whatever 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from PIL import Image
 
 START = b"\xff\xd8\xff"
 _END, _SCAN = b"\xff\xd9", 0xDA
+# What begins with its length; neither pixels nor the markers among them do.
+_SEGMENT = re.compile(rb"\xff([\x02-\xcf\xd9-\xfe])")
+_MOST_SCANS = 100  # encoders make a dozen; each goes over all pixels
 _NOTHING = bytes(64)
 _NOISE = bytes([0x5A]) * 64
 # A restart marker before each part: where a file has them, the rest of a part is skipped.
@@ -27,6 +31,7 @@ def loaded(
     if pixels are missing, or whatever Pillow raises. `opened` gives the image of a file before its
     pixels are read, made smaller as Pillow's `draft` does for the least `side` if that is given.
     """
+    _check_scans(data)
     image = opened(data, side)
     if data.endswith(_NOTHING) and data.find(_END, _first_scan(data)) < 0:
         raise ValueError("a file of its full length that was never filled")
@@ -45,6 +50,16 @@ def loaded(
     image = opened(end + _END, side)
     image.load()
     return image
+
+
+def _check_scans(data: bytes) -> None:
+    """Raise `ValueError` if the pixels are spread over too many passes, each 14 bytes perhaps."""
+    at = scans = 0
+    while (found := _SEGMENT.search(data, at)) is not None and found[1] != _END[1:]:
+        scans += found[1][0] == _SCAN
+        if scans > _MOST_SCANS:
+            raise ValueError(f"more than {_MOST_SCANS} scans")
+        at = found.end() + int.from_bytes(data[found.end() : found.end() + 2], "big")
 
 
 def _ends_in_grey(image: Image.Image) -> bool:

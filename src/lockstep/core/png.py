@@ -33,28 +33,39 @@ _PART = 2**23
 def essential(data: bytes) -> tuple[bytes, bytes | None]:
     """The file without its texts, however long, and its ICC profile if that can be read.
 
-    Raises `ValueError` if a chunk is damaged or the last one is missing.
+    Of several profiles, and of several texts with one name, the first counts: each may unpack to a
+    thousand times its size. Raises `ValueError` if a chunk is damaged or the last one is missing.
     """
     kept: list[bytes | memoryview] = [SIGNATURE]
     profile = None
+    seen: set[bytes] = set()
     for kind, chunk in _chunks(data):
+        if kind != b"iCCP" and kind not in _TEXTS:
+            kept.append(chunk)
+            continue
+        content = bytes(chunk[8:-4])
+        name, _, packed = content.partition(b"\0")
+        what = kind if kind == b"iCCP" else name
+        if what in seen:
+            continue
+        seen.add(what)
         if kind == b"iCCP":
-            _, _, packed = bytes(chunk[8:-4]).partition(b"\0")
             profile = _inflated(packed[1:], _MOST_PROFILE)
-        elif kind not in _TEXTS or _may_turn(kind, bytes(chunk[8:-4])):
+        elif _may_turn(kind, content):
             kept.append(chunk)
     return b"".join(kept), profile
 
 
-def check(data: bytes) -> None:
-    """Raise `ValueError` unless the pixels are all there, and unharmed.
+def check(data: bytes | memoryview) -> int:
+    """How many bytes the image takes; what follows its last chunk is no part of it.
 
-    What follows the last chunk is no part of the image.
+    Raises `ValueError` unless the pixels are all there, and unharmed.
     """
     passes: list[range] = []
-    at = 0
+    at, length = 0, len(SIGNATURE)
     stream = zlib.decompressobj()
     for kind, chunk in _chunks(data):
+        length += len(chunk)
         if kind == b"IHDR":
             passes = _passes(bytes(chunk[8:-4]))
         elif kind == b"IDAT":
@@ -68,9 +79,10 @@ def check(data: bytes) -> None:
                     raise ValueError("more pixels than the header says")
     if not passes or at != passes[-1].stop or not stream.eof:
         raise ValueError("fewer pixels than the header says")
+    return length
 
 
-def _chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
+def _chunks(data: bytes | memoryview) -> Iterator[tuple[bytes, memoryview]]:
     """The type of each chunk, and all of it: length, type, content, CRC."""
     view, at = memoryview(data), len(SIGNATURE)
     kind = b""

@@ -59,10 +59,10 @@ def speaks_of_sides(objects: Iterable[str]) -> bool:
 def _read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         files = ", ".join(f"{name}.json" for name in LABEL_FILES)
         raise LockstepError(f"{path}: missing; an i-CLEVR folder has {files}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise LockstepError(f"{path}: not valid JSON: {error}") from None
 
 
@@ -78,7 +78,8 @@ def read_objects(path: Path) -> dict[str, int]:
     if (
         not isinstance(objects, dict)
         or not objects
-        or sorted(objects.values(), key=str) != sorted(range(len(objects)), key=str)
+        or any(type(number) is not int for number in objects.values())  # not 1.0, nor true
+        or sorted(objects.values()) != list(range(len(objects)))
     ):
         raise LockstepError(f"{path}: must map each object name to its id, 0 to one below count")
     return objects

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,13 +74,15 @@ def load(path: Path) -> Statistics:
         with np.load(path) as file:
             normal = Normal(*(np.asarray(file[name], np.float64) for name in ("mu", "sigma")))
             dimensions = len(normal.mean)
-            if normal.covariance.shape != (dimensions, dimensions):
+            if normal.mean.ndim != 1 or normal.covariance.shape != (dimensions, dimensions):
                 raise ValueError("mu and sigma do not fit each other")
             if not (np.isfinite(normal.mean).all() and np.isfinite(normal.covariance).all()):
                 raise ValueError("mu or sigma has a NaN")
             features = file.get("features", np.empty((0, dimensions), np.float32))
+            if features.ndim != 2 or features.shape[1] != dimensions:
+                raise ValueError("features do not fit mu")
             return Statistics(normal, features, int(file.get("count", 0)))
-    except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile, zlib.error) as error:
+    except Exception as error:  # Damage makes NumPy and zipfile stumble over anything.
         raise LockstepError(f"{path}: no statistics with mu and sigma ({error})") from None
 
 

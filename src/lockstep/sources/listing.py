@@ -60,10 +60,12 @@ def _lines(path: Path) -> Iterator[str]:
             yield from file
     except FileNotFoundError:
         raise LockstepError(f"{path}: missing; `dvc repro` makes it") from None
+    except UnicodeDecodeError as error:
+        raise LockstepError(f"{path}: damaged ({error}); `dvc checkout` restores it") from None
 
 
 def _entry(path: Path, text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise LockstepError(f"{path}: damaged ({error}); `dvc checkout` restores it") from None

@@ -74,10 +74,11 @@ def _named(path: Path) -> Iterator[None]:
     """What goes wrong in the block is told of the cache at `path`, with the fix."""
     try:
         yield
-    except (sqlite3.DatabaseError, zlib.error) as error:
+    # TypeError: a damaged row may have a number, or nothing, in place of bytes.
+    except (sqlite3.DatabaseError, zlib.error, TypeError, UnicodeError) as error:
         # The low byte says what it is, the others more of it.
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        if isinstance(error, zlib.error) or code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
+        if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
             raise LockstepError(f"{path}: damaged ({error}); delete it to begin anew") from None
         raise LockstepError(
             f"{path}: not usable now ({error}); see that the disk has room and nothing else uses "

@@ -18,7 +18,7 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Self, cast
 
 from lockstep.core.errors import LockstepError
 from lockstep.sources.folders.limits import DEPTH, Budget, Counted, Limited, Readable, Refused
@@ -26,6 +26,14 @@ from lockstep.sources.folders.limits import DEPTH, Budget, Counted, Limited, Rea
 _HEAD = 600
 _IN_MEMORY, _SPOOL = 2**25, 2**32
 _XZ_MEMORY = 2**28
+# Of a tar: the types of members that tarfile reads whole, and their size at most.
+_WHOLE = (
+    *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
+    *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
+)
+_MOST_SAID = 2**20
+# Of a zip: its last bytes, with a comment of 64 kB, and the size of its list at most.
+_END_OF_ZIP, _MOST_LISTED = 2**16 + 22 + 20 + 56, 2**27
 _LINK, _SPECIAL = "a link", "no regular file"
 _MAGIC = {
     b"PK\x03\x04": "zip",
@@ -238,6 +246,8 @@ class _Reader:
 
     def _zip_members(self, path: str, file: IO[bytes], depth: int) -> Iterator[Entry]:
         size = file.seek(0, os.SEEK_END)
+        if _size_of_list(file, size) > _MOST_LISTED:
+            raise Refused("lists too many files; split it")
         with zipfile.ZipFile(file) as archive:
             read = 0
             for info in archive.infolist():
@@ -265,7 +275,9 @@ class _Reader:
     def _tar(self, path: str, file: Readable, depth: int) -> Iterator[Entry]:
         packed = Counted(file)
         plain = Limited(packed, lambda: packed.count, self.budget)
-        with tarfile.open(fileobj=cast(IO[bytes], plain), mode="r|") as archive:
+        tar = cast(IO[bytes], plain)
+        read = 0
+        with tarfile.open(fileobj=tar, mode="r|", tarinfo=_Header) as archive:
             while (info := archive.next()) is not None:
                 archive.members.clear()  # type: ignore[attr-defined] # it would keep all
                 label = _inside(path, info.name)
@@ -280,7 +292,10 @@ class _Reader:
                 else:
                     member = archive.extractfile(info)
                     assert member is not None
-                    yield from self.read(label, member, depth + 1)
+                    # The holes of a sparse file are read, and are not in the archive.
+                    layer = Limited(member, lambda: packed.count, self.budget, read)
+                    yield from self.read(label, layer, depth + 1)
+                    read = layer.count
         plain.drain()
         if plain.last.strip(b"\0"):
             raise Refused("ends in the middle")
@@ -290,12 +305,35 @@ class _Reader:
         return Entry(self.source, path, None, why)
 
 
+def _size_of_list(file: IO[bytes], size: int) -> int:
+    """How many bytes a zip says that its list of members has; `zipfile` reads it whole."""
+    file.seek(max(0, size - _END_OF_ZIP))
+    tail = file.read(_END_OF_ZIP)
+    end = tail.rfind(b"PK\5\6")
+    found = int.from_bytes(tail[end + 12 : end + 16], "little") if end >= 0 else 0
+    # Before it stands, of a large one, where its other end is: 20 bytes, and those 56 before them.
+    if tail[end - 20 : end - 16] == b"PK\6\7" and end >= 76:
+        found = int.from_bytes(tail[end - 36 : end - 28], "little")
+    return found
+
+
 def _said(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
 def _inside(path: str, name: str) -> str:
     return f"{path}!/{_label(name)}" if path else _label(name)
+
+
+class _Header(tarfile.TarInfo):
+    """What is said of a member; a name, or a list of further attributes, is read whole."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        found = super().frombuf(buf, encoding, errors)
+        if found.type in _WHOLE and found.size > _MOST_SAID:
+            raise Refused("says more of a file than is read")
+        return found
 
 
 class _Begun:

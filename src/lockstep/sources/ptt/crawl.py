@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
-from lockstep.core.errors import LockstepError
+from lockstep.core.errors import LockstepError, one_line
 from lockstep.sources.ptt.article import (
     BODY,
     ImageLink,
@@ -225,6 +225,11 @@ def _rows(pages: _Pages, board: str, criteria: Criteria) -> Iterator[Row]:
         if page.rows:
             newest_row = max(written_at(row.id) for row in page.rows)
             older = older + 1 if newest_row < criteria.first_second else 0
+        if page.previous is not None and page.previous >= number:  # or there would be no end
+            raise LockstepError(
+                f"{pages.source}/bbs/{board}/index{number}.html: its button 上頁 leads to "
+                f"index{page.previous}.html, which is no older page; look at it in a browser"
+            )
         number = page.previous
 
 
@@ -260,4 +265,4 @@ def _article(pages: _Pages, row: Row, board: str) -> Article | Failure:
 
 
 def _tell(text: str) -> None:
-    tqdm.write(text, file=sys.stderr)
+    tqdm.write(one_line(text), file=sys.stderr)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from lockstep.core.errors import LockstepError
+from lockstep.core.files import damage_named
 from lockstep.core.provenance import read_provenance
 from lockstep.sources.listing import read_lines
 from lockstep.sources.ptt.names import in_taipei, written_at
@@ -29,10 +30,12 @@ def read_links(crawled: Path, start: str | None, end: str | None) -> Iterator[di
     is_wanted = _days(start, end)
     found = False
     for line in read_lines(crawled / LINKS):
-        time = in_taipei(written_at(line["article"]))
+        with damage_named(crawled / LINKS):
+            time = in_taipei(written_at(line["article"]))
+            row = {"time": time, **{column: line[column] for column in _COLUMNS[1:]}}
         if is_wanted(time[:10].replace("-", "")):
             found = True
-            yield {"time": time, **line}
+            yield row
     if not found:
         params = read_provenance(crawled).params
         raise LockstepError(

@@ -12,7 +12,7 @@ from lockstep.sources.ptt.names import article_id
 from lockstep.sources.ptt.page import read_page
 
 _MOST = 100  # What 爆 stands for: that many pushes or more. XX is as many the other way.
-_PAGE = re.compile(r"/index(\d+)\.html$")
+_PAGE = re.compile(r"/index(\d{1,9})\.html$")
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass
 from unicodedata import normalize
 from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
@@ -39,7 +40,7 @@ _TWITTER_FORMAT = re.compile(r"(?:^|&)format=([a-z]+)(?:&|$)")
 
 _CLOSING = dict(zip(")]}>）］｝＞」』】》〉〕”’", "([{<（［｛＜「『【《〈〔“‘", strict=True))
 _PUNCTUATION = ".,;:!?'\"`*|~\\，。、；：！？．～…·"
-_ESCAPED_END = re.compile(r"(?:%[0-9A-Fa-f]{2})+$")
+_ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -116,13 +117,17 @@ def trim(address: str) -> str:
     Some programs escape these as a part of the address: `%29`.
     """
     text = address.strip()
+    shown = unquote(text)
+    count = Counter(shown)
     while text:
-        escaped, shown = _ESCAPED_END.search(text), unquote(text)
         last = shown[-1]
-        unopened = last in _CLOSING and shown.count(last) > shown.count(_CLOSING[last])
+        unopened = last in _CLOSING and count[last] > count[_CLOSING[last]]
         if not unopened and last not in _PUNCTUATION:
             break
-        text = text[: -3 * len(last.encode()) if escaped else -1].rstrip()
+        count[last] -= 1
+        cut = text[: -3 * len(last.encode()) if _ESCAPE.fullmatch(text[-3:]) else -1]
+        text = cut.rstrip()
+        shown = shown[: -1 - (len(cut) - len(text))]  # the spaces before it, too
     return text
 
 

@@ -26,7 +26,7 @@ def read_page(html: str, address: str) -> BeautifulSoup:
     """
     try:
         page = BeautifulSoup(html, "html.parser")
-    except ParserRejectedMarkup:
+    except (ParserRejectedMarkup, ValueError):  # a character's number of 5000 digits
         raise LockstepError(f"{address}: not HTML; look at it in a browser") from None
     if page.select_one(".over18-notice"):
         raise age_gate(address)

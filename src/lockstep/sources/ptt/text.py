@@ -81,6 +81,8 @@ def _next_of_author(pushes: Sequence[tuple[str | None, object]]) -> list[int | N
 
 def _whole(beginning: str, later: Iterable[Sequence[Word]]) -> str | None:
     """An address with what it goes on with, if anything; None if that is in doubt."""
+    if len(beginning) > _LONGEST:
+        return beginning
     alone, text = _images(beginning), beginning
     in_doubt = False
     for words in later:

@@ -13,10 +13,10 @@ _ANNOUNCEMENT = re.compile(r"[\[［【]\s*公告\s*[\]］】]")
 
 def is_announcement(title: str) -> bool:
     """Whether it is one of the board's rules and notices, `[公告]`, or about one."""
-    rest = title.strip()
-    while wrapper := _REPLY.match(rest) or _FORWARDED.match(rest):
-        rest = rest[wrapper.end() :]
-    return _ANNOUNCEMENT.match(rest) is not None
+    text, at = title.strip(), 0
+    while wrapper := _REPLY.match(text, at) or _FORWARDED.match(text, at):
+        at = wrapper.end()
+    return _ANNOUNCEMENT.match(text, at) is not None
 
 
 def is_reply(title: str) -> bool:

@@ -61,19 +61,22 @@ def parse(text: str, product: str) -> Rules:
     """
     rules: dict[str, list[tuple[bool, str]]] = {}
     delays: dict[str, float] = {}
-    names: list[str] = []  # whose rules come next
-    waiting: list[str] = []  # whose delay comes next
+    # Of other names nothing is kept: there may be thousands, each with as many rules.
+    ours = {"*", product.lower()}
+    names: set[str] = set()  # whose rules come next
+    waiting: set[str] = set()  # whose delay comes next
     in_rules = after_delay = False
     for key, value in _records(text):
         if key == "user-agent":
             if in_rules:
-                names, in_rules = [], False
+                names, in_rules = set(), False
             if after_delay or not names:
-                waiting, after_delay = [], False
+                waiting, after_delay = set(), False
             name = "*" if value == "*" else product_of(value).lower()
-            names.append(name)
-            waiting.append(name)
-            rules.setdefault(name, [])
+            if name in ours:
+                names.add(name)
+                waiting.add(name)
+                rules.setdefault(name, [])
         elif key in ("allow", "disallow"):
             in_rules = True
             if value:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from http.client import HTTPResponse as HTTPAnswer
+from http.client import IncompleteRead
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import Any
 
@@ -49,7 +51,16 @@ def _inner(address: IPv6Address) -> IPv4Address | None:
     return address.ipv4_mapped or address.sixtofour
 
 
+class _Answer(HTTPAnswer):
+    def _safe_read(self, amt: int) -> bytes:
+        if amt < 0:  # urllib3 asks for a chunk of -1 bytes, and gets all that ever comes
+            raise IncompleteRead(b"")
+        return super()._safe_read(amt)  # type: ignore[misc,no-any-return]
+
+
 class _Watched(HTTPConnection):
+    response_class = _Answer
+
     def getresponse(self) -> HTTPResponse:  # type: ignore[override]
         waits_on(self.sock)
         return super().getresponse()
