@@ -19,6 +19,7 @@ LOCKS = {
     "requirements.lock": "`make` installs",
     "requirements-app.lock": "`make app` installs",
     "requirements-browser.lock": "the tests of the page need",
+    "requirements-dask.lock": "`make dask` installs",
     "requirements-docs.lock": "`make docs` installs",
     "requirements-remotes.lock": "`make remotes` installs",
 }
@@ -131,6 +132,8 @@ if __name__ == "__main__":
     try:
         text = page()
     except PackageNotFoundError as error:
-        sys.exit(f"error: {error.args[0]} is not installed as pinned; run `make remotes app` first")
+        sys.exit(
+            f"error: {error.args[0]} is not installed as pinned; run `make remotes dask app` first"
+        )
     with atomic_file(PAGE) as file:
         file.write_text(text, "utf-8")
