@@ -30,7 +30,7 @@ from lockstep.evaluation.manifolds import manifold_figures
 from lockstep.evaluation.neighbours import authentic
 from lockstep.evaluation.neighbours import memorization as copies
 from lockstep.evaluation.rows import ImageFiles
-from lockstep.evaluation.spaces import Space, batch_by_batch
+from lockstep.evaluation.space import Space, batch_by_batch
 from lockstep.evaluation.swd import sliced_wasserstein
 
 _FACES = 500  # as many as dlib looks at: it takes the same time for each

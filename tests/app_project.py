@@ -17,7 +17,7 @@ from lockstep.data import dataset
 from lockstep.evaluation import classifier, reference
 from lockstep.evaluation.classifier import Classifier
 from lockstep.evaluation.rows import SplitImages
-from lockstep.evaluation.spaces import network_space
+from lockstep.evaluation.space import network_space
 from lockstep.models import generator
 from lockstep.models.build import noise_schedule
 from lockstep.models.generator import Description

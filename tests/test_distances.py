@@ -8,7 +8,7 @@ import pytest
 from lockstep.evaluation.distances import in_space
 from lockstep.evaluation.frechet import frechet_distance
 from lockstep.evaluation.reference import Statistics, statistics_of
-from lockstep.evaluation.spaces import Space
+from lockstep.evaluation.space import Space
 
 RNG = np.random.default_rng(0)
 SPACE = Space("colour", "fd_colour", iter)

@@ -15,7 +15,7 @@ from lockstep.core.errors import LockstepError
 from lockstep.core.images import write_png
 from lockstep.data.dataset import Dataset
 from lockstep.evaluation import reference
-from lockstep.evaluation.spaces import Space
+from lockstep.evaluation.space import Space
 from odd_files import huge_png
 from tiny import tiny_dataset, tiny_params
 

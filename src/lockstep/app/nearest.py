@@ -22,7 +22,7 @@ from lockstep.evaluation import dlib_embedding, reference
 from lockstep.evaluation.evaluators import evaluator_of
 from lockstep.evaluation.reference import KEPT
 from lockstep.evaluation.rows import SplitImages
-from lockstep.evaluation.spaces import Space
+from lockstep.evaluation.space import Space
 from lockstep.tracking import dvc_lock
 
 _NEAREST = 3

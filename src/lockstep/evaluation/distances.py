@@ -19,7 +19,8 @@ from lockstep.evaluation.kernel import kernel_distance
 from lockstep.evaluation.neighbours import Memorization, authentic, memorization
 from lockstep.evaluation.reference import Statistics
 from lockstep.evaluation.rows import ImageFiles, Rows, SplitImages
-from lockstep.evaluation.spaces import Space, spaces_of
+from lockstep.evaluation.space import Space
+from lockstep.evaluation.spaces import spaces_of
 from lockstep.evaluation.swd import sliced_wasserstein
 
 # Images of each set that kernel distances, precision and the like, and the sliced Wasserstein

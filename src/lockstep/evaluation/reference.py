@@ -17,7 +17,7 @@ from lockstep.core.formats import ENDINGS, is_hidden
 from lockstep.data.dataset import Dataset
 from lockstep.evaluation.frechet import Moments, Normal
 from lockstep.evaluation.rows import ImageFiles, Rows, SplitImages
-from lockstep.evaluation.spaces import Space
+from lockstep.evaluation.space import Space
 
 # Features that are kept, beside the moments of all: for kernel distances and copies.
 KEPT = 100_000

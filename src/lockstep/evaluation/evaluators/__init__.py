@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from lockstep.data.dataset import Dataset
-    from lockstep.evaluation.spaces import Space
+    from lockstep.evaluation.space import Space
     from lockstep.sampling.targets import ImageSet
 
 # What the images (N, 3, H, W) of a set say of it, by the names of a table's columns.

@@ -24,7 +24,7 @@ from lockstep.data.dataset import Dataset, open_dataset
 from lockstep.evaluation import accuracy, classifier, jackknife
 from lockstep.evaluation.classifier import of_split
 from lockstep.evaluation.evaluators import Score
-from lockstep.evaluation.spaces import Space, network_space
+from lockstep.evaluation.space import Space, network_space
 from lockstep.sampling.conditions import condition_of
 from lockstep.sampling.targets import ImageSet, of_seed, seeds_of
 

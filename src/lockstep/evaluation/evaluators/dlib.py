@@ -13,7 +13,7 @@ from lockstep.core.provenance import read_provenance, write_provenance
 from lockstep.data.dataset import Dataset
 from lockstep.evaluation import dlib_embedding
 from lockstep.evaluation.evaluators import Score
-from lockstep.evaluation.spaces import Space
+from lockstep.evaluation.space import Space
 
 ACCURACY = "mean accuracy"
 

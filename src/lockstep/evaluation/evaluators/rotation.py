@@ -11,7 +11,7 @@ from lockstep.data.dataset import Dataset, open_dataset
 from lockstep.evaluation import classifier
 from lockstep.evaluation.classifier import ROTATIONS
 from lockstep.evaluation.evaluators import Score
-from lockstep.evaluation.spaces import Space, network_space
+from lockstep.evaluation.space import Space, network_space
 
 ACCURACY = "mean accuracy"
 

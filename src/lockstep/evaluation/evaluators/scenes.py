@@ -27,7 +27,7 @@ from lockstep.evaluation.evaluators import Score, rotation
 from lockstep.evaluation.jackknife import Estimate, of_mean
 from lockstep.evaluation.rows import ImageFiles, Rows, SplitImages
 from lockstep.evaluation.scene_evaluator import Detections, Scenes
-from lockstep.evaluation.spaces import Space, network_space
+from lockstep.evaluation.space import Space, network_space
 from lockstep.models.text import SCRATCH, clip_files
 from lockstep.sampling.targets import ImageSet, of_seed, seeds_of
 
