@@ -16,8 +16,6 @@ import pytest
 import yaml
 from filelock import FileLock
 
-from drill_table import Table
-
 # Tests run side by side: a thread that waits for work must not keep another process's core busy.
 # Read when torch is imported, and by the processes that tests start.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -43,16 +41,6 @@ LINKED = (".dvc/cache", ".git/objects", "autoencoders", "data", "evaluators", "m
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 OURS = ("DVC_", "MLFLOW_", "GIT_")
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--drills", metavar="PAGE", help="write the tables of the drills into a page")
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    page = config.getoption("--drills")
-    if page and not hasattr(config, "workerinput"):  # not in each process of xdist
-        config.pluginmanager.register(Table(Path(page)))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
