@@ -55,7 +55,7 @@ class _Answer(HTTPAnswer):
     def _safe_read(self, amt: int) -> bytes:
         if amt < 0:  # urllib3 asks for a chunk of -1 bytes, and gets all that ever comes
             raise IncompleteRead(b"")
-        return super()._safe_read(amt)  # type: ignore[misc,no-any-return]
+        return super()._safe_read(amt)  # type: ignore[misc]
 
 
 class _Watched(HTTPConnection):
