@@ -668,7 +668,7 @@ def test_damaged_files_are_named(project: Path) -> None:
         ("tables/iclevr/sweep/guidance.csv", "guidance_scale\na\n", "ValueError: "),
         ("data/collected/faces/decisions.csv", "face\n1\n", "KeyError: 'decision'"),
         ("data/crawled/iclevr/articles.jsonl", "{}\n{\n", "Expecting property name"),
-        ("data/downloaded/iclevr/manifest.jsonl", "\xff", "UnicodeDecodeError"),
+        ("data/downloaded/iclevr/manifest.jsonl", "\xff", "'utf-8' codec can't decode"),
         ("data/downloaded/iclevr/failed.txt", "\xff", "UnicodeDecodeError"),
     ],
 )

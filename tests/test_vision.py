@@ -134,6 +134,8 @@ def test_what_is_wrong_with_a_folder_is_one_line(
 
 
 def test_a_name_wants_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(LockstepError, match=r"nobody/nothing: evaluate.dinov2: cannot be read"):
         vision.dinov2("nobody/nothing", None)
