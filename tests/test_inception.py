@@ -17,7 +17,7 @@ from lockstep.core import download, hashing
 from lockstep.core.errors import LockstepError
 from lockstep.core.images import write_png
 from lockstep.evaluation import inception, spaces
-from tiny import tiny_dataset, tiny_params
+from tiny import beside_classifier, tiny_params
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.* is deprecated")
 NAME = "inception-2015-12-05.pt"
@@ -134,11 +134,7 @@ def test_another_file_is_not_taken(stand_in: Path, tmp_path: Path) -> None:
 def test_it_stands_beside_the_workloads_own(
     published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from lockstep.evaluation import classifier
-
-    data = tiny_dataset(tmp_path / "data")
-    (tmp_path / "evaluators/iclevr").mkdir(parents=True)
-    classifier.save(classifier.Classifier(3), tmp_path / "evaluators/iclevr")
+    data = beside_classifier(tmp_path)
     monkeypatch.chdir(tmp_path)
     digest = hashing.sha256(published)
     both = spaces.spaces_of(asking(inception=str(published), inception_sha256=digest), data)

@@ -14,9 +14,9 @@ from PIL import Image
 import tiny_clip
 from lockstep.core import hashing
 from lockstep.core.errors import LockstepError
-from lockstep.evaluation import classifier, reference, spaces, vision
+from lockstep.evaluation import reference, spaces, vision
 from lockstep.evaluation.distances import in_space
-from tiny import tiny_dataset, tiny_params
+from tiny import beside_classifier, tiny_params
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (5, 16, 16, 3)).astype(np.uint8)
@@ -83,9 +83,7 @@ def test_clip_sees_what_cmmd_shows_it(clip: Path) -> None:
 def test_they_stand_beside_the_workloads_own(
     dino: Path, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    data = tiny_dataset(tmp_path / "data")
-    (tmp_path / "evaluators/iclevr").mkdir(parents=True)
-    classifier.save(classifier.Classifier(3), tmp_path / "evaluators/iclevr")
+    data = beside_classifier(tmp_path)
     monkeypatch.chdir(tmp_path)
     params = tiny_params()
     asked = dataclasses.replace(

@@ -32,6 +32,16 @@ def tiny_dataset(folder: Path, count: int = 40) -> Dataset:
     return dataset.open_dataset(folder)
 
 
+def beside_classifier(project: Path) -> Dataset:
+    """The same in a project's folder, which has an untrained evaluator of i-CLEVR's, too."""
+    from lockstep.evaluation import classifier  # torchvision: not for all who import this file
+
+    folder = project / "evaluators/iclevr"
+    folder.mkdir(parents=True)
+    classifier.save(classifier.Classifier(3), folder)
+    return tiny_dataset(project / "data")
+
+
 def tiny_params(**train: Any) -> Params:
     committed = load_params("iclevr", ROOT / "params.yaml")
     model = dataclasses.replace(

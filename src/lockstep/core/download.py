@@ -13,7 +13,7 @@ from requests.adapters import HTTPAdapter
 from urllib3 import Retry
 from urllib3.exceptions import HTTPError
 
-from lockstep.core.errors import LockstepError
+from lockstep.core.errors import LockstepError, reason
 from lockstep.core.files import sync
 from lockstep.core.hashing import sha256
 from lockstep.core.lock import exclusive
@@ -105,18 +105,14 @@ def _get(
             try:
                 return _go_on(session, known, part, progress)
             except _BROKEN as error:
-                reason = _said(error)
+                said = reason(error)
             # urllib3 raises its own and ValueErrors for an answer that is none.
             except (requests.RequestException, HTTPError, ValueError) as error:
-                reason = _said(error)
+                said = reason(error)
                 break
     raise LockstepError(
-        f"{known.url}: {reason}; run it again where there is a network, or put the file at {path}"
+        f"{known.url}: {said}; run it again where there is a network, or put the file at {path}"
     )
-
-
-def _said(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _go_on(

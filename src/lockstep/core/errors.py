@@ -18,6 +18,11 @@ def one_line(text: str) -> str:
     return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
+def reason(error: BaseException) -> str:
+    """What another library's error says, on one line; its kind if it says nothing."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 class LockstepError(Exception):
     """Bad input or a bad state. The message is one line that names what is wrong and the mend.
 

@@ -28,7 +28,7 @@ import cv2
 
 import lockstep
 from lockstep.core import paths
-from lockstep.core.errors import LockstepError
+from lockstep.core.errors import LockstepError, reason
 
 ADDRESS = "LOCKSTEP_EXECUTOR"
 _DASK = "dask:"
@@ -99,8 +99,7 @@ def _dask(given: str) -> Iterator[Workers]:
     try:
         client = Client(address, timeout=_PATIENCE, set_as_default=False)
     except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise LockstepError(f"{ADDRESS}: {address} does not answer ({reason})") from None
+        raise LockstepError(f"{ADDRESS}: {address} does not answer ({reason(error)})") from None
     with client, tempfile.NamedTemporaryFile(dir=_shared()) as mark:
         try:
             client.wait_for_workers(1, timeout=_PATIENCE)

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from lockstep.core import device as hardware
 from lockstep.core import hashing, paths
-from lockstep.core.errors import LockstepError
+from lockstep.core.errors import LockstepError, reason
 from lockstep.models.text import clip_files
 
 # Of ImageNet's images, as DINOv2 wants them.
@@ -81,10 +81,8 @@ def clip(name: str, sha256: str | None) -> Vision:
     """
     key = "evaluate.clip"
     source = _source(key, name, sha256)
-    model, processor = (
-        _model(key, source, "CLIPModel"),
-        clip_files.processor(source),
-    )
+    model = _model(key, source, "CLIPModel")
+    processor = clip_files.processor(source)
     return Vision(
         lambda pixels: model.get_image_features(pixels).pooler_output,
         model.config.projection_dim,
@@ -114,10 +112,9 @@ def _model(key: str, source: str, class_name: str) -> Any:
                 local_files_only=is_folder,
             )
     except Exception as error:  # the library's parts have no narrower one in common
-        reason = " ".join(str(error).split())[:200]
         place = "FOLDER` as save_pretrained writes it" if is_folder else "FOLDER` of a copy"
         raise LockstepError(
-            f"{source}: {key}: cannot be read ({reason}); `lockstep add {key} {place}"
+            f"{source}: {key}: cannot be read ({reason(error)[:200]}); `lockstep add {key} {place}"
         ) from None
     if missing := sorted(report["missing_keys"]):  # transformers would begin them at random
         raise LockstepError(

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Self, cast
 
-from lockstep.core.errors import LockstepError
+from lockstep.core.errors import LockstepError, reason
 from lockstep.sources.folders.limits import DEPTH, Budget, Counted, Limited, Readable, Refused
 
 _HEAD = 600
@@ -205,7 +205,7 @@ class _Reader:
         except (Refused, LockstepError):
             raise
         except Exception as error:  # The libraries raise whatever a damaged file leads them to.
-            raise Refused(f"damaged ({_said(error)})") from None
+            raise Refused(f"damaged ({reason(error)})") from None
 
     def _compressed(self, path: str, kind: str, file: Readable, depth: int) -> Iterator[Entry]:
         packed = Counted(file)
@@ -270,7 +270,7 @@ class _Reader:
                     except (Refused, LockstepError):
                         raise
                     except Exception as error:
-                        yield self._refused(label, f"damaged in the archive ({_said(error)})")
+                        yield self._refused(label, f"damaged in the archive ({reason(error)})")
 
     def _tar(self, path: str, file: Readable, depth: int) -> Iterator[Entry]:
         packed = Counted(file)
@@ -315,10 +315,6 @@ def _size_of_list(file: IO[bytes], size: int) -> int:
     if tail[end - 20 : end - 16] == b"PK\6\7" and end >= 76:
         found = int.from_bytes(tail[end - 36 : end - 28], "little")
     return found
-
-
-def _said(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _inside(path: str, name: str) -> str:
