@@ -170,11 +170,12 @@ _ODD = [
 
 @_ALL
 @given(st.data())
-@example(None).via("a byte that is no UTF-8 was a UnicodeDecodeError")
-def test_links(tmp_path: Path, data: st.DataObject | None) -> None:
+@example(b"\xff").via("a byte that is no UTF-8 was a UnicodeDecodeError")
+@example(json.dumps({**_LINK, "addresses": 5}).encode()).via("a number for a list was a TypeError")
+def test_links(tmp_path: Path, data: st.DataObject | bytes) -> None:
     whole = (json.dumps(_LINK) + "\n").encode() * 3
-    if data is None:
-        whole = b"\xff" + whole
+    if isinstance(data, bytes):
+        whole = data + b"\n" + whole
     else:
         lines = data.draw(spliced(whole.decode().splitlines(keepends=True), _ODD))
         whole = "".join(lines).encode()

@@ -33,6 +33,9 @@ def read_links(crawled: Path, start: str | None, end: str | None) -> Iterator[di
         with damage_named(crawled / LINKS):
             time = in_taipei(written_at(line["article"]))
             row = {"time": time, **{column: line[column] for column in _COLUMNS[1:]}}
+            texts = [line["place"], line["author"] or "", line["written"], *line["addresses"]]
+            if not all(isinstance(text, str) for text in texts):
+                raise TypeError(f"{line['article']}: not all is text")
         if is_wanted(time[:10].replace("-", "")):
             found = True
             yield row
