@@ -26,7 +26,7 @@ from lockstep.core.processes import cores
 from lockstep.evaluation import classifier, dlib_embedding, reference
 from lockstep.evaluation.frechet import frechet_distance, frechet_error
 from lockstep.evaluation.kernel import kernel_distance
-from lockstep.evaluation.manifolds import manifold_figures
+from lockstep.evaluation.manifolds import manifold_metrics
 from lockstep.evaluation.neighbours import authentic
 from lockstep.evaluation.neighbours import memorization as copies
 from lockstep.evaluation.rows import ImageFiles
@@ -80,7 +80,7 @@ def _measured(count: int, folder: Path) -> dict[str, float]:
     with timed("kernel distance"):
         kernel_distance(ours.features, theirs.features)
     with timed("precision, recall, density, coverage"):
-        manifold_figures(ours.features, theirs.features, 5)
+        manifold_metrics(ours.features, theirs.features, 5)
     with timed("copies, in features"):
         near = copies(ours.features, theirs.features)
     with timed("authenticity"):

@@ -27,10 +27,10 @@ def main(params: Params) -> None:
         autoencoder.save(made, out)
         latent = params.autoencoder.kind != "pixels"
         write_provenance(out, params.values("autoencoder") if latent else {})
-        figures, sheet = measure(made, data)
+        metrics, sheet = measure(made, data)
         if sheet is not None:
             write_png(out / "reconstructions.png", sheet)
-    write_json(paths.metrics(params.workload, "autoencoder"), figures)
+    write_json(paths.metrics(params.workload, "autoencoder"), metrics)
 
 
 if __name__ == "__main__":

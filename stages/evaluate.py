@@ -1,4 +1,4 @@
-"""Score the generated images, and write the figures into the run of the model that made them."""
+"""Score the generated images, and write the metrics into the run of the model that made them."""
 
 import sys
 from contextlib import ExitStack
@@ -31,7 +31,7 @@ def main(params: Params) -> None:
         if distributed.is_main():
             out = stack.enter_context(atomic_folder(paths.tables(workload, "evaluate")))
             shown = stack.enter_context(atomic_folder(paths.plots(workload, "evaluate")))
-        metrics = evaluator_of(params).figures(params, out) | distances.figures(params, shown)
+        metrics = evaluator_of(params).metrics(params, out) | distances.metrics(params, shown)
         if distributed.is_main():
             decided = params.deciding("evaluate")
             if params.reads_text:  # a CLIP scores too

@@ -69,11 +69,11 @@ def write(out: Path, shown: Path, rows: dict[str, list[sweep.Row]], accuracy: st
         (shown / "guidance.png").write_bytes(sweep.guidance_chart(rows["guidance"]))
     if not rows["samplers"]:
         return
-    figures = {"steps_distance": (sweep.distance, "Fréchet distance")}
+    metrics = {"steps_distance": (sweep.distance, "Fréchet distance")}
     if sweep.accuracies(rows["samplers"][0]):
-        figures["steps"] = (sweep.mean_accuracy, accuracy)
-    for name, (figure, label) in figures.items():
-        table = sweep.by_steps(rows["samplers"], figure)
+        metrics["steps"] = (sweep.mean_accuracy, accuracy)
+    for name, (metric, label) in metrics.items():
+        table = sweep.by_steps(rows["samplers"], metric)
         write_csv(out / f"{name}.csv", table)
         (shown / f"{name}.png").write_bytes(sweep.steps_chart(table, label))
 

@@ -99,7 +99,7 @@ class Project:
             lines[found[0]] = f"{indent}{name}: {value}"
         path.write_text("\n".join(lines) + "\n", "utf-8")
 
-    def figures(self, workload: str, stage: str) -> dict[str, float]:
+    def metrics(self, workload: str, stage: str) -> dict[str, float]:
         """What a stage measured."""
         return json.loads((self.root / f"metrics/{workload}/{stage}.json").read_text("utf-8"))
 

@@ -31,7 +31,7 @@ def settings() -> Params:
 
 
 def finished(workload: str, labels: int, seed: int = 0) -> generator.Description:
-    """A workload's outputs, made up: an untrained model and figures out of the air."""
+    """A workload's outputs, made up: an untrained model and metrics out of the air."""
     params = settings()
     rng = np.random.default_rng(0)
     paths.dataset(workload).mkdir(parents=True, exist_ok=True)
@@ -96,13 +96,13 @@ def swept(
     """A sweep's outputs, made up."""
     folder = paths.tables(workload, "sweep")
     folder.mkdir(parents=True, exist_ok=True)
-    figures = {name: accuracy, "fd_classifier": 3.0}
+    metrics = {name: accuracy, "fd_classifier": 3.0}
     guidance = [
-        {"setting": f"{scale:g}", "guidance_scale": scale, "steps": 3, **figures}
+        {"setting": f"{scale:g}", "guidance_scale": scale, "steps": 3, **metrics}
         for scale in (1.0, 2.5)
     ]
     write_csv(folder / "guidance.csv", guidance)
-    samplers = [{"setting": "ddpm", "guidance_scale": 2.0, "steps": 5, **figures}]
+    samplers = [{"setting": "ddpm", "guidance_scale": 2.0, "steps": 5, **metrics}]
     write_csv(folder / "samplers.csv", samplers)
     write_png(paths.plots(workload, "sweep") / "guidance.png", np.zeros((4, 4, 3), np.uint8))
     write_provenance(

@@ -1,4 +1,4 @@
-"""The anime heads from the archives to the figures, as their user runs them: smoke preset."""
+"""The anime heads from the archives to the metrics, as their user runs them: smoke preset."""
 
 from __future__ import annotations
 
@@ -56,10 +56,10 @@ def test_everything_is_there(anime: Project) -> None:
         assert animation.n_frames > 1
     assert (anime.root / "models/anime/ema.safetensors").exists()
 
-    merged, scored = anime.figures("anime", "collect"), anime.figures("anime", "evaluate")
+    merged, scored = anime.metrics("anime", "collect"), anime.metrics("anime", "evaluate")
     assert min(merged["precision"], merged["recall"]) > 0.9
     assert 0 < merged["kept"] < merged["found"]
-    assert 0.25 <= anime.figures("anime", "evaluator")["rotation_accuracy"] <= 1
+    assert 0.25 <= anime.metrics("anime", "evaluator")["rotation_accuracy"] <= 1
     assert scored["n_generated"] == 20
     assert scored["n_reference"] <= merged["kept"]
     assert scored["fd_rotation"] > 0
@@ -68,7 +68,7 @@ def test_everything_is_there(anime: Project) -> None:
 
 def test_the_set_is_what_was_merged(anime: Project) -> None:
     data = open_dataset(anime.root / "data/dataset/anime")
-    kept = int(anime.figures("anime", "collect")["kept"])
+    kept = int(anime.metrics("anime", "collect")["kept"])
     assert len(list((anime.root / COLLECTED / "images").iterdir())) == kept
     assert data.images.shape == (kept, 64, 64, 3)
     assert data.conditions.shape == (kept, 0)
@@ -85,7 +85,7 @@ def test_the_run_has_what_decided_it_and_what_came_out(anime: Project) -> None:
     (training,) = runs(anime, "training", "anime")
     (evaluation,) = runs(anime, "evaluation", "anime")
     for stage in ("collect", "evaluator", "evaluate"):
-        assert anime.figures("anime", stage).items() <= evaluation.data.metrics.items()
+        assert anime.metrics("anime", stage).items() <= evaluation.data.metrics.items()
     found = evaluation.data.params
     assert found["source.synthetic_count"] == "60"
     for name in ("source.paths", "source.sha256", "source.duplicate_bits", "evaluator.epochs"):
@@ -119,14 +119,14 @@ def test_the_report_says_which_files_were_kept_and_why(anime: Project) -> None:
 
 
 def test_what_is_excluded_is_gone_at_the_next_run(anime: Project) -> None:
-    before = anime.figures("anime", "collect")["kept"]
+    before = anime.metrics("anime", "collect")["kept"]
     one, other = [row for row in table(anime) if row["decision"] == "kept"][:2]
     anime.exclude(
         one["sha256"], f"{other['source']}:{other['path']}", "nobody", "synthetic/x.zip:1.png"
     )
     done = anime.dvc("repro", "dataset@anime")
     assert ran(done.stdout) == ["check", "collect@anime", "dataset@anime"]
-    assert anime.figures("anime", "collect")["kept"] == before - 2
+    assert anime.metrics("anime", "collect")["kept"] == before - 2
     decisions = {row["sha256"]: row["decision"] for row in table(anime)}
     assert {decisions[row["sha256"]] for row in (one, other)} == {"excluded"}
     said = [line for line in done.stderr.splitlines() if line.startswith("exclude.txt")]
@@ -188,7 +188,7 @@ def test_a_folder_of_ones_own(anime: Project, tmp_path: Path) -> None:
     # Those that were kept are the set, in their order; there is no truth about them.
     kept = sorted(int(row["number"]) for row in rows.values() if row["decision"] == "kept")
     assert kept == list(range(1, len(kept) + 1))
-    assert anime.figures("anime", "collect") == {"kept": len(kept), "found": len(rows)}
+    assert anime.metrics("anime", "collect") == {"kept": len(kept), "found": len(rows)}
     data = open_dataset(anime.root / "data/dataset/anime")
     images = sorted((anime.root / COLLECTED / "images").iterdir(), key=lambda path: int(path.stem))
     assert len(data.images) == len(images) == len(kept)

@@ -201,7 +201,7 @@ def test_signal_to_noise_is_scikit_images() -> None:
     ]
     ours = psnr(torch.from_numpy(images), torch.from_numpy(others))
     assert ours.tolist() == pytest.approx(theirs, rel=1e-9)
-    # Nothing is lost: a large number, which a file of figures can have.
+    # Nothing is lost: a large number, which a file of metrics can have.
     nothing = torch.zeros(1, 3, 4, 4)
     assert psnr(nothing, nothing).item() == pytest.approx(106.02, abs=0.01)
 

@@ -1,4 +1,4 @@
-"""Captions from the drawn scenes to the figures, as their user runs them: smoke preset."""
+"""Captions from the drawn scenes to the metrics, as their user runs them: smoke preset."""
 
 from __future__ import annotations
 
@@ -67,9 +67,9 @@ def test_everything_is_there(captions: Project) -> None:
     with Image.open(captions.root / "autoencoders/captions/reconstructions.png") as sheet:
         assert sheet.height == 2 * 66 - 2  # images, and below them what they are decoded to
 
-    assert 0 < captions.figures("captions", "autoencoder")["psnr"] < 60
-    assert "evaluator_accuracy" in captions.figures("captions", "evaluator")
-    scored = captions.figures("captions", "evaluate")
+    assert 0 < captions.metrics("captions", "autoencoder")["psnr"] < 60
+    assert "evaluator_accuracy" in captions.metrics("captions", "evaluator")
+    scored = captions.metrics("captions", "evaluate")
     assert set(ACCURACIES) <= scored.keys()
     # 16 prompts name one of 24 objects, 48 name two.
     chance = (16 * 1 + 48 * 4) / 24 / (16 + 48 * 2)
@@ -114,7 +114,7 @@ def test_the_run_has_what_decided_it_and_what_came_out(captions: Project) -> Non
     (training,) = runs(captions, "training", "captions")
     (evaluation,) = runs(captions, "evaluation", "captions")
     for stage in ("autoencoder", "evaluator", "evaluate"):
-        assert captions.figures("captions", stage).items() <= evaluation.data.metrics.items()
+        assert captions.metrics("captions", stage).items() <= evaluation.data.metrics.items()
     for run in (training, evaluation):
         found = run.data.params
         assert found["autoencoder.kind"] == "kl"
@@ -127,7 +127,7 @@ def test_the_run_has_what_decided_it_and_what_came_out(captions: Project) -> Non
         assert {"images/strips", "images/denoising.gif", "images/test.png"} <= shown
 
 
-def test_the_report_has_prompts_and_figures(captions: Project) -> None:
+def test_the_report_has_prompts_and_metrics(captions: Project) -> None:
     captions.lockstep("report", "captions")
     page = BeautifulSoup((captions.root / "report/captions.html").read_text("utf-8"), "html.parser")
     text = "".join(page.get_text().split())  # names may break after their underscores
@@ -148,7 +148,7 @@ def test_the_report_has_prompts_and_figures(captions: Project) -> None:
 
 def test_a_sweep_is_drawn_scored_and_recorded(captions: Project) -> None:
     assert ran(captions.dvc("repro", SWEEP).stdout) == [SWEEP]
-    best = captions.figures("captions", "sweep")
+    best = captions.metrics("captions", "sweep")
     assert best.keys() == {f"best_{name}" for name in ("guidance_scale", *ACCURACIES[:3])}
     (training,) = runs(captions, "training", "captions")
     (sweep,) = runs(captions, "sweep", "captions")
@@ -263,15 +263,15 @@ def test_a_folder_of_ones_own(captions: Project, tmp_path: Path) -> None:
     images = captions.root / "samples/captions/images"
     assert {path.name for path in images.iterdir()} == {"0.png", "1.png", "2.png"}
     # Nobody knows what these images show: no accuracy, and eyes that learnt of them alone.
-    assert "rotation_accuracy" in captions.figures("captions", "evaluator")
-    scored = captions.figures("captions", "evaluate")
+    assert "rotation_accuracy" in captions.metrics("captions", "evaluator")
+    scored = captions.metrics("captions", "evaluate")
     assert scored["fd_rotation"] >= 0
     assert scored["swd"] > 0
     assert scored["n_generated"] == 3
     assert not [name for name in scored if "accuracy" in name or name == "fd_classifier"]
     assert ran(captions.dvc("repro", TARGET).stdout) == []
     assert ran(captions.dvc("repro", SWEEP).stdout) == [SWEEP]
-    best = captions.figures("captions", "sweep")
+    best = captions.metrics("captions", "sweep")
     assert best.keys() == {"best_guidance_scale", "best_fd_rotation"}
     tables = {path.name for path in (captions.root / "tables/captions/sweep").glob("*.csv")}
     assert tables == {"guidance.csv", "samplers.csv", "steps_distance.csv"}

@@ -80,11 +80,11 @@ def test_paths_in_contributing_exist() -> None:
         assert (ROOT / path).exists(), path
 
 
-def test_a_comparison_has_figures_and_pictures_before_and_after(tmp_path: Path) -> None:
+def test_a_comparison_has_metrics_and_pictures_before_and_after(tmp_path: Path) -> None:
     project = Project(tmp_path / "project")
 
     def commit(score: float, picture: bytes) -> str:
-        (project.root / "figures.json").write_text(f'{{"score": {score}}}')
+        (project.root / "metrics.json").write_text(f'{{"score": {score}}}')
         (project.root / "faces.png").write_bytes(picture)
         project.run("git", "add", "--all")
         project.run("git", *AUTHOR, "commit", "--quiet", "--message", f"score {score}")
@@ -95,14 +95,14 @@ def test_a_comparison_has_figures_and_pictures_before_and_after(tmp_path: Path) 
 
     (project.root / ".dvc").mkdir(parents=True)
     (project.root / ".dvc" / "config").write_text("[core]\nanalytics = false\n")
-    (project.root / "dvc.yaml").write_text("metrics: [figures.json]\nparams: [params.yaml]\n")
+    (project.root / "dvc.yaml").write_text("metrics: [metrics.json]\nparams: [params.yaml]\n")
     (project.root / "params.yaml").write_text("lr: 0.1\n")
     project.run("git", "init", "--quiet")
     first, second = commit(0.5, b"old"), commit(0.75, b"new")
 
     assert compare(second, second).count("Nothing changes.") == 4
     text = compare(first, second)
-    assert re.search(r"\| figures.json +\| score +\| 0.5 +\| 0.75 +\| 0.25 ", text)
+    assert re.search(r"\| metrics.json +\| score +\| 0.5 +\| 0.75 +\| 0.25 ", text)
     before, after = (f"![faces.png](https://x.org/raw/{c}/faces.png)" for c in (first, second))
     assert f"| faces.png | {before} | {after} |" in text
     assert text.count("Nothing changes.") == 2  # parameters and outputs

@@ -1,4 +1,4 @@
-"""The figures in one space of features: which there are, under which names."""
+"""The metrics in one space of features: which there are, under which names."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def features(count: int, scale: float = 1.0) -> Statistics:
     return statistics_of([scale * RNG.standard_normal((count, 3)).astype(np.float32)])
 
 
-def test_each_figure_has_its_error() -> None:
+def test_each_metric_has_its_error() -> None:
     ours, theirs = features(60, 1.5), features(200)
     found = in_space(SPACE, ours, theirs, theirs, 5)
     assert found.keys() == NAMES | {f"{name}_se" for name in NAMES}
@@ -39,7 +39,7 @@ def test_each_figure_has_its_error() -> None:
     assert found == in_space(SPACE, ours, theirs, theirs, 5)
 
 
-def test_few_images_have_fewer_figures() -> None:
+def test_few_images_have_fewer_metrics() -> None:
     ours, theirs = features(20), features(200)
     found = in_space(SPACE, ours, theirs, theirs, 5)
     assert found.keys() >= NAMES
@@ -54,6 +54,6 @@ def test_of_a_reference_that_is_mean_and_covariance_there_is_the_frechet_distanc
     ours, training = features(60), features(200)
     only = Statistics(training.normal, np.empty((0, 3), np.float32), 0)
     found = in_space(SPACE, ours, only, training, 5)
-    figures = {name for name in found if not name.endswith("_se")}
-    assert figures == {"fd_colour", "copies_colour", "authenticity_colour"}
+    metrics = {name for name in found if not name.endswith("_se")}
+    assert metrics == {"fd_colour", "copies_colour", "authenticity_colour"}
     assert found["fd_colour"] == pytest.approx(frechet_distance(ours.normal, training.normal))

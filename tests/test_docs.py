@@ -111,7 +111,7 @@ def test_the_translation_has_the_links_of_the_readme() -> None:
     assert translated == original
 
 
-def test_the_translation_has_the_figures_and_commands_of_the_readme() -> None:
+def test_the_translation_has_the_metrics_and_commands_of_the_readme() -> None:
     def said(page: Path) -> Counter[str]:
         text = re.sub(r"^```.*?^```$", "", page.read_text("utf-8"), flags=re.M | re.S)
         return Counter(re.findall(r"`[^`]+`|\b[0-9a-f]{7}\b|\d+\.\d+", text))

@@ -1,4 +1,4 @@
-"""Each kind of the registry: what it trains, its features, its figures and its scores."""
+"""Each kind of the registry: what it trains, its features, its metrics and its scores."""
 
 from __future__ import annotations
 
@@ -76,9 +76,9 @@ def test_classes_are_scored_without_test_lists() -> None:
         save_weights({"test": generated}, folder / "tensors.safetensors")
     out = Path("out")
     out.mkdir()
-    figures = kind.figures(params, out)
-    assert figures["accuracy_test"] == kind.scorer(params)(target, generated)["accuracy_test"]
-    assert figures["accuracy_test_sd"] == 0
+    metrics = kind.metrics(params, out)
+    assert metrics["accuracy_test"] == kind.scorer(params)(target, generated)["accuracy_test"]
+    assert metrics["accuracy_test_sd"] == 0
     with (out / "objects.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     # Seven images go through three classes in turn, twice.
@@ -88,7 +88,7 @@ def test_classes_are_scored_without_test_lists() -> None:
         ("owl", "4"),
     ]
     hits = sum(int(row["generated"]) for row in rows)
-    assert figures["accuracy_test"] == pytest.approx(hits / 14)
+    assert metrics["accuracy_test"] == pytest.approx(hits / 14)
 
 
 def test_errors_of_accuracies_are_those_of_leaving_images_out() -> None:
@@ -130,7 +130,7 @@ def test_another_dlib_than_the_noted_one_is_refused(monkeypatch: pytest.MonkeyPa
     about = {"evaluator.name": "dlib", "evaluator.version": "1", "evaluator.sha256": "0"}
     monkeypatch.setattr(dlib_embedding, "description", lambda: about)
     kind, folder = evaluator_of(params), paths.evaluator("iclevr")
-    assert kind.train(params, folder) == {} == kind.figures(params, folder)
+    assert kind.train(params, folder) == {} == kind.metrics(params, folder)
     data = dataset.open_dataset(paths.dataset("iclevr"))
     assert kind.space(params, data).frechet == "fd_dlib"
     about = {**about, "evaluator.version": "2"}

@@ -56,7 +56,7 @@ def finish_queue(project: Project, count: int) -> dict[str, str]:
 
 
 def finished_experiments(project: Project) -> dict[str, dict]:
-    """The figures of each experiment that `dvc exp show` has."""
+    """The metrics of each experiment that `dvc exp show` has."""
     _, baseline = json.loads(project.dvc("exp", "show", "--json").stdout)
     return {
         found["name"]: found["revs"][0]["data"]["metrics"]["metrics/iclevr/evaluate.json"]["data"]
@@ -85,20 +85,20 @@ def test_a_queued_grid_of_samplings_and_one_that_is_taken_over(project: Project)
     assert "error: params.yaml: iclevr.sample.steps: input should be greater" in log
     assert BACK not in log
 
-    figures = finished_experiments(project)
-    assert figures.keys() == states.keys() - {mistaken}
-    assert len({scores["fd_classifier"] for scores in figures.values()}) == 2
+    metrics = finished_experiments(project)
+    assert metrics.keys() == states.keys() - {mistaken}
+    assert len({scores["fd_classifier"] for scores in metrics.values()}) == 2
     assert [run.info.run_id for run in runs(project, "training")] == [training.info.run_id]
     evaluations = {run.data.tags.get("dvc.exp_name"): run for run in runs(project, "evaluation")}
     assert len(runs(project, "evaluation")) == 3
     assert evaluations.pop(None).info.run_id == first.info.run_id
-    assert evaluations.keys() == figures.keys()
-    compared = project.lockstep("compare", *figures, "--all").stdout
+    assert evaluations.keys() == metrics.keys()
+    compared = project.lockstep("compare", *metrics, "--all").stdout
     assert "  fd_classifier  " in compared and "than twice their error" in compared
     names = {}
     for name, run in evaluations.items():
         assert run.data.tags["mlflow.parentRunId"] == training.info.run_id
-        assert figures[name].items() <= run.data.metrics.items()
+        assert metrics[name].items() <= run.data.metrics.items()
         assert run.data.params["sample.seeds"] == "[0, 1]"
         names[run.data.params["sample.steps"]] = name
     assert names.keys() == {"2", "4"}

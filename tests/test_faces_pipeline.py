@@ -1,4 +1,4 @@
-"""The faces from the crawl to the figures, as their user runs them: on their smoke preset."""
+"""The faces from the crawl to the metrics, as their user runs them: on their smoke preset."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_everything_is_there(faces: Project) -> None:
         assert (faces.root / "plots/faces/sample" / name).exists()
     assert (faces.root / "models/faces/ema.safetensors").exists()
 
-    cropped, scored = faces.figures("faces", "collect"), faces.figures("faces", "evaluate")
+    cropped, scored = faces.metrics("faces", "collect"), faces.metrics("faces", "evaluate")
     assert min(cropped["precision"], cropped["recall"]) > 0.9
     assert 0 < cropped["kept"] < cropped["found"]
     assert scored["n_generated"] == 20
@@ -65,7 +65,7 @@ def test_the_run_has_what_decided_it_and_what_came_out(faces: Project) -> None:
     (training,) = runs(faces, "training", "faces")
     (evaluation,) = runs(faces, "evaluation", "faces")
     for stage in ("collect", "evaluate"):
-        assert faces.figures("faces", stage).items() <= evaluation.data.metrics.items()
+        assert faces.metrics("faces", stage).items() <= evaluation.data.metrics.items()
     found = evaluation.data.params
     for name in ("crawl.source", "download.max_bytes", "source.min_box", "evaluator.sha256"):
         assert name in found
@@ -87,11 +87,11 @@ def test_what_is_excluded_is_gone_at_the_next_run(faces: Project) -> None:
     table = faces.root / "data/collected/faces/decisions.csv"
     with table.open(newline="") as file:
         image = next(row["image"] for row in csv.DictReader(file) if row["decision"] == "kept")
-    before = faces.figures("faces", "collect")["kept"]
+    before = faces.metrics("faces", "collect")["kept"]
     faces.exclude(image)
     done = faces.dvc("repro", "dataset@faces")
     assert ran(done.stdout) == ["check", "collect@faces", "dataset@faces"]
-    assert faces.figures("faces", "collect")["kept"] < before
+    assert faces.metrics("faces", "collect")["kept"] < before
     assert not list((faces.root / "data/collected/faces/crops").glob(f"{image}*"))
     faces.run("git", "checkout", ".")
     assert ran(faces.dvc("repro", "dataset@faces").stdout) == []  # back out of the cache

@@ -27,7 +27,7 @@ def test_of_a_mean_it_is_the_classical_error() -> None:
     assert jackknife.standard_error([1.0]) is None
 
 
-def test_it_is_how_far_figures_of_other_images_are() -> None:
+def test_it_is_how_far_metrics_of_other_images_are() -> None:
     """Of a ratio, too: over 300 draws of 200 pairs, against their own spread."""
     found, errors = [], []
     for _ in range(300):

@@ -7,14 +7,14 @@ import pytest
 
 from lockstep.core.errors import LockstepError
 from lockstep.evaluation import jackknife, manifolds
-from lockstep.evaluation.manifolds import manifold_figures
+from lockstep.evaluation.manifolds import manifold_metrics
 
 RNG = np.random.default_rng(0)
 
 
 def values(generated: np.ndarray, reference: np.ndarray, neighbours: int) -> dict[str, float]:
-    found = manifold_figures(generated, reference, neighbours)
-    return {name: figure.value for name, figure in found.items()}
+    found = manifold_metrics(generated, reference, neighbours)
+    return {name: metric.value for name, metric in found.items()}
 
 
 def by_every_pair(
@@ -108,7 +108,7 @@ def test_a_ball_has_a_surface_and_one_of_no_size_holds_its_middle() -> None:
 def test_errors_are_those_of_leaving_groups_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(manifolds, "_ROWS", 16)
     generated, reference = RNG.standard_normal((83, 4)), RNG.standard_normal((50, 4)) + 0.8
-    found = manifold_figures(generated, reference, 5)
+    found = manifold_metrics(generated, reference, 5)
     group = jackknife.groups(83)
     without = [by_every_pair(generated[group != one], reference, 5) for one in range(20)]
     for name in ("recall", "coverage"):
@@ -120,22 +120,22 @@ def test_errors_are_those_of_leaving_groups_out(monkeypatch: pytest.MonkeyPatch)
     assert found["precision"].error == pytest.approx(np.sqrt(precision * (1 - precision) / 82))
 
 
-def test_few_images_have_no_error_and_too_few_no_figures() -> None:
-    few = manifold_figures(RNG.standard_normal((39, 2)), RNG.standard_normal((39, 2)), 5)
+def test_few_images_have_no_error_and_too_few_no_metrics() -> None:
+    few = manifold_metrics(RNG.standard_normal((39, 2)), RNG.standard_normal((39, 2)), 5)
     assert few["recall"].error is few["coverage"].error is None
     for count, neighbours in ((5, 5), (40, 38)):
         assert not manifolds.enough(count, neighbours)
         assert manifolds.enough(count, neighbours - 1)
         with pytest.raises(LockstepError, match=r"evaluate\.neighbours: .* images of the refer"):
-            manifold_figures(RNG.standard_normal((60, 2)), np.zeros((count, 2)), neighbours)
+            manifold_metrics(RNG.standard_normal((60, 2)), np.zeros((count, 2)), neighbours)
         with pytest.raises(LockstepError, match=r"too many for .* generated images; lower it"):
-            manifold_figures(np.zeros((count, 2)), RNG.standard_normal((60, 2)), neighbours)
+            manifold_metrics(np.zeros((count, 2)), RNG.standard_normal((60, 2)), neighbours)
 
 
 def test_errors_are_how_far_other_images_are_off() -> None:
-    """Of 60 draws of 100 images, against the spread of their figures."""
+    """Of 60 draws of 100 images, against the spread of their metrics."""
     reference = RNG.standard_normal((300, 6))
-    draws = [manifold_figures(RNG.standard_normal((100, 6)) + 0.4, reference, 5) for _ in range(60)]
+    draws = [manifold_metrics(RNG.standard_normal((100, 6)) + 0.4, reference, 5) for _ in range(60)]
     for name in ("precision", "recall", "density", "coverage"):
         spread = np.std([one[name].value for one in draws], ddof=1)
         errors = np.array([one[name].error for one in draws])

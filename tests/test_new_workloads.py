@@ -95,8 +95,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 
 def test_a_flat_folder(project: Project) -> None:
-    assert project.figures("fifth", "collect") == {"kept": 60, "found": 60}
-    scored = project.figures("fifth", "evaluate")
+    assert project.metrics("fifth", "collect") == {"kept": 60, "found": 60}
+    scored = project.metrics("fifth", "evaluate")
     assert scored["n_generated"] == 12
     assert {"fd_rotation", "swd", "copies"} <= scored.keys()
     assert len(list((project.root / "samples/fifth").glob("*.png"))) == 12
@@ -109,12 +109,12 @@ def test_a_folder_with_three_classes(project: Project) -> None:
         "green": 1,
         "red": 2,
     }
-    assert {"accuracy_test", "exact_match_test", "fd_classifier"} <= project.figures(
+    assert {"accuracy_test", "exact_match_test", "fd_classifier"} <= project.metrics(
         "sixth", "evaluate"
     ).keys()
     rows = (root / "tables/sixth/evaluate/objects.csv").read_text().splitlines()
     assert [row.split(",")[1] for row in rows[1:]] == ["blue", "green", "red"]
-    assert project.figures("sixth", "sweep")["best_guidance_scale"] in (1.0, 2.0, 4.0, 7.0)
+    assert project.metrics("sixth", "sweep")["best_guidance_scale"] in (1.0, 2.0, 4.0, 7.0)
     with Image.open(root / "plots/sixth/sample/test.png") as grid:
         assert grid.size == (3 * 66 - 2, 4 * 66 - 2)  # a column for each class
     out = root / "red.png"
@@ -129,16 +129,16 @@ def test_a_folder_with_three_classes(project: Project) -> None:
 def test_a_folder_with_captions(project: Project) -> None:
     names = sorted(path.name for path in (project.root / "samples/seventh/images").iterdir())
     assert names == ["0.png", "1.png"]
-    assert "fd_rotation" in project.figures("seventh", "evaluate")
+    assert "fd_rotation" in project.metrics("seventh", "evaluate")
 
 
 def test_a_folder_of_photographs(project: Project) -> None:
-    found = project.figures("eighth", "collect")
+    found = project.metrics("eighth", "collect")
     assert 10 <= found["kept"] < found["found"]
     with (project.root / "data/collected/eighth/decisions.csv").open(encoding="utf-8") as file:
         decisions = Counter(row["decision"] for row in csv.DictReader(file))
     assert decisions["faceless"] >= 60 and decisions["kept"] == found["kept"]
-    assert "fd_dlib" in project.figures("eighth", "evaluate")
+    assert "fd_dlib" in project.metrics("eighth", "evaluate")
 
 
 def test_again_nothing_runs_and_each_has_its_runs_and_report(project: Project) -> None:

@@ -41,8 +41,8 @@ def test_everything_is_there(finished: Project) -> None:
         assert (root / f"plots/iclevr/sample/{name}.png").exists()
     metrics = json.loads((root / "metrics/iclevr/evaluate.json").read_text())
     for name in PROMPT_FILES:
-        for figure in ("accuracy", "accuracy_png", "exact_match", "false_objects"):
-            assert isinstance(metrics[f"{figure}_{name}"], float)
+        for metric in ("accuracy", "accuracy_png", "exact_match", "false_objects"):
+            assert isinstance(metrics[f"{metric}_{name}"], float)
     train = json.loads((root / "metrics/iclevr/train.json").read_text())
     assert train["steps"] == 20
     assert (root / "models/iclevr/ema.safetensors").exists()

@@ -30,7 +30,7 @@ from loopback_hub import TOKEN, Hub
 
 ROOT = Path(__file__).resolve().parent.parent
 W, REPO = "iclevr", "somebody/cubes"
-FIGURES = {"accuracy_test": 0.7, "accuracy_test_sd": 0.02, "swd": 106.2, "n_generated": 256}
+METRICS = {"accuracy_test": 0.7, "accuracy_test_sd": 0.02, "swd": 106.2, "n_generated": 256}
 DATA_CARD = "---\nlicense: unknown\n---\n# Cubes: 256 影像\n"
 
 
@@ -49,7 +49,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (card := root / paths.card(W)).parent.mkdir(parents=True)
     card.write_text(DATA_CARD, "utf-8")
     metrics.mkdir(parents=True)
-    write_json(metrics / "evaluate.json", FIGURES)
+    write_json(metrics / "evaluate.json", METRICS)
     outs = {
         f"train@{W}": [model],
         f"sample@{W}": [samples, plots / "sample"],
@@ -105,7 +105,7 @@ def one_line(action: Any, *arguments: Any, **options: Any) -> str:
 # Export
 
 
-def test_the_folder_has_a_card_with_figures_and_pictures(
+def test_the_folder_has_a_card_with_metrics_and_pictures(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command.export(W, Path("out"))
@@ -122,7 +122,7 @@ def test_the_folder_has_a_card_with_figures_and_pictures(
     assert about["license"] == "unknown"
     results = {each.metric_type: each for each in card.data.eval_results}
     assert {name: each.metric_value for name, each in results.items()} == {
-        name: value for name, value in FIGURES.items() if not name.endswith("_sd")
+        name: value for name, value in METRICS.items() if not name.endswith("_sd")
     }
     assert results["accuracy_test"].metric_name.startswith("accuracy_test: objects found")
     assert "| `accuracy_test` | 0.7000 ± 0.0200 |" in card.text
@@ -162,12 +162,12 @@ def test_a_licence_may_be_given(project: Path) -> None:
     assert "Licence: cc-by-4.0." in card.text
 
 
-def test_other_weights_have_no_figures(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_other_weights_have_no_metrics(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = project / "models" / W
     shutil.copy(model / "ema.safetensors", model / "last.safetensors")
     (project / "dvc.lock").unlink()
     command.export(W, Path("out"), weights="last")
-    assert "no figures: `dvc repro evaluate@iclevr` makes them" in capsys.readouterr().err
+    assert "no metrics: `dvc repro evaluate@iclevr` makes them" in capsys.readouterr().err
     card = ModelCard.load(project / "out/README.md")
     assert not card.data.eval_results
     assert "model-index" not in card.content
@@ -178,13 +178,13 @@ def test_other_weights_have_no_figures(project: Path, capsys: pytest.CaptureFixt
 @pytest.mark.parametrize(
     "changed", ["metrics/iclevr/evaluate.json", "samples/iclevr/provenance.json"]
 )
-def test_figures_of_another_model_are_left_out(
+def test_metrics_of_another_model_are_left_out(
     project: Path, changed: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = project / changed
     path.write_text(path.read_text().replace("000", "111").replace("106.2", "1.0"))
     command.export(W, Path("out"))
-    assert "the card has no figures" in capsys.readouterr().err
+    assert "the card has no metrics" in capsys.readouterr().err
 
 
 def test_what_is_not_trained_is_said(project: Path) -> None:

@@ -284,7 +284,7 @@ def test_another_data_set_than_the_models_is_not_its_input(store: MlflowClient) 
     assert not run.inputs.dataset_inputs
 
 
-def test_images_and_figures_of_an_evaluation_arrive(store: MlflowClient) -> None:
+def test_images_and_metrics_of_an_evaluation_arrive(store: MlflowClient) -> None:
     finished("iclevr", labels=3)
     record("iclevr")
     (training,), (evaluation,) = runs(store, "training"), runs(store, "evaluation")
@@ -394,7 +394,7 @@ def test_other_weights_are_another_version_and_other_settings_are_not(
     assert len(runs(store, "training")) == 1
 
 
-def test_a_registry_that_fails_costs_no_figures(
+def test_a_registry_that_fails_costs_no_metrics(
     store: MlflowClient, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     finished("iclevr", labels=3)
@@ -433,7 +433,7 @@ def test_track_writes_all_that_it_can(
     assert "faces: nothing to record" in capsys.readouterr().out
 
 
-def test_track_takes_no_figures_of_other_images_than_those_here(store: MlflowClient) -> None:
+def test_track_takes_no_metrics_of_other_images_than_those_here(store: MlflowClient) -> None:
     finished("faces", labels=0)
     shutil.copy(ROOT / "params.yaml", "params.yaml")
     drawn, read = ({"path": "samples/faces", "md5": md5} for md5 in ("new", "old"))

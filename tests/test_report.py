@@ -25,7 +25,7 @@ from lockstep.core.errors import LockstepError
 from lockstep.core.files import read_csv, write_csv, write_json
 from lockstep.core.provenance import write_provenance
 from lockstep.data import captions
-from lockstep.report import curves, figures, gather, numbers, page, settings
+from lockstep.report import curves, gather, metrics, numbers, page, settings
 from lockstep.sources import listing
 from lockstep.sources.download.download import FAILED
 from lockstep.sources.ptt import output as ptt
@@ -248,7 +248,7 @@ def test_what_came_and_what_went(project: Path) -> None:
     assert "copies" not in cards(html)
 
 
-def test_an_error_stands_beside_its_figure(project: Path) -> None:
+def test_an_error_stands_beside_its_metric(project: Path) -> None:
     outputs()
     metrics = {**METRICS, "fd_dlib": 3.25, "fd_dlib_se": 0.125, "recall_dlib": 0.5}
     write_json(paths.metrics("iclevr", "evaluate"), metrics)
@@ -279,7 +279,7 @@ def test_an_error_stands_beside_its_figure(project: Path) -> None:
     ],
 )
 def test_more_is_better_or_less_is(name: str, expected: int) -> None:
-    assert figures.direction(name) == expected
+    assert metrics.direction(name) == expected
 
 
 def test_changed_parameters_are_marked(project: Path) -> None:
@@ -388,7 +388,7 @@ def test_epochs_are_compared_as_the_steps_that_they_come_to(
     assert not written("anime").select(".notice")
 
 
-def test_figures_that_are_older_than_what_they_are_of(project: Path) -> None:
+def test_metrics_that_are_older_than_what_they_are_of(project: Path) -> None:
     outputs()
     drawn, read = ({"path": "samples/iclevr", "md5": md5} for md5 in ("new", "old"))
     stages = {"sample@iclevr": {"outs": [drawn]}, "evaluate@iclevr": {"deps": [read]}}
@@ -396,7 +396,7 @@ def test_figures_that_are_older_than_what_they_are_of(project: Path) -> None:
     (notice,) = written().select(".notice")
     assert "samples/iclevr was made anew since" in text(notice)
     assert text(notice.code) == "dvc repro evaluate@iclevr"
-    # Its plots are not here, but its figures are: it has to run too.
+    # Its plots are not here, but its metrics are: it has to run too.
     write_json(Path("dvc.lock"), {"stages": {**stages, "sweep@iclevr": {"deps": [read]}}})
     (notice,) = written().select(".notice")
     assert text(notice.code) == "dvc repro evaluate@iclevr sweep@iclevr"
@@ -438,12 +438,12 @@ def test_without_git_there_is_nothing_to_compare(
     assert len(same) == 1
 
 
-def test_a_commit_without_figures(project: Path) -> None:
+def test_a_commit_without_metrics(project: Path) -> None:
     commit()
     outputs()
     html = written()
     assert not html.select(".change")
-    assert "has no figures to compare with" in text(html)
+    assert "has no metrics to compare with" in text(html)
 
 
 def test_missing_parts_say_what_makes_them(project: Path) -> None:

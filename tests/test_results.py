@@ -15,17 +15,17 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.mark.parametrize("page", list(results.pages()), ids=lambda page: page.name)
-def test_the_pages_say_the_committed_figures(page: Path) -> None:
+def test_the_pages_say_the_committed_metrics(page: Path) -> None:
     text = page.read_text("utf-8")
     assert results.updated(text, ROOT / "metrics") == text
 
 
-def test_the_readme_and_the_results_have_marked_figures() -> None:
+def test_the_readme_and_the_results_have_marked_metrics() -> None:
     for name in ("README.md", "README.zh-TW.md", "docs/results.md"):
         assert (ROOT / name).read_text("utf-8").count("<!--") >= 9
 
 
-def test_a_figure_is_brought_in_with_its_decimals(tmp_path: Path) -> None:
+def test_a_metric_is_brought_in_with_its_decimals(tmp_path: Path) -> None:
     (tmp_path / "pets").mkdir()
     (tmp_path / "pets/evaluate.json").write_text('{"fd": 1234.5678, "n": 6705}')
     text = "9.00<!--pets/evaluate fd--> of 1<!--pets/evaluate n-->, and 9.0 <!--a remark-->"

@@ -64,8 +64,8 @@ def test_it_learns_which_way_up_and_its_features_tell_images_apart(
     settings = dataclasses.replace(committed.evaluator, epochs=3, batch_size=16, precision="fp32")
     wanted = dataclasses.replace(committed, evaluator=settings)
     paths.evaluator("anime").mkdir(parents=True)
-    figures = rotation.train(wanted, paths.evaluator("anime"))
-    assert figures["rotation_accuracy"] > 0.9  # chance is 0.25
+    metrics = rotation.train(wanted, paths.evaluator("anime"))
+    assert metrics["rotation_accuracy"] > 0.9  # chance is 0.25
 
     model = classifier.load(paths.evaluator("anime"), classifier.ROTATIONS)
     upside_down = torch.from_numpy(np.rot90(data.images[-4:], 2, axes=(1, 2)).copy())

@@ -121,7 +121,7 @@ def test_it_repeats_to_the_bit_and_never_reads_the_place_or_size_of_what_is_not_
     assert not same(model, train(scenes, dataclasses.replace(short, seed=1)))
 
 
-def test_held_out_figures_by_hand() -> None:
+def test_held_out_metrics_by_hand() -> None:
     detected = anything(2)
     rows = [
         [ImageObject("gray cube", "large", 0.2, 0.3)],

@@ -30,7 +30,7 @@ from lockstep.evaluation import (
     classifier,
     reference,
     scene_evaluator,
-    scene_figures,
+    scene_metrics,
     sweep,
 )
 from lockstep.evaluation.evaluators import evaluator_of
@@ -317,13 +317,13 @@ def test_sentences_are_scored_by_what_they_state(home: Path) -> None:
 
     evaluator = scene_evaluator.load(paths.evaluator(W))
     asked = reading.read(paths.model(W), [*PROMPTS.values()])
-    figures = []
+    metrics = []
     for seed in settings.sample.seeds[:2]:
         drawn = to_bytes(sample(trained, whole[1][1], asked, seed=seed))
         said = scene_evaluator.detect(evaluator, drawn)
-        figures.append(scene_figures.of_images(said, [STATED[name] for name in PROMPTS]))
+        metrics.append(scene_metrics.of_images(said, [STATED[name] for name in PROMPTS]))
     for name in ("object_accuracy", "binding_accuracy", "relation_accuracy"):
-        assert rows[1][name] == pytest.approx(fmean(one[name] for one in figures))
+        assert rows[1][name] == pytest.approx(fmean(one[name] for one in metrics))
 
 
 def test_without_truth_there_are_distances(home: Path) -> None:

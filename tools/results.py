@@ -1,7 +1,7 @@
 """Bring what a finished `make` gave into the pages: `make results`.
 
 The pictures go into docs/. In README.md, its translation and docs/, a number before a remark such
-as `<!--iclevr/evaluate accuracy_test-->`, which no reader sees, becomes that figure of
+as `<!--iclevr/evaluate accuracy_test-->`, which no reader sees, becomes that metric of
 metrics/iclevr/evaluate.json, with as many decimals as it had.
 """
 
@@ -45,25 +45,25 @@ _SIZE, _GAP = 64, 2  # pixels: of an image, between two
 
 
 def pages() -> Iterator[Path]:
-    """The pages that may say figures."""
+    """The pages that may say metrics."""
     yield from sorted(ROOT.glob("README*.md"))
     yield from sorted((ROOT / "docs").glob("*.md"))
 
 
 def updated(text: str, metrics: Path) -> str:
-    """A page with the figures of metrics/ before its marks.
+    """A page with the metrics of metrics/ before its marks.
 
     Raises
     ------
     KeyError, FileNotFoundError
-        If a mark names a figure that is not there.
+        If a mark names a metric that is not there.
     """
 
-    def figure(found: re.Match[str]) -> str:
+    def metric(found: re.Match[str]) -> str:
         value = json.loads((metrics / f"{found['file']}.json").read_text("utf-8"))[found["name"]]
         return f"{value:,.{len(found['decimals'] or '')}f}{found['mark']}"
 
-    return _MARKED.sub(figure, text)
+    return _MARKED.sub(metric, text)
 
 
 def first(grid: Path, count: int, per_row: int) -> NDArray[np.uint8]:
@@ -83,7 +83,7 @@ def hero(docs: Path) -> NDArray[np.uint8]:
 
 
 def main() -> None:
-    """Write pictures and figures; say which pictures there are none of."""
+    """Write pictures and metrics; say which pictures there are none of."""
     docs = ROOT / "docs"
     for name, source in PICTURES.items():
         if (ROOT / source).exists():
@@ -98,7 +98,7 @@ def main() -> None:
         if (new := updated(text, ROOT / "metrics")) != text:
             with atomic_file(page) as unfinished:
                 unfinished.write_text(new, "utf-8")
-            print(f"{page.relative_to(ROOT)}: new figures")
+            print(f"{page.relative_to(ROOT)}: new metrics")
 
 
 if __name__ == "__main__":

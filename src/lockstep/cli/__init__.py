@@ -115,7 +115,7 @@ def main() -> None:
     command.set_defaults(run=results.report)
 
     command = commands.add_parser(
-        "compare", help="say which figures differ by more than twice their standard error"
+        "compare", help="say which metrics differ by more than twice their standard error"
     )
     command.add_argument("one", metavar="A", help="a commit or an experiment, by any name")
     command.add_argument("other", metavar="B", nargs="?", help="another; default: what is on disk")

@@ -72,7 +72,7 @@ def card(workload: str) -> Path:
 
 
 def metrics(workload: str, stage: str) -> Path:
-    """A stage's figures: small, in git."""
+    """A stage's metrics: small, in git."""
     return Path("metrics") / workload / f"{stage}.json"
 
 
@@ -82,7 +82,7 @@ def plots(workload: str, stage: str) -> Path:
 
 
 def tables(workload: str, stage: str) -> Path:
-    """A stage's figures in detail."""
+    """A stage's metrics in detail."""
     return Path("tables") / workload / stage
 
 

@@ -1,4 +1,4 @@
-"""Evaluators, references, and the figures of generated images.
+"""Evaluators, references, and the metrics of generated images.
 
 May import `core`, `config`, `models`, `data`, `sampling` and `training`.
 """

@@ -1,4 +1,4 @@
-"""How well images show the objects they were to: figures from an evaluator's scores."""
+"""How well images show the objects they were to: metrics from an evaluator's scores."""
 
 from __future__ import annotations
 

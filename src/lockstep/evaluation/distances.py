@@ -29,12 +29,12 @@ _PAIRED, _SLICED = 10_000, 2048
 _SHOWN = 8
 
 
-def figures(params: Params, shown: Path) -> dict[str, float]:
+def metrics(params: Params, shown: Path) -> dict[str, float]:
     """Distances, precision and recall, and the shares of memorized images.
 
     The images of all seeds are one set. In `shown`, `copies.png` has the generated images that are
     nearest to one of the training, above it. All processes take part; the first one writes, and
-    only it gets the figures. Raises `LockstepError` if networks, images or the reference are
+    only it gets the metrics. Raises `LockstepError` if networks, images or the reference are
     missing or do not fit each other.
     """
     folder = paths.reference(params.workload)
@@ -71,7 +71,7 @@ def figures(params: Params, shown: Path) -> dict[str, float]:
 def in_space(
     space: Space, ours: Statistics, theirs: Statistics, training: Statistics, neighbours: int
 ) -> dict[str, float]:
-    """The figures in one space of features, by name, each with its standard error, `<name>_se`.
+    """The metrics in one space of features, by name, each with its standard error, `<name>_se`.
 
     Of a reference of which only mean and covariance are known there is the Fréchet distance alone;
     of sets too small for so many neighbours there are no precision and the like.
@@ -87,8 +87,8 @@ def in_space(
         named[f"kid_{space.name}"] = kernel_distance(some, others)
         named |= {name: distance(some, others) for name, distance in space.distances.items()}
     if all(manifolds.enough(len(one), neighbours) for one in (some, others)):
-        figures = manifolds.manifold_figures(some, others, neighbours)
-        named |= {f"{name}_{space.name}": figure for name, figure in figures.items()}
+        metrics = manifolds.manifold_metrics(some, others, neighbours)
+        named |= {f"{name}_{space.name}": metric for name, metric in metrics.items()}
     near = memorization(ours.features, training.features)
     named[f"copies_{space.name}"] = of_mean(near.copied)
     named[f"authenticity_{space.name}"] = of_mean(authentic(near, training.features))

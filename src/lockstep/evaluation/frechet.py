@@ -66,7 +66,7 @@ class Moments:
 def frechet_distance(one: Normal, other: Normal) -> float:
     """The squared distance, 0 or more.
 
-    It grows as the sets get smaller: compare only figures from sets of the same sizes.
+    It grows as the sets get smaller: compare only metrics from sets of the same sizes.
 
     Raises
     ------

@@ -1,7 +1,7 @@
-"""Standard errors: how far a figure would be off if other images had been generated.
+"""Standard errors: how far a metric would be off if other images had been generated.
 
 The delete-a-group jackknife (Kott, "The Delete-a-Group Jackknife", Journal of Official Statistics
-17, 2001): what is a figure without one part of the images after another? It takes no image twice,
+17, 2001): what is a metric without one part of the images after another? It takes no image twice,
 as a bootstrap does: an image would be its own nearest neighbour, and covariances lose rank.
 """
 
@@ -18,7 +18,7 @@ _LEAST = 2  # images of a group
 
 
 class Estimate(NamedTuple):
-    """A figure and its standard error; None: too few images to know one."""
+    """A metric and its standard error; None: too few images to know one."""
 
     value: float
     error: float | None
@@ -32,7 +32,7 @@ class Estimate(NamedTuple):
 def groups(count: int) -> NDArray[np.int64]:
     """(N,) which of 20 groups each of N images is in, at random, always the same.
 
-    Of fewer than 40 images all are in group 0, and no figure has an error.
+    Of fewer than 40 images all are in group 0, and no metric has an error.
     """
     if count < _LEAST * GROUPS:
         return np.zeros(count, np.int64)
@@ -40,7 +40,7 @@ def groups(count: int) -> NDArray[np.int64]:
 
 
 def standard_error(without: ArrayLike) -> float | None:
-    """From the (G,) values of a figure without each group: sqrt((G - 1) / G sum (x - mean)^2).
+    """From the (G,) values of a metric without each group: sqrt((G - 1) / G sum (x - mean)^2).
 
     None if there are fewer than two.
     """
@@ -58,16 +58,16 @@ def of_mean(values: ArrayLike) -> Estimate:
 
 
 def standard_errors(
-    figures: Callable[[NDArray[np.int64]], Mapping[str, float]], count: int, names: Sequence[str]
+    metrics: Callable[[NDArray[np.int64]], Mapping[str, float]], count: int, names: Sequence[str]
 ) -> dict[str, float]:
-    """`{"<name>_se": error}` of some of the figures of N images, where they have one.
+    """`{"<name>_se": error}` of some of the metrics of N images, where they have one.
 
-    `figures` gets the places of those images, some of 0 ... N-1, that are not left out.
+    `metrics` gets the places of those images, some of 0 ... N-1, that are not left out.
     """
     group = groups(count)
     if not group.any():
         return {}
-    without = [figures(np.flatnonzero(group != one)) for one in range(GROUPS)]
+    without = [metrics(np.flatnonzero(group != one)) for one in range(GROUPS)]
     errors = {
         name: standard_error([one[name] for one in without])
         for name in names

@@ -41,7 +41,7 @@ def enough(count: int, neighbours: int) -> bool:
     return count - (int(np.bincount(group).max()) if group.any() else 0) > neighbours
 
 
-def manifold_figures(
+def manifold_metrics(
     generated: NDArray[np.floating], reference: NDArray[np.floating], neighbours: int
 ) -> dict[str, Estimate]:
     """`precision`, `recall`, `density` and `coverage` of (M, D) and (N, D) features.

@@ -162,17 +162,17 @@ def best(rows: Sequence[Row]) -> dict[str, float]:
     if not rows:
         return {}
     if accuracies(rows[0]):
-        winner, figures = max(rows, key=mean_accuracy), accuracies
+        winner, metrics = max(rows, key=mean_accuracy), accuracies
     else:
-        winner, figures = min(rows, key=distance), distances
-    gave = {f"best_{name}": value for name, value in figures(winner).items()}
+        winner, metrics = min(rows, key=distance), distances
+    gave = {f"best_{name}": value for name, value in metrics(winner).items()}
     return {"best_guidance_scale": winner["guidance_scale"], **gave}
 
 
-def by_steps(rows: Sequence[Row], figure: Callable[[Row], float]) -> list[Row]:
+def by_steps(rows: Sequence[Row], metric: Callable[[Row], float]) -> list[Row]:
     """A row for each number of steps, a column for each sampler: DVC plots columns as lines."""
     names = list(dict.fromkeys(row["setting"] for row in rows))
-    found = {(row["steps"], row["setting"]): figure(row) for row in rows}
+    found = {(row["steps"], row["setting"]): metric(row) for row in rows}
     counts = sorted({row["steps"] for row in rows})
     return [{"steps": n, **{name: found[n, name] for name in names}} for n in counts]
 

@@ -21,8 +21,8 @@ from lockstep.export.folder import Exported
 from lockstep.export.origin import is_evaluated
 from lockstep.models.generator import FrozenConfig, weights_name
 from lockstep.models.text import ScratchConfig
-from lockstep.report import data, figures, git, numbers, settings
-from lockstep.report.figures import Figure
+from lockstep.report import data, git, metrics, numbers, settings
+from lockstep.report.metrics import Metric
 from lockstep.sampling.conditions.names import read_names
 from lockstep.tracking.dvc_lock import Lock
 
@@ -60,7 +60,7 @@ class Image:
 
 @dataclass(frozen=True)
 class Row:
-    """A figure as text."""
+    """A metric as text."""
 
     name: str
     value: str
@@ -82,11 +82,11 @@ def write(
     Returns
     -------
     bool
-        Whether there are figures and pictures: not of a model that has not been evaluated as it is.
+        Whether there are metrics and pictures: not of a model that has not been evaluated as it is.
     """
     description, workload = exported.description, params.workload
     evaluated = is_evaluated(params, description.fingerprint, lock)
-    found = tuple(_figures(workload)) if evaluated else ()
+    found = tuple(_metrics(workload)) if evaluated else ()
     task = "unconditional-image-generation" if description.condition == "none" else "text-to-image"
     about = ModelCardData(
         license=licence or _NO_LICENCE,
@@ -94,7 +94,7 @@ def write(
         pipeline_tag=task,
         tags=["diffusion", "lockstep", "dvc", f"condition:{description.condition}"],
         model_name=workload,
-        eval_results=[_result(figure, params, task) for figure in found] or None,
+        eval_results=[_result(metric, params, task) for metric in found] or None,
     )
     text = ModelCard.from_template(
         about,
@@ -111,7 +111,7 @@ def write(
         missing=", ".join(exported.missing),
         clip=isinstance(description.text, FrozenConfig),
         scratch=isinstance(description.text, ScratchConfig),
-        figures=[Row(f.name, _value(f), f.meaning) for f in found],
+        metrics=[Row(f.name, _value(f), f.meaning) for f in found],
         seeds=len(params.sample.seeds),
         data=data.data(workload),
         source=_SOURCES[params.source.type],
@@ -125,27 +125,27 @@ def write(
     return evaluated
 
 
-def _figures(workload: str) -> Iterator[Figure]:
-    for figure in figures.gather(workload):
-        told = figure.name.endswith("_sd")  # beside the mean
-        if figure.stage == "evaluate" and figure.value is not None and not told:
-            yield figure
+def _metrics(workload: str) -> Iterator[Metric]:
+    for metric in metrics.gather(workload):
+        told = metric.name.endswith("_sd")  # beside the mean
+        if metric.stage == "evaluate" and metric.value is not None and not told:
+            yield metric
 
 
-def _value(figure: Figure) -> str:
-    assert figure.value is not None
-    spread = f" ± {figure.text_spread}" if figure.text_spread else ""
-    return numbers.text(figure.value) + spread
+def _value(metric: Metric) -> str:
+    assert metric.value is not None
+    spread = f" ± {metric.text_spread}" if metric.text_spread else ""
+    return numbers.text(metric.value) + spread
 
 
-def _result(figure: Figure, params: Params, task: str) -> EvalResult:
+def _result(metric: Metric, params: Params, task: str) -> EvalResult:
     return EvalResult(
         task_type=task,
         dataset_type=params.source.type,
         dataset_name=f"{params.workload} ({params.source.type})",
-        metric_type=figure.name,
-        metric_name=f"{figure.name}: {figure.meaning}".removesuffix(": "),
-        metric_value=figure.value,
+        metric_type=metric.name,
+        metric_name=f"{metric.name}: {metric.meaning}".removesuffix(": "),
+        metric_value=metric.value,
     )
 
 

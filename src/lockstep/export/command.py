@@ -57,7 +57,7 @@ def write(out: Path, params: Params, name: str, license: str | None) -> Exported
     made = folder.write(out, paths.model(params.workload), params.sample)
     if not card.write(out, params, made, lock, name, license):
         target = f"evaluate@{params.workload}"
-        print(f"the card has no figures: `dvc repro {target}` makes them", file=sys.stderr)
+        print(f"the card has no metrics: `dvc repro {target}` makes them", file=sys.stderr)
     return made
 
 

@@ -1,4 +1,4 @@
-"""Whether a workload's model and its figures are those that the project stands for now."""
+"""Whether a workload's model and its metrics are those that the project stands for now."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def check_model(workload: str) -> Lock:
 
 
 def is_evaluated(params: Params, fingerprint: str, lock: Lock) -> bool:
-    """Whether the figures and images on disk are of the model, sampled as `params` say.
+    """Whether the metrics and images on disk are of the model, sampled as `params` say.
 
     They are those that dvc.lock has, nothing before them is newer, and the images' provenance names
     the training's fingerprint and these values of `sample`.

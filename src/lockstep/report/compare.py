@@ -1,4 +1,4 @@
-"""Which figures of two commits or experiments differ by more than their error."""
+"""Which metrics of two commits or experiments differ by more than their error."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from lockstep.core import paths
 from lockstep.core.errors import LockstepError
-from lockstep.report import figures, git, numbers
+from lockstep.report import git, metrics, numbers
 
 # What is beyond twice its error by chance once in twenty times.
 _TIMES = 2
@@ -17,7 +17,7 @@ _SIZES = ("n_generated", "n_reference")
 
 @dataclass(frozen=True)
 class Difference:
-    """A figure that both have; `error` is that of the difference, None if it is not known."""
+    """A metric that both have; `error` is that of the difference, None if it is not known."""
 
     workload: str
     stage: str
@@ -41,12 +41,12 @@ class Difference:
             return "error unknown"
         if not self.is_larger:
             return "within its error"
-        sign = figures.direction(self.name) * self.change
+        sign = metrics.direction(self.name) * self.change
         return "differs" if sign == 0 else "better" if sign > 0 else "worse"
 
 
 def compare(one: str, other: str | None, workload: str | None = None) -> list[Difference]:
-    """The figures that differ between two revisions; without `other`, from what is on disk.
+    """The metrics that differ between two revisions; without `other`, from what is on disk.
 
     A revision is any name of a commit, or that of an experiment. Two errors make that of the
     difference, sqrt(a^2 + b^2): the images of both were drawn on their own.
@@ -58,12 +58,12 @@ def compare(one: str, other: str | None, workload: str | None = None) -> list[Di
     """
     before, after = _read(one, workload), _read(other, workload)
     return [
-        Difference(name, stage, figure, value, there[figure], _error(figure, values, there))
+        Difference(name, stage, metric, value, there[metric], _error(metric, values, there))
         for name, stages in before.items()
         for stage, values in stages.items()
         for there in [after.get(name, {}).get(stage, {})]
-        for figure, value in values.items()
-        if not figure.endswith(("_sd", "_se")) and there.get(figure, value) != value
+        for metric, value in values.items()
+        if not metric.endswith(("_sd", "_se")) and there.get(metric, value) != value
     ]
 
 
@@ -114,7 +114,7 @@ def _read(revision: str | None, workload: str | None) -> dict[str, dict[str, dic
     folder = paths.metrics("any", "any").parent.parent
     if revision is None:
         names = sorted(path.name for path in folder.glob("*/"))
-        found = {name: figures.on_disk(name) for name in names if workload in (None, name)}
+        found = {name: metrics.on_disk(name) for name in names if workload in (None, name)}
     else:
         if (commit := git.commit_of(revision)) is None:
             raise LockstepError(
@@ -123,7 +123,7 @@ def _read(revision: str | None, workload: str | None) -> dict[str, dict[str, dic
             )
         names = [path.name for path in git.committed_files(folder, commit)]
         found = {
-            name: figures.at_commit(name, commit) for name in names if workload in (None, name)
+            name: metrics.at_commit(name, commit) for name in names if workload in (None, name)
         }
     if not any(found.values()):
         of = f" of {workload}" if workload else ""

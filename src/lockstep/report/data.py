@@ -11,7 +11,7 @@ from lockstep.core import paths
 from lockstep.core.files import damage_named, read_json
 from lockstep.core.provenance import read_provenance
 from lockstep.report import settings
-from lockstep.report.figures import Figure
+from lockstep.report.metrics import Metric
 from lockstep.report.settings import Setting
 from lockstep.sources import outcomes
 from lockstep.sources.listing import IMAGES, read_lines, read_list
@@ -49,7 +49,7 @@ class Kept:
     """Which faces or files (`what`) were kept, and why the others were not."""
 
     what: str
-    figures: tuple[Figure, ...]
+    metrics: tuple[Metric, ...]
     decisions: tuple[Count, ...]
 
 
@@ -86,7 +86,7 @@ def decides(params: Params) -> bool:
     return isinstance(params.source, Faces | Merged)
 
 
-def kept(params: Params, found: Sequence[Figure]) -> Kept | None:
+def kept(params: Params, found: Sequence[Metric]) -> Kept | None:
     if not decides(params):
         return None
     own = tuple(f for f in found if f.stage == "collect" and f.value is not None)

@@ -23,10 +23,10 @@ from lockstep.core.errors import LockstepError
 from lockstep.core.files import Cell, damage_named, read_csv
 from lockstep.data import captions
 from lockstep.evaluation.evaluators import evaluator_of
-from lockstep.report import card, curves, data, figures, git, numbers, settings
+from lockstep.report import card, curves, data, git, metrics, numbers, settings
 from lockstep.report.curves import Chart
 from lockstep.report.data import Data, Fetched, Kept
-from lockstep.report.figures import Figure
+from lockstep.report.metrics import Metric
 from lockstep.report.settings import Section, Setting
 from lockstep.sampling.targets import SHOWN
 from lockstep.sources.crawlers import crawler_of
@@ -108,7 +108,7 @@ class Report:
     """The page. Where an output is missing, its part is None or empty.
 
     `missing` says of each part what makes it, `commands` make the whole of it. `outdated` is what
-    was made anew after the figures.
+    was made anew after the metrics.
     """
 
     workload: str
@@ -116,8 +116,8 @@ class Report:
     commit: git.Commit | None
     stale: tuple[Setting, ...]
     outdated: tuple[str, ...]
-    figures: tuple[Figure, ...]
-    key_figures: tuple[Figure, ...]
+    metrics: tuple[Metric, ...]
+    key_metrics: tuple[Metric, ...]
     data: Data | None
     fetched: Fetched | None
     kept: Kept | None
@@ -125,7 +125,7 @@ class Report:
     curves: tuple[Chart, ...]
     images: tuple[Shown, ...]
     copies: Shown | None
-    copy_figures: tuple[Figure, ...]
+    copy_metrics: tuple[Metric, ...]
     scores: tuple[Table, ...]
     sweep: Sweep | None
     sections: tuple[Section, ...]
@@ -135,13 +135,13 @@ class Report:
 
     @property
     def is_compared(self) -> bool:
-        """Whether the last commit has figures."""
-        return any(figure.before is not None for figure in self.figures)
+        """Whether the last commit has metrics."""
+        return any(metric.before is not None for metric in self.metrics)
 
     @property
-    def stages(self) -> tuple[tuple[Figure, ...], ...]:
-        """The figures of each stage."""
-        grouped = groupby(self.figures, key=lambda figure: figure.stage)
+    def stages(self) -> tuple[tuple[Metric, ...], ...]:
+        """The metrics of each stage."""
+        grouped = groupby(self.metrics, key=lambda metric: metric.stage)
         return tuple(tuple(some) for _, some in grouped)
 
 
@@ -152,7 +152,7 @@ def gather(workload: str, out: Path) -> Report:
     mistaken.
     """
     params = load_params(workload, paths.PARAMS)
-    found = figures.gather(workload)
+    found = metrics.gather(workload)
     copies = paths.plots(workload, "evaluate") / "copies.png"
     parts: dict[str, Any] = {
         "data": data.data(workload),
@@ -166,14 +166,14 @@ def gather(workload: str, out: Path) -> Report:
         "sweep": _sweep(params, found),
     }
     everything = f"dvc repro evaluate@{workload}"
-    is_measured = any(figure.value is not None for figure in found)
+    is_measured = any(metric.value is not None for metric in found)
     if not is_measured and not any(parts.values()):
         raise LockstepError(f"{workload}: nothing to report yet; `{everything}` makes it")
     missing = {
         part: f"dvc repro {target}" for part, target in targets(params).items() if not parts[part]
     }
     if not is_measured:
-        missing["figures"] = everything
+        missing["metrics"] = everything
     lock = dvc_lock.load()
     outdated = {stage: lock.outdated(f"{stage}@{workload}") for stage in ("evaluate", "sweep")}
     if parts["sweep"] or outdated["sweep"]:
@@ -187,9 +187,9 @@ def gather(workload: str, out: Path) -> Report:
         commit=commit,
         stale=settings.stale(params),
         outdated=tuple(sorted({path for found in outdated.values() for path in found})),
-        figures=found,
-        key_figures=figures.key_figures(found),
-        copy_figures=tuple(f for f in found if f.name.startswith("copies") and f.value is not None),
+        metrics=found,
+        key_metrics=metrics.key_metrics(found),
+        copy_metrics=tuple(f for f in found if f.name.startswith("copies") and f.value is not None),
         sections=in_force,
         changed=settings.changed(in_force),
         missing=missing,
@@ -276,7 +276,7 @@ def _scores(folder: Path) -> tuple[Table, ...]:
     return tuple(found)
 
 
-def _sweep(params: Params, found: Sequence[Figure]) -> Sweep | None:
+def _sweep(params: Params, found: Sequence[Metric]) -> Sweep | None:
     folder = paths.tables(params.workload, "sweep")
     guidance, samplers = _rows(folder / "guidance.csv"), _rows(folder / "samplers.csv")
     steps, distance = _rows(folder / "steps.csv"), _rows(folder / "steps_distance.csv")
@@ -303,7 +303,7 @@ def _sweep(params: Params, found: Sequence[Figure]) -> Sweep | None:
             ("Fréchet distance of each sampler", distance, "steps", ("",)),
         )
     )
-    best = {figure.value for figure in found if figure.name == "best_guidance_scale"}
+    best = {metric.value for metric in found if metric.name == "best_guidance_scale"}
     shown = []
     if guidance:
         place = next((i for i, row in enumerate(guidance) if row["guidance_scale"] in best), None)

@@ -1,4 +1,4 @@
-"""Runs, figures and models in MLflow.
+"""Runs, metrics and models in MLflow.
 
 May import every other package but `report`; the stages, the report and the command import it.
 """

@@ -1,4 +1,4 @@
-"""Writes what stands on disk into MLflow: the model, its evaluation, the figures of both.
+"""Writes what stands on disk into MLflow: the model, its evaluation, the metrics of both.
 
 It needs nothing but a workload's outputs and metrics files, so it also rebuilds the runs after
 stages that DVC served from its cache without running them.
@@ -26,7 +26,7 @@ from lockstep.training import history
 
 
 def at_the_end(action: Callable[[], None]) -> None:
-    """Record; a store that fails does not undo a stage whose figures are all there."""
+    """Record; a store that fails does not undo a stage whose metrics are all there."""
     try:
         action()
     except LockstepError as error:
@@ -92,7 +92,7 @@ def record(workload: str) -> None:
     logged, failed = None, None
     try:
         logged = record_model(tracking, run, model.fingerprint, settings, package_into)
-    except LockstepError as error:  # the figures are not lost for want of a registry
+    except LockstepError as error:  # the metrics are not lost for want of a registry
         failed = error
     tracking.record_evaluation(
         run,
@@ -135,16 +135,16 @@ def record_sweep(workload: str, seconds: Mapping[str, Sequence[float]] | None = 
         rows = read_csv(folder / f"{name}.csv")
         names.append(_range(name, rows))
         for setting, row, each in zip(settings, rows, timed, strict=True):
-            figures = {
+            metrics = {
                 k: float(v) for k, v in row.items() if "accuracy" in k or k.startswith("fd_")
             }
             if each is not None:
-                figures["seconds_per_image"] = each
+                metrics["seconds_per_image"] = each
             # Two tables may have a setting in common: each has its own run of it.
             identity = hashing.digest_of(
                 {**about, "table": name, "setting": row["setting"], **setting}
             )
-            points.append((_point(name, row), identity, {**base, **setting}, figures))
+            points.append((_point(name, row), identity, {**base, **setting}, metrics))
     if not points:  # nothing was swept
         return
     tracking = Tracking(workload)
@@ -196,7 +196,7 @@ def _training_run(tracking: Tracking, workload: str, model: generator.Descriptio
     trained = read_json(paths.metrics(workload, "train"))
     if trained != reached:
         raise LockstepError(
-            f"{paths.model(workload)}: the figures here are another model's; `dvc repro "
+            f"{paths.model(workload)}: the metrics here are another model's; `dvc repro "
             f"evaluate@{workload}`"
         )
     return tracking.record_training(model.fingerprint, model.params, curves, trained)

@@ -160,10 +160,10 @@ class Tracking:
             self._log_metrics(sweep, metrics)
             for path in charts:
                 self.client.log_artifact(sweep, str(path), "images")
-            for title, identity, own, figures in points:
+            for title, identity, own, metrics in points:
                 within = {MLFLOW_PARENT_RUN_ID: sweep}
                 point = self._find_or_create("sweep point", identity, title, own, within)
-                self._log_metrics(point, figures)
+                self._log_metrics(point, metrics)
                 self._finish(point)
             self._finish(sweep)
 
@@ -214,9 +214,9 @@ class Tracking:
             self.client.log_artifact(run_id, str(card), CARDS)
 
     def _log_metrics(self, run_id: str, metrics: Row, model: str | None = None) -> None:
-        """Final figures, each once: one that stands there already with that value is left.
+        """Final metrics, each once: one that stands there already with that value is left.
 
-        With `model` they are that model's figures too.
+        With `model` they are that model's metrics too.
         """
         current = self.client.get_run(run_id).data.metrics
         now = int(time.time() * 1000)
@@ -227,7 +227,7 @@ class Tracking:
             self.client.log_batch(run_id, metrics=new)
 
     def _finish(self, run_id: str) -> None:
-        """End a run, unless it has ended: its duration is a figure too."""
+        """End a run, unless it has ended: its duration is a metric too."""
         if self.client.get_run(run_id).info.status != "FINISHED":
             self.client.set_terminated(run_id, "FINISHED")
 

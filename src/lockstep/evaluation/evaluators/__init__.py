@@ -5,7 +5,7 @@ A module of this registry has
 - `ACCURACY`: what the mean accuracy of its scores is called;
 - `train(params, out) -> metrics`: fills the evaluator's folder;
 - `space(params, data) -> Space`: the features in which sets of images are compared;
-- `figures(params, out) -> metrics`: of the generated images, with tables in the folder `out`;
+- `metrics(params, out) -> metrics`: of the generated images, with tables in the folder `out`;
 - `scorer(params) -> Score`: how well images show what they were to, for sweeps.
 """
 
@@ -36,7 +36,7 @@ class EvaluatorKind(Protocol):
 
     def train(self, params: Params, out: Path) -> dict[str, float]: ...
     def space(self, params: Params, data: Dataset) -> Space: ...
-    def figures(self, params: Params, out: Path) -> dict[str, float]: ...
+    def metrics(self, params: Params, out: Path) -> dict[str, float]: ...
     def scorer(self, params: Params) -> Score: ...
 
 

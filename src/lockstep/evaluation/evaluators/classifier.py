@@ -67,7 +67,7 @@ def space(params: Params, data: Dataset) -> Space:
     return network_space("classifier", model.features)
 
 
-def figures(params: Params, out: Path) -> dict[str, float]:
+def metrics(params: Params, out: Path) -> dict[str, float]:
     """The means over the seeds with their standard errors (`_se`).
 
     Of the accuracies there is their standard deviation over the seeds too (`_sd`), if several.
@@ -93,8 +93,8 @@ def figures(params: Params, out: Path) -> dict[str, float]:
             files = [generated / file for file in target.files]
             from_files = classifier.scores(evaluator, to_tensor(read_images(files)))
             of_files = {f"accuracy_png_{name}": accuracy.top_k_accuracy(from_files, labels)}
-            for figure, value in (_figures(name, labels, scores) | of_files).items():
-                found[figure].append(value)
+            for metric, value in (_metrics(name, labels, scores) | of_files).items():
+                found[metric].append(value)
             scored.append(Scored(name, labels, scores))
     if distributed.is_main():
         names = open_dataset(paths.dataset(params.workload)).names
@@ -109,7 +109,7 @@ def figures(params: Params, out: Path) -> dict[str, float]:
 
 
 def errors(scored: Sequence[Scored]) -> dict[str, float]:
-    """The standard errors of the figures of each set, as `<figure>_<set>_se`.
+    """The standard errors of the metrics of each set, as `<metric>_<set>_se`.
 
     Each image counts as a draw of its own, whatever was requested: where the same is requested
     again the error is less than this says.
@@ -119,12 +119,12 @@ def errors(scored: Sequence[Scored]) -> dict[str, float]:
 
 def _errors(name: str, labels: Tensor, scores: Tensor) -> dict[str, float]:
     def of_some(kept: NDArray[np.int64]) -> dict[str, float]:
-        return _figures(name, labels[kept], scores[kept])
+        return _metrics(name, labels[kept], scores[kept])
 
-    return jackknife.standard_errors(of_some, len(labels), list(_figures(name, labels, scores)))
+    return jackknife.standard_errors(of_some, len(labels), list(_metrics(name, labels, scores)))
 
 
-def _figures(name: str, labels: Tensor, scores: Tensor) -> dict[str, float]:
+def _metrics(name: str, labels: Tensor, scores: Tensor) -> dict[str, float]:
     return {
         f"accuracy_{name}": accuracy.top_k_accuracy(scores, labels),
         f"exact_match_{name}": accuracy.exact_match(scores, labels),
@@ -172,7 +172,7 @@ def by_object(scored: Sequence[Scored], objects: Sequence[str]) -> list[dict[str
 
 
 def by_size(scored: Sequence[Scored]) -> list[dict[str, Cell]]:
-    """A row for each set and number of objects requested: how many images, and the figures."""
+    """A row for each set and number of objects requested: how many images, and the metrics."""
     rows: list[dict[str, Cell]] = []
     for name, labels, scores in _united(scored):
         sizes = labels.sum(1)

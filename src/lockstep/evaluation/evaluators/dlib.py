@@ -37,7 +37,7 @@ def space(params: Params, data: Dataset) -> Space:
     return Space("dlib", "fd_dlib", partial(dlib_embedding.by_processes, processes=processes))
 
 
-def figures(params: Params, out: Path) -> dict[str, float]:
+def metrics(params: Params, out: Path) -> dict[str, float]:
     """None: nothing is said of the faces."""
     return {}
 

@@ -28,7 +28,7 @@ def space(params: Params, data: Dataset) -> Space:
     return network_space("rotation", model.features)
 
 
-def figures(params: Params, out: Path) -> dict[str, float]:
+def metrics(params: Params, out: Path) -> dict[str, float]:
     """None: it cannot tell what an image was to show."""
     return {}
 

@@ -21,7 +21,7 @@ from lockstep.core.provenance import write_provenance
 from lockstep.data import captions
 from lockstep.data.annotations import Arrays, PromptContent, read_annotations
 from lockstep.data.dataset import Dataset, open_dataset
-from lockstep.evaluation import classifier, clip_score, scene_evaluator, scene_figures
+from lockstep.evaluation import classifier, clip_score, scene_evaluator, scene_metrics
 from lockstep.evaluation.clip_score import Clip
 from lockstep.evaluation.evaluators import Score, rotation
 from lockstep.evaluation.jackknife import Estimate, of_mean
@@ -47,7 +47,7 @@ def train(params: Params, out: Path) -> dict[str, float]:
     data = open_dataset(paths.dataset(params.workload))
     shown = captions.shown_by_rows(data.folder)
     if shown is None:
-        figures = classifier.of_rotations(params, data, out)
+        metrics = classifier.of_rotations(params, data, out)
         learnt = scene_evaluator.ROTATIONS
     else:
 
@@ -58,10 +58,10 @@ def train(params: Params, out: Path) -> dict[str, float]:
 
         model = scene_evaluator.train(params, scenes("evaluator_train"))
         scene_evaluator.save(model, out)
-        figures = scene_evaluator.held_out(model, scenes("evaluator_validation"))
+        metrics = scene_evaluator.held_out(model, scenes("evaluator_validation"))
         learnt = scene_evaluator.SCENES
     write_provenance(out, params.values("evaluator"), learnt=learnt)
-    return figures
+    return metrics
 
 
 def space(params: Params, data: Dataset) -> Space:
@@ -72,10 +72,10 @@ def space(params: Params, data: Dataset) -> Space:
     return network_space("classifier", scene_evaluator.load(folder).features)
 
 
-def figures(params: Params, out: Path) -> dict[str, float]:
+def metrics(params: Params, out: Path) -> dict[str, float]:
     """The means over the seeds; of the accuracies their standard deviation (`_sd`), if several.
 
-    Those of `scene_figures` are there where it is known what the prompts state, and `clip_score`
+    Those of `scene_metrics` are there where it is known what the prompts state, and `clip_score`
     where `text.encoder` is a CLIP that has a vision half too.
 
     In `out`, `prompts.csv` says the same of each prompt, over all seeds, and `kinds.csv` of each
@@ -104,7 +104,7 @@ def figures(params: Params, out: Path) -> dict[str, float]:
     found: dict[str, float] = {}
     if evaluator is not None:
         each = [scene_evaluator.detect(evaluator, images) for images in generated]
-        found |= scene_figures.figures(each, contents)
+        found |= scene_metrics.metrics(each, contents)
         for row, some in rows:
             row |= shares(each, contents, some)
     if clip is not None:
@@ -131,7 +131,7 @@ def scorer(params: Params) -> Score:
 
     def score(target: ImageSet, generated: Tensor) -> dict[str, float]:
         detected = scene_evaluator.detect(evaluator, to_bytes(generated))
-        found = scene_figures.of_images(detected, contents)
+        found = scene_metrics.of_images(detected, contents)
         return {name: found[name] for name in _SWEPT if name in found}
 
     return score
@@ -154,12 +154,12 @@ def shares(
     """What the evaluator says of some prompts, over all seeds; empty where nothing is to count.
 
     `objects` are those found of those requested, `binding` and `relation` the accuracies of
-    `scene_figures`, and `false_objects` those that nobody requested, per image.
+    `scene_metrics`, and `false_objects` those that nobody requested, per image.
     """
     own = Detections(
         *(torch.cat([part[list(some)] for part in parts]) for parts in zip(*each, strict=True))
     )
-    here = scene_figures.of_images(own, [contents[i] for i in some] * len(each))
+    here = scene_metrics.of_images(own, [contents[i] for i in some] * len(each))
     return {
         "objects": here["object_accuracy"],
         "binding": here.get("binding_accuracy", ""),

@@ -35,7 +35,7 @@ from lockstep.evaluation import (
     distances,
     reference,
     scene_evaluator,
-    scene_figures,
+    scene_metrics,
 )
 from lockstep.evaluation.evaluators import scenes
 from lockstep.evaluation.scene_evaluator import Detections
@@ -133,8 +133,8 @@ def test_the_evaluator_learns_what_the_rows_of_its_split_show(
         return train(params, some)
 
     monkeypatch.setattr(scene_evaluator, "train", spy)
-    figures = make_evaluator(wanted())
-    assert list(figures) == [
+    metrics = make_evaluator(wanted())
+    assert list(metrics) == [
         "evaluator_accuracy",
         "evaluator_place_error",
         "evaluator_size_accuracy",
@@ -172,7 +172,7 @@ def test_without_truth_the_evaluator_learns_rotations_and_says_so(home: Path) ->
     assert (space.name, space.frechet) == ("rotation", "fd_rotation")
 
 
-def test_figures_and_tables_by_hand(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_metrics_and_tables_by_hand(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     packed()
     detected = anything(12)
     # All that is asked for is seen in the first seed, and on the wrong side; nothing in the second.
@@ -186,11 +186,11 @@ def test_figures_and_tables_by_hand(home: Path, monkeypatch: pytest.MonkeyPatch)
     draw([numbered(*range(first, first + 4)) for first in (0, 4, 8)])
     monkeypatch.setattr(scene_evaluator, "load", lambda folder: Reader(detected))
     out = home / "out"
-    found = scenes.figures(wanted(), out)
+    found = scenes.metrics(wanted(), out)
 
     stated = list(STATED.values())
     each = [Detections(*(part[i : i + 4] for part in detected)) for i in (0, 4, 8)]
-    of_seeds = [scene_figures.of_images(one, stated) for one in each]
+    of_seeds = [scene_metrics.of_images(one, stated) for one in each]
     assert of_seeds[0]["object_accuracy"] == of_seeds[0]["binding_accuracy"] == 1
     assert of_seeds[0]["relation_accuracy"] == of_seeds[1]["object_accuracy"] == 0
     assert "clip_score" not in found
@@ -208,7 +208,7 @@ def test_figures_and_tables_by_hand(home: Path, monkeypatch: pytest.MonkeyPatch)
     objects = [float(row["objects"]) for row in rows]
     for i, prompt in enumerate(stated):
         one = Detections(*(part[8 + i : 9 + i] for part in detected))
-        third = scene_figures.of_images(one, [prompt])["object_accuracy"]
+        third = scene_metrics.of_images(one, [prompt])["object_accuracy"]
         assert objects[i] == pytest.approx((1 + 0 + third) / 3)
 
     kinds = table(out / "kinds.csv")
@@ -230,12 +230,12 @@ def test_ids_without_a_kind() -> None:
     }
 
 
-def test_somebodys_own_prompts_have_no_figures_without_a_clip(home: Path) -> None:
+def test_somebodys_own_prompts_have_no_metrics_without_a_clip(home: Path) -> None:
     packed(known=False)
     draw([numbered(0, 1, 2, 3)] * 3)
     out = home / "out"
     out.mkdir()
-    assert scenes.figures(wanted(), out) == {}
+    assert scenes.metrics(wanted(), out) == {}
     assert not list(out.iterdir())
 
 
@@ -252,7 +252,7 @@ def test_a_whole_clip_scores_the_images(
     monkeypatch.setattr(scenes, "_BATCH", 3)
     settings = wanted("clip", hashing.sha256(home / "clip"))
     out = home / "out"
-    found = scenes.figures(settings, out)
+    found = scenes.metrics(settings, out)
     expected = clip_score.load(home / "clip").scores(drawn, [*PROMPTS.values()] * 3)
     assert found["clip_score"] == pytest.approx(expected.mean(), abs=1e-3)
     assert ("object_accuracy" in found) == known
@@ -274,7 +274,7 @@ def test_a_text_half_alone_scores_nothing(home: Path) -> None:
     packed(known=False)
     draw([numbered(0, 1, 2, 3)] * 3)
     settings = wanted("clip", hashing.sha256(home / "clip"))
-    assert scenes.figures(settings, home) == {}
+    assert scenes.metrics(settings, home) == {}
 
 
 def test_distances_take_the_images_of_all_seeds(home: Path) -> None:
@@ -288,7 +288,7 @@ def test_distances_take_the_images_of_all_seeds(home: Path) -> None:
     drawn = np.random.default_rng(1).integers(0, 255, (12, 16, 16, 3)).astype(np.uint8)
     drawn[6] = data.images[data.indices("train")[2]]
     draw([drawn[:4], drawn[4:8], drawn[8:]])
-    found = distances.figures(settings, home)
+    found = distances.metrics(settings, home)
     assert found["n_generated"] == 12
     assert found["copies"] == pytest.approx(1 / 12)
     assert {"fd_classifier", "kid_classifier", "copies_classifier", "swd"} <= found.keys()

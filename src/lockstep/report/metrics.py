@@ -81,7 +81,7 @@ Verdict = Literal["better", "worse", "changed", "same"]
 
 
 @dataclass(frozen=True)
-class Figure:
+class Metric:
     """A metric now and at the last commit; None: it is not there.
 
     `spread` is its standard deviation over the seeds and `error` its standard error, where they are
@@ -157,10 +157,10 @@ def direction(name: str) -> int:
     return 0
 
 
-def gather(workload: str) -> tuple[Figure, ...]:
-    """All figures, in the order of the pipeline and then of their file.
+def gather(workload: str) -> tuple[Metric, ...]:
+    """All metrics, in the order of the pipeline and then of their file.
 
-    A standard error stands beside its figure, not among them. Those that the last commit has are
+    A standard error stands beside its metric, not among them. Those that the last commit has are
     there with no value if the file has lost them, or is gone.
     """
     there, before = on_disk(workload), at_commit(workload, "HEAD")
@@ -171,7 +171,7 @@ def gather(workload: str) -> tuple[Figure, ...]:
         for name in {**now, **then}:
             if not name.endswith("_se"):
                 beside = (now.get(f"{name}_{form}") for form in ("sd", "se"))
-                found.append(Figure(stage, name, now.get(name), then.get(name), *beside))
+                found.append(Metric(stage, name, now.get(name), then.get(name), *beside))
     return tuple(found)
 
 
@@ -191,9 +191,9 @@ def _folder(workload: str) -> Path:
     return paths.metrics(workload, "any").parent
 
 
-def key_figures(figures: tuple[Figure, ...]) -> tuple[Figure, ...]:
+def key_metrics(metrics: tuple[Metric, ...]) -> tuple[Metric, ...]:
     """Those to show first."""
-    there = [figure for figure in figures if figure.value is not None]
+    there = [metric for metric in metrics if metric.value is not None]
     found = [f for form in _KEY for f in there if fnmatchcase(f.name, form)]
     return tuple(found[:_MOST_KEYS])
 

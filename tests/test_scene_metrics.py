@@ -20,9 +20,9 @@ from lockstep.data.annotations import (
 )
 from lockstep.data.clevr import COLOURS, SHAPES
 from lockstep.evaluation.scene_evaluator import OBJECTS, Detections
-from lockstep.evaluation.scene_figures import (
+from lockstep.evaluation.scene_metrics import (
     binding_accuracy,
-    figures,
+    metrics,
     object_chance,
     of_images,
     relations,
@@ -237,7 +237,7 @@ def test_means_over_seeds() -> None:
     stated = [says("red cube", "blue sphere"), says("small red cube")]
     seeds = [anything(2, seed) for seed in range(3)]
     each = [of_images(detected, stated) for detected in seeds]
-    found = figures(seeds, stated)
+    found = metrics(seeds, stated)
     assert "relation_accuracy" not in found  # no sentence speaks of one
     for name in ("object_accuracy", "binding_accuracy", "false_objects"):
         values = [one[name] for one in each]
@@ -245,14 +245,14 @@ def test_means_over_seeds() -> None:
         if name != "false_objects":
             assert found[f"{name}_sd"] == pytest.approx(stdev(values))
     assert "object_accuracy_chance_sd" not in found
-    alone = figures(seeds[:1], stated)
+    alone = metrics(seeds[:1], stated)
     assert alone == pytest.approx(each[0])
 
 
 def test_errors_are_how_far_other_images_are_off() -> None:
     """Of what is said at random, over draws of 60 images in two seeds."""
     stated = [says("small red cube", "blue sphere"), says("large gray cylinder")] * 15
-    draws = [figures([anything(30, 2 * i), anything(30, 2 * i + 1)], stated) for i in range(40)]
+    draws = [metrics([anything(30, 2 * i), anything(30, 2 * i + 1)], stated) for i in range(40)]
     for name in ("object_accuracy", "binding_accuracy", "false_objects"):
         spread = stdev(one[name] for one in draws)
         errors = [one[f"{name}_se"] for one in draws]

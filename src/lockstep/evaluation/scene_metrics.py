@@ -1,6 +1,6 @@
-"""How well images show what sentences say: figures from what the evaluator of scenes says.
+"""How well images show what sentences say: metrics from what the evaluator of scenes says.
 
-A figure is None where no prompt has anything for it to count. Chance is what an evaluator gets
+A metric is None where no prompt has anything for it to count. Chance is what an evaluator gets
 whose scores and places say nothing.
 """
 
@@ -28,7 +28,7 @@ _SPREAD = (
 )
 
 
-def figures(each: Iterable[Detections], prompts: Sequence[PromptContent]) -> dict[str, float]:
+def metrics(each: Iterable[Detections], prompts: Sequence[PromptContent]) -> dict[str, float]:
     """The means over the seeds with their standard errors (`_se`).
 
     Of the accuracies there is their standard deviation over the seeds too (`_sd`), if several.
@@ -54,7 +54,7 @@ def figures(each: Iterable[Detections], prompts: Sequence[PromptContent]) -> dic
 
 
 def of_images(detected: Detections, prompts: Sequence[PromptContent]) -> dict[str, float]:
-    """The figures of one set of images; those without anything to count are left out.
+    """The metrics of one set of images; those without anything to count are left out.
 
     `object_accuracy`: of an image's k named objects those among its k highest scores, a micro
     average. `false_objects`: those scored above one half that the sentence does not name, per
