@@ -62,6 +62,7 @@ def main(params: Params) -> None:
             **params.deciding("model", "diffusion", "train"),
         },
     )
+    metrics = paths.metrics(params.workload, "train")
     scratch = paths.scratch() / "train"
     checkpoints = Checkpoints(scratch / identity, params.keep_checkpoints)
     with ExitStack() as stack:
@@ -78,10 +79,13 @@ def main(params: Params) -> None:
                 live.show(step, images)
 
         def curves(so_far: history.History) -> None:
-            """Let `dvc plots show`, and editors with DVC, show a training that goes on."""
+            """Let `dvc plots show`, `dvc exp show`, and editors with DVC show how it goes on."""
             if distributed.is_main():
                 try:
                     history.write(paths.plots(params.workload, "train"), so_far)
+                    # A model of before, which DVC would have removed, keeps its metrics.
+                    if so_far.train and not paths.model(params.workload).exists():
+                        write_json(metrics, history.summary(so_far))
                 except OSError as error:  # the last writing, below, is the one that counts
                     print(f"the curves so far are not written: {error}", file=sys.stderr)
 
@@ -95,7 +99,7 @@ def main(params: Params) -> None:
             checkpoints.copy_weights(loop.kept(params, trained), out)
             generator.copy_tools(paths.encoded(params.workload), out)
         history.write(paths.plots(params.workload, "train"), trained.history)
-        write_json(paths.metrics(params.workload, "train"), history.summary(trained.history))
+        write_json(metrics, history.summary(trained.history))
         checkpoints.finish()
 
 

@@ -93,8 +93,8 @@ def test_the_run_has_what_decided_it_and_what_came_out(anime: Project) -> None:
     assert training.data.params["autoencoder.kind"] == "kl"
     client = MlflowClient(f"sqlite:///{anime.root / 'mlflow.db'}")
     for run in (training, evaluation):
-        shown = {file.path for file in client.list_artifacts(run.info.run_id, "images")}
-        assert {"images/strips", "images/denoising.gif", "images/strip.png"} <= shown
+        shown = {file.path for file in client.list_artifacts(run.info.run_id, "evaluation")}
+        assert {"evaluation/strips", "evaluation/denoising.gif", "evaluation/strip.png"} <= shown
 
 
 def test_heads_can_be_drawn_from_the_command_line(anime: Project, tmp_path: Path) -> None:

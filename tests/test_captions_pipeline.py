@@ -123,8 +123,8 @@ def test_the_run_has_what_decided_it_and_what_came_out(captions: Project) -> Non
             assert name in found
     client = MlflowClient(f"sqlite:///{captions.root / 'mlflow.db'}")
     for run in (training, evaluation):
-        shown = {file.path for file in client.list_artifacts(run.info.run_id, "images")}
-        assert {"images/strips", "images/denoising.gif", "images/test.png"} <= shown
+        shown = {file.path for file in client.list_artifacts(run.info.run_id, "evaluation")}
+        assert {"evaluation/strips", "evaluation/denoising.gif", "evaluation/test.png"} <= shown
 
 
 def test_the_report_has_prompts_and_metrics(captions: Project) -> None:

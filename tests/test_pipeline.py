@@ -237,6 +237,14 @@ def kill_in_training(project: Project, after: int) -> None:
     assert child.wait() == -signal.SIGKILL
 
 
+def curve(project: Project) -> list[tuple[int, float]]:
+    """Steps and losses of a training, as `dvc plots` draws them."""
+    shown = json.loads(project.dvc("plots", "show", "--json", "plots/iclevr/train").stdout)
+    (plot,) = shown["data"]["plots/iclevr/train/train.csv"]
+    rows = plot["content"]["data"]["values"]
+    return [(int(row["step"]), float(row["loss"])) for row in rows]
+
+
 @pytest.mark.long
 def test_a_repro_that_was_killed_ends_in_the_same_bytes(project: Project, tmp_path: Path) -> None:
     project.set(checkpoint_every="1")
@@ -251,6 +259,13 @@ def test_a_repro_that_was_killed_ends_in_the_same_bytes(project: Project, tmp_pa
     # Before the next one trains: the finished training's checkpoint, and others' are still there.
     shutil.rmtree(project.root / ".scratch")
     kill_in_training(project, after=30)
+    metrics = "metrics/iclevr/train.json"
+    shown = json.loads(project.dvc("metrics", "show", "--json", metrics).stdout)
+    figures = shown[""]["data"][metrics]["data"]
+    assert 30 <= figures["steps"] < 60
+    points = curve(project)
+    assert [step for step, _ in points] == list(range(5, points[-1][0] + 1, 5))
+    assert (figures["steps"], figures["loss"]) in points
     resumed = project.dvc("repro", TARGET)
     assert re.search(r"train iclevr:.* [3-5]\d/60", resumed.stderr), "it began anew"
     assert lock(project) == lock(quiet)

@@ -28,7 +28,9 @@ from lockstep.core.images import read_rgb
 from lockstep.core.pixels import to_bytes
 from lockstep.core.provenance import write_provenance
 from lockstep.models.conditions import Conditions
+from lockstep.sampling.preview import Preview
 from lockstep.sampling.sample import load, sample
+from lockstep.tracking.live import followed
 from lockstep.tracking.record import at_the_end, record, record_sweep
 from made_up import finished, settings, swept
 from tiny import ROOT
@@ -289,18 +291,20 @@ def test_images_and_metrics_of_an_evaluation_arrive(store: MlflowClient) -> None
     record("iclevr")
     (training,), (evaluation,) = runs(store, "training"), runs(store, "evaluation")
     for run in (training, evaluation):
-        files = {item.path for item in store.list_artifacts(run.info.run_id, "images")}
+        files = {item.path for item in store.list_artifacts(run.info.run_id, "evaluation")}
         assert files == {
-            "images/test.png",
-            "images/copies.png",
-            "images/denoising.gif",
-            "images/strips",
+            "evaluation/test.png",
+            "evaluation/copies.png",
+            "evaluation/denoising.gif",
+            "evaluation/strips",
         }
-        strips = {item.path for item in store.list_artifacts(run.info.run_id, "images/strips")}
-        assert strips == {"images/strips/1.png", "images/strips/2.png"}
-        found = store.download_artifacts(run.info.run_id, "images/strips/2.png")
+        strips = {item.path for item in store.list_artifacts(run.info.run_id, "evaluation/strips")}
+        assert strips == {"evaluation/strips/1.png", "evaluation/strips/2.png"}
+        found = store.download_artifacts(run.info.run_id, "evaluation/strips/2.png")
         assert (read_rgb(Path(found)) == 2).all()
-        with Image.open(store.download_artifacts(run.info.run_id, "images/denoising.gif")) as gif:
+        with Image.open(
+            store.download_artifacts(run.info.run_id, "evaluation/denoising.gif")
+        ) as gif:
             assert gif.n_frames == 3
         assert run.data.metrics["swd"] == 12.5
     (version,) = store.search_model_versions("name = 'lockstep-iclevr'")
@@ -308,6 +312,28 @@ def test_images_and_metrics_of_an_evaluation_arrive(store: MlflowClient) -> None
     assert version.source == f"models:/{output.model_id}"
     model = store.get_logged_model(output.model_id)
     assert [(metric.key, metric.value) for metric in model.metrics] == [("swd", 12.5)]
+
+
+def test_only_grids_by_step_are_among_the_images_that_mlflow_charts(store: MlflowClient) -> None:
+    """Its page gives up all charts of images of a run that has a file of another name there."""
+    model = finished("iclevr", labels=3)
+    with followed("iclevr", model.fingerprint, model.params) as live:
+        live.show(5, Preview(np.zeros((4, 8, 3), np.uint8), ()))
+    swept(model)
+    record("iclevr")
+    record_sweep("iclevr")
+    found = {
+        run.data.tags["lockstep.kind"]: store.list_artifacts(run.info.run_id, "images")
+        for kind in ("training", "evaluation", "sweep")
+        for run in runs(store, kind)
+    }
+    assert {kind: len(files) for kind, files in found.items()} == {
+        "training": 2,  # a PNG, and a small copy of it
+        "evaluation": 0,
+        "sweep": 0,
+    }
+    for file in found["training"]:
+        assert Path(file.path).name.startswith("samples+step+5+timestamp+")
 
 
 def test_a_sweep_is_a_run_with_a_child_for_each_setting(store: MlflowClient) -> None:
@@ -320,8 +346,8 @@ def test_a_sweep_is_a_run_with_a_child_for_each_setting(store: MlflowClient) -> 
     assert sweep.info.run_name == "sweep: guidance 1 to 2.5; ddpm in 5 to 5 steps"
     assert sweep.data.tags["mlflow.parentRunId"] == training.info.run_id
     assert sweep.data.metrics == {"best_guidance_scale": 2.5}
-    (chart,) = store.list_artifacts(sweep.info.run_id, "images")
-    assert chart.path == "images/guidance.png"
+    (chart,) = store.list_artifacts(sweep.info.run_id, "sweep")
+    assert chart.path == "sweep/guidance.png"
     points = {run.info.run_name: run for run in runs(store, "sweep point")}
     assert {name: run.data.metrics["seconds_per_image"] for name, run in points.items()} == {
         "guidance 1": 0.1,

@@ -99,7 +99,7 @@ def test_records_are_written_once(store: MlflowClient, tmp_path: Path) -> None:
         tracking = Tracking("iclevr")
         training = tracking.record_training("f" * 64, PARAMS, history, {"loss": 0.5, "steps": 5})
         params = {**PARAMS, **SAMPLING}
-        tracking.record_evaluation(training, "e" * 64, params, scores, [(grid, "images")])
+        tracking.record_evaluation(training, "e" * 64, params, scores, [(grid, "evaluation")])
     (run,), (evaluation,) = runs(store, "training"), runs(store, "evaluation")
     assert evaluation.data.tags["mlflow.parentRunId"] == run.info.run_id
     assert evaluation.info.run_name == "ddim, 20 steps, guidance 4"
@@ -109,8 +109,8 @@ def test_records_are_written_once(store: MlflowClient, tmp_path: Path) -> None:
     assert len(store.get_metric_history(run.info.run_id, "loss")) == 1
     assert len(store.get_metric_history(evaluation.info.run_id, "accuracy_test")) == 2
     for info in (run.info, evaluation.info):
-        (artifact,) = store.list_artifacts(info.run_id, "images")
-        assert artifact.path == "images/test.png"
+        (artifact,) = store.list_artifacts(info.run_id, "evaluation")
+        assert artifact.path == "evaluation/test.png"
 
 
 def test_a_finished_run_keeps_its_end(store: MlflowClient) -> None:

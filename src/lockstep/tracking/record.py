@@ -21,7 +21,7 @@ from lockstep.core.provenance import read_provenance
 from lockstep.models import generator
 from lockstep.tracking import export
 from lockstep.tracking.registry import record_model
-from lockstep.tracking.runs import Tracking
+from lockstep.tracking.runs import EVALUATION, Tracking
 from lockstep.training import history
 
 
@@ -70,13 +70,13 @@ def record(workload: str) -> None:
         for name, value in read_json(paths.metrics(workload, stage)).items()
     }
     shown = [
-        (image, "images")
+        (image, EVALUATION)
         for stage in ("sample", "evaluate")
         for image in sorted(paths.plots(workload, stage).glob("*.png"))
     ]
     strips = paths.strips(workload)
-    shown += [(animation, "images") for animation in strips.glob("*.gif")]
-    shown += [(strip, "images/strips") for strip in sorted(strips.glob("*.png"))]
+    shown += [(animation, EVALUATION) for animation in strips.glob("*.gif")]
+    shown += [(strip, f"{EVALUATION}/strips") for strip in sorted(strips.glob("*.png"))]
     settings = {
         name.removeprefix("sample."): value
         for name, value in sampling.params.items()

@@ -40,6 +40,9 @@ logging.getLogger("alembic").setLevel(logging.WARNING)
 FINGERPRINT = "lockstep.training.fingerprint"  # the name of a tag, not of a module
 KIND = "lockstep.kind"
 _GRIDS, _STRIPS = "samples", "strips"
+EVALUATION, _SWEEP = "evaluation", "sweep"
+"""Folders of artifacts. Not `images`, which has only what `log_image` names: a file of another name
+there, and MLflow's page shows none of the run's grids."""
 _CURVES = ("loss", "lr", "val_loss")
 # The store's limits for one batch.
 _METRICS, _PARAMS = 1000, 100
@@ -159,7 +162,7 @@ class Tracking:
             sweep = self._find_or_create("sweep", fingerprint, name, params, parent)
             self._log_metrics(sweep, metrics)
             for path in charts:
-                self.client.log_artifact(sweep, str(path), "images")
+                self.client.log_artifact(sweep, str(path), _SWEEP)
             for title, identity, own, metrics in points:
                 within = {MLFLOW_PARENT_RUN_ID: sweep}
                 point = self._find_or_create("sweep point", identity, title, own, within)
