@@ -163,10 +163,10 @@ class Tracking:
             self._log_metrics(sweep, metrics)
             for path in charts:
                 self.client.log_artifact(sweep, str(path), _SWEEP)
-            for title, identity, own, metrics in points:
+            for title, identity, own, measured in points:
                 within = {MLFLOW_PARENT_RUN_ID: sweep}
                 point = self._find_or_create("sweep point", identity, title, own, within)
-                self._log_metrics(point, metrics)
+                self._log_metrics(point, measured)
                 self._finish(point)
             self._finish(sweep)
 
