@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import subprocess
 import sys
@@ -14,7 +15,8 @@ from PIL import Image
 
 from drills import ON_SMALL_DISK, Condition, needs
 from lockstep.core import arrays
-from lockstep.core.files import atomic_folder
+from lockstep.core.errors import LockstepError
+from lockstep.core.files import atomic_folder, damage_named, read_json
 from lockstep.core.images import write_animation, write_png
 
 BLACK = np.zeros((8, 8, 3), np.uint8)
@@ -122,3 +124,15 @@ def test_what_stood_in_a_folder_stays_if_the_new_one_fails(tmp_path: Path) -> No
     with pytest.raises(ZeroDivisionError), atomic_folder(place):
         raise ZeroDivisionError
     assert [path.name for path in tmp_path.rglob("*")] == ["out", "a.png"]
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 100_000, "[]", "null", "{", "5"])
+def test_what_is_no_record_is_damage(tmp_path: Path, text: str) -> None:
+    """Nested a hundred thousand deep, too."""
+    path = tmp_path / "record.json"
+    path.write_text(text)
+    with pytest.raises(LockstepError, match=r"record.json: damaged \(.*\); `dvc checkout` "):
+        read_json(path)
+    refused = pytest.raises(LockstepError, match=r"record.json: damaged \(.*\); `dvc checkout` ")
+    with refused, damage_named(path):
+        json.loads(text)["key"]

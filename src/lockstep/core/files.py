@@ -20,7 +20,10 @@ import yaml
 from lockstep.core.errors import LockstepError
 
 Cell = str | float
-_READ_ERRORS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, yaml.YAMLError)
+_READ_ERRORS = (
+    *(ArithmeticError, AttributeError, LookupError, RecursionError),
+    *(TypeError, ValueError, yaml.YAMLError),
+)
 UNSUPPORTED = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 """What a file system answers that does not have what it is asked for."""
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
@@ -151,10 +154,13 @@ def write_json(path: Path, record: dict[str, Any]) -> None:
 def read_json(path: Path) -> dict[str, Any]:
     """What `write_json` wrote. Raises `LockstepError` if it is missing or damaged."""
     try:
-        return json.loads(path.read_text("utf-8"))
+        record = json.loads(path.read_text("utf-8"))
+        if not isinstance(record, dict):
+            raise ValueError(f"a {type(record).__name__}, not an object")
+        return record
     except FileNotFoundError:
         raise LockstepError(f"{path}: missing; `dvc repro` makes it") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise LockstepError(f"{path}: damaged ({error}); `dvc checkout` restores it") from None
 
 
