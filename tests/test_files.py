@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -136,3 +137,26 @@ def test_what_is_no_record_is_damage(tmp_path: Path, text: str) -> None:
     refused = pytest.raises(LockstepError, match=r"record.json: damaged \(.*\); `dvc checkout` ")
     with refused, damage_named(path):
         json.loads(text)["key"]
+
+
+def test_a_folder_is_replaced_at_once(tmp_path: Path) -> None:
+    """Killed while the one before is removed: the new one is there whole, and the rest goes."""
+    out = tmp_path / "out"
+    program = f"""
+import os, shutil, signal
+from pathlib import Path
+from lockstep.core.files import atomic_folder
+shutil.rmtree = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
+with atomic_folder(Path({str(out)!r})) as folder:
+    (folder / "new").touch()
+"""
+    out.mkdir()
+    (out / "old").touch()
+    done = subprocess.run(
+        [sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    )
+    assert done.returncode == -signal.SIGKILL
+    assert [path.name for path in out.iterdir()] == ["new"]
+    with atomic_folder(out) as folder:
+        (folder / "newer").touch()
+    assert [path.name for path in tmp_path.rglob("*")] == ["out", "newer"]
