@@ -144,13 +144,16 @@ class Killed:
 
     def run(self, seconds: float | None = None) -> int:
         """How it ended: 0, or minus the signal that it gets after so many seconds."""
+        pid = self._ask()
+        if seconds is not None:
+            time.sleep(seconds)
+            os.kill(pid, signal.SIGKILL)
+        return self._ask()
+
+    def _ask(self) -> int:
         assert self._process.stdin is not None and self._process.stdout is not None
         self._process.stdin.write("\n")
         self._process.stdin.flush()
-        pid = int(self._process.stdout.readline())
-        if seconds is not None:
-            time.sleep(seconds)
-            os.kill(pid, signal.SIGKILL)  # a zombie's takes no notice
         return int(self._process.stdout.readline())
 
 

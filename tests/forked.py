@@ -1,7 +1,7 @@
 """A stage with its imports behind it: `forked.py STAGE ARGUMENTS SAID`, in a project's root.
 
-Each line on stdin forks one that runs it and writes into the file SAID. Two lines answer: the
-process's id at once, and at its end how it ended, as `subprocess` counts.
+A line on stdin forks one that runs it and writes into the file SAID; its process's id is the
+answer. The next line asks how it ended, as `subprocess` counts, and waits until it has.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ if __name__ == "__main__":
                 os.dup2(file.fileno(), 2)
             break
         print(pid, flush=True)
+        sys.stdin.readline()  # until then its id is no other's, also when it has ended
         print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
     else:
         sys.exit()
