@@ -356,7 +356,9 @@ def test_a_store_of_a_newer_mlflow(tmp_path: Path, empty_store: Path) -> None:
 )
 def test_a_store_that_is_deleted_while_it_is_written(tmp_path: Path, empty_store: Path) -> None:
     shutil.copyfile(empty_store, tmp_path / "mlflow.db")
-    follow(tmp_path, "delete")
+    said = follow(tmp_path, "delete")
+    assert "attempt to write a readonly database" in said
+    assert said.count(GOES_ON) == 1
     (tmp_path / "mlflow.db").unlink(missing_ok=True)
     assert follow(tmp_path) == ""
     assert rows(tmp_path) == 999
@@ -371,7 +373,7 @@ def test_a_store_that_is_deleted_while_it_is_written(tmp_path: Path, empty_store
 def test_a_store_on_a_full_disk(tmp_path: Path, empty_store: Path) -> None:
     shutil.copyfile(empty_store, tmp_path / "mlflow.db")
     said = follow(tmp_path, largest=empty_store.stat().st_size + 4096)
-    assert "MLflow at sqlite:///" in said
+    assert "disk is full" in said or "disk I/O error" in said, said
     assert said.count(GOES_ON) == 1
     assert rows(tmp_path) < 999
     assert follow(tmp_path) == ""
