@@ -299,7 +299,7 @@ with followed("iclevr", "f" * 64, params) as live:
         live.log(step, {"loss": 0.5})
     print("went on")
 """
-GOES_ON = "The training goes on; `lockstep track` writes what is missing when it is done"
+LATER = "`lockstep track` writes what is missing when it is done"
 
 
 def follow(root: Path, *arguments: str, largest: int | None = None) -> str:
@@ -344,7 +344,7 @@ def test_a_store_of_a_newer_mlflow(tmp_path: Path, empty_store: Path) -> None:
     before = path.read_bytes()
     said = follow(tmp_path)
     assert "MLflow at sqlite:///" in said
-    assert said.count(GOES_ON) == 1
+    assert 1 <= said.count(LATER) == len(said.splitlines()) <= 2, said
     assert path.read_bytes() == before
 
 
@@ -358,7 +358,7 @@ def test_a_store_that_is_deleted_while_it_is_written(tmp_path: Path, empty_store
     shutil.copyfile(empty_store, tmp_path / "mlflow.db")
     said = follow(tmp_path, "delete")
     assert "attempt to write a readonly database" in said
-    assert said.count(GOES_ON) == 1
+    assert 1 <= said.count(LATER) == len(said.splitlines()) <= 2  # while it runs, at its end
     (tmp_path / "mlflow.db").unlink(missing_ok=True)
     assert follow(tmp_path) == ""
     assert rows(tmp_path) == 999
@@ -374,7 +374,7 @@ def test_a_store_on_a_full_disk(tmp_path: Path, empty_store: Path) -> None:
     shutil.copyfile(empty_store, tmp_path / "mlflow.db")
     said = follow(tmp_path, largest=empty_store.stat().st_size + 4096)
     assert "disk is full" in said or "disk I/O error" in said, said
-    assert said.count(GOES_ON) == 1
+    assert 1 <= said.count(LATER) == len(said.splitlines()) <= 2, said
     assert rows(tmp_path) < 999
     assert follow(tmp_path) == ""
     assert rows(tmp_path) == 999
