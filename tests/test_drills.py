@@ -202,27 +202,3 @@ def test_a_clock_that_was_set_back(made: Project, stage: str) -> None:
             if path.is_file():
                 os.utime(path, (2**31, 2**31))
     make_no_difference(made, stage, Condition())
-
-
-@pytest.fixture
-def linked(made: Project, tmp_path: Path) -> Iterator[Project]:
-    """`data/` and `models/` are on another disk."""
-    names = ("data", "models")
-    for name in names:
-        (made.root / name).rename(tmp_path / name)
-        (made.root / name).symlink_to(tmp_path / name)
-    yield made
-    for name in names:
-        (made.root / name).unlink()
-        (tmp_path / name).rename(made.root / name)
-
-
-@pytest.mark.drill(
-    "Disk and permissions",
-    "`data/` and `models/` are symbolic links to another disk",
-    "the same bytes, behind the links",
-)
-@pytest.mark.parametrize("stage", ["check", "collect", "dataset", "train", "sample"])
-def test_links_as_folders(linked: Project, stage: str) -> None:
-    make_no_difference(linked, stage, Condition())
-    assert (linked.root / "data").is_symlink() and (linked.root / "models").is_symlink()
