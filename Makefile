@@ -2,6 +2,7 @@
 # make demo   only the anime heads, as far as their images: minutes; `make` goes on from there
 # make test   the quick tests, about a quarter of an hour
 # make test-all   and then those that take long
+# make drills  kills, full disks, hanging servers and the like; writes the table in docs/reliability.md
 # make fuzz   the tests of damaged input, with other examples each time
 # make lint   ruff and mypy; make format lets ruff fix what it can
 # make ui     MLflow's web page over the runs
@@ -27,7 +28,7 @@ export VIRTUAL_ENV := $(abspath $(LOCKSTEP_ENV))
 # It would hide tools/ from `python -m`.
 unexport PYTHONSAFEPATH
 
-.PHONY: all demo env test test-all fuzz lint format ui remote push pull remotes dask app docs results lock audit licences clean
+.PHONY: all demo env test test-all drills fuzz lint format ui remote push pull remotes dask app docs results lock audit licences clean
 
 all: env
 	dvc repro
@@ -50,6 +51,9 @@ test: env
 
 test-all: test
 	pytest --numprocesses auto --maxprocesses 4 -m long
+
+drills: env
+	pytest --numprocesses auto --maxprocesses 4 -m drill --drills docs/reliability.md
 
 fuzz: env
 	pytest --numprocesses auto --maxprocesses 4 --hypothesis-profile random tests/test_fuzz_*.py

@@ -26,6 +26,8 @@ hypothesis.settings.register_profile("lockstep", deadline=None, derandomize=True
 hypothesis.settings.register_profile("random", deadline=None)
 hypothesis.settings.load_profile("lockstep")
 
+pytest_plugins = ("drill_table",)
+
 # Minutes each: they are begun first.
 LONG = (
     "test_pipeline",

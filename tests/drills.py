@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 import resource
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,6 +56,8 @@ class Condition:
     umask: int | None = None
     as_anybody: bool = False  # not as root, who may write everywhere
     small_disk: Path | None = None  # a folder that is a file system of its own, of 16 KiB
+    one_core: bool = False
+    memory: int | None = None  # bytes: RLIMIT_DATA
 
 
 _UNSET = {"HOME": None, "XDG_CACHE_HOME": None, "LANG": None}
@@ -74,14 +78,12 @@ def run_stage(
     project: Project, stage: str, condition: Condition
 ) -> subprocess.CompletedProcess[str]:
     """As DVC runs it, with the root that DVC names."""
-    environment = {**project.environment(), "DVC_ROOT": str(project.root)}
-    del environment["PYTHONPATH"]  # of a user's, nothing
+    environment = _environment(project)
     for name, value in condition.environment.items():
         environment.pop(name, None)
         if value is not None:
             environment[name] = value
-    command = [sys.executable, f"stages/{stage}.py"]
-    command += [] if stage == "check" else [WORKLOAD]
+    command = [sys.executable, *_arguments(stage)]
     if condition.as_anybody and os.getuid() == 0:
         command = [*_AS_ANYBODY, *command]
     if condition.small_disk is not None:
@@ -92,6 +94,10 @@ def run_stage(
             os.umask(condition.umask)
         if condition.largest_file is not None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (condition.largest_file,) * 2)
+        if condition.memory is not None:
+            resource.setrlimit(resource.RLIMIT_DATA, (condition.memory,) * 2)
+        if condition.one_core:
+            os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 
     return subprocess.run(
         command,
@@ -103,6 +109,52 @@ def run_stage(
         check=False,
         preexec_fn=prepare,
     )
+
+
+def _environment(project: Project) -> dict[str, str]:
+    environment = {**project.environment(), "DVC_ROOT": str(project.root)}
+    del environment["PYTHONPATH"]  # of a user's, nothing
+    return environment
+
+
+def _arguments(stage: str) -> list[str]:
+    return [f"stages/{stage}.py", *([] if stage == "check" else [WORKLOAD])]
+
+
+class Killed:
+    """Runs a stage again and again without its imports, to be killed at any moment of its work."""
+
+    def __init__(self, project: Project, stage: str, said: Path) -> None:
+        self.said = said
+        program = Path(__file__).with_name("forked.py")
+        self._process = subprocess.Popen(
+            [sys.executable, str(program), *_arguments(stage), str(said)],
+            cwd=project.root,
+            env=_environment(project),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def __enter__(self) -> Killed:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.communicate()
+
+    def run(self, seconds: float | None = None) -> int:
+        """How it ended: 0, or minus the signal that it gets after so many seconds."""
+        pid = self._ask()
+        if seconds is not None:
+            time.sleep(seconds)
+            os.kill(pid, signal.SIGKILL)
+        return self._ask()
+
+    def _ask(self) -> int:
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        return int(self._process.stdout.readline())
 
 
 def outputs(project: Project, stage: str) -> list[Path]:
@@ -153,5 +205,6 @@ def needs(condition: Condition) -> None:
         probe = [*ON_SMALL_DISK, str(condition.small_disk), *probe]
     try:
         subprocess.run(probe, check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError) as error:
-        pytest.skip(f"not possible on this machine: {error}")
+    except (OSError, subprocess.CalledProcessError):
+        what = "give up root's rights" if condition.small_disk is None else "mount a small disk"
+        pytest.skip(f"this machine lets nobody {what}")

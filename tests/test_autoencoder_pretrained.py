@@ -182,6 +182,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "hub"
 
 
+@pytest.mark.drill("Network", "offline, with a pretrained autoencoder chosen", "one line says how")
 def test_without_a_network_the_message_says_so(hub: Path) -> None:
     fails(
         r"autoencoder.name: somebody/something is no folder here and cannot be fetched .*network",
@@ -191,6 +192,7 @@ def test_without_a_network_the_message_says_so(hub: Path) -> None:
     fails("is no folder here and cannot be fetched", "models/no/such/folder")
 
 
+@pytest.mark.drill("Network", "offline, with one that was fetched before", "it is used")
 def test_what_was_fetched_once_needs_no_network(saved: Path, hub: Path) -> None:
     commit = "0" * 40
     kept = hub / "models--somebody--something"

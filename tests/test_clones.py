@@ -31,6 +31,11 @@ def shallow(tmp_path: Path) -> Project:
     return cloned(whole, tmp_path / "project", "--depth", "1")
 
 
+@pytest.mark.drill(
+    "Folders and clones",
+    "`dvc exp run --temp` in a shallow clone",
+    "one line says `git fetch --unshallow`",
+)
 def test_an_experiment_in_a_copy_is_refused(shallow: Project) -> None:
     done = shallow.dvc(*TEMP, check=False)
     assert done.returncode != 0
@@ -41,6 +46,11 @@ def test_an_experiment_in_a_copy_is_refused(shallow: Project) -> None:
     assert shallow.run("git", "status", "--porcelain").stdout == ""
 
 
+@pytest.mark.drill(
+    "Folders and clones",
+    "the same after `git fetch --unshallow`",
+    "the experiment is recorded",
+)
 @pytest.mark.long
 def test_with_its_history_it_is_recorded(shallow: Project) -> None:
     shallow.run("git", "fetch", "--quiet", "--unshallow")
@@ -48,6 +58,11 @@ def test_with_its_history_it_is_recorded(shallow: Project) -> None:
     assert len(shallow.dvc("exp", "list", "--name-only").stdout.split()) == 1
 
 
+@pytest.mark.drill(
+    "Folders and clones",
+    "`dvc exp run` in a shallow clone",
+    "the experiment is recorded",
+)
 @pytest.mark.long
 def test_what_runs_in_the_checkout_itself_needs_no_history(shallow: Project) -> None:
     shallow.dvc("exp", "run", "-S", "train.lr=0.002", "check")
@@ -57,6 +72,11 @@ def test_what_runs_in_the_checkout_itself_needs_no_history(shallow: Project) -> 
 # --- a path that is not ASCII
 
 
+@pytest.mark.drill(
+    "Folders and clones",
+    "a path that is not ASCII",
+    "`dvc repro` works; one warning of `--temp` and `--queue`",
+)
 def test_a_path_that_is_not_ascii_is_said_before_it_matters(tmp_path: Path) -> None:
     project = checkout(tmp_path / "projékt 中文 it's")
     commit(project, "as it is")
@@ -68,6 +88,11 @@ def test_a_path_that_is_not_ascii_is_said_before_it_matters(tmp_path: Path) -> N
     assert "warning: " not in said
 
 
+@pytest.mark.drill(
+    "Folders and clones",
+    "`--temp` in such a path after what the warning says",
+    "the experiment is recorded",
+)
 @pytest.mark.long
 def test_what_it_says_helps(tmp_path: Path) -> None:
     project = checkout(tmp_path / "projékt 中文 it's")
@@ -82,6 +107,11 @@ def test_what_it_says_helps(tmp_path: Path) -> None:
 # --- a failed experiment
 
 
+@pytest.mark.drill(
+    "Git and DVC",
+    "an experiment fails",
+    "`git status` shows `params.yaml`, and `git checkout` takes it back",
+)
 def test_git_sees_what_a_failed_experiment_left(tmp_path: Path) -> None:
     """A value of the same length: git's index tells the two files apart by whole seconds."""
     whole = checkout(tmp_path / "whole")
@@ -102,6 +132,11 @@ def test_git_sees_what_a_failed_experiment_left(tmp_path: Path) -> None:
 # --- a clone as Windows' git makes it
 
 
+@pytest.mark.drill(
+    "Folders and clones",
+    "a clone with `core.autocrlf=true`",
+    "the bytes of the commit",
+)
 def test_line_ends_are_those_of_the_commit(tmp_path: Path) -> None:
     whole = checkout(tmp_path / "whole")
     commit(whole, "as it is")

@@ -120,6 +120,11 @@ def test_two_processes_give_the_curve_of_one(
             assert apart.max() <= 4, f"{part}: {apart.max()} of 255"
 
 
+@pytest.mark.drill(
+    "Killed at any moment",
+    "SIGKILL of a training of several processes, which goes on with another number of them",
+    "the same curve",
+)
 @pytest.mark.long
 @pytest.mark.parametrize(
     ("before", "after"),
@@ -141,6 +146,11 @@ def test_killed_with_one_number_and_resumed_with_another(
     assert losses(root, run) == pytest.approx(alone, rel=1e-4)
 
 
+@pytest.mark.drill(
+    "Killed at any moment",
+    "one process of a training dies",
+    "one line; the others end, and the same command goes on",
+)
 @pytest.mark.long
 def test_a_process_that_dies_ends_the_job_in_one_line(root: Path) -> None:
     child = start(root, "dies", launch=2, **LONG)
@@ -155,6 +165,11 @@ def test_a_process_that_dies_ends_the_job_in_one_line(root: Path) -> None:
     assert "Traceback" not in said
 
 
+@pytest.mark.drill(
+    "Killed at any moment",
+    "SIGTERM or Ctrl-C to a training of several processes",
+    "all stop at one step, with a checkpoint",
+)
 @pytest.mark.long
 @pytest.mark.parametrize("which", [signal.SIGTERM, signal.SIGINT])
 def test_asked_to_stop_all_stop_at_one_step(root: Path, which: signal.Signals) -> None:

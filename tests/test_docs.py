@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import subprocess
@@ -16,6 +17,7 @@ from bs4 import BeautifulSoup
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+from drill_table import BEGIN, END
 from test_architecture import FILES, LEVELS, SRC, imports, room_of
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -78,6 +80,32 @@ def test_every_test_that_a_page_names_is_there(page: Path) -> None:
         for file, name in named
         if f"\ndef {name}(" not in (ROOT / "tests" / file).read_text("utf-8")
     ]
+
+
+def marked() -> set[tuple[str, ...]]:
+    """Of each test with the marker `drill`: section, what happens, what comes of it, its name."""
+    found = set()
+    for path in sorted((ROOT / "tests").glob("test_*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            for call in getattr(node, "decorator_list", []):
+                if ast.unparse(call).startswith("pytest.mark.drill("):
+                    words = tuple(ast.literal_eval(each) for each in call.args)
+                    found.add((*words, f"{path.name}::{node.name}"))
+    return found
+
+
+def test_the_page_of_drills_is_of_all_drills_and_none_has_failed() -> None:
+    """`make drills` writes it."""
+    section, rows, results = "", set(), []
+    text = (ROOT / "docs/reliability.md").read_text("utf-8")
+    for line in text.partition(BEGIN)[2].partition(END)[0].splitlines():
+        section = line.removeprefix("### ") if line.startswith("### ") else section
+        if found := re.fullmatch(r"\| (.*) \| (.*) \| `(test_\w+\.py::\w+)` \| (.*) \|", line):
+            *words, name, result = (each.replace(r"\|", "|") for each in found.groups())
+            rows.add((section, *words, name))
+            results.append(result)
+    assert rows == marked()
+    assert not [result for result in results if "failed" in result]
 
 
 def test_a_link_astray_is_found(tmp_path: Path) -> None:

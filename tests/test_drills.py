@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from conftest import Project, copied
 from drills import (
     ODD,
     STAGES,
+    WORKLOAD,
     Condition,
+    Killed,
     beside,
     contents,
     make_no_difference,
@@ -23,6 +29,9 @@ from drills import (
 )
 
 pytestmark = pytest.mark.long
+
+KILLS = 20
+GROWING = f"plots/{WORKLOAD}/train"  # curves so far, while it trains
 
 
 @pytest.fixture(scope="module")
@@ -45,9 +54,53 @@ def writable(made: Project) -> Iterator[Project]:
         folder.chmod(0o755)
 
 
+# --- SIGKILL
+
+
+@pytest.mark.drill(
+    "Killed at any moment",
+    "SIGKILL at 20 random moments of a stage's work, for each stage, from an empty `.scratch`",
+    "each output is whole or not there; the same command ends in the bytes of an undisturbed run",
+)
+@pytest.mark.parametrize("stage", STAGES)
+def test_killed_at_random_moments(made: Project, stage: str, tmp_path: Path) -> None:
+    places = outputs(made, stage)
+    before, around = contents(places), beside(places)
+    random = np.random.default_rng(STAGES.index(stage))
+    ended: list[int] = []
+    scratch = made.root / ".scratch"
+    with Killed(made, stage, tmp_path / "said") as process:
+        shutil.rmtree(scratch, ignore_errors=True)
+        began = time.monotonic()
+        assert process.run() == 0, process.said.read_text()
+        lasted = time.monotonic() - began
+        assert contents(places) == before
+        while ended.count(-signal.SIGKILL) < KILLS:
+            if not ended or ended[-1] == 0:  # it begins anew
+                shutil.rmtree(scratch, ignore_errors=True)
+            ended.append(process.run(random.uniform(0, lasted)))
+            assert ended[-1] in (0, -signal.SIGKILL), process.said.read_text()
+            assert len(ended) < 10 * KILLS, "it ends before it can be killed"
+            for path in set(places) - {made.root / GROWING}:
+                whole = {name: before[name] for name in before if belongs(name, path)}
+                assert contents([path]) in (whole, {}), path
+        assert process.run() == 0, process.said.read_text()
+    assert contents(places) == before
+    assert beside(places) == around
+
+
+def belongs(name: str, path: Path) -> bool:
+    return Path(name).is_relative_to(path)
+
+
 # --- what refuses to be written
 
 
+@pytest.mark.drill(
+    "Disk and permissions",
+    "a file cannot grow beyond 20 bytes (quota)",
+    "one line names the output; the old one stays",
+)
 @pytest.mark.parametrize("stage", STAGES)
 def test_no_room(made: Project, stage: str) -> None:
     """A file can have 20 bytes and no more: one line names the output, the old one stays."""
@@ -59,6 +112,11 @@ def test_no_room(made: Project, stage: str) -> None:
     assert beside(places) == around
 
 
+@pytest.mark.drill(
+    "Disk and permissions",
+    "the disk is full",
+    "one line names the output; the old one stays",
+)
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_full_disk(made: Project, stage: str) -> None:
     """The file system of an output has 16 KiB: whatever is written there, mapped arrays too."""
@@ -73,6 +131,11 @@ def test_a_full_disk(made: Project, stage: str) -> None:
         assert contents(places) == before
 
 
+@pytest.mark.drill(
+    "Disk and permissions",
+    "outputs are in a read-only folder",
+    "one line names it; the old ones stay",
+)
 @pytest.mark.parametrize("stage", STAGES)
 def test_outputs_that_are_read_only(writable: Project, stage: str) -> None:
     condition = Condition(as_anybody=True)
@@ -90,12 +153,22 @@ def test_outputs_that_are_read_only(writable: Project, stage: str) -> None:
 # --- what must not matter
 
 
+@pytest.mark.drill(
+    "Environment",
+    "no `HOME`, `LC_ALL=C`, umask 077, a proxy, `OMP_NUM_THREADS`, another's MLFLOW_RUN_ID",
+    "the same bytes",
+)
 @pytest.mark.parametrize("stage", STAGES)
 def test_an_odd_environment(made: Project, stage: str) -> None:
     """All of it at once: no home, no UTF-8, a strict umask, and what others set for others."""
     make_no_difference(made, stage, ODD)
 
 
+@pytest.mark.drill(
+    "Environment",
+    "the home folder is read-only",
+    "the same bytes; nothing is written there",
+)
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_home_that_is_read_only(made: Project, stage: str, tmp_path: Path) -> None:
     condition = Condition({"HOME": str(tmp_path), "XDG_CACHE_HOME": None}, as_anybody=True)
@@ -106,3 +179,26 @@ def test_a_home_that_is_read_only(made: Project, stage: str, tmp_path: Path) -> 
     finally:
         tmp_path.chmod(0o755)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.drill(
+    "Processor and memory",
+    "one core for two threads, and 4 GiB of memory (`RLIMIT_DATA`)",
+    "the same bytes",
+)
+@pytest.mark.parametrize("stage", STAGES)
+def test_one_core_and_little_memory(made: Project, stage: str) -> None:
+    make_no_difference(made, stage, Condition(one_core=True, memory=4 * 2**30))
+
+
+@pytest.mark.drill(
+    "Environment", "the clock was set back: inputs and `.scratch` are from 2038", "the same bytes"
+)
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_clock_that_was_set_back(made: Project, stage: str) -> None:
+    ours = {path for each in STAGES for path in outputs(made, each)}
+    for folder in (*ours, made.root / ".scratch"):
+        for path in (folder, *folder.rglob("*")):
+            if path.is_file():
+                os.utime(path, (2**31, 2**31))
+    make_no_difference(made, stage, Condition())

@@ -23,10 +23,16 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Project:
     return project
 
 
+@pytest.mark.drill(
+    "Environment",
+    "the same for `check`, in a path with spaces, quotes, Chinese, `%2F` and `#`",
+    "the same bytes",
+)
 def test_an_odd_environment(made: Project) -> None:
     make_no_difference(made, "check", ODD)
 
 
+@pytest.mark.drill("Environment", "the home folder is read-only, in such a path", "the same bytes")
 def test_a_home_that_is_read_only(made: Project, tmp_path: Path) -> None:
     condition = Condition({"HOME": str(tmp_path)}, as_anybody=True)
     needs(condition)
@@ -34,6 +40,11 @@ def test_a_home_that_is_read_only(made: Project, tmp_path: Path) -> None:
     make_no_difference(made, "check", condition)
 
 
+@pytest.mark.drill(
+    "Disk and permissions",
+    "no room, a full disk or no rights, in such a path",
+    "one line names the output; the old one stays",
+)
 @pytest.mark.parametrize("kind", ["room", "disk", "rights"])
 def test_what_cannot_be_written_is_one_line(made: Project, kind: str) -> None:
     data = made.root / "data"
@@ -52,6 +63,11 @@ def test_what_cannot_be_written_is_one_line(made: Project, kind: str) -> None:
     assert contents([data]) == before
 
 
+@pytest.mark.drill(
+    "Environment",
+    "a name on the command line that the locale cannot say",
+    "one line says `PYTHONUTF8=1`; `params.yaml` stays",
+)
 def test_a_name_that_the_locale_does_not_have(tmp_path: Path) -> None:
     """Not a traceback, nor letters in params.yaml that are none."""
     shutil.copy(REPOSITORY / "params.yaml", tmp_path)

@@ -41,6 +41,11 @@ def inputs(project: Project, stage: str) -> list[Path]:
     return found
 
 
+@pytest.mark.drill(
+    "Damage",
+    "a stage's input is cut in half, each file in turn",
+    "one line names it, or it is not used; the outputs stay",
+)
 @pytest.mark.parametrize("stage", [stage for stage in STAGES if stage != "check"])
 def test_an_input_that_is_cut(made: Project, stage: str) -> None:
     """Each file of each input, cut in half: it is named, or the stage has no use for it."""
@@ -59,6 +64,11 @@ def test_an_input_that_is_cut(made: Project, stage: str) -> None:
         assert contents(places) == before, path
 
 
+@pytest.mark.drill(
+    "Damage",
+    "another model's weights under this one's name",
+    "one line names the file",
+)
 def test_swapped_weights_are_seen(made: Project) -> None:
     weights = made.root / f"models/{WORKLOAD}/ema.safetensors"
     others = next((made.root / f"evaluators/{WORKLOAD}").glob("*.safetensors"))
@@ -71,6 +81,11 @@ def test_swapped_weights_are_seen(made: Project) -> None:
     assert line.startswith(f"error: models/{WORKLOAD}/ema.safetensors: not this model's weights")
 
 
+@pytest.mark.drill(
+    "Damage",
+    "the last checkpoint is cut",
+    "one line says so; the training ends in the same bytes",
+)
 def test_a_cut_checkpoint_is_passed_over(made: Project) -> None:
     """The training begins again, or from the one before, and ends in the same bytes."""
     places = outputs(made, "train")
@@ -85,6 +100,11 @@ def test_a_cut_checkpoint_is_passed_over(made: Project) -> None:
     assert contents(places) == before
 
 
+@pytest.mark.drill(
+    "Damage",
+    "a program saves through a link into DVC's cache",
+    "DVC notices; the stage runs again, with the same bytes",
+)
 def test_a_spoilt_object_of_the_cache_is_made_again(made: Project) -> None:
     """As a program leaves it that saves through a link.
 

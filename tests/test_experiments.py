@@ -141,6 +141,11 @@ def test_an_experiment_in_a_copy_leaves_the_checkout_alone(project: Project) -> 
     assert float(run.data.params["train.lr"]) == 0.002
 
 
+@pytest.mark.drill(
+    "Git and DVC",
+    "an experiment fails, in a copy or not",
+    "the outputs and params of before are had again",
+)
 def test_a_failed_experiment_loses_nothing(project: Project) -> None:
     before = workspace(project)
     done = project.dvc("exp", "run", "-S", "train.lr=-1", TARGET, check=False)

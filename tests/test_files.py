@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +16,8 @@ from PIL import Image
 
 from drills import ON_SMALL_DISK, Condition, needs
 from lockstep.core import arrays
-from lockstep.core.files import atomic_folder
+from lockstep.core.errors import LockstepError
+from lockstep.core.files import atomic_folder, damage_named, read_json
 from lockstep.core.images import write_animation, write_png
 
 BLACK = np.zeros((8, 8, 3), np.uint8)
@@ -28,6 +31,11 @@ for name in "ab":
 """
 
 
+@pytest.mark.drill(
+    "Disk and permissions",
+    "the file system cannot sync (shared folders, some mounts)",
+    "one warning; the stage ends well",
+)
 @pytest.mark.parametrize("folders_alone", [True, False])
 @pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EIO])
 def test_a_file_system_without_syncs_is_said_once(
@@ -58,6 +66,7 @@ def test_a_file_system_without_syncs_is_said_once(
     assert line.startswith(f"warning: {out}/") and os.strerror(number) in line
 
 
+@pytest.mark.drill("Disk and permissions", "an image cannot be written", "the one before stays")
 def test_an_image_that_cannot_be_written_leaves_the_one_before(tmp_path: Path) -> None:
     for path, write in (
         (tmp_path / "a.png", lambda image: write_png(tmp_path / "a.png", image)),
@@ -85,6 +94,11 @@ def test_an_image_that_cannot_be_written_leaves_the_one_before(tmp_path: Path) -
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.gif", "a.png"]
 
 
+@pytest.mark.drill(
+    "Disk and permissions",
+    "the disk fills while an array is being filled",
+    "one line, no crash",
+)
 def test_an_array_on_a_full_disk_is_an_error_and_no_crash(tmp_path: Path) -> None:
     """On a file system of 16 KiB, where a page of a mapped file that has no room kills."""
     condition = Condition(small_disk=tmp_path)
@@ -122,3 +136,48 @@ def test_what_stood_in_a_folder_stays_if_the_new_one_fails(tmp_path: Path) -> No
     with pytest.raises(ZeroDivisionError), atomic_folder(place):
         raise ZeroDivisionError
     assert [path.name for path in tmp_path.rglob("*")] == ["out", "a.png"]
+
+
+@pytest.mark.drill(
+    "Damage",
+    "a JSON record is cut, of another kind, or nested 100,000 deep",
+    "one line names it",
+)
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 100_000, "[]", "null", "{", "5"])
+def test_what_is_no_record_is_damage(tmp_path: Path, text: str) -> None:
+    """Nested a hundred thousand deep, too."""
+    path = tmp_path / "record.json"
+    path.write_text(text)
+    with pytest.raises(LockstepError, match=r"record.json: damaged \(.*\); `dvc checkout` "):
+        read_json(path)
+    refused = pytest.raises(LockstepError, match=r"record.json: damaged \(.*\); `dvc checkout` ")
+    with refused, damage_named(path):
+        json.loads(text)["key"]
+
+
+@pytest.mark.drill(
+    "Killed at any moment",
+    "SIGKILL while an old output is being removed",
+    "the new one is there whole; the rest goes in the next run",
+)
+def test_a_folder_is_replaced_at_once(tmp_path: Path) -> None:
+    """Killed while the one before is removed: the new one is there whole, and the rest goes."""
+    out = tmp_path / "out"
+    program = f"""
+import os, shutil, signal
+from pathlib import Path
+from lockstep.core.files import atomic_folder
+shutil.rmtree = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
+with atomic_folder(Path({str(out)!r})) as folder:
+    (folder / "new").touch()
+"""
+    out.mkdir()
+    (out / "old").touch()
+    done = subprocess.run(
+        [sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    )
+    assert done.returncode == -signal.SIGKILL
+    assert [path.name for path in out.iterdir()] == ["new"]
+    with atomic_folder(out) as folder:
+        (folder / "newer").touch()
+    assert [path.name for path in tmp_path.rglob("*")] == ["out", "newer"]

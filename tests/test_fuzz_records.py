@@ -50,6 +50,11 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return path.read_bytes()
 
 
+@pytest.mark.drill(
+    "Damage",
+    "bytes of a resume cache are changed",
+    "what is left is used, or one line names it",
+)
 @_ALL
 @given(st.data())
 def test_a_damaged_cache_gives_texts_or_is_named(

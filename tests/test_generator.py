@@ -110,6 +110,29 @@ def test_damage_is_said(saved) -> None:
 
 
 @pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("reduction", 0, "reduction: Input should be greater than or equal to 1"),
+        ("reduction", 32, "size is 16: the networks take multiples of"),
+        ("size", 0, "size: Input should be greater"),
+        ("size", 17, "size is 17: the networks"),
+        ("labels", -1, "labels: Input should be greater"),
+        ("text", {"context_length": 0, "context_width": 8}, "text"),
+        ("text", {"context_length": 4, "context_width": 8}, "unet has no cross-attention"),
+        ("pooled_text", True, "pooled_text is true, without a text"),
+        ("unet", [], "unet"),
+    ],
+    ids=str,
+)
+def test_a_description_of_no_model_is_one_line(saved, key: str, value: object, said: str) -> None:
+    path = saved[0] / "model.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), key: value}))
+    with pytest.raises(LockstepError, match=rf"model.json: .*{said}.*; train again$") as refused:
+        generator.load(saved[0], "ema")
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
     "changes",
     [
         {},

@@ -35,6 +35,11 @@ def test_what_dvc_says_of_another_project_is_passed_over(
     assert paths.scratch() == project / ".scratch"
 
 
+@pytest.mark.drill(
+    "Folders and clones",
+    "a stage of another DVC repository runs this project's",
+    "nothing lands in the outer one",
+)
 @pytest.mark.long
 def test_dvc_in_dvc(project: Path, tmp_path: Path) -> None:
     """For real: a stage of the outer repository reproduces the inner one."""
@@ -75,6 +80,11 @@ def test_a_copy_for_an_experiment_belongs_to_its_project(
     assert paths.home() == project / root
 
 
+@pytest.mark.drill(
+    "Folders and clones",
+    "DVC's folder of experiments is a symbolic link",
+    "runs and caches go to the project",
+)
 def test_a_link_on_the_way_changes_nothing(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

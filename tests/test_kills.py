@@ -49,6 +49,11 @@ def left_by(root: Path, run: str) -> dict[str, bytes]:
     return found | {path.name: path.read_bytes() for path in (root / run / "weights").iterdir()}
 
 
+@pytest.mark.drill(
+    "Killed at any moment",
+    "SIGKILL at 20 random moments of a training, each goes on from its checkpoint",
+    "weights and history have the bytes of an undisturbed run",
+)
 @pytest.mark.long
 def test_killed_again_and_again_it_ends_in_the_same_bytes(tmp_path: Path) -> None:
     tiny_dataset(tmp_path / "data")

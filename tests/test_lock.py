@@ -5,11 +5,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from lockstep.core.lock import exclusive, is_held
 
 TESTS = Path(__file__).resolve().parent
 
 
+@pytest.mark.drill(
+    "Two at once",
+    "a second process wants to do the same work",
+    "it says so and waits",
+)
 def test_the_lock_makes_a_second_process_wait_and_say_so(tmp_path: Path) -> None:
     lock = tmp_path / "training.lock"
     code = (
@@ -36,6 +43,7 @@ def test_the_lock_makes_a_second_process_wait_and_say_so(tmp_path: Path) -> None
     assert not is_held(lock)
 
 
+@pytest.mark.drill("Two at once", "the process that holds a lock is killed", "the lock is free")
 def test_a_killed_holder_frees_it(tmp_path: Path) -> None:
     lock = tmp_path / "training.lock"
     code = (

@@ -47,6 +47,11 @@ def track(root: Path) -> str:
     return done.stdout
 
 
+@pytest.mark.drill(
+    "Folders and clones",
+    "the project is moved",
+    "MLflow's models are loaded from the new place",
+)
 @pytest.mark.long
 def test_a_model_is_loaded_where_the_project_was_moved_to(
     empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -91,6 +96,11 @@ def places(root: Path, run: str) -> tuple[str, str]:
     return experiment.artifact_location, client.get_run(run).info.artifact_uri
 
 
+@pytest.mark.drill(
+    "Folders and clones",
+    "the project is copied",
+    "the copy writes nothing into the first one",
+)
 def test_a_copy_writes_nothing_into_the_project_that_it_is_of(
     empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -106,6 +116,11 @@ def test_a_copy_writes_nothing_into_the_project_that_it_is_of(
     assert places(first, run) == before
 
 
+@pytest.mark.drill(
+    "Folders and clones",
+    "`mlflow.db` is copied without its files",
+    "old runs keep theirs; new ones are here",
+)
 def test_runs_whose_files_were_not_copied_keep_them(
     empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -118,6 +133,11 @@ def test_runs_whose_files_were_not_copied_keep_them(
     assert places(tmp_path / "second", run) == (here, before[1])
 
 
+@pytest.mark.drill(
+    "Folders and clones",
+    "a shared store names a folder that is gone",
+    "one line names it; it is not made anew",
+)
 def test_a_store_elsewhere_is_not_changed_but_a_lost_folder_is_said(
     empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -138,6 +158,11 @@ def test_a_store_elsewhere_is_not_changed_but_a_lost_folder_is_said(
     assert not first.exists()
 
 
+@pytest.mark.drill(
+    "Folders and clones",
+    "a folder's name has `%2F`, `?`, `#`, `[`, spaces or Chinese",
+    "the store is inside it",
+)
 @pytest.mark.parametrize(
     "name", ["x%2Fy", "a?b=c", "%", "a#b;c", "[a]", "spaces and é 紅", "a@b:c"]
 )

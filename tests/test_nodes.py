@@ -174,6 +174,11 @@ def test_two_nodes_give_the_curve_of_one_process(root: Path, port: int) -> None:
     assert losses(root, "nodes") == pytest.approx(losses(root, "alone"), rel=1e-4)
 
 
+@pytest.mark.drill(
+    "Killed at any moment",
+    "one machine of a training dies",
+    "one line; the same command goes on and ends in the same bytes",
+)
 @pytest.mark.long
 @pytest.mark.parametrize("killed", [0, 1])
 def test_a_node_that_dies_ends_the_job_and_the_same_command_goes_on(
@@ -202,6 +207,11 @@ def test_a_node_that_dies_ends_the_job_and_the_same_command_goes_on(
         ).read_bytes()
 
 
+@pytest.mark.drill(
+    "Network",
+    "a machine of a training is never started",
+    "one line within the time limit",
+)
 def test_nodes_that_do_not_meet_say_so(root: Path, port: int) -> None:
     # One after the other: each is alone.
     for number in (0, 1):
@@ -213,6 +223,11 @@ def test_nodes_that_do_not_meet_say_so(root: Path, port: int) -> None:
         assert f"the 2 nodes did not meet at 127.0.0.1:{port} within 2 seconds; " in line
 
 
+@pytest.mark.drill(
+    "Network",
+    "the port of a training on several machines is in use",
+    "one line names it",
+)
 def test_a_port_in_use_is_said(root: Path, port: int) -> None:
     with socket.create_server(("127.0.0.1", port)):
         child = node(0, port, root, "taken", limit=5, **FIFTY)

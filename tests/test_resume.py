@@ -93,6 +93,11 @@ def whole(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.drill(
+    "Killed at any moment",
+    "SIGKILL at five moments of a crawl, by requests made",
+    "no page is asked for twice; the same bytes",
+)
 def test_a_killed_crawl_goes_on(site: Site, whole: Path, tmp_path: Path) -> None:
     with serve(site.answer, now_and_then) as served:
         run_killed("crawl", served, tmp_path, total=55)
@@ -101,6 +106,11 @@ def test_a_killed_crawl_goes_on(site: Site, whole: Path, tmp_path: Path) -> None
     assert len(asked) - len(set(asked)) <= KILLS
 
 
+@pytest.mark.drill(
+    "Killed at any moment",
+    "SIGKILL at five moments of a download",
+    "no image is asked for twice; the same bytes",
+)
 def test_a_killed_download_goes_on(site: Site, whole: Path, tmp_path: Path) -> None:
     (tmp_path / "crawled").symlink_to(whole / "crawled")
     with serve(site.answer, now_and_then) as served:

@@ -28,6 +28,11 @@ def refusing() -> str:
         return f"127.0.0.1:{server.getsockname()[1]}"
 
 
+@pytest.mark.drill(
+    "MLflow",
+    "an address with a password fails",
+    "the password is in no line and no file",
+)
 @pytest.mark.parametrize(
     "address",
     [
@@ -74,6 +79,11 @@ def test_an_error_has_no_password(
     assert not [path for path in written if b"t0psecret" in path.read_bytes()]
 
 
+@pytest.mark.drill(
+    "MLflow",
+    "a request with `MLFLOW_TRACKING_TOKEN` fails",
+    "the token is in no line",
+)
 def test_nor_one_of_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "t0psecret")
     with pytest.raises(LockstepError) as refused, in_one_line("http://host"):
@@ -81,6 +91,7 @@ def test_nor_one_of_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     assert str(refused.value).startswith("MLflow at http://host: header: Bearer ***; is ")
 
 
+@pytest.mark.drill("MLflow", "a database's driver prints the password", "it is in no line")
 def test_nor_what_a_driver_says() -> None:
     uri = "postgresql://me:t0p%40secret@host/runs"
     with pytest.raises(LockstepError) as refused, in_one_line(uri):

@@ -144,6 +144,11 @@ def recorded() -> tuple[list[int], int]:
     return sorted(losses), len([path for path in grids if path.endswith(".png")])
 
 
+@pytest.mark.drill(
+    "MLflow",
+    "the tracking server refuses connections",
+    "the training goes on; `lockstep track` writes all of it later",
+)
 def test_a_server_that_refuses_costs_a_line_and_all_is_written_later() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"http://127.0.0.1:{server.getsockname()[1]}"
@@ -157,6 +162,11 @@ def test_a_server_that_refuses_costs_a_line_and_all_is_written_later() -> None:
         assert recorded() == (list(range(1, 13)), 1)
 
 
+@pytest.mark.drill(
+    "MLflow",
+    "the tracking server answers 500",
+    "it is asked a few times; the training goes on",
+)
 @pytest.mark.long
 def test_a_server_that_is_broken_is_asked_a_few_times_for_all(
     broken: ThreadingHTTPServer,
@@ -170,6 +180,7 @@ def test_a_server_that_is_broken_is_asked_a_few_times_for_all(
     assert 0 < asked < 20, asked  # two for each try; the second one is 15 s after the first
 
 
+@pytest.mark.drill("MLflow", "what answers is no MLflow (a login page, nonsense)", "one line")
 @pytest.mark.parametrize(
     "body",
     [
@@ -196,6 +207,11 @@ def test_an_answer_of_something_else_is_one_line(
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.drill(
+    "MLflow",
+    "the tracking server hangs",
+    "the training goes on; `lockstep track` writes all of it later",
+)
 @pytest.mark.long
 def test_a_server_that_never_answers_is_not_waited_for(hanging: Hanging) -> None:
     process = training(hanging.address)
@@ -205,6 +221,11 @@ def test_a_server_that_never_answers_is_not_waited_for(hanging: Hanging) -> None
     assert recorded() == (list(range(1, 13)), 1)
 
 
+@pytest.mark.drill(
+    "MLflow",
+    "SIGTERM while the tracking server hangs",
+    "the training stops within seconds, with a checkpoint",
+)
 def test_a_stop_does_not_wait_either(hanging: Hanging) -> None:
     process = training(hanging.address, steps=100_000)
     waits_no_longer = threading.Timer(200, process.kill)
@@ -222,6 +243,11 @@ def test_a_stop_does_not_wait_either(hanging: Hanging) -> None:
     assert list(Path("iclevr").glob("*"))  # its checkpoint
 
 
+@pytest.mark.drill(
+    "MLflow",
+    "another process locks the store",
+    "no step waits; all is written when it is free",
+)
 def test_a_store_that_another_process_locks_holds_no_step_up(
     empty_store: Path, tmp_path: Path
 ) -> None:
@@ -241,6 +267,11 @@ def test_a_store_that_another_process_locks_holds_no_step_up(
     assert [point.step for point in points] == list(range(1000))
 
 
+@pytest.mark.drill(
+    "MLflow",
+    "`MLFLOW_TRACKING_URI` is no address",
+    "one line before the training begins",
+)
 def test_a_wrong_address_ends_the_training_before_it_begins(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -251,6 +282,11 @@ def test_a_wrong_address_ends_the_training_before_it_begins(
     assert capsys.readouterr().err == ""  # it is said by who catches it
 
 
+@pytest.mark.drill(
+    "MLflow",
+    "the store is away when `lockstep track` starts",
+    "one line for all workloads",
+)
 def test_a_store_that_is_away_from_the_start_is_waited_for_once(
     broken: ThreadingHTTPServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -212,8 +212,9 @@ def test_a_damaged_file_is_said(tmp_path: Path, part: str, changes, message: str
         (b"{", r"damaged .*; `dvc checkout` restores it"),
         (b"\xff\xfe", r"damaged .*; `dvc checkout` restores it"),
         (b'{"model": {}}', r"damaged .*; `dvc checkout` restores it"),
-        (b"[]", r"no tokeniser.*; train again"),
-        (b"null", r"no tokeniser.*; train again"),
+        (b"[]", r"damaged .*; `dvc checkout` restores it"),
+        (b"null", r"damaged .*; `dvc checkout` restores it"),
+        (b'{"words": 5}', r"no tokeniser.*; train again"),
         (b'{"length": 8, "words": ["red", "model"]}', r"of an older version; train again"),
     ],
 )

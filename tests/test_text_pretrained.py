@@ -227,6 +227,7 @@ def test_a_folder_that_has_changed_is_said(copy: Path) -> None:
         pretrained.trained_with(trained)
 
 
+@pytest.mark.drill("Network", "offline, with a pretrained text encoder chosen", "one line says how")
 def test_a_name_wants_a_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from huggingface_hub import constants
 

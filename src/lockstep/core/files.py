@@ -20,7 +20,10 @@ import yaml
 from lockstep.core.errors import LockstepError
 
 Cell = str | float
-_READ_ERRORS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, yaml.YAMLError)
+_READ_ERRORS = (
+    *(ArithmeticError, AttributeError, LookupError, RecursionError),
+    *(TypeError, ValueError, yaml.YAMLError),
+)
 UNSUPPORTED = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 """What a file system answers that does not have what it is asked for."""
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
@@ -55,15 +58,19 @@ def _temporary(path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     # The ending stays last: libraries choose the format by it.
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    pattern = re.compile(rf"\.{re.escape(path.stem)}\.(\d+){re.escape(path.suffix)}")
+    pattern = re.compile(rf"\.{re.escape(path.stem)}\.(\d+)(?:\.old)?{re.escape(path.suffix)}")
     for left in path.parent.iterdir():
         process = pattern.fullmatch(left.name)
-        if process and (left == temporary or not _lives(int(process[1]))):
-            if left.is_dir():
-                shutil.rmtree(left, ignore_errors=True)
-            else:
-                left.unlink(missing_ok=True)
+        if process and (int(process[1]) == os.getpid() or not _lives(int(process[1]))):
+            _remove(left)
     return temporary
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _lives(process: int) -> bool:
@@ -124,6 +131,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     What stood at `path` before is replaced whole.
     """
     temporary = _temporary(path)
+    aside = path.with_name(f".{path.stem}.{os.getpid()}.old{path.suffix}")
     temporary.mkdir()
     try:
         with _named(path):
@@ -134,12 +142,18 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         else:
             for each in written:
                 sync(each)
-        if path.exists():
-            shutil.rmtree(path)
-        temporary.replace(path)
+        if path.exists():  # at once: whoever is killed while removing it would leave half of it
+            path.replace(aside)
+        try:
+            temporary.replace(path)
+        except BaseException:
+            if aside.exists():
+                aside.replace(path)
+            raise
         sync(path.parent)
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        _remove(temporary)
+        _remove(aside)
 
 
 def write_json(path: Path, record: dict[str, Any]) -> None:
@@ -151,10 +165,13 @@ def write_json(path: Path, record: dict[str, Any]) -> None:
 def read_json(path: Path) -> dict[str, Any]:
     """What `write_json` wrote. Raises `LockstepError` if it is missing or damaged."""
     try:
-        return json.loads(path.read_text("utf-8"))
+        record = json.loads(path.read_text("utf-8"))
+        if not isinstance(record, dict):
+            raise ValueError(f"a {type(record).__name__}, not an object")
+        return record
     except FileNotFoundError:
         raise LockstepError(f"{path}: missing; `dvc repro` makes it") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise LockstepError(f"{path}: damaged ({error}); `dvc checkout` restores it") from None
 
 

@@ -14,10 +14,10 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 import torch
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 from torch import Tensor, nn
 
 from lockstep.config.schema import Condition
@@ -38,13 +38,15 @@ from lockstep.models.unet import (
     UNetConfig,
 )
 
+_Positive = Annotated[int, Field(ge=1)]
+
 
 @dataclass(frozen=True)
 class FrozenConfig:
     """The shape of contexts computed beforehand: see `lockstep.models.text.FrozenText`."""
 
-    context_length: int
-    context_width: int
+    context_length: _Positive
+    context_width: _Positive
 
 
 TextConfig: TypeAlias = ScratchConfig | FrozenConfig
@@ -121,8 +123,8 @@ class Description:
 
     unet: UNetConfig | CrossAttentionUNetConfig
     condition: Condition
-    labels: int
-    size: int  # of the images, in pixels
+    labels: Annotated[int, Field(ge=0)]
+    size: _Positive  # of the images, in pixels
     schedule: NoiseSchedule
     prediction: Prediction
     precision: Literal["fp32", "bf16", "fp16"]
@@ -130,7 +132,16 @@ class Description:
     params: dict[str, Any]  # the effective values that made it, by dotted name
     text: ScratchConfig | FrozenConfig | None = None
     pooled_text: bool = False
-    reduction: int = 1  # of the latents: how much smaller than images they are
+    reduction: _Positive = 1  # of the latents: how much smaller than images they are
+
+    def __post_init__(self) -> None:
+        multiple = self.reduction * self.unet.size_multiple
+        if self.size % multiple:
+            raise ValueError(f"size is {self.size}: the networks take multiples of {multiple}")
+        if isinstance(self.unet, UNetConfig) and self.text is not None:
+            raise ValueError("unet has no cross-attention, which a text needs")
+        if self.pooled_text and self.text is None:
+            raise ValueError("pooled_text is true, without a text")
 
     @property
     def shape(self) -> tuple[int, int, int]:

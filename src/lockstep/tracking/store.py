@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Iterator
@@ -24,7 +25,11 @@ from lockstep.core.errors import LockstepError
 ADDRESS = "MLFLOW_TRACKING_URI"
 _FILE = re.compile(r"sqlite(\+\w+)?:///")
 _SECRET_VARIABLES = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
+_NO_REASON = "(raised as a result of"  # what SQLAlchemy says before what the database says
 _SECRET_NAMES = re.compile(r"pass|pwd|secret|token|key", re.IGNORECASE)
+
+# It shows a traceback of each failure, which then comes as an error too.
+logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
 
 
 class AwayError(LockstepError):
@@ -79,7 +84,8 @@ def in_one_line(uri: str) -> Iterator[None]:
         yield
     # ImportError: SQLAlchemy loads the driver of a database when it is asked for.
     except (MlflowException, SQLAlchemyError, OSError, ImportError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        said = (line for line in str(error).splitlines() if not line.startswith(_NO_REASON))
+        reason = next(said, type(error).__name__)
         kind = AwayError if _may_pass(error) else LockstepError
         raise kind(_line(uri, without_secrets(reason, uri))) from None
     except (JSONDecodeError, ParseError):
