@@ -53,7 +53,7 @@ test-all: test
 	pytest --numprocesses auto --maxprocesses 4 -m long
 
 drills: env
-	pytest --numprocesses auto --maxprocesses 4 -m drill --drills docs/reliability.md
+	pytest --numprocesses auto --maxprocesses 4 -m drill --drills=docs/reliability.md
 
 fuzz: env
 	pytest --numprocesses auto --maxprocesses 4 --hypothesis-profile random tests/test_fuzz_*.py
