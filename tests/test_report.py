@@ -659,7 +659,7 @@ def test_damaged_files_are_named(project: Path) -> None:
     ("path", "content", "said"),
     [
         ("data/dataset/iclevr/dataset.json", "{}", "KeyError: 'images'"),
-        ("data/dataset/iclevr/dataset.json", "[]", "TypeError: "),
+        ("data/dataset/iclevr/dataset.json", "[]", "a list, not an object"),
         ("data/dataset/iclevr/test.json", "3", "TypeError: "),
         ("plots/iclevr/train/train.csv", "step,loss\n10\n", "line 2 is too short or too long"),
         ("plots/iclevr/train/train.csv", "step\n10,2\n", "line 2 is too short or too long"),

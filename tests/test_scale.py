@@ -43,8 +43,8 @@ def test_the_page_has_every_table_and_every_stage(plan: scale.Plan) -> None:
     for stage in plan.stages:
         assert page.count(f"\n| {stage['name']} |") == 3
     for cost in plan.costs.values():
-        assert cost.metric is None or cost.unit not in ("core s", "s") or f"| {cost.what} |" in page
-        assert cost.metric is not None or f"| {cost.what} | {cost.how} |" in page
+        assert cost.figure is None or cost.unit not in ("core s", "s") or f"| {cost.what} |" in page
+        assert cost.figure is not None or f"| {cost.what} | {cost.how} |" in page
 
 
 def test_an_edited_table_is_not_that_of_the_costs(plan: scale.Plan) -> None:
@@ -90,15 +90,15 @@ def test_unit_costs_by_hand(plan: scale.Plan) -> None:
         "faces": 43.2 * 2 / 543.1,  # 0.16 s a megapixel
         "packing": 1 / 2263.59,
         "training": 682 * 2 / 12_800,
-        "training_lab6": lab6["metrics"]["lockstep"] * 2 / 16,
+        "training_lab6": lab6["figures"]["lockstep"] * 2 / 16,
         "evaluation_memory": 2.4521026611328125 * 2**30,
         "checkout": 0.0018,
         "packed_disk": 64 * 64 * 3,
         "gpu_training": None,
     }
-    for name, metric in expected.items():
-        found = plan.costs[name].metric
-        assert found == (metric if metric is None else pytest.approx(metric))
+    for name, figure in expected.items():
+        found = plan.costs[name].figure
+        assert found == (figure if figure is None else pytest.approx(figure))
 
 
 def test_amounts_by_hand(plan: scale.Plan) -> None:
@@ -123,7 +123,7 @@ def test_amounts_by_hand(plan: scale.Plan) -> None:
     # Each of the 10,000 is compared with each of the images.
     few, many = (amount("evaluate 10,000 images", "cpu", n).value for n in (10**5, 10**5 + 10**6))
     assert few is not None and many is not None
-    assert many - few == pytest.approx(10**4 * 10**6 * plan.costs["copies"].metric)
+    assert many - few == pytest.approx(10**4 * 10**6 * plan.costs["copies"].figure)
     assert amount("download", "files", 10**5).value == 100_003
     assert amount("crawl", "cpu", 10**5) == scale.Amount(None)
     assert plan.amount(of(plan, "dataset"), "gpu", 10**5) is None
