@@ -2,7 +2,8 @@
 
 A drill is a test with the marker `drill(section, what happens, what comes of it)`. With
 `--drills PAGE` a run writes a row for each into PAGE, between two comments. What was not run whole
-writes nothing: not after an interrupt, a crash, or a stop at the first failure.
+writes nothing: not after an interrupt, a crash, or a stop at the first failure. With
+`--collect-only` the rows have no results.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ SECTIONS = (
 )
 BEGIN, END = "<!-- drills -->\n", "<!-- end of drills -->\n"
 PROPERTY = "drill"
+NOT_RUN = "not run"
 
 
 @dataclass
@@ -45,6 +47,8 @@ class Drill:
         """In words, failures first."""
         counts = Counter(outcome for outcome, _ in self.ended.values())
         total = len(self.ended)
+        if total == counts[NOT_RUN]:
+            return NOT_RUN
         if total == counts["passed"]:
             return "passed" if total == 1 else f"{total} of {total} passed"
         said = []
@@ -102,6 +106,11 @@ class Table:
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         self.selected.update(item.nodeid for item in session.items)
+        if session.config.option.collectonly:
+            self.done |= self.selected
+            for item in session.items:
+                if words := dict(item.user_properties).get(PROPERTY):
+                    self.drill(item.location, words).ended[item.nodeid] = NOT_RUN, ""
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, node: Any, ids: Iterable[str]) -> None:
@@ -113,10 +122,7 @@ class Table:
         words = dict(report.user_properties).get(PROPERTY)
         if words is None:
             return
-        path, line, test = report.location
-        name = test.partition("[")[0]
-        key = Path(path).name, name
-        drill = self.drills.setdefault(key, Drill(key[0], line or 0, name, tuple(words)))
+        drill = self.drill(report.location, words)
         if report.failed:
             drill.ended[report.nodeid] = "failed", ""
         elif report.skipped:
@@ -124,6 +130,13 @@ class Table:
             drill.ended.setdefault(report.nodeid, ("skipped", why.removeprefix("Skipped: ")))
         elif report.when == "call":
             drill.ended.setdefault(report.nodeid, ("passed", ""))
+
+    def drill(self, location: tuple[str, int | None, str], words: Any) -> Drill:
+        """The row of a test."""
+        path, line, test = location
+        name = test.partition("[")[0]
+        key = Path(path).name, name
+        return self.drills.setdefault(key, Drill(key[0], line or 0, name, tuple(words)))
 
     def pytest_sessionfinish(self, exitstatus: int | pytest.ExitCode) -> None:
         missing = len(self.selected - self.done)
@@ -149,7 +162,7 @@ def markdown(drills: Iterable[Drill]) -> str:
     rows = sorted(drills, key=lambda drill: (drill.file, drill.line))
     counts = Counter(outcome for drill in rows for outcome, _ in drill.ended.values())
     sums = ", ".join(
-        f"{counts[how]} {how}" for how in ("failed", "passed", "skipped") if counts[how]
+        f"{counts[how]} {how}" for how in ("failed", "passed", "skipped", NOT_RUN) if counts[how]
     )
     lines = [f"{len(rows)} drills, {sum(counts.values())} tests: {sums}."]
     for section in SECTIONS:

@@ -97,6 +97,15 @@ def test_the_table_of_a_run(
         assert page.read_text("utf-8") == PAGE.replace("an old table\n", f"\n{TABLE}\n")
 
 
+def test_collecting_alone_gives_rows_without_results(pytester: pytest.Pytester, page: Path) -> None:
+    pytester.makepyfile(**TESTS)
+    assert "page.md: the table of 5 drills" in run(pytester, "--collect-only")
+    text = page.read_text("utf-8")
+    assert "5 drills, 10 tests: 10 not run." in text
+    assert "| a kill | it goes on | `test_b.py::test_killed` | not run |" in text
+    assert "passed" not in text
+
+
 @pytest.mark.parametrize(
     ("test", "arguments", "said"),
     [
