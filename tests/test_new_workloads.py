@@ -16,7 +16,7 @@ from PIL import Image
 from conftest import Project, checkout, commit, ran, runs
 from lockstep.synthetic.portraits import image as portrait
 
-pytestmark = [pytest.mark.long, pytest.mark.pipeline]
+pytestmark = pytest.mark.long
 
 COLOURS = {"red": (220, 40, 40), "green": (40, 180, 60), "blue": (40, 60, 220)}
 # What makes them end in seconds; what they are stays as `lockstep new` has written it.

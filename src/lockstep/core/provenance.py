@@ -34,6 +34,6 @@ def write_provenance(folder: Path, params: Mapping[str, Any], **inputs: Any) -> 
 def read_provenance(folder: Path) -> Provenance:
     """What `write_provenance` wrote. Raises `LockstepError` if it is missing or damaged."""
     found = read_json(folder / FILE)
-    if not isinstance(found, dict) or found.keys() != {"params", "inputs"}:
+    if found.keys() != {"params", "inputs"}:
         raise LockstepError(f"{folder / FILE}: damaged; `dvc checkout` restores it")
     return Provenance(**found)

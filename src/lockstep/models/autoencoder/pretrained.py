@@ -91,7 +91,7 @@ def fetch(name: str, subfolder: str = "", sha256: str | None = None) -> Pretrain
     library = _library()
     config_path, weights_path = _files(name, subfolder)
     config = read_json(config_path)
-    if not isinstance(config, dict) or config.get("_class_name") != _CLASS:
+    if config.get("_class_name") != _CLASS:
         raise LockstepError(
             f"{config_path}: describes no {_CLASS}; autoencoder.subfolder says where in "
             f"{name} the autoencoder is (often: vae)"
