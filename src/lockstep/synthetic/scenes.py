@@ -229,8 +229,10 @@ def sample_scene(
         objects = _choose_objects(rng, count, forbidden)
     elif _has_forbidden_prefix(objects, forbidden):
         raise ValueError(f"objects {list(objects)} have a forbidden prefix; give others")
+    # Once: drawn anew wherever an item finds no room, most would be small.
+    chosen = [sizes[i] for i in rng.integers(len(sizes), size=len(objects)).tolist()]
     for _ in range(_SCENE_TRIES):
-        items = _try_items(rng, camera, objects, sizes)
+        items = _try_items(rng, camera, objects, chosen)
         if items is not None:
             return Scene(items, camera, light)
     raise ValueError(
@@ -285,12 +287,11 @@ def _try_items(
 ) -> tuple[Item, ...] | None:
     """Put the objects down one after another; None where one finds no room."""
     items: tuple[Item, ...] = ()
-    for shape, colour in objects:
+    for (shape, colour), size in zip(objects, sizes, strict=True):
         for _ in range(_PLACE_TRIES):
             x, y = (float(rng.uniform(*span)) for span in _STAGE)
             rotation = float(rng.uniform(0, 2 * math.pi))
             scale = float(rng.uniform(1 - _SCALE_JITTER, 1 + _SCALE_JITTER))
-            size = sizes[int(rng.integers(len(sizes)))]
             item = Item(shape, colour, size, x, y, rotation, scale)
             if _stands_apart(item, items) and _well_seen(camera, (*items, item)):
                 items = (*items, item)

@@ -23,9 +23,9 @@ from lockstep.synthetic.raycaster import draw
 from lockstep.synthetic.scenes import SIZES, sample_scene
 from lockstep.synthetic.sentences import describe, in_words, objects_of
 
-_SINGLES = 0.2
+_SINGLES = 0.35
 """Share of the images with one object; the others have two."""
-_DISTANCE = 0.8
+_DISTANCE = 0.75
 """Nearer than for three objects: a small one is to have enough pixels for its shape."""
 _AT_ONCE = 16
 
