@@ -84,7 +84,7 @@ def test_what_is_no_float_stays_what_it_was(text: str) -> None:
         (changed(diffusion__timesteps=0), "params.yaml: diffusion.timesteps: input should be"),
         (changed(sample__sampler="foo"), "params.yaml: sample.sampler: input should be 'ddpm'"),
         (changed(iclevr__sample__steps=1001), "params.yaml (iclevr): sample.steps: 1001 is above"),
-        (changed(sample__guidance_interval=[0.9, 0.1]), "params.yaml (iclevr): sample.guidance_"),
+        (changed(iclevr__sample__guidance_interval=[0.9, 0.1]), "params.yaml (iclevr): sample.guidance_"),
         (changed(dataset__evaluator=0.99), "params.yaml (iclevr): dataset.validation + dataset.e"),
         (changed(train__lr=float("inf")), "params.yaml: train.lr: input should be a finite"),
         (changed(sample__seeds=[0, 0]), "params.yaml: sample.seeds: value error, must be all"),
