@@ -32,8 +32,9 @@ SIZE = 16
 def sample(**changes: Any) -> Sample:
     """Four steps of DDIM, unless changed."""
     committed = load_params("iclevr", ROOT / "params.yaml").sample
-    quick = {"sampler": "ddim", "steps": 4, "clip": 1.0, "guidance_scale": 2.0}
-    return dataclasses.replace(committed, **{**quick, **changes})
+    quick = {"sampler": "ddim", "steps": 4, "clip": 1.0}
+    guided = {"guidance_scale": 2.0, "guidance_interval": None}
+    return dataclasses.replace(committed, **{**quick, **guided, **changes})
 
 
 def save(
