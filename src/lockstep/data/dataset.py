@@ -78,10 +78,16 @@ class Dataset:
 
     def verify(self) -> None:
         """Raises `LockstepError` if the arrays are not those that were packed (reads them all)."""
-        if _digest(self.folder, self.encoded) != self.digest:
+        if _digest(self.folder, self.encoded) == self.digest:
+            return
+        if self.encoded is None or _digest(self.folder) != read_json(_about(self.folder))["digest"]:
             raise LockstepError(
                 f"{self.folder}: its arrays are not those that were packed; `dvc repro` packs anew"
             )
+        raise LockstepError(
+            f"{self.encoded}: its files are not those that were made of {self.folder}; `dvc repro` "
+            "makes them anew"
+        )
 
     def check_unchanged(self) -> None:
         """Raises `LockstepError` if the folder was written to since it was opened."""
@@ -160,7 +166,7 @@ def pack(
         raise LockstepError("dataset: no image is left to train on; collect more")
     about = {"digest": _digest(out), "mirrorable": mirrorable, "names": list(names)}
     summary = {"images": count, **counts, **about}
-    write_json(out / "dataset.json", summary)
+    write_json(_about(out), summary)
     write_provenance(out, params)
     return summary
 
@@ -191,6 +197,10 @@ def write_encoded(
     write_provenance(out, {**data.params, **params})
 
 
+def _about(folder: Path) -> Path:
+    return folder / "dataset.json"
+
+
 def _files(folder: Path, encoded: Path | None) -> list[Path]:
     more = [] if encoded is None else [encoded / name for name in _ENCODED]
     return [*(folder / name for name in _ARRAYS), *(path for path in more if path.exists())]
@@ -218,7 +228,7 @@ def open_dataset(folder: Path, encoded: Path | None = None) -> Dataset:
         }
     except (OSError, ValueError) as error:
         raise LockstepError(f"{folder}: not a whole data set ({error}); `dvc repro`") from None
-    summary = read_json(folder / "dataset.json")
+    summary = read_json(_about(folder))
     about = {key: summary[key] for key in ("digest", "mirrorable", "names")}
     if encoded is not None:
         about |= read_json(encoded / "encoded.json")
