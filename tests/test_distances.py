@@ -31,12 +31,23 @@ def features(count: int, scale: float = 1.0) -> Statistics:
 def test_each_metric_has_its_error() -> None:
     ours, theirs = features(60, 1.5), features(200)
     found = in_space(SPACE, ours, theirs, theirs, 5)
-    assert found.keys() == NAMES | {f"{name}_se" for name in NAMES}
+    assert found.keys() == NAMES | {f"{name}_se" for name in NAMES} | {"real_fd_colour"}
     assert found["fd_colour"] == frechet_distance(ours.normal, theirs.normal)
     # Wider than the reference, and few of it: not precise, and most is recalled.
     assert found["precision_colour"] < found["recall_colour"]
     assert all(found[f"{name}_se"] > 0 for name in NAMES - {"copies_colour"})
     assert found == in_space(SPACE, ours, theirs, theirs, 5)
+
+
+def test_real_images_show_what_the_best_distance_would_be() -> None:
+    """Their distance is what perfect samples get, and it is above 0."""
+    theirs = features(400)
+    perfect = [in_space(SPACE, features(60), theirs, theirs, 5)["fd_colour"] for _ in range(20)]
+    bad = in_space(SPACE, features(60, 1.5), theirs, theirs, 5)
+    assert min(perfect) < bad["real_fd_colour"] < max(perfect) < bad["fd_colour"]
+    # The other images are not too few to be compared with.
+    assert "real_fd_colour" in in_space(SPACE, features(200), theirs, theirs, 5)
+    assert "real_fd_colour" not in in_space(SPACE, features(201), theirs, theirs, 5)
 
 
 def test_few_images_have_fewer_metrics() -> None:

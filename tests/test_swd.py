@@ -21,17 +21,49 @@ def smooth(count: int, blur: float = 3.0, size: int = 64) -> NDArray[np.uint8]:
 
 def test_equal_sets_are_not_apart() -> None:
     images = smooth(20)
-    assert sliced_wasserstein(images, images) == 0
-    assert sliced_wasserstein(images, images.copy(), seed=1) == 0
+    assert sliced_wasserstein(images, images).value == 0
+    assert sliced_wasserstein(images, images.copy(), seed=1).value == 0
 
 
 def test_the_more_different_the_farther_apart() -> None:
     images = smooth(60)
-    alike = sliced_wasserstein(images, smooth(60))
-    near = sliced_wasserstein(images, smooth(60, blur=3.6))
-    far = sliced_wasserstein(images, smooth(60, blur=8.0))
+    alike = sliced_wasserstein(images, smooth(60)).value
+    near = sliced_wasserstein(images, smooth(60, blur=3.6)).value
+    far = sliced_wasserstein(images, smooth(60, blur=8.0)).value
     assert 0 < alike < near < far
-    assert sliced_wasserstein(smooth(60, blur=8.0), images) == pytest.approx(far, rel=0.1)
+    assert sliced_wasserstein(smooth(60, blur=8.0), images).value == pytest.approx(far, rel=0.1)
+
+
+def test_the_error_is_how_far_other_images_would_be() -> None:
+    others = smooth(80, size=32)
+    found = [sliced_wasserstein(smooth(80, blur=4.0, size=32), others) for _ in range(12)]
+    spread = np.std([each.value for each in found], ddof=1)
+    errors = [each.error for each in found if each.error is not None]
+    assert len(errors) == len(found)
+    assert np.mean(errors) == pytest.approx(spread, rel=0.6)
+
+
+def test_one_image_has_no_known_error() -> None:
+    assert sliced_wasserstein(smooth(1), smooth(1)).error is None
+
+
+def test_an_influence_is_what_a_little_more_of_a_value_adds() -> None:
+    random = np.random.default_rng(1)
+    ours = np.sort(random.normal(0.3, 1.2, 400)).astype(np.float32)
+    theirs = np.sort(random.normal(0.0, 1.0, 400)).astype(np.float32)
+    found = swd._influences(ours, ours, theirs)
+    at = np.linspace(-6, 6, 20001)
+
+    def distance(weights: NDArray[np.float64]) -> float:
+        shares = np.append(0, np.cumsum(weights))[np.searchsorted(ours, at)]
+        return float(np.abs(shares - np.searchsorted(theirs, at) / 400).sum() * (at[1] - at[0]))
+
+    even, little = np.full(400, 1 / 400), 1e-4
+    for i in range(40, 400, 40):
+        more = (1 - little) * even
+        more[i] += little
+        change = (distance(more) - distance(even)) / little
+        assert found[i] - found.mean() == pytest.approx(change, abs=0.01)
 
 
 def test_one_patch_and_one_direction_are_the_wasserstein_distance(
@@ -54,7 +86,7 @@ def test_one_patch_and_one_direction_are_the_wasserstein_distance(
         of_colour /= of_colour.std((0, 2, 3), keepdims=True)
         places.append(sorted(float((image * direction).sum()) for image in of_colour))
     expected = 1000 * np.mean([abs(a - b) for a, b in zip(*places, strict=True)])
-    assert sliced_wasserstein(*sets, seed=5) == pytest.approx(expected, rel=1e-4)
+    assert sliced_wasserstein(*sets, seed=5).value == pytest.approx(expected, rel=1e-4)
 
 
 def test_the_pyramid_adds_up_to_the_image() -> None:

@@ -62,7 +62,7 @@ def metrics(params: Params, shown: Path) -> dict[str, float]:
     return {
         **found,
         **of_mean(near.copied).named("copies"),
-        "swd": sliced_wasserstein(generated[:count], others[:count]),
+        **sliced_wasserstein(generated[:count], others[:count]).named("swd"),
         "n_generated": len(generated),
         "n_reference": known[networks[0].name].count,
     }
@@ -82,6 +82,8 @@ def in_space(
             frechet_error(ours.features, theirs.normal),
         )
     }
+    if (real := _real_distance(theirs.features, ours.count)) is not None:
+        named[f"real_{space.frechet}"] = Estimate(real, None)
     some, others = ours.features[:_PAIRED], theirs.features[:_PAIRED]
     if len(others):
         named[f"kid_{space.name}"] = kernel_distance(some, others)
@@ -93,6 +95,15 @@ def in_space(
     named[f"copies_{space.name}"] = of_mean(near.copied)
     named[f"authenticity_{space.name}"] = of_mean(authentic(near, training.features))
     return {key: value for name, one in named.items() for key, value in one.named(name).items()}
+
+
+def _real_distance(features: NDArray[np.float32], count: int) -> float | None:
+    """The Fréchet distance of so many of these, at random, from the rest; None: too few for it."""
+    if len(features) < 2 * count:
+        return None
+    mixed = np.random.default_rng(0).permutation(features)
+    some, rest = (reference.statistics_of([part]) for part in (mixed[:count], mixed[count:]))
+    return frechet_distance(some.normal, rest.normal)
 
 
 def _generated(params: Params) -> Rows:

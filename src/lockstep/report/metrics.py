@@ -66,6 +66,7 @@ _MEANINGS = {
     "kept": "of them, those that passed the rules",
     "fid": "Fréchet distance, Inception",
     "fd_*": "Fréchet distance of features",
+    "real_f*": "the same of as many images of the reference, from the rest of it",
     "kid_*": "kernel distance of features",
     "swd": "sliced Wasserstein distance of images",
     "copies_*": "generated images too near to a training image, by features",
