@@ -10,6 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lockstep.models.post_hoc import exponent_of
 from lockstep.training import ema
 from tiny import tiny_params
 
@@ -39,7 +40,7 @@ def test_a_power_of_zero_is_the_mean(values: list[float]) -> None:
 
 @pytest.mark.parametrize("sigma_rel", [0.05, 0.1, 0.2])
 def test_the_power_function_has_the_width_asked_for(sigma_rel: float) -> None:
-    exponent, steps = ema.exponent_of(sigma_rel), 4000
+    exponent, steps = exponent_of(sigma_rel), 4000
     # The profile itself: what each step's weights count in the end.
     decays = np.array([ema.power(step, exponent=exponent) for step in range(steps)])
     after = np.append(np.cumprod(decays[::-1])[::-1][1:], 1.0)
@@ -52,8 +53,8 @@ def test_the_power_function_has_the_width_asked_for(sigma_rel: float) -> None:
 
 def test_the_exponents_of_the_paper() -> None:
     # Karras et al. 2024 give 6.94 for a width of 0.10 and 16.97 for 0.05.
-    assert ema.exponent_of(0.10) == pytest.approx(6.94, abs=0.005)
-    assert ema.exponent_of(0.05) == pytest.approx(16.97, abs=0.005)
+    assert exponent_of(0.10) == pytest.approx(6.94, abs=0.005)
+    assert exponent_of(0.05) == pytest.approx(16.97, abs=0.005)
 
 
 def test_the_first_step_forgets_the_start() -> None:

@@ -70,7 +70,9 @@ def test_killed_again_and_again_it_ends_in_the_same_bytes(tmp_path: Path) -> Non
         "best.safetensors",
         "history",
         "step_18.safetensors",
+        "step_18_ema_0.1.safetensors",
         "step_7.safetensors",
+        "step_7_ema_0.1.safetensors",
         "weights",
     ]
 

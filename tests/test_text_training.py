@@ -86,6 +86,7 @@ def text_params(forget: float = 0.0, pooled: bool = True, **train: Any) -> Param
         steps=4,
         clip=None,
         guidance_scale=2.0,
+        guidance_interval=None,
         batch_size=3,
         strip=3,
     )
@@ -140,7 +141,11 @@ def test_a_change_is_noticed(words: Dataset, name: str) -> None:
     np.save(path, other)
     with pytest.raises(LockstepError, match="changed while it was read"):
         words.check_unchanged()
-    with pytest.raises(LockstepError, match="its arrays are not those that were packed"):
+    with pytest.raises(LockstepError, match=rf"{words.encoded}: its files are not those that were"):
+        dataset.open_dataset(words.folder, words.encoded).verify()
+    labels = np.load(words.folder / "split.npy")
+    np.save(words.folder / "split.npy", labels[::-1])
+    with pytest.raises(LockstepError, match=rf"{words.folder}: its arrays are not those that were"):
         dataset.open_dataset(words.folder, words.encoded).verify()
 
 

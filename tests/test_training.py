@@ -13,10 +13,12 @@ import numpy as np
 import pytest
 import torch
 
+import train_tiny
 from lockstep.config.schema import Params
 from lockstep.core.errors import LockstepError, Stopped
 from lockstep.core.weights import read_tensors, save_weights
 from lockstep.data.dataset import Dataset
+from lockstep.models import generator
 from lockstep.models.build import noise_schedule
 from lockstep.models.conditions import Conditions
 from lockstep.models.generator import Description, Generator
@@ -222,6 +224,34 @@ def test_best_and_snapshots_are_put_aside(tmp_path: Path, data: Dataset) -> None
         )
         kept = read_tensors(scratch / f"weights/{name}.safetensors")
         assert same_bytes(kept, weights_of(until, "ema")), name
+
+
+def test_averages_of_other_widths_are_made_of_the_snapshots(tmp_path: Path, data: Dataset) -> None:
+    params = tiny_params(
+        steps=32, snapshots=(4, 8, 12, 16, 20, 24, 28), ema_sigma_rel=(0.05, 0.07, 0.1), lr=5e-2
+    )
+    checkpoints = Checkpoints(tmp_path / "scratch")
+    state = loop.train(params, data, "fp32", checkpoints)
+    folder = tmp_path / "model"
+    folder.mkdir()
+    made = {"train.steps": 32}
+    description = dataclasses.replace(train_tiny.description(params, data), params=made)
+    weights = state.weights()
+    exact, narrow = weights.pop("ema_0.07"), weights["ema_0.05"]
+    generator.save(folder, description, weights)
+    names = [name for name in loop.kept(params, state) if "0.07" not in name]
+    assert {"step_4", "step_4_ema_0.05", "step_28_ema_0.1"} <= set(names)
+    checkpoints.copy_weights(names, folder)
+
+    model, _ = generator.load(folder, "ema_0.07")
+    found = model.state_dict()
+    assert same_bytes(found, generator.read_weights(folder, "ema_0.07"))
+    assert found.keys() == exact.keys()
+    error = sum(((found[name] - exact[name]) ** 2).sum() for name in exact)
+    apart = sum(((narrow[name] - exact[name]) ** 2).sum() for name in exact)
+    assert error < 0.01 * apart
+    with pytest.raises(LockstepError, match=r"step_4_ema_0.07.safetensors: missing"):
+        generator.load(folder, "step_4_ema_0.07")
 
 
 def test_it_begins_from_given_weights(tmp_path: Path, data: Dataset) -> None:

@@ -51,7 +51,9 @@ def offer(params: Params, others: Iterable[Path] = ()) -> Offer:
     """
     own = paths.model(params.workload)
     description = generator.describe(own)
-    choices = {_called(weights): Choice(own, weights) for weights in _weights(own)}
+    choices = {
+        _called(weights): Choice(own, weights) for weights in _weights(own, params.sample.weights)
+    }
     for folder in others:
         other = generator.describe(folder)
         if (other.condition, other.labels) != (description.condition, description.labels):
@@ -76,12 +78,17 @@ def offer(params: Params, others: Iterable[Path] = ()) -> Offer:
     )
 
 
-def _weights(folder: Path) -> list[str | int]:
-    """The sets of weights in a model's folder; the averages first, as training names them."""
+def _weights(folder: Path, wanted: str | int = "ema") -> list[str | int]:
+    """The sets of weights in a model's folder; the averages first, as training names them.
+
+    The one `wanted` may be an average that has no file: it is made of others.
+    """
     found = [_WEIGHTS.fullmatch(path.stem) for path in sorted(folder.glob("*.safetensors"))]
-    weights: list[str | int] = [int(name[1]) if name[1] else name[0] for name in found if name]
+    weights: set[str | int] = {int(name[1]) if name[1] else name[0] for name in found if name}
     if not weights:
         raise LockstepError(f"{folder}: has no weights; `dvc checkout` restores them")
+    if isinstance(wanted, str) and wanted.startswith("ema_"):
+        weights.add(wanted)
     return sorted(weights, key=lambda name: (isinstance(name, int), name != "ema", name))
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
-from lockstep.config.networks import averages_of
+from lockstep.config.networks import WIDEST, averages_of, sigma_rel_of
 from lockstep.config.schema import SCRATCH, Diffusion, Params, Train
 from lockstep.config.sources import Faces, Folder, Merged, Photos, Rendered
 from lockstep.core.errors import LockstepError
@@ -15,12 +15,15 @@ _LEAST_LATENT_CLIP = 2.5
 _FEWEST_CAPTIONED = 64
 
 
-def check_combinations(params: Params, path: Path) -> None:
-    """Raise `LockstepError` on the first pair of values that cannot be together."""
+def check_combinations(params: Params, path: Path, of: str = "") -> None:
+    """Raise `LockstepError` on the first pair of values that cannot be together.
+
+    `of` stands before what it says.
+    """
     where = f"{path} ({params.workload})"
     for check in (_misfits_of_sizes, _misfits_of_source, _misfits, _misfits_of_training):
         for misfit in check(params):
-            raise LockstepError(f"{where}: {misfit}")
+            raise LockstepError(f"{where}: {of}{misfit}")
 
 
 def _misfits(params: Params) -> Iterator[str]:
@@ -143,7 +146,8 @@ def _misfits_of_training(params: Params) -> Iterator[str]:
     for name in ("weights", "guidance_weights"):
         weights = getattr(params.sample, name)
         is_step = isinstance(weights, int) and train.snapshot_every_epochs is not None
-        if weights is not None and weights not in offered and not is_step:
+        is_made = isinstance(weights, str) and _is_width(weights) and train.ema_sigma_rel
+        if weights is not None and weights not in offered and not (is_step or is_made):
             yield (
                 f"sample.{name}: {weights} is none of what train keeps "
                 f"({', '.join(map(str, offered))}); choose one of them"
@@ -153,6 +157,11 @@ def _misfits_of_training(params: Params) -> Iterator[str]:
             f"sample.guidance_weights: {params.sample.weights} is sample.weights too, and a model "
             "cannot guide itself; name worse ones, or empty it"
         )
+
+
+def _is_width(weights: str) -> bool:
+    """Whether it names an average that can be made of other ones (lockstep.models.post_hoc)."""
+    return weights.startswith("ema_") and 0 < sigma_rel_of(weights) < WIDEST
 
 
 def _misfits_of_diffusion(diffusion: Diffusion) -> Iterator[str]:

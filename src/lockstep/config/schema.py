@@ -31,7 +31,7 @@ from lockstep.config.fields import (
     Share,
     all_different,
 )
-from lockstep.config.networks import KLConfig, UNetSettings
+from lockstep.config.networks import WIDEST, KLConfig, UNetSettings
 from lockstep.config.sources import Source
 from lockstep.core.cpus import cores_for_auto
 
@@ -231,7 +231,7 @@ class Train:
     betas: Pair[Fraction]
     max_grad_norm: PositiveFloat | None
     ema_decay: Fraction | None
-    ema_sigma_rel: Distinct[Annotated[float, Field(gt=0, lt=0.28)]]
+    ema_sigma_rel: Distinct[Annotated[float, Field(gt=0, lt=WIDEST)]]
     condition_dropout: Share
     precision: Literal["auto", "fp32", "bf16", "fp16"]
     compile: bool
@@ -297,12 +297,14 @@ class Evaluate:
 class Sweep:
     """What is sampled over and over with another setting each time, and scored.
 
-    Guidance scales are swept where there is a condition; an empty list sweeps nothing.
+    Guidance scales are swept where there is a condition; an empty list sweeps nothing. `settings`
+    are other values of `sample`, by name.
     """
 
     guidance_scales: Distinct[NonNegative]
     samplers: Distinct[Literal["ddpm", "ddim", "ddim_eta_1", "dpmpp_2m", "euler", "heun"]]
     steps: Distinct[Positive | Literal["all"]]
+    settings: Many[Annotated[dict[str, Any], Field(min_length=1)]]
     seeds: Positive
 
 

@@ -38,11 +38,19 @@ def load_weights(module: nn.Module, path: Path) -> None:
 
     Raises `LockstepError` if the file is missing or damaged, or says what differs.
     """
-    found = read_tensors(path)
-    expected = module.state_dict()
+    fill(module, read_tensors(path), path)
+
+
+def fill(module: nn.Module, found: dict[str, Tensor], path: Path) -> None:
+    """Fill `module` from what was read at `path`, as `load_weights` does."""
+    check_alike(module.state_dict(), found, path)
+    module.load_state_dict(found)
+
+
+def check_alike(expected: dict[str, Tensor], found: dict[str, Tensor], path: Path) -> None:
+    """Raise `LockstepError` if what was read at `path` has other names or shapes."""
     if difference := _difference(expected, found):
         raise LockstepError(f"{path}: not this model's weights: {difference}")
-    module.load_state_dict(found)
 
 
 def _difference(expected: dict[str, Tensor], found: dict[str, Tensor]) -> str | None:

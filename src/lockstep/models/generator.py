@@ -20,14 +20,16 @@ import torch
 from pydantic import Field, TypeAdapter, ValidationError
 from torch import Tensor, nn
 
+from lockstep.config.networks import sigma_rel_of
 from lockstep.config.schema import Condition
 from lockstep.core import device as hardware
 from lockstep.core.errors import LockstepError, what_is_wrong
 from lockstep.core.files import read_json, write_json
 from lockstep.core.provenance import read_provenance, write_provenance
 from lockstep.core.tools import TOOLS
-from lockstep.core.weights import load_weights, save_weights
+from lockstep.core.weights import fill, read_tensors, save_weights
 from lockstep.diffusion import NoiseSchedule, Prediction
+from lockstep.models import post_hoc
 from lockstep.models.conditions import Conditions
 from lockstep.models.text import FrozenText, PooledText, ScratchConfig, ScratchTextEncoder
 from lockstep.models.unet import (
@@ -198,5 +200,23 @@ def load(folder: Path, weights: str | int) -> tuple[Generator, Description]:
     """
     description = describe(folder)
     model = description.build()
-    load_weights(model, folder / f"{weights_name(weights)}.safetensors")
+    fill(model, read_weights(folder, weights), _file(folder, weights))
     return hardware.place(model).eval(), description
+
+
+def read_weights(folder: Path, weights: str | int) -> dict[str, Tensor]:
+    """The weights of a name or of a step; `ema_<sigma_rel>` may have no file of its own.
+
+    It is then made from the averages that training kept: see `lockstep.models.post_hoc`. Raises
+    `LockstepError` on missing or damaged files, or if those do not give that width.
+    """
+    path = _file(folder, weights)
+    if not path.exists() and isinstance(weights, str) and weights.startswith("ema_"):
+        steps = describe(folder).params.get("train.steps")
+        if steps and (kept := post_hoc.averages_in(folder, steps)):
+            return post_hoc.average(kept, post_hoc.Average(steps, sigma_rel_of(weights)))
+    return read_tensors(path)
+
+
+def _file(folder: Path, weights: str | int) -> Path:
+    return folder / f"{weights_name(weights)}.safetensors"

@@ -19,6 +19,7 @@ from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, Tens
 from lockstep.config.schema import Condition, is_guided
 from lockstep.core.files import write_json
 from lockstep.core.provenance import FILE
+from lockstep.core.weights import save_weights
 from lockstep.models import generator
 from lockstep.sampling.conditions.names import read_names
 
@@ -56,8 +57,10 @@ def write(out: Path, model: Path, settings: Mapping[str, Any], about: Model) -> 
     with tempfile.TemporaryDirectory() as staging:
         folder = Path(staging) / "model"
         folder.mkdir()
-        for file in ("model.json", FILE, *(f"{name}.safetensors" for name in names)):
+        for file in ("model.json", FILE):
             shutil.copyfile(model / file, folder / file)
+        for name in names:  # read, not copied: it may be made from others
+            save_weights(generator.read_weights(model, name), folder / f"{name}.safetensors")
         generator.copy_tools(model, folder)
         if (column := COLUMNS.get(description.condition)) is not None:
             example = {column: [_example(description, model)], **example}

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lockstep.config.networks import sigma_rel_of
 from lockstep.config.schema import Diffusion, Params, Train
 from lockstep.core import device as hardware
 from lockstep.core import distributed
@@ -23,6 +24,7 @@ from lockstep.core.errors import LockstepError
 from lockstep.core.pixels import to_tensor
 from lockstep.data.dataset import Dataset
 from lockstep.diffusion.noise import ImageNoise
+from lockstep.models import post_hoc
 from lockstep.models.conditions import Conditions
 from lockstep.models.text.tokenizer import forget
 
@@ -106,11 +108,23 @@ def check(params: Params, data: Dataset) -> None:
             "sample.weights: best is by the loss on held-out images, and there are none; raise "
             "dataset.validation, or set it to ema"
         )
+    for weights in (params.sample.weights, params.sample.guidance_weights):
+        if isinstance(weights, str) and weights.startswith("ema_"):
+            _check_average(weights, settings)
     if 0 < held_out < distributed.size():
         raise LockstepError(
             f"dataset.validation: leaves {held_out} images to {distributed.size()} processes; "
             "raise it, or set it to 0"
         )
+
+
+def _check_average(name: str, settings: Train) -> None:
+    """Raise `LockstepError` if what this training will keep does not give that average."""
+    if settings.steps is None:
+        return
+    steps = {*settings.snapshots, settings.steps}
+    kept = [post_hoc.Average(step, width) for step in steps for width in settings.ema_sigma_rel]
+    post_hoc.factors(kept, post_hoc.Average(settings.steps, sigma_rel_of(name)))
 
 
 def random_numbers(seed: int, stream: int, index: int) -> np.random.Generator:

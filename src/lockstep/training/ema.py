@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import partial
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from lockstep.config.networks import averages_of
 from lockstep.config.schema import Train
+from lockstep.models.post_hoc import exponent_of
 
 Profile = Callable[[int], float]
 
@@ -39,16 +39,6 @@ def power(step: int, *, exponent: float) -> float:
     Karras et al. 2024 (arXiv 2312.02696), section 3.1. After the first step it is the weights.
     """
     return (1 - 1 / (step + 1)) ** (exponent + 1)
-
-
-def exponent_of(sigma_rel: float) -> float:
-    """The exponent whose average has a relative width of `sigma_rel`, 0 < sigma_rel < 0.28.
-
-    The width is the standard deviation of the weights' profile over the length of the training:
-    sigma_rel = sqrt(g + 1) / ((g + 2) sqrt(g + 3)), solved for g (ibid., appendix C).
-    """
-    squared = sigma_rel**-2
-    return float(np.roots([1, 7, 16 - squared, 12 - squared]).real.max())
 
 
 @torch.no_grad()

@@ -18,12 +18,14 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from lockstep.config.schema import Params
+from lockstep.config.networks import powers_of
+from lockstep.config.schema import Params, Train
 from lockstep.core import device as hardware
 from lockstep.core import distributed
 from lockstep.core.errors import LockstepError, Stopped
 from lockstep.data.dataset import Dataset
 from lockstep.diffusion import diffusion_loss
+from lockstep.models import post_hoc
 from lockstep.models.build import noise_schedule
 from lockstep.models.generator import Generator, weights_name
 from lockstep.training import batches, learning_rate, parallel
@@ -57,7 +59,8 @@ def train(
     all of them.
 
     Besides what it gives, `checkpoints` has put aside (`kept`) the weights of the steps
-    `params.train.snapshots` as `step_<n>`, and those of the lowest validation loss as `best`.
+    `params.train.snapshots` as `step_<n>`, with each average of `ema_sigma_rel`, and those of the
+    lowest validation loss as `best`.
 
     Raises `LockstepError` if data and parameters do not fit, the data changes, a loss is not
     finite, or a checkpoint cannot be written; `Stopped` if SIGTERM or Ctrl-C asked to stop, when
@@ -117,6 +120,7 @@ def train(
                         _keep_weights(state, checkpoints, "best")
             if snaps:
                 _keep_weights(state, checkpoints, weights_name(state.step))
+                _keep_powers(state, checkpoints, settings)
             if show is not None and shows:
                 with state.best_guess() as model:
                     show(state.step, model)
@@ -157,7 +161,9 @@ def _stop_requests() -> Iterator[Callable[[], bool]]:
 def kept(params: Params, trained: State) -> list[str]:
     """The names of the weights that a finished training put aside on its way."""
     best = ["best"] if trained.history.validation else []
-    return [*best, *map(weights_name, params.train.snapshots)]
+    snapshots, powers = params.train.snapshots, powers_of(params.train.ema_sigma_rel)
+    averages = [post_hoc.file_name(step, power) for step in snapshots for power in powers]
+    return [*best, *map(weights_name, snapshots), *averages]
 
 
 def _shows(step: int, params: Params, data: Dataset) -> bool:
@@ -176,6 +182,14 @@ def _keep_weights(state: State, checkpoints: Checkpoints, name: str) -> None:
         weights = of(model)
     if distributed.is_main():
         checkpoints.keep_weights(name, weights)
+
+
+def _keep_powers(state: State, checkpoints: Checkpoints, settings: Train) -> None:
+    """Those of which averages of other widths can be made."""
+    for name in powers_of(settings.ema_sigma_rel):
+        weights = of(state.averages[name])
+        if distributed.is_main():
+            checkpoints.keep_weights(post_hoc.file_name(state.step, name), weights)
 
 
 def _losses(params: Params, precision: hardware.Precision) -> Losses:
