@@ -1,8 +1,8 @@
-"""Sample and score images with one guidance scale after another, and one sampler."""
+"""Sample and score images with one guidance scale, sampler or other setting after another."""
 
-import shutil
 import sys
 from contextlib import ExitStack
+from functools import lru_cache
 from pathlib import Path
 
 from threadpoolctl import threadpool_limits
@@ -19,7 +19,8 @@ from lockstep.core.processes import progress
 from lockstep.core.provenance import write_provenance
 from lockstep.evaluation import sweep
 from lockstep.evaluation.evaluators import evaluator_of
-from lockstep.sampling.sample import load
+from lockstep.models import generator
+from lockstep.sampling.sample import Trained, load
 from lockstep.stage import run
 from lockstep.tracking.record import at_the_end, record_sweep
 
@@ -27,14 +28,24 @@ from lockstep.tracking.record import at_the_end, record_sweep
 def main(params: Params) -> None:
     make_deterministic(params.threads)
     threadpool_limits(params.threads, user_api="blas")
+    base, folder = params.sample, paths.model(params.workload)
     with distributed.together():
-        base, model = params.sample, paths.model(params.workload)
-        trained = load(model, base.weights, base.guidance_weights)
-    description = trained.description
+        description = generator.describe(folder)
+
+    @lru_cache(maxsize=1)
+    def model(weights: str | int, guidance_weights: str | int | None) -> Trained:
+        with distributed.together():
+            return load(folder, weights, guidance_weights)
+
     settings = {
         "guidance": sweep.guidance_settings(params),
         "samplers": sweep.sampler_settings(params),
+        "settings": sweep.other_settings(params),
     }
+    every = [one for some in settings.values() for _, one in some]
+    for weights in dict.fromkeys((one.weights, one.guidance_weights) for one in every):
+        model(*weights)  # is it there? Before hours of sampling
+    # It stays: another list of settings has rows in common with this one.
     kept = paths.scratch() / "sweep" / sweep.identity(params, description)
     with ExitStack() as stack:
         if distributed.is_main():
@@ -43,7 +54,9 @@ def main(params: Params) -> None:
         rows, seconds = {}, {}
         for name, some in settings.items():
             bar = progress(f"sweep {name}", "setting")(some, len(some))
-            rows[name], seconds[name] = sweep.measure(params, trained, bar, kept)
+            rows[name], seconds[name] = sweep.measure(
+                params, lambda one: model(one.weights, one.guidance_weights), bar, kept
+            )
         if distributed.is_main():
             changes = {
                 name: [sweep.changes(base, setting) for _, setting in some]
@@ -57,7 +70,6 @@ def main(params: Params) -> None:
             write_json(paths.metrics(params.workload, "sweep"), sweep.best(rows["guidance"]))
     if distributed.is_main():
         at_the_end(lambda: record_sweep(params.workload, seconds))
-        shutil.rmtree(kept, ignore_errors=True)
 
 
 def write(out: Path, shown: Path, rows: dict[str, list[sweep.Row]], accuracy: str) -> None:
@@ -67,15 +79,18 @@ def write(out: Path, shown: Path, rows: dict[str, list[sweep.Row]], accuracy: st
             write_csv(out / f"{name}.csv", found)
     if rows["guidance"]:
         (shown / "guidance.png").write_bytes(sweep.guidance_chart(rows["guidance"]))
-    if not rows["samplers"]:
+    if not (others := [*rows["samplers"], *rows["settings"]]):
         return
-    metrics = {"steps_distance": (sweep.distance, "Fréchet distance")}
-    if sweep.accuracies(rows["samplers"][0]):
-        metrics["steps"] = (sweep.mean_accuracy, accuracy)
+    metrics = {"_distance": (sweep.distance, "Fréchet distance")}
+    if sweep.accuracies(others[0]):
+        metrics[""] = (sweep.mean_accuracy, accuracy)
     for name, (metric, label) in metrics.items():
-        table = sweep.by_steps(rows["samplers"], metric)
-        write_csv(out / f"{name}.csv", table)
-        (shown / f"{name}.png").write_bytes(sweep.steps_chart(table, label))
+        chart = sweep.evaluations_chart(rows["samplers"], rows["settings"], metric, label)
+        (shown / f"evaluations{name}.png").write_bytes(chart)
+        if rows["samplers"]:
+            table = sweep.by_steps(rows["samplers"], metric)
+            write_csv(out / f"steps{name}.csv", table)
+            (shown / f"steps{name}.png").write_bytes(sweep.steps_chart(table, label))
 
 
 if __name__ == "__main__":

@@ -166,6 +166,7 @@ def finish(root: Path, workload: str, threads: int = 1, *more: str) -> Project:
     path = project.root / "params.yaml"
     preset = presets.load("smoke", project.root / "presets").only(workload)
     overlay = {**preset.over(read_yaml(path)), "threads": threads}
+    overlay["sweep"] = {**overlay["sweep"], "settings": [{"weights": "last", "steps": 3}]}
     path.write_text(yaml.safe_dump(overlay, sort_keys=False), "utf-8")
     commit(project, "smoke")
     project.dvc("repro", f"evaluate@{workload}", *more)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -78,6 +79,8 @@ def run_stage(
     project: Project, stage: str, condition: Condition
 ) -> subprocess.CompletedProcess[str]:
     """As DVC runs it, with the root that DVC names."""
+    if stage == "sweep":  # the rows of a run before would be taken for this one's
+        shutil.rmtree(project.root / ".scratch/sweep", ignore_errors=True)
     environment = _environment(project)
     for name, value in condition.environment.items():
         environment.pop(name, None)

@@ -155,9 +155,10 @@ def test_a_sweep_is_drawn_scored_and_recorded(captions: Project) -> None:
     points = runs(captions, "sweep point", "captions")
     assert sweep.data.tags["mlflow.parentRunId"] == training.info.run_id
     assert best.items() <= sweep.data.metrics.items()
-    assert len(points) == 3  # two guidance scales, and one sampler with one number of steps
+    # Two guidance scales, one sampler with one number of steps, and another setting.
+    assert len(points) == 4
     for point in points:
-        wanted = {*ACCURACIES[:3], "fd_classifier", "seconds_per_image"}
+        wanted = {*ACCURACIES[:3], "evaluations", "fd_classifier", "seconds_per_image"}
         assert point.data.metrics.keys() == wanted
     back(captions)
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lockstep.config.document import SHARED_NAMES, _Loader, read_yaml
-from lockstep.config.load import load_all, load_params, parse_params
+from lockstep.config.load import load_all, load_changed, load_params, parse_params
 from lockstep.config.schema import SECTIONS
 from lockstep.config.sources import Rendered
 from lockstep.core.cpus import available_cores
@@ -84,7 +84,31 @@ def test_what_is_no_float_stays_what_it_was(text: str) -> None:
         (changed(diffusion__timesteps=0), "params.yaml: diffusion.timesteps: input should be"),
         (changed(sample__sampler="foo"), "params.yaml: sample.sampler: input should be 'ddpm'"),
         (changed(iclevr__sample__steps=1001), "params.yaml (iclevr): sample.steps: 1001 is above"),
-        (changed(iclevr__sample__guidance_interval=[0.9, 0.1]), "params.yaml (iclevr): sample.guidance_"),
+        (
+            changed(iclevr__sample__guidance_interval=[0.9, 0.1]),
+            "params.yaml (iclevr): sample.guidance_interval: [0.9, 0.1] is empty",
+        ),
+        (
+            changed(sweep__settings=[{"steps": 5}, {"steps": "many"}]),
+            "params.yaml: iclevr.sweep.settings.steps: input should be a valid integer, not 'many'",
+        ),
+        (
+            changed(sweep__settings=[{"step": 5}]),
+            "params.yaml: iclevr.sweep.settings.step: unknown parameter",
+        ),
+        (
+            changed(sweep__settings=[{"seeds": [1]}]),
+            "params.yaml: iclevr.sweep.settings: seeds is the same for all settings of a sweep",
+        ),
+        (
+            changed(sweep__settings=[{"weights": 5}]),
+            "params.yaml (iclevr): sweep.settings {'weights': 5}: sample.weights: 5 is none of",
+        ),
+        (
+            changed(sweep__settings=[{"eta": 0.5}, {"eta": 0.5}]),
+            "params.yaml: iclevr.sweep.settings: {'eta': 0.5} stands there twice",
+        ),
+        (changed(sweep__settings=[{}]), "params.yaml: sweep.settings.0: dictionary should have"),
         (changed(dataset__evaluator=0.99), "params.yaml (iclevr): dataset.validation + dataset.e"),
         (changed(train__lr=float("inf")), "params.yaml: train.lr: input should be a finite"),
         (changed(sample__seeds=[0, 0]), "params.yaml: sample.seeds: value error, must be all"),
@@ -377,6 +401,12 @@ def test_a_file_that_is_no_mapping(tmp_path: Path, text: str) -> None:
         read_yaml(path)
 
 
+def test_a_command_line_is_not_judged_by_the_sweeps_settings(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump(changed(sweep__settings=[{"guidance_weights": "best"}])))
+    assert load_changed("iclevr", path, weights="best").sample.weights == "best"
+
+
 def test_values_are_as_json_has_them() -> None:
     found = load_params("iclevr", COMMITTED)
     values = found.values(*SECTIONS)
@@ -392,6 +422,7 @@ def test_values_are_as_json_has_them() -> None:
         {"sample__weights": "best"},
         {"sample__weights": 700, "train__snapshots": [700]},
         {"sample__weights": "ema_0.05", "train__ema_sigma_rel": [0.05, 0.1]},
+        {"sample__weights": "ema_0.07", "train__ema_sigma_rel": [0.05, 0.1]},
     ],
 )
 def test_all_weights_that_training_keeps_can_be_sampled(changes: dict) -> None:

@@ -165,11 +165,15 @@ def test_another_learning_rate_runs_training_and_what_follows(
     assert sweep.data.tags["mlflow.parentRunId"] == run.info.run_id
     best = json.loads((project.root / "metrics/iclevr/sweep.json").read_text())
     assert best.items() <= sweep.data.metrics.items()
-    assert len(points) == 3  # two guidance scales, and one sampler with one number of steps
+    # Two guidance scales, one sampler with one number of steps, and another setting: of its three
+    # steps the first is not guided.
+    assert len(points) == 4
+    (other,) = (p for p in points if p.info.run_name == "weights last, steps 3")
+    assert (other.data.params["sample.weights"], other.data.metrics["evaluations"]) == ("last", 5)
     for point in points:
         assert point.data.tags["mlflow.parentRunId"] == sweep.info.run_id
         assert {"fd_classifier", "seconds_per_image"} <= point.data.metrics.keys()
-    for name in ("guidance", "steps"):
+    for name in ("guidance", "steps", "evaluations", "evaluations_distance"):
         assert (project.root / f"plots/iclevr/sweep/{name}.png").exists()
     difference = json.loads(project.dvc("metrics", "diff", "--json").stdout)
     assert "metrics/iclevr/train.json" in difference

@@ -130,7 +130,12 @@ def sweep(workload: str = "iclevr", accuracy: str = "accuracy_test") -> None:
         for s, a in ((4.0, 0.5), (1.0, 0.25), (2.0, 0.75))
     ]
     write_csv(folder / "guidance.csv", rows)
-    write_csv(folder / "samplers.csv", [{**row, "setting": "ddim"} for row in rows])
+    samplers = [
+        {**row, "setting": "ddim", "steps": steps, "evaluations": 2 * steps}
+        for row, steps in zip(rows, (5, 20, 1000), strict=True)
+    ]
+    write_csv(folder / "samplers.csv", samplers)
+    write_csv(folder / "settings.csv", [{**rows[0], "setting": "weights last, clip None"}])
     write_csv(folder / "steps.csv", [{"steps": 5, "ddim": 0.25}, {"steps": 1000, "ddim": 0.5}])
     write_csv(folder / "steps_distance.csv", [{"steps": 5, "ddim": 9.5}])
     write_json(paths.metrics(workload, "sweep"), {"best_guidance_scale": 2.0})
@@ -187,7 +192,7 @@ def test_everything_is_on_the_page(project: Path) -> None:
     ]
     best = html.select("#sweep tr.best")
     assert [text(td) for td in best[0].select("td")] == ["2", "20", "0.750", "6"]
-    assert len(html.select("#sweep svg")) == 4
+    assert len(html.select("#sweep svg")) == 6
     assert row_of(html, "lr")[1] == "0.001"
     assert text(html.select_one("pre")) == (
         f"git checkout {name} dvc repro evaluate@iclevr sweep@iclevr"
@@ -587,6 +592,8 @@ def test_the_sweep_of_captions_is_about_sentences(project: Path) -> None:
         "Fréchet distance",
         "Object accuracy of each sampler",
         "Fréchet distance of each sampler",
+        "Object accuracy by evaluations of the network",
+        "Fréchet distance by evaluations of the network",
     ]
     # Where nobody knows what sentences state, there are distances only.
     folder = paths.tables("captions", "sweep")
@@ -831,5 +838,5 @@ def test_a_workload_of_any_name_and_condition_has_a_page(project: Path, conditio
     write_json(paths.metrics("pets", "collect"), {"kept": 3, "found": 5})
     html = written("pets")
     assert text(html.select_one("h1")) == "pets"
-    assert len(html.select("#sweep svg")) == 4
+    assert len(html.select("#sweep svg")) == 6
     assert ("colours" in text(html.select_one("#scores .lead"))) == (condition == "prompts")

@@ -13,7 +13,7 @@ from PIL import Image
 
 import train_tiny
 from lockstep.config.load import load_params
-from lockstep.config.schema import Params
+from lockstep.config.schema import Params, Sample
 from lockstep.core import paths
 from lockstep.core.files import write_json
 from lockstep.core.pixels import to_bytes
@@ -84,6 +84,7 @@ ROWS = [
         "steps": steps,
         "accuracy_test": a,
         "accuracy_new": b,
+        "evaluations": 2.0 * steps,
         "fd_x": 3.0,
     }
     for name, steps, a, b in (
@@ -148,6 +149,7 @@ def test_charts_are_images_and_always_the_same() -> None:
         lambda: sweep.guidance_chart(SENTENCES),
         lambda: sweep.guidance_chart(FAR),
         lambda: sweep.steps_chart(sweep.by_steps(ROWS, sweep.mean_accuracy), "accuracy"),
+        lambda: sweep.evaluations_chart(ROWS[:2], ROWS[2:], sweep.mean_accuracy, "accuracy"),
     ):
         with Image.open(io.BytesIO(chart())) as image:
             assert image.size == (640, 400)
@@ -186,14 +188,19 @@ def test_settings_are_measured_once(outputs: Description, tmp_path: Path) -> Non
     params = sweeping(guidance_scales=(1.0, 3.0), seeds=2)
     params = dataclasses.replace(params, sample=dataclasses.replace(params.sample, steps=2))
     trained = Trained(outputs.build().eval(), outputs)
+
+    def load(_: Sample) -> Trained:
+        return trained
+
     settings = sweep.guidance_settings(params)
     kept = tmp_path / "kept"
-    first, _ = sweep.measure(params, trained, settings[:1], kept)
+    first, _ = sweep.measure(params, load, settings[:1], kept)
     (row,) = first
     assert list(row) == [
         "setting",
         "guidance_scale",
         "steps",
+        "evaluations",
         "accuracy_test",
         "accuracy_new_test",
         "fd_classifier",
@@ -201,35 +208,88 @@ def test_settings_are_measured_once(outputs: Description, tmp_path: Path) -> Non
     ]
     assert row["n_generated"] == 2 * 3  # images of each seed
     assert 0 <= row["accuracy_test"] <= 1
-    whole, seconds = sweep.measure(params, trained, settings, kept)
+    assert row["evaluations"] == 2  # guidance of 1 needs no second one
+    whole, seconds = sweep.measure(params, load, settings, kept)
     assert whole[0] == row
     assert [one["guidance_scale"] for one in whole] == [1.0, 3.0]
+    assert whole[1]["evaluations"] == 3  # params.yaml leaves the noisiest levels unguided
     assert whole[1]["fd_classifier"] != row["fd_classifier"]
 
     def refuses(*_: object) -> torch.Tensor:
         raise AssertionError("it was drawn again")
 
     trained.model.forward = refuses  # type: ignore[method-assign]
-    assert sweep.measure(params, trained, settings, kept) == (whole, seconds)
+    assert sweep.measure(params, load, settings, kept) == (whole, seconds)
+
+
+@pytest.mark.parametrize(
+    ("changes", "evaluations"),
+    [
+        ({"sampler": "heun", "steps": 3}, 2 * (2 * 3 - 1)),
+        ({"sampler": "ddim", "steps": 3, "guidance_interval": [0.0, 0.5]}, 3 + 1),
+        ({"sampler": "ddpm", "steps": 3, "guidance_scale": 1.0}, 3),
+    ],
+)
+def test_evaluations_are_counted(
+    outputs: Description, tmp_path: Path, changes: dict, evaluations: int
+) -> None:
+    base = {"guidance_scale": 2.0, "guidance_interval": None}
+    params = sweeping(settings=({**base, **changes},), seeds=1)
+    trained = Trained(outputs.build().eval(), outputs)
+    other = sweep.other_settings(params)
+    ((row,), _) = sweep.measure(params, lambda _: trained, other, tmp_path / "kept")
+    assert row["evaluations"] == evaluations
+    assert not trained.model._forward_pre_hooks
+
+
+def test_other_settings_say_what_they_are() -> None:
+    given = ({"weights": "last", "steps": 5}, {"guidance_interval": [0.0, 0.5]}, {"clip": None})
+    params = sweeping(settings=given)
+    (first, second, third) = sweep.other_settings(params)
+    assert [name for name, _ in (first, second, third)] == [
+        "weights last, steps 5",
+        "guidance_interval [0.0, 0.5]",
+        "clip None",
+    ]
+    assert sweep.changes(params.sample, first[1]) == {"sample.weights": "last", "sample.steps": 5}
+    assert second[1].guidance_interval == (0.0, 0.5)
+
+
+def test_each_setting_is_drawn_with_its_weights(outputs: Description, tmp_path: Path) -> None:
+    params = sweeping(settings=({"weights": "last"}, {"weights": "best"}), seeds=1)
+    asked = []
+
+    def load(setting: Sample) -> Trained:
+        asked.append(setting.weights)
+        torch.manual_seed(len(asked))
+        return Trained(outputs.build().eval(), outputs)
+
+    other = sweep.other_settings(params)
+    rows, _ = sweep.measure(params, load, other, tmp_path / "kept")
+    assert asked == ["last", "best"]
+    assert rows[0]["fd_classifier"] != rows[1]["fd_classifier"]
+    # What is known of a list is known of the next one.
+    sweep.measure(
+        sweeping(settings=({"weights": "best"},), seeds=1), load, other[1:], tmp_path / "kept"
+    )
+    assert asked == ["last", "best"]
 
 
 def test_what_decides_a_row_decides_where_it_is_kept(outputs: Description) -> None:
     params = sweeping(seeds=1)
-    sample = dataclasses.replace(params.sample, weights="last")
     found = {
         sweep.identity(one, outputs)
         for one in (
             params,
             sweeping(seeds=2),
             dataclasses.replace(params, threads=params.threads + 1),
-            dataclasses.replace(params, sample=sample),
         )
     }
     found.add(sweep.identity(params, dataclasses.replace(outputs, fingerprint="1" * 64)))
     first = sweep.identity(params, outputs)
     (paths.evaluator("iclevr") / "another").write_text("evaluator")
     found.add(sweep.identity(params, outputs))
-    assert len(found) == 6
+    assert len(found) == 5
     (paths.evaluator("iclevr") / "another").unlink()
     assert sweep.identity(params, outputs) == first
     # Another list of settings has rows in common with this one.
@@ -300,11 +360,12 @@ def prompted(*, known: bool) -> tuple[Params, Trained]:
 def test_sentences_are_scored_by_what_they_state(home: Path) -> None:
     settings, trained = prompted(known=True)
     whole = sweep.guidance_settings(settings)
-    rows, seconds = sweep.measure(settings, trained, whole, home / "kept")
+    rows, seconds = sweep.measure(settings, lambda _: trained, whole, home / "kept")
     assert list(rows[0]) == [
         "setting",
         "guidance_scale",
         "steps",
+        "evaluations",
         "object_accuracy",
         "binding_accuracy",
         "relation_accuracy",
@@ -328,8 +389,9 @@ def test_sentences_are_scored_by_what_they_state(home: Path) -> None:
 
 def test_without_truth_there_are_distances(home: Path) -> None:
     settings, trained = prompted(known=False)
-    rows, _ = sweep.measure(settings, trained, sweep.guidance_settings(settings), home / "kept")
-    columns = ["setting", "guidance_scale", "steps", "fd_rotation", "n_generated"]
+    scales = sweep.guidance_settings(settings)
+    rows, _ = sweep.measure(settings, lambda _: trained, scales, home / "kept")
+    columns = ["setting", "guidance_scale", "steps", "evaluations", "fd_rotation", "n_generated"]
     assert [list(row) for row in rows] == [columns, columns]
     found = sweep.best(rows)
     assert found["best_fd_rotation"] == min(row["fd_rotation"] for row in rows)

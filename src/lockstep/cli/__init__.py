@@ -139,7 +139,7 @@ def main() -> None:
     command = commands.add_parser("track", help="write the outputs on disk into MLflow")
     command.set_defaults(run=results.track)
 
-    command = commands.add_parser("clean", help="show what unfinished work has left")
+    command = commands.add_parser("clean", help="show what is kept to continue work")
     command.add_argument("--force", action="store_true", help="and delete those of no running one")
     command.set_defaults(run=places.clean)
 

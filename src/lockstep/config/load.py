@@ -7,6 +7,7 @@ impossible value is a `LockstepError` of one line that names the key.
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any, get_args
 
@@ -14,13 +15,23 @@ from pydantic import TypeAdapter, ValidationError
 
 from lockstep.config.combinations import check_combinations
 from lockstep.config.document import RENAMED, read_yaml, shown, workload_names
-from lockstep.config.schema import EVALUATORS, OVERRIDABLE, SECTIONS, SHARED, TOP, Condition, Params
+from lockstep.config.schema import (
+    EVALUATORS,
+    OVERRIDABLE,
+    SECTIONS,
+    SHARED,
+    TOP,
+    Condition,
+    Params,
+    Sample,
+)
 from lockstep.config.sources import SOURCES
 from lockstep.core.errors import LockstepError
 from lockstep.core.paths import PARAMS
 
 _TOP: dict[str, TypeAdapter[Any]] = {name: TypeAdapter(kind) for name, kind in TOP.items()}
 _CONDITIONS = get_args(Condition)
+_OF_ALL_SETTINGS = ("batch_size", "count", "processes", "seeds", "strip")
 
 
 def load_params(workload: str, path: Path = PARAMS) -> Params:
@@ -42,6 +53,13 @@ def parse_params(document: dict[str, Any], workload: str, path: Path = PARAMS) -
 
     `path` only names the file in messages. Raises `LockstepError`.
     """
+    params = _parsed(document, workload, path)
+    _check_settings(params, path)
+    return params
+
+
+def _parsed(document: dict[str, Any], workload: str, path: Path) -> Params:
+    """The same, whatever `sweep.settings` are."""
     names = workload_names(document, path)
     if workload not in names:
         raise LockstepError(f"unknown workload {workload!r}; choose from {', '.join(names)}")
@@ -82,6 +100,21 @@ def parse_params(document: dict[str, Any], workload: str, path: Path = PARAMS) -
     return params
 
 
+def _check_settings(params: Params, path: Path) -> None:
+    """Raise `LockstepError` if `sample` cannot have the values of `sweep.settings`."""
+    prefix = f"{params.workload}.sweep.settings"
+    for number, changes in enumerate(params.sweep.settings):
+        if changes in params.sweep.settings[:number]:
+            raise LockstepError(f"{path}: {prefix}: {changes} stands there twice; remove one")
+        if fixed := [name for name in changes if name in _OF_ALL_SETTINGS]:
+            raise LockstepError(
+                f"{path}: {prefix}: {fixed[0]} is the same for all settings of a sweep; remove it"
+            )
+        values = {**dataclasses.asdict(params.sample), **changes}
+        changed = dataclasses.replace(params, sample=_validated(Sample, values, path, prefix))
+        check_combinations(changed, path, f"sweep.settings {changes}: ")
+
+
 def load_changed(workload: str, path: Path, **sample: Any) -> Params:
     """A workload's parameters with values of `sample` that a command line gives; None is not given.
 
@@ -93,7 +126,7 @@ def load_changed(workload: str, path: Path, **sample: Any) -> Params:
     if not given:
         return params
     document[workload]["sample"].update(given)
-    return parse_params(document, workload, Path("command line"))
+    return _parsed(document, workload, Path("command line"))
 
 
 def _source(own: dict[str, Any], condition: Condition, path: Path, workload: str) -> Any:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 from io import BytesIO
 from pathlib import Path
@@ -13,6 +14,7 @@ from statistics import fmean
 from typing import Any, TypeVar
 
 import numpy as np
+import torch
 from matplotlib.figure import Figure
 
 from lockstep.config.schema import Params, Sample
@@ -31,6 +33,7 @@ from lockstep.sampling.conditions import condition_of
 from lockstep.sampling.sample import Trained, sample_together
 
 Row = dict[str, Any]
+Line = tuple[Sequence[float], Sequence[float]]  # x, y
 _T = TypeVar("_T")
 
 _SECONDS = "seconds"
@@ -68,6 +71,15 @@ def sampler_settings(params: Params) -> list[tuple[str, Sample]]:
     ]
 
 
+def other_settings(params: Params) -> list[tuple[str, Sample]]:
+    """`params.sample` with each of `sweep.settings`, and what that is: `eta 1.0, steps 5`."""
+    own = dataclasses.asdict(params.sample)
+    return [
+        (", ".join(f"{name} {value}" for name, value in changed.items()), Sample(**own | changed))
+        for changed in params.sweep.settings
+    ]
+
+
 def identity(params: Params, description: Description) -> str:
     """From all that decides a row besides its setting."""
     folders = (paths.dataset, paths.evaluator, paths.reference)
@@ -75,7 +87,6 @@ def identity(params: Params, description: Description) -> str:
     return hashing.digest_of(
         {
             "model": description.fingerprint,
-            "weights": params.sample.weights,
             "seeds": seeds(params),
             "threads": params.threads,
             "data": [hashing.sha256(folder(params.workload)) for folder in folders],
@@ -99,19 +110,20 @@ def changes(base: Sample, setting: Sample) -> dict[str, Any]:
 
 def measure(
     params: Params,
-    trained: Trained,
+    load: Callable[[Sample], Trained],
     settings: Iterable[tuple[str, Sample]],
     kept: Path,
 ) -> tuple[list[Row], list[float]]:
     """A row for each setting, and the seconds that its drawing took, an image.
 
-    What was measured is put into the folder `kept`, and what is there is not measured again.
+    `load` gives the model with the weights that a setting names. What was measured is put into the
+    folder `kept`, and what is there is not measured again.
 
-    The rows have the name, `guidance_scale` and `steps` of the setting, the accuracies (means over
-    the first `sweep.seeds` of `sample.seeds`; none where it is not known what is requested), the
-    Fréchet distance of all the images, and their number. All processes take part, and each gets the
-    rows. Raises `LockstepError` if evaluator, reference, label or caption files are missing or do
-    not fit each other.
+    The rows have the name, `guidance_scale` and `steps` of the setting, how often the network was
+    evaluated for an image, the accuracies (means over the first `sweep.seeds` of `sample.seeds`;
+    none where it is not known what is requested), the Fréchet distance of all the images, and their
+    number. All processes take part, and each gets the rows. Raises `LockstepError` if evaluator,
+    reference, label or caption files are missing or do not fit each other.
     """
     with distributed.together():
         targets = condition_of(params).targets(params).sets
@@ -124,18 +136,21 @@ def measure(
         found: dict[str, list[float]] = defaultdict(list)
         images = []
         passed = 0.0
-        for seed in seeds(params):
-            for target in targets:
-                began = time.perf_counter()
-                generated = sample_together(trained, setting, target.conditions, seed=seed)
-                passed += time.perf_counter() - began
-                for name, value in score(target, generated).items():
-                    found[name].append(value)
-                images.append(to_bytes(generated))
+        trained = load(setting)
+        with _evaluations(trained) as evaluated:
+            for seed in seeds(params):
+                for target in targets:
+                    began = time.perf_counter()
+                    generated = sample_together(trained, setting, target.conditions, seed=seed)
+                    passed += time.perf_counter() - began
+                    for name, value in score(target, generated).items():
+                        found[name].append(value)
+                    images.append(to_bytes(generated))
         ours = reference.statistics_of(space.features(np.concatenate(images)))
         return {
             "guidance_scale": setting.guidance_scale,
             "steps": setting.steps,
+            "evaluations": int(distributed.total(torch.tensor(sum(evaluated)))) / ours.count,
             **{name: fmean(values) for name, values in found.items()},
             space.frechet: frechet_distance(ours.normal, theirs.normal),
             "n_generated": ours.count,
@@ -152,6 +167,18 @@ def measure(
         seconds.append(row.pop(_SECONDS))
         rows.append({"setting": name, **row})
     return rows, seconds
+
+
+@contextmanager
+def _evaluations(trained: Trained) -> Iterator[list[int]]:
+    """The number of images at each evaluation of a network, here, as long as the block lasts."""
+    found: list[int] = []
+    with ExitStack() as stack:
+        for model in (trained.model, trained.guide):
+            if model is not None:
+                hook = model.register_forward_pre_hook(lambda _, given: found.append(len(given[0])))
+                stack.callback(hook.remove)
+        yield found
 
 
 def best(rows: Sequence[Row]) -> dict[str, float]:
@@ -201,14 +228,14 @@ def distance(row: Row) -> float:
 def guidance_chart(rows: Sequence[Row]) -> bytes:
     """A PNG: accuracies, where there are any, and Fréchet distance over the guidance scale."""
     ordered = sorted(rows, key=lambda row: row["guidance_scale"])
-    columns = {key: [row[key] for row in ordered] for key in ordered[0]}
-    scales, far = columns["guidance_scale"], distances(columns)
-    if not (shown := accuracies(columns)):
-        return _lines(scales, far, x_label="guidance scale", y_label="Fréchet distance")
+    scales = [row["guidance_scale"] for row in ordered]
+    lines = {key: (scales, [row[key] for row in ordered]) for key in ordered[0]}
+    far = distances(lines)
+    if not (shown := accuracies(lines)):
+        return _lines(far, x_label="guidance scale", y_label="Fréchet distance")
     # The axis says what they are: four whole names have no room above the image.
-    named = {name.removesuffix("_accuracy"): values for name, values in shown.items()}
+    named = {name.removesuffix("_accuracy"): line for name, line in shown.items()}
     return _lines(
-        scales,
         named,
         x_label="guidance scale",
         y_label="accuracy",
@@ -217,39 +244,60 @@ def guidance_chart(rows: Sequence[Row]) -> bytes:
     )
 
 
+def evaluations_chart(
+    samplers: Sequence[Row], others: Sequence[Row], metric: Callable[[Row], float], y_label: str
+) -> bytes:
+    """A PNG: what evaluations of the network buy; a line for each sampler, points for `others`."""
+    lines: dict[str, tuple[list[float], list[float]]] = defaultdict(lambda: ([], []))
+    for row in sorted(samplers, key=lambda row: row["evaluations"]):
+        x, y = lines[row["setting"]]
+        x.append(row["evaluations"])
+        y.append(metric(row))
+    points = [row["evaluations"] for row in others], [metric(row) for row in others]
+    return _lines(
+        lines,
+        x_label="evaluations of the network per image",
+        y_label=y_label,
+        points={"other settings": points} if others else {},
+    )
+
+
 def steps_chart(rows: Sequence[Row], y_label: str) -> bytes:
     """A PNG of what `by_steps` gives."""
     columns = {key: [row[key] for row in rows] for key in rows[0]}
     steps = columns.pop("steps")
-    return _lines(steps, columns, x_label="steps", y_label=y_label)
+    lines = {name: (steps, values) for name, values in columns.items()}
+    return _lines(lines, x_label="steps", y_label=y_label)
 
 
 def _lines(
-    x: Sequence[float],
-    curves: Mapping[str, Sequence[float]],
+    lines: Mapping[str, Line],
     *,
     x_label: str,
     y_label: str,
-    right: Mapping[str, Sequence[float]] | None = None,
+    right: Mapping[str, Line] | None = None,
     right_label: str = "",
+    points: Mapping[str, Line] | None = None,
 ) -> bytes:
-    """A PNG with a line for each of `curves`, over `x`; those of `right` have an axis there."""
+    """A PNG with a line for each of `lines`; those of `right` have an axis there."""
     figure = Figure(figsize=(6.4, 4.0), dpi=100, layout="constrained")
     left = figure.subplots()
     left.set(xlabel=x_label, ylabel=y_label)
     left.grid(alpha=0.3)
-    for name, values in curves.items():
-        left.plot(x, values, marker="o", markersize=3, label=name)
+    for name, line in lines.items():
+        left.plot(*line, marker="o", markersize=3, label=name)
+    for name, line in (points or {}).items():
+        left.plot(*line, "x", color="black", markersize=5, label=name)
     handles, labels = left.get_legend_handles_labels()
     if right:
         axis = left.twinx()
         axis.set_ylabel(right_label)
-        for name, values in right.items():
-            axis.plot(x, values, "--", color="gray", marker="s", markersize=3, label=name)
+        for name, line in right.items():
+            axis.plot(*line, "--", color="gray", marker="s", markersize=3, label=name)
         more = axis.get_legend_handles_labels()
         handles, labels = handles + more[0], labels + more[1]
     figure.legend(handles, labels, loc="outside upper center", ncols=4, frameon=False)
     out = BytesIO()
-    # Nothing of the library's version in the file: the same curves are the same bytes.
+    # Nothing of the library's version in the file: the same lines are the same bytes.
     figure.savefig(out, format="png", metadata={"Software": None})
     return out.getvalue()

@@ -280,7 +280,8 @@ def _sweep(params: Params, found: Sequence[Metric]) -> Sweep | None:
     folder = paths.tables(params.workload, "sweep")
     guidance, samplers = _rows(folder / "guidance.csv"), _rows(folder / "samplers.csv")
     steps, distance = _rows(folder / "steps.csv"), _rows(folder / "steps_distance.csv")
-    if not (guidance or samplers or steps):
+    others = _rows(folder / "settings.csv")
+    if not (guidance or samplers or steps or others):
         return None
     with damage_named(folder / "guidance.csv"):
         guidance.sort(key=lambda row: float(row["guidance_scale"]))
@@ -310,7 +311,41 @@ def _sweep(params: Params, found: Sequence[Metric]) -> Sweep | None:
         shown.append(_table("Guidance", guidance, place, without="setting"))
     if samplers:
         shown.append(_table("Samplers", samplers, without="guidance_scale"))
-    return Sweep(tuple(chart for chart in charts if chart), tuple(shown))
+    if others:
+        shown.append(_table("Other settings", others))
+    with damage_named(folder / "samplers.csv"):
+        by_evaluations = [
+            curves.draw(f"{title} by evaluations of the network", "evaluations per image", lines)
+            for title, lines in (
+                (measured, _by_evaluations(samplers, steps)),
+                ("Fréchet distance", _by_evaluations(samplers, distance)),
+            )
+        ]
+    return Sweep(tuple(chart for chart in (*charts, *by_evaluations) if chart), tuple(shown))
+
+
+def _by_evaluations(
+    samplers: Sequence[Row], by_steps: Sequence[Row]
+) -> dict[str, list[tuple[float, float]]]:
+    """A line for each sampler, of a table that has a column for each, over its evaluations."""
+    needed = {
+        (row["setting"], row["steps"]): row["evaluations"]
+        for row in samplers
+        if "evaluations" in row
+    }
+    names = list(by_steps[0])[1:] if by_steps else []
+    return {
+        name: _points(
+            [
+                {"x": needed[name, row["steps"]], "y": row[name]}
+                for row in by_steps
+                if (name, row["steps"]) in needed
+            ],
+            "x",
+            "y",
+        )
+        for name in names
+    }
 
 
 def _table(title: str, rows: Sequence[Row], best: int | None = None, without: str = "") -> Table:

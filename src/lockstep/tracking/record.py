@@ -136,7 +136,9 @@ def record_sweep(workload: str, seconds: Mapping[str, Sequence[float]] | None = 
         names.append(_range(name, rows))
         for setting, row, each in zip(settings, rows, timed, strict=True):
             metrics = {
-                k: float(v) for k, v in row.items() if "accuracy" in k or k.startswith("fd_")
+                k: float(v)
+                for k, v in row.items()
+                if "accuracy" in k or k.startswith("fd_") or k == "evaluations"
             }
             if each is not None:
                 metrics["seconds_per_image"] = each
@@ -172,6 +174,8 @@ def _prompts(workload: str) -> dict[str, dict[str, str]]:
 
 def _range(table: str, rows: Sequence[Mapping[str, Cell]]) -> str:
     """What a person would call a table of a sweep."""
+    if table == "settings":
+        return f"{len(rows)} other setting{'s' if len(rows) > 1 else ''}"
     column = "guidance_scale" if table == "guidance" else "steps"
     values = [float(row[column]) for row in rows]
     spread = f"{min(values):g} to {max(values):g}"
@@ -184,6 +188,8 @@ def _point(table: str, row: Mapping[str, Cell]) -> str:
     """What a person would call a row of a sweep's table."""
     if table == "guidance":
         return f"guidance {float(row['guidance_scale']):g}"
+    if table == "settings":
+        return str(row["setting"])
     return f"{row['setting']}, {float(row['steps']):g} steps"
 
 
