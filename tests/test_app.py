@@ -29,7 +29,7 @@ from lockstep import cli
 from lockstep.app import html, nearest, verdict
 from lockstep.app.draw import Finished, Note, Progress, Studio
 from lockstep.app.kept import Kept
-from lockstep.app.models import Offer, offer
+from lockstep.app.models import Choice, Offer, offer
 from lockstep.app.request import Request, Side
 from lockstep.app.verdict import Seen, Verdict, objects_in
 from lockstep.app.worker import Worker
@@ -423,3 +423,13 @@ def test_what_is_replaced_is_gone_before_the_new_one_is_read(tmp_path: Path) -> 
     alive = []
     kept.get("model", (tmp_path,), lambda: alive.append(known()) or Large())
     assert alive == [None]
+
+
+def test_an_average_without_a_file_is_offered_where_it_is_the_default(work: Path) -> None:
+    write_labelled("iclevr")
+    assert "ema_0.07" not in offered("iclevr").choices
+    params = load_params("iclevr")
+    sample = dataclasses.replace(params.sample, weights="ema_0.07")
+    choices = offer(dataclasses.replace(params, sample=sample)).choices
+    assert choices["ema_0.07"] == Choice(paths.model("iclevr"), "ema_0.07")
+    assert next(iter(choices)) == "ema"

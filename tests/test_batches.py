@@ -205,6 +205,21 @@ def test_what_does_not_fit_the_data_is_refused(tmp_path: Path, changes, message:
         batches.check(tiny_params(**changes), data)
 
 
+def test_an_average_that_will_not_come_out_is_refused_at_the_start(tmp_path: Path) -> None:
+    data = tiny_dataset(tmp_path)
+
+    def check(weights: str, **kept: object) -> None:
+        params = tiny_params(steps=32, ema_sigma_rel=(0.05, 0.1), **kept)
+        sample = dataclasses.replace(params.sample, weights=weights)
+        batches.check(dataclasses.replace(params, sample=sample), data)
+
+    check("ema_0.05")
+    check("ema_0.07")
+    check("ema_0.15", snapshots=(4, 8, 12, 16, 20, 24, 28))
+    with pytest.raises(LockstepError, match=r"ema_0.15: the 2 averages that training keeps give"):
+        check("ema_0.15")
+
+
 def test_fewer_held_out_images_than_processes_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
