@@ -28,7 +28,6 @@ READ_BY_EYE = {
     "clean-fid": "MIT",
     "cuda-toolkit": "not stated; it has no files, only requirements",
     "huey": "MIT",
-    "pi_heif": "BSD-3-Clause; inside it libheif and libde265, LGPL-3.0",
     "skops": "MIT",
 }
 # Trained weights inside packages, and what is known of them.

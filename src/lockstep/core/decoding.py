@@ -11,7 +11,6 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-import pi_heif
 from PIL import Image, UnidentifiedImageError
 
 from lockstep.core import icc, jpeg, png
@@ -31,8 +30,6 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 _HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1")
-
-pi_heif.register_heif_opener()  # HEIC and other HEIF, which Pillow does not read by itself
 
 
 class NoImage(Exception):
@@ -118,7 +115,7 @@ def _what_else(start: bytes) -> str:
     if text.startswith((b"<!doctype html", b"<html", b"<head", b"<body", b"<!--")):
         return "an HTML page"
     if start[4:8] == b"ftyp" and start[8:12] in _HEIC:
-        return "truncated or damaged"
+        return "HEIC, which is not read; make it a JPEG"
     return "no image of a known format"
 
 

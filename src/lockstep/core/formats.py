@@ -12,7 +12,6 @@ FORMATS = {
     "BMP": (".bmp",),
     "TIFF": (".tif", ".tiff"),
     "AVIF": (".avif",),
-    "HEIF": (".heic", ".heif", ".hif"),
     "JPEG2000": (".jp2", ".j2k", ".jpx"),
     "PPM": (".ppm", ".pgm", ".pbm", ".pnm"),
     "DIB": (".dib",),
