@@ -275,7 +275,7 @@ def test_a_folder_of_ones_own(captions: Project, tmp_path: Path) -> None:
     best = captions.metrics("captions", "sweep")
     assert best.keys() == {"best_guidance_scale", "best_fd_rotation"}
     tables = {path.name for path in (captions.root / "tables/captions/sweep").glob("*.csv")}
-    assert tables == {"guidance.csv", "samplers.csv", "steps_distance.csv"}
+    assert tables == {"guidance.csv", "samplers.csv", "settings.csv", "steps_distance.csv"}
 
     # The other form of the same file is the same set.
     folder = captions.root / "data/dataset/captions"

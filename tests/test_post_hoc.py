@@ -113,7 +113,10 @@ def test_weights_come_out_as_if_they_had_been_averaged(kept: tuple[Path, torch.T
 
 def test_a_width_that_is_too_far_is_refused(kept: tuple[Path, torch.Tensor]) -> None:
     files = post_hoc.averages_in(kept[0], STEPS)
-    with pytest.raises(LockstepError, match=r"ema_0.01: the 16 averages .* 0.05 or 0.1, or train"):
+    with pytest.raises(
+        LockstepError,
+        match=r"ema_0.01: what training keeps \(16 averages\) .* 0.05 or 0.1, or train",
+    ):
         post_hoc.average(files, Average(STEPS, 0.01))
 
 

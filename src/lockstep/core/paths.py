@@ -44,7 +44,7 @@ def folder_or_name(given: str) -> Path | str:
 
 
 def scratch() -> Path:
-    """What unfinished work has got so far: not an output of any stage, safe to delete."""
+    """What work goes on from, and rows of sweeps: not an output of any stage, safe to delete."""
     return home() / ".scratch"
 
 

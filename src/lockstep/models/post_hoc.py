@@ -77,7 +77,7 @@ def factors(kept: Sequence[Average], wanted: Average) -> list[float]:
     if not misfit <= MOST_MISFIT:
         widths = " or ".join(f"{width:g}" for width in sorted({each.sigma_rel for each in kept}))
         raise LockstepError(
-            f"ema_{wanted.sigma_rel:g}: the {len(kept)} averages that training keeps give it with "
+            f"ema_{wanted.sigma_rel:g}: what training keeps ({len(kept)} averages) gives it with "
             f"an error of {misfit:.0%}; choose a width nearer to {widths or 'ema'}, or train with "
             "more of train.ema_sigma_rel and train.snapshots"
         )
