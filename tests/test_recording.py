@@ -22,6 +22,7 @@ from PIL import Image
 
 from lockstep.cli import results
 from lockstep.core import paths
+from lockstep.core.device import make_deterministic
 from lockstep.core.errors import LockstepError
 from lockstep.core.files import read_json, write_json
 from lockstep.core.images import read_rgb
@@ -62,7 +63,10 @@ def drawn(workload: str, labels: list[list[int]], seed: int, first: int = 0) -> 
     trained = load(paths.model(workload), "ema")
     rows = Conditions.of(torch.tensor(labels)) if labels[0] else Conditions.none(len(labels))
     indices = range(first, first + len(labels))
+    threads = torch.get_num_threads()
+    make_deterministic(trained.description.params["threads"])
     drawn = sample(trained, settings().sample, rows, seed=seed, indices=indices)
+    torch.set_num_threads(threads)
     return to_bytes(drawn)
 
 
@@ -73,10 +77,12 @@ def test_the_registered_model_draws_what_lockstep_sample_draws(store: MlflowClie
     asked = ["red cube, cyan sphere", "blue cylinder", " red cube ,blue cylinder"]
     labels = [[1, 1, 0], [0, 0, 1], [1, 0, 1]]
     threads = torch.get_num_threads()
+    torch.set_num_threads(2)
     given = model.predict(pd.DataFrame({"objects": asked}))
     assert given.shape == (3, 16, 16, 3)
     assert given.dtype == np.uint8
-    assert torch.get_num_threads() == threads
+    assert torch.get_num_threads() == 2
+    torch.set_num_threads(threads)
     assert np.array_equal(given, drawn("iclevr", labels, seed=0))
     later = model.predict(pd.DataFrame({"objects": asked}), params={"seed": 7})
     assert np.array_equal(later, drawn("iclevr", labels, seed=7))
