@@ -10,6 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lockstep.config.weights import file_stem
 from lockstep.core.errors import LockstepError
 from lockstep.core.weights import save_weights
 from lockstep.models import post_hoc
@@ -91,7 +92,7 @@ def kept(tmp_path: Path) -> tuple[Path, torch.Tensor]:
         for width in WIDTHS:
             name = None
             if (step + 1) % 50 == 0:
-                name = post_hoc.file_name(step + 1, f"ema_{width}")
+                name = file_stem(step + 1, f"ema_{width}")
             if step + 1 == STEPS:
                 name = f"ema_{width}"
             if name is not None:

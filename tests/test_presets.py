@@ -17,8 +17,8 @@ import tiny_clip
 from lockstep.config import presets
 from lockstep.config.document import _Loader, read_yaml
 from lockstep.config.load import parse_params
-from lockstep.config.networks import averages_of
 from lockstep.config.schema import Params
+from lockstep.config.weights import averages_of
 from lockstep.core import hashing
 from lockstep.core.errors import LockstepError
 from lockstep.data import captions, dataset, encode

@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
-from lockstep.config.networks import WIDEST, averages_of, sigma_rel_of
 from lockstep.config.schema import SCRATCH, Diffusion, Params, Train
 from lockstep.config.sources import Faces, Folder, Merged, Photos, Rendered
+from lockstep.config.weights import WIDEST, averages_of, sigma_rel_of
 from lockstep.core.errors import LockstepError
 
 _LEAST_LATENT_CLIP = 2.5
@@ -146,7 +146,8 @@ def _misfits_of_training(params: Params) -> Iterator[str]:
     for name in ("weights", "guidance_weights"):
         weights = getattr(params.sample, name)
         is_step = isinstance(weights, int) and train.snapshot_every_epochs is not None
-        is_made = isinstance(weights, str) and _is_width(weights) and train.ema_sigma_rel
+        # Any width is made of the others (lockstep.models.post_hoc).
+        is_made = 0 < (sigma_rel_of(weights) or 0) < WIDEST and train.ema_sigma_rel
         if weights is not None and weights not in offered and not (is_step or is_made):
             yield (
                 f"sample.{name}: {weights} is none of what train keeps "
@@ -157,11 +158,6 @@ def _misfits_of_training(params: Params) -> Iterator[str]:
             f"sample.guidance_weights: {params.sample.weights} is sample.weights too, and a model "
             "cannot guide itself; name worse ones, or empty it"
         )
-
-
-def _is_width(weights: str) -> bool:
-    """Whether it names an average that can be made of other ones (lockstep.models.post_hoc)."""
-    return weights.startswith("ema_") and 0 < sigma_rel_of(weights) < WIDEST
 
 
 def _misfits_of_diffusion(diffusion: Diffusion) -> Iterator[str]:

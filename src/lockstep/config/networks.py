@@ -268,26 +268,6 @@ class KLConfig:
             raise _error(self, "norm_eps", "give a small number above 0, such as 1e-6")
 
 
-WIDEST = 0.28
-"""Relative widths of averages are below this: that of the mean of all steps is sqrt(1 / 12)."""
-
-
-def averages_of(ema_decay: float | None, ema_sigma_rel: tuple[float, ...]) -> tuple[str, ...]:
-    """The names of the averages of the weights; the first is the one that is validated."""
-    constant = () if ema_decay is None else ("ema",)
-    return (*constant, *powers_of(ema_sigma_rel))
-
-
-def powers_of(ema_sigma_rel: tuple[float, ...]) -> tuple[str, ...]:
-    """The names of those of power-function profile."""
-    return tuple(f"ema_{sigma_rel:g}" for sigma_rel in ema_sigma_rel)
-
-
-def sigma_rel_of(name: str) -> float:
-    """The relative width that the name of an average of power-function profile says."""
-    return float(name.removeprefix("ema_"))
-
-
 def fields_of(kind: type, config: Any) -> dict[str, Any]:
     """The values that a config has for the fields of a class that it is made of."""
     return {field.name: getattr(config, field.name) for field in fields(kind)}

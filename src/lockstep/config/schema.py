@@ -5,7 +5,6 @@ line.
 """
 
 import dataclasses
-import re
 from datetime import date
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -31,8 +30,9 @@ from lockstep.config.fields import (
     Share,
     all_different,
 )
-from lockstep.config.networks import WIDEST, KLConfig, UNetSettings
+from lockstep.config.networks import KLConfig, UNetSettings
 from lockstep.config.sources import Source
+from lockstep.config.weights import WIDEST, is_name
 from lockstep.core.cpus import cores_for_auto
 
 SCRATCH = "scratch"
@@ -60,7 +60,7 @@ def _is_site(value: str) -> str:
 
 
 def _weights_name(value: str | int) -> str | int:
-    if isinstance(value, str) and not re.fullmatch(r"ema|best|last|ema_0\.\d+", value):
+    if isinstance(value, str) and not is_name(value):
         raise ValueError("must be ema, ema_<sigma_rel>, best, last or a step")
     return value
 

@@ -15,11 +15,12 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from safetensors import safe_open
 
 from lockstep.config.schema import Params, Sample
+from lockstep.config.weights import file_stem
 from lockstep.core import hashing, paths
 from lockstep.data import captions
 from lockstep.export.folder import Exported
 from lockstep.export.origin import is_evaluated
-from lockstep.models.generator import FrozenConfig, weights_name
+from lockstep.models.generator import FrozenConfig
 from lockstep.models.text import ScratchConfig
 from lockstep.report import data, git, metrics, numbers, settings
 from lockstep.report.metrics import Metric
@@ -231,7 +232,7 @@ def _licence_note(licence: str | None) -> str:
 def _origin(out: Path, exported: Exported, params: Params, lock: Lock) -> Iterator[tuple[str, str]]:
     workload = params.workload
     yield "training (digest of data, code and parameters)", exported.description.fingerprint
-    yield "weights", weights_name(params.sample.weights)
+    yield "weights", file_stem(params.sample.weights)
     for file in sorted((out / "unet").glob("*.safetensors")):
         yield f"SHA-256 of unet/{file.name}", hashing.sha256(file)
     if (made := lock.made.get(paths.model(workload).as_posix())) is not None:

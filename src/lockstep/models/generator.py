@@ -20,8 +20,8 @@ import torch
 from pydantic import Field, TypeAdapter, ValidationError
 from torch import Tensor, nn
 
-from lockstep.config.networks import sigma_rel_of
 from lockstep.config.schema import Condition
+from lockstep.config.weights import file_stem, sigma_rel_of
 from lockstep.core import device as hardware
 from lockstep.core.errors import LockstepError, what_is_wrong
 from lockstep.core.files import read_json, write_json
@@ -188,11 +188,6 @@ def describe(folder: Path) -> Description:
         raise LockstepError(f"{path}: {what_is_wrong(error)}; train again") from None
 
 
-def weights_name(weights: str | int) -> str:
-    """What weights are called in a model's folder, by their name or by the step of a snapshot."""
-    return f"step_{weights}" if isinstance(weights, int) else weights
-
-
 def load(folder: Path, weights: str | int) -> tuple[Generator, Description]:
     """The model of a folder on the device, with the `weights` of a name or of a step.
 
@@ -211,12 +206,12 @@ def read_weights(folder: Path, weights: str | int) -> dict[str, Tensor]:
     `LockstepError` on missing or damaged files, or if those do not give that width.
     """
     path = _file(folder, weights)
-    if not path.exists() and isinstance(weights, str) and weights.startswith("ema_"):
+    if not path.exists() and (width := sigma_rel_of(weights)) is not None:
         steps = describe(folder).params.get("train.steps")
         if steps and (kept := post_hoc.averages_in(folder, steps)):
-            return post_hoc.average(kept, post_hoc.Average(steps, sigma_rel_of(weights)))
+            return post_hoc.average(kept, post_hoc.Average(steps, width))
     return read_tensors(path)
 
 
 def _file(folder: Path, weights: str | int) -> Path:
-    return folder / f"{weights_name(weights)}.safetensors"
+    return folder / f"{file_stem(weights)}.safetensors"

@@ -7,7 +7,6 @@ a sum of such profiles that is close to another one is close to its average too.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -15,13 +14,12 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor
 
+from lockstep.config.weights import power_in
 from lockstep.core.errors import LockstepError
 from lockstep.core.weights import check_alike, read_tensors
 
 MOST_MISFIT = 0.1
 """A `combination` that is further off than this is none of the average wanted."""
-
-_FILE = re.compile(r"(?:step_(\d+)_)?ema_(0\.\d+)")
 
 
 class Average(NamedTuple):
@@ -31,17 +29,13 @@ class Average(NamedTuple):
     sigma_rel: float
 
 
-def file_name(step: int, average: str) -> str:
-    """What the average called `average` is called as it was after a step of the training."""
-    return f"step_{step}_{average}"
-
-
 def averages_in(folder: Path, steps: int) -> dict[Average, Path]:
     """The files of a model's folder that are averages of these, of a training of `steps`."""
     found = {}
     for path in sorted(folder.glob("*.safetensors")):
-        if name := _FILE.fullmatch(path.stem):
-            found[Average(int(name[1] or steps), float(name[2]))] = path
+        if power := power_in(path.stem):
+            step, width = power
+            found[Average(step or steps, width)] = path
     return found
 
 

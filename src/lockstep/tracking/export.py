@@ -17,6 +17,7 @@ from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 
 from lockstep.config.schema import Condition, is_guided
+from lockstep.config.weights import file_stem
 from lockstep.core.files import write_json
 from lockstep.core.provenance import FILE
 from lockstep.core.weights import save_weights
@@ -52,7 +53,7 @@ def write(out: Path, model: Path, settings: Mapping[str, Any], about: Model) -> 
     """
     description = generator.describe(model)
     taken = [settings["weights"], settings.get("guidance_weights")]
-    names = [generator.weights_name(name) for name in taken if name is not None]
+    names = [file_stem(name) for name in taken if name is not None]
     example: dict[str, list[Any]] = {"seed": [0]}
     with tempfile.TemporaryDirectory() as staging:
         folder = Path(staging) / "model"

@@ -16,8 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lockstep.config.networks import sigma_rel_of
 from lockstep.config.schema import Diffusion, Params, Train
+from lockstep.config.weights import sigma_rel_of
 from lockstep.core import device as hardware
 from lockstep.core import distributed
 from lockstep.core.errors import LockstepError
@@ -109,8 +109,8 @@ def check(params: Params, data: Dataset) -> None:
             "dataset.validation, or set it to ema"
         )
     for weights in (params.sample.weights, params.sample.guidance_weights):
-        if isinstance(weights, str) and weights.startswith("ema_"):
-            _check_average(weights, settings)
+        if (width := sigma_rel_of(weights)) is not None:
+            _check_average(width, settings)
     if 0 < held_out < distributed.size():
         raise LockstepError(
             f"dataset.validation: leaves {held_out} images to {distributed.size()} processes; "
@@ -118,13 +118,13 @@ def check(params: Params, data: Dataset) -> None:
         )
 
 
-def _check_average(name: str, settings: Train) -> None:
-    """Raise `LockstepError` if what this training will keep does not give that average."""
+def _check_average(sigma_rel: float, settings: Train) -> None:
+    """Raise `LockstepError` if what this training will keep does not give the average so wide."""
     if settings.steps is None:
         return
     steps = {*settings.snapshots, settings.steps}
     kept = [post_hoc.Average(step, width) for step in steps for width in settings.ema_sigma_rel]
-    post_hoc.factors(kept, post_hoc.Average(settings.steps, sigma_rel_of(name)))
+    post_hoc.factors(kept, post_hoc.Average(settings.steps, sigma_rel))
 
 
 def random_numbers(seed: int, stream: int, index: int) -> np.random.Generator:

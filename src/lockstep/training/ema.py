@@ -8,8 +8,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from lockstep.config.networks import averages_of
 from lockstep.config.schema import Train
+from lockstep.config.weights import averages_of
 from lockstep.models.post_hoc import exponent_of
 
 Profile = Callable[[int], float]

@@ -18,16 +18,15 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from lockstep.config.networks import powers_of
 from lockstep.config.schema import Params, Train
+from lockstep.config.weights import file_stem, powers_of
 from lockstep.core import device as hardware
 from lockstep.core import distributed
 from lockstep.core.errors import LockstepError, Stopped
 from lockstep.data.dataset import Dataset
 from lockstep.diffusion import diffusion_loss
-from lockstep.models import post_hoc
 from lockstep.models.build import noise_schedule
-from lockstep.models.generator import Generator, weights_name
+from lockstep.models.generator import Generator
 from lockstep.training import batches, learning_rate, parallel
 from lockstep.training.batches import DROPOUT, Batch, random_numbers
 from lockstep.training.checkpoint import Checkpoints
@@ -119,7 +118,7 @@ def train(
                     if not before or loss < min(before):
                         _keep_weights(state, checkpoints, "best")
             if snaps:
-                _keep_weights(state, checkpoints, weights_name(state.step))
+                _keep_weights(state, checkpoints, file_stem(state.step))
                 _keep_powers(state, checkpoints, settings)
             if show is not None and shows:
                 with state.best_guess() as model:
@@ -162,8 +161,8 @@ def kept(params: Params, trained: State) -> list[str]:
     """The names of the weights that a finished training put aside on its way."""
     best = ["best"] if trained.history.validation else []
     snapshots, powers = params.train.snapshots, powers_of(params.train.ema_sigma_rel)
-    averages = [post_hoc.file_name(step, power) for step in snapshots for power in powers]
-    return [*best, *map(weights_name, snapshots), *averages]
+    averages = [file_stem(step, power) for step in snapshots for power in powers]
+    return [*best, *map(file_stem, snapshots), *averages]
 
 
 def _shows(step: int, params: Params, data: Dataset) -> bool:
@@ -189,7 +188,7 @@ def _keep_powers(state: State, checkpoints: Checkpoints, settings: Train) -> Non
     for name in powers_of(settings.ema_sigma_rel):
         weights = of(state.averages[name])
         if distributed.is_main():
-            checkpoints.keep_weights(post_hoc.file_name(state.step, name), weights)
+            checkpoints.keep_weights(file_stem(state.step, name), weights)
 
 
 def _losses(params: Params, precision: hardware.Precision) -> Losses:

@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor, nn
 
-from lockstep.config.networks import averages_of
 from lockstep.config.schema import Params, Train
+from lockstep.config.weights import averages_of
 from lockstep.core import device as hardware
 from lockstep.core import distributed, paths
 from lockstep.data.dataset import Dataset
