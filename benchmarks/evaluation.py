@@ -33,7 +33,6 @@ from lockstep.evaluation.rows import ImageFiles
 from lockstep.evaluation.space import Space, batch_by_batch
 from lockstep.evaluation.swd import sliced_wasserstein
 
-_FACES = 500  # as many as dlib looks at: it takes the same time for each
 _SLICED = 2048
 
 
@@ -90,11 +89,9 @@ def _measured(count: int, folder: Path) -> dict[str, float]:
     with timed("sliced Wasserstein distance"):
         some = min(count, _SLICED)
         sliced_wasserstein(drawn[:some], np.asarray(training[:some]))
-    figures["peak memory"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    few = min(count, _FACES)
     with timed("dlib's features"):
-        list(dlib_embedding.by_processes([drawn[:few]], cores()))
-    figures["dlib's features"] *= count / few
+        reference.statistics_of(dlib_embedding.space().features(drawn))
+    figures["peak memory"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return figures
 
 

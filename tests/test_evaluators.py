@@ -127,12 +127,12 @@ def test_where_nothing_is_known_rotations_are_learnt(kind: str) -> None:
 
 def test_another_dlib_than_the_noted_one_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     params = workload("dlib", "none")
-    about = {"evaluator.name": "dlib", "evaluator.version": "1", "evaluator.sha256": "0"}
+    about = {"evaluator.name": "dlib", "evaluator.sha256": "1"}
     monkeypatch.setattr(dlib_embedding, "description", lambda: about)
     kind, folder = evaluator_of(params), paths.evaluator("iclevr")
     assert kind.train(params, folder) == {} == kind.metrics(params, folder)
     data = dataset.open_dataset(paths.dataset("iclevr"))
     assert kind.space(params, data).frechet == "fd_dlib"
-    about = {**about, "evaluator.version": "2"}
+    about = {**about, "evaluator.sha256": "2"}
     with pytest.raises(LockstepError, match=r"stands for another face embedding .*evaluator@"):
         kind.space(params, data)

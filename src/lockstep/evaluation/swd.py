@@ -22,7 +22,7 @@ _PATCH = 7
 _PATCHES = 128  # an image
 _ROUNDS, _DIRECTIONS = 4, 128
 _OF_ERROR = 32  # directions of each round, of which the error is estimated
-_BINS = 256
+_BINS = 1024  # of the values along a direction, each of which has one influence
 
 
 def sliced_wasserstein(
@@ -73,14 +73,16 @@ def _at_one_scale(
     for _ in range(_ROUNDS):
         directions = random.standard_normal((ours.shape[1], _DIRECTIONS), np.float32)
         directions /= np.linalg.norm(directions, axis=0)
-        projected, other_projected = ours @ directions, theirs @ directions
-        some = projected[:, :_OF_ERROR].T.copy()
+        # A row for each direction: what is sorted lies together.
+        projected, other_projected = directions.T @ ours.T, directions.T @ theirs.T
+        some = projected[:_OF_ERROR].copy()
         # In one dimension the best transport is from the smallest to the smallest, and so on.
         for one in (projected, other_projected):
-            one.sort(axis=0)
-        distances.append(np.abs(projected - other_projected).mean())
-        for values, a, b in zip(some, projected.T, other_projected.T, strict=False):
+            one.sort(axis=1)
+        for values, a, b in zip(some, projected, other_projected, strict=False):
             influences.append(_influences(values, a, b).reshape(count, -1).mean(1))
+        projected -= other_projected
+        distances.append(np.abs(projected, out=projected).mean())
     return float(np.mean(distances)), np.mean(influences, axis=0)
 
 
@@ -95,11 +97,15 @@ def _influences(
     function, whose spread over the images gives the error (the infinitesimal jackknife: Efron,
     "The Jackknife, the Bootstrap and Other Resampling Plans", 1982, chapter 6).
     """
-    edges = np.linspace(min(ours[0], theirs[0]), max(ours[-1], theirs[-1]), _BINS + 1)
-    middles = (edges[1:] + edges[:-1]) / 2
+    least, most = min(ours[0], theirs[0]), max(ours[-1], theirs[-1])
+    if least == most:
+        return np.zeros(len(values))
+    bin_width = (most - least) / _BINS
+    middles = least + bin_width * (np.arange(_BINS) + 0.5)
     above = np.sign(np.searchsorted(ours, middles) - np.searchsorted(theirs, middles))
-    beyond = np.cumsum((above * np.diff(edges))[::-1])[::-1]
-    return np.interp(values, edges, np.append(beyond, 0.0))
+    beyond = bin_width * np.cumsum(above[::-1])[::-1]
+    bins = ((values - least) / bin_width).astype(np.int32)
+    return beyond[np.minimum(bins, _BINS - 1)]
 
 
 def _descriptors(
@@ -108,6 +114,8 @@ def _descriptors(
     """(N * patches, 3 * 7 * 7): patches at these places, each colour of mean 0, deviation 1."""
     windows = np.lib.stride_tricks.sliding_window_view(level, (_PATCH, _PATCH), axis=(1, 2))
     patches = windows[np.arange(len(level))[:, None], tops, lefts]
-    patches -= patches.mean((0, 1, 3, 4), keepdims=True)
-    patches /= np.maximum(patches.std((0, 1, 3, 4), keepdims=True), 1e-6)
+    axes = (0, 1, 3, 4)
+    patches -= patches.mean(axes, np.float64, keepdims=True).astype(np.float32)
+    variance = np.square(patches).mean(axes, np.float64, keepdims=True)
+    patches /= np.maximum(np.sqrt(variance), 1e-6).astype(np.float32)
     return patches.reshape(len(level) * _PATCHES, -1)

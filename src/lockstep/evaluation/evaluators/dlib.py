@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 from lockstep.config.schema import Params
-from lockstep.core import distributed, paths
+from lockstep.core import paths
 from lockstep.core.errors import LockstepError
-from lockstep.core.processes import cores
 from lockstep.core.provenance import read_provenance, write_provenance
 from lockstep.data.dataset import Dataset
 from lockstep.evaluation import dlib_embedding
@@ -19,7 +17,8 @@ ACCURACY = "mean accuracy"
 
 
 def train(params: Params, out: Path) -> dict[str, float]:
-    """Note which embedding it is. Raises `LockstepError` if face_recognition cannot be used."""
+    """Note which embedding it is. Raises `LockstepError` if its weights are missing or others."""
+    dlib_embedding.space()
     write_provenance(out, {"evaluator.type": "dlib", **dlib_embedding.description()})
     return {}
 
@@ -33,8 +32,7 @@ def space(params: Params, data: Dataset) -> Space:
             f"{folder}: stands for another face embedding than the one installed; `dvc repro "
             f"--force --single-item evaluator@{params.workload}`, or install the other one"
         )
-    processes = max(1, cores() // distributed.size())
-    return Space("dlib", "fd_dlib", partial(dlib_embedding.by_processes, processes=processes))
+    return dlib_embedding.space()
 
 
 def metrics(params: Params, out: Path) -> dict[str, float]:
