@@ -178,6 +178,17 @@ def test_add_refuses_what_is_not_there(run, tmp_path: Path) -> None:
     assert Path("params.yaml").read_text() == before
 
 
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [("", "is empty; name a file or folder"), ("\udcb7\udcd3", "is not UTF-8; rename it")],
+)
+def test_a_path_that_params_cannot_have_is_refused(run, path: str, said: str) -> None:
+    for command in (("new", "pets"), ("add", "iclevr.source")):
+        status, _, err = run(*command, path)
+        assert status == 2
+        assert err.splitlines()[-1].endswith(said)
+
+
 def test_add_sets_no_list_to_a_path(run, tmp_path: Path) -> None:
     before = Path("params.yaml").read_text()
     (tmp_path / "a.zip").write_bytes(b"x")

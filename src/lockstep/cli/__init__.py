@@ -149,6 +149,8 @@ def main() -> None:
 
 def _given_path(text: str) -> Path:
     """One that params.yaml can have."""
+    if not text:  # of a shell variable that is not set; `Path` takes it for the current folder
+        raise argparse.ArgumentTypeError("is empty; name a file or folder")
     if not text.isascii() and "utf" not in sys.getfilesystemencoding():
         raise argparse.ArgumentTypeError(
             f"{text!r} is not ASCII, and this locale is not UTF-8; set PYTHONUTF8=1"
