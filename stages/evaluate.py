@@ -14,15 +14,13 @@ from lockstep.core import distributed, paths
 from lockstep.core.device import make_deterministic
 from lockstep.core.files import atomic_folder, write_json
 from lockstep.core.provenance import write_provenance
+from lockstep.evaluation import distances
+from lockstep.evaluation.evaluators import evaluator_of
 from lockstep.stage import run
+from lockstep.tracking.record import at_the_end, record
 
 
 def main(params: Params) -> None:
-    # Here, not above: processes that look at faces import this file too, and need none of it.
-    from lockstep.evaluation import distances
-    from lockstep.evaluation.evaluators import evaluator_of
-    from lockstep.tracking.record import at_the_end, record
-
     workload = params.workload
     make_deterministic(params.threads)
     threadpool_limits(params.threads, user_api="blas")

@@ -14,14 +14,12 @@ from lockstep.core.device import make_deterministic
 from lockstep.core.files import atomic_folder
 from lockstep.core.provenance import write_provenance
 from lockstep.data.dataset import open_dataset
+from lockstep.evaluation import reference
+from lockstep.evaluation.spaces import spaces_of
 from lockstep.stage import run
 
 
 def main(params: Params) -> None:
-    # Here, not above: processes that look at faces import this file too, and need none of it.
-    from lockstep.evaluation import reference
-    from lockstep.evaluation.spaces import spaces_of
-
     make_deterministic(params.threads)
     threadpool_limits(params.threads, user_api="blas")
     with distributed.together():
