@@ -17,10 +17,8 @@ import yaml
 from filelock import FileLock
 
 # Tests run side by side: a thread that waits for work must not keep another process's core busy.
-# And sums are split by the number of threads: one here, as in the projects that tests make.
 # Read when torch is imported, and by the processes that tests start.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # How long an example takes says how busy the processor is. The examples are the same in each run,
 # so that a change does not fail for what it has not touched; `make fuzz` draws others.

@@ -736,7 +736,7 @@ def test_the_network_is_dlibs(astronaut: NDArray[np.uint8]) -> None:
     random = np.random.default_rng(0).integers(0, 256, (2, 150, 150, 3), np.uint8)
     chips = [*random, np.ascontiguousarray(astronaut[50:200, 150:300])]
     theirs = np.array(engine.models().face_encoder.compute_face_descriptor(chips))
-    network = embedding.load(dlib_embedding.weights())
+    network = embedding.load(dlib_embedding.weights()).cpu()
     ours = network(torch.from_numpy(np.stack(chips)).permute(0, 3, 1, 2).float())
     np.testing.assert_allclose(ours.detach().numpy(), theirs, atol=1e-5)
 

@@ -111,7 +111,7 @@ def test_what_is_no_float_stays_what_it_was(text: str) -> None:
         (changed(sweep__settings=[{}]), "params.yaml: sweep.settings.0: dictionary should have"),
         (changed(dataset__evaluator=0.99), "params.yaml (iclevr): dataset.validation + dataset.e"),
         (changed(train__lr=float("inf")), "params.yaml: train.lr: input should be a finite"),
-        (changed(sample__seeds=[0, 0]), "params.yaml: sample.seeds: value error, must be all"),
+        (changed(sample__seeds=[0, 0]), "params.yaml: sample.seeds: must be all"),
         (changed(dataset__evaluator=0.0), "params.yaml (iclevr): dataset.evaluator: 0.0 leaves no"),
         (changed(iclevr__source__size=63), "params.yaml (iclevr): source.size: 63 is not a multi"),
         (changed(model__channels=[32, 65]), "params.yaml: model: Model.channels is (32, 65): "),
@@ -126,6 +126,17 @@ def test_what_is_no_float_stays_what_it_was(text: str) -> None:
         ),
         (changed(train__processes=64), "params.yaml (iclevr): train.batch_size: 32 is less than"),
         (changed(train__snapshots=[9999]), "params.yaml (iclevr): train.snapshots: 9999 is above"),
+        *(
+            (
+                changed(train__ema_sigma_rel=[width]),
+                "params.yaml: train.ema_sigma_rel.0: must be 0.0001 or more, with at most",
+            )
+            for width in (0.00001, 0.1234567)
+        ),
+        (
+            changed(sample__weights="ema_0.00001"),
+            "params.yaml: sample.weights: must be 0.0001 or more",
+        ),
         (
             changed(train__ema_sigma_rel=[0.5]),
             "params.yaml: train.ema_sigma_rel.0: input should be",
@@ -152,7 +163,7 @@ def test_what_is_no_float_stays_what_it_was(text: str) -> None:
         (changed(train__optimizer="sgd"), "params.yaml: train.optimizer: input should be 'adamw'"),
         (
             changed(sample__weights="middle"),
-            "params.yaml: sample.weights: value error, must be ema",
+            "params.yaml: sample.weights: must be ema",
         ),
         (
             changed(sample__weights=500),
@@ -293,7 +304,7 @@ def test_a_workload_is_a_section_and_a_name_in_the_list() -> None:
         (source_of_mine(type="rendered"), "params.yaml: pets.source.type (condition none): unkn"),
         (source_of_mine(size=""), "params.yaml: pets.source.size: missing parameter"),
         (source_of_mine(paths=[]), "params.yaml: pets.source.paths: "),
-        (source_of_mine(paths=["a", "a"]), "params.yaml: pets.source.paths: value error, must be"),
+        (source_of_mine(paths=["a", "a"]), "params.yaml: pets.source.paths: must be"),
         (source_of_mine(paths="pets.zip"), "params.yaml: pets.source.paths: "),
         (source_of_mine(sha256=["12"]), "params.yaml: pets.source.sha256.0"),
         (
@@ -428,6 +439,11 @@ def test_values_are_as_json_has_them() -> None:
 def test_all_weights_that_training_keeps_can_be_sampled(changes: dict) -> None:
     weights = changes["sample__weights"]
     assert parse_params(changed(**changes), "iclevr").sample.weights == weights
+
+
+def test_an_average_has_one_name() -> None:
+    changes = {"sample__weights": "ema_0.10", "train__ema_sigma_rel": [0.1]}
+    assert parse_params(changed(**changes), "iclevr").sample.weights == "ema_0.1"
 
 
 def test_epochs_become_steps_and_are_then_the_same_training() -> None:

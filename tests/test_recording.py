@@ -8,6 +8,8 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import mlflow
@@ -63,11 +65,21 @@ def drawn(workload: str, labels: list[list[int]], seed: int, first: int = 0) -> 
     trained = load(paths.model(workload), "ema")
     rows = Conditions.of(torch.tensor(labels)) if labels[0] else Conditions.none(len(labels))
     indices = range(first, first + len(labels))
-    threads = torch.get_num_threads()
-    make_deterministic(trained.description.params["threads"])
-    drawn = sample(trained, settings().sample, rows, seed=seed, indices=indices)
-    torch.set_num_threads(threads)
+    with torch_set_to(trained.description.params["threads"]):
+        drawn = sample(trained, settings().sample, rows, seed=seed, indices=indices)
     return to_bytes(drawn)
+
+
+@contextmanager
+def torch_set_to(threads: int) -> Iterator[None]:
+    """As stages set it; sums are split by the number of threads."""
+    before, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    make_deterministic(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+        torch.use_deterministic_algorithms(strict)
 
 
 def test_the_registered_model_draws_what_lockstep_sample_draws(store: MlflowClient) -> None:
@@ -76,13 +88,11 @@ def test_the_registered_model_draws_what_lockstep_sample_draws(store: MlflowClie
     model = mlflow.pyfunc.load_model("models:/lockstep-iclevr/1")
     asked = ["red cube, cyan sphere", "blue cylinder", " red cube ,blue cylinder"]
     labels = [[1, 1, 0], [0, 0, 1], [1, 0, 1]]
-    threads = torch.get_num_threads()
-    torch.set_num_threads(2)
-    given = model.predict(pd.DataFrame({"objects": asked}))
+    with torch_set_to(2):
+        given = model.predict(pd.DataFrame({"objects": asked}))
+        assert torch.get_num_threads() == 2
     assert given.shape == (3, 16, 16, 3)
     assert given.dtype == np.uint8
-    assert torch.get_num_threads() == 2
-    torch.set_num_threads(threads)
     assert np.array_equal(given, drawn("iclevr", labels, seed=0))
     later = model.predict(pd.DataFrame({"objects": asked}), params={"seed": 7})
     assert np.array_equal(later, drawn("iclevr", labels, seed=7))

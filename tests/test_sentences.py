@@ -228,7 +228,7 @@ def test_the_lead_is_positive_on_the_side_that_is_named() -> None:
         ({"train": {"a": ROWS["b.png"] * 2}, "test": {}}, "train: a: names an object twice"),
         (
             {"train": {}, "test": {"7": {**ASKED["two"], "relation": ASKED["one"]["relation"]}}},
-            "test: 7: Value error, relation: first and second must be places in objects",
+            "test: 7: relation: first and second must be places in objects",
         ),
         (
             {
@@ -237,7 +237,7 @@ def test_the_lead_is_positive_on_the_side_that_is_named() -> None:
                     "7": {**ASKED["one"], "relation": {"kind": "behind", "first": 1, "second": 1}}
                 },
             },
-            "test: 7: Value error, relation: an object cannot relate to itself",
+            "test: 7: relation: an object cannot relate to itself",
         ),
     ],
 )

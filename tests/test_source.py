@@ -26,7 +26,7 @@ REPLICA = origin_of("replica", articles=30, seed=0)
 @pytest.mark.parametrize(
     ("section", "key", "value", "message"),
     [
-        ("crawl", "start", "2024-02-30", "params.yaml: crawl.start: value error"),
+        ("crawl", "start", "2024-02-30", "params.yaml: crawl.start: day is out of range"),
         ("crawl", "end", "20240101", "params.yaml: crawl.end: string should match"),
         ("crawl", "start", datetime.date(2024, 1, 1), "params.yaml: crawl.start: input should be"),
         ("crawl", "start", "2024-01-02", r"crawl.start: 2024-01-02 is after crawl.end \(2023"),

@@ -43,6 +43,12 @@ def test_the_error_is_how_far_other_images_would_be() -> None:
     assert np.mean(errors) == pytest.approx(spread, rel=0.6)
 
 
+@pytest.mark.parametrize("other", [0, 255])
+def test_images_of_one_colour_have_no_patches_that_differ(other: int) -> None:
+    flat = np.zeros((4, 64, 64, 3), np.uint8)
+    assert sliced_wasserstein(flat, flat + np.uint8(other)) == (0, 0)
+
+
 def test_one_image_has_no_known_error() -> None:
     assert sliced_wasserstein(smooth(1), smooth(1)).error is None
 

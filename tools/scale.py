@@ -29,7 +29,7 @@ _WEEK = 7 * 24 * 3600  # seconds
 _IN_RESULTS: dict[str, Callable[[float], float]] = {
     "s": lambda seconds: seconds,
     "GiB": lambda size: size * 2**30,
-    "pictures a second": lambda rate: 1 / rate,
+    "images a second": lambda rate: 1 / rate,
 }
 _TIMES = ("core s", "GPU s", "s")
 _FIGURES = ("value", "rate", "rows", "lock")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,12 +10,15 @@ from pathlib import Path
 import numpy as np
 
 from lockstep.config.schema import Condition, Params
-from lockstep.config.weights import in_file, sigma_rel_of
+from lockstep.config.weights import sigma_rel_of
 from lockstep.core import paths
 from lockstep.core.errors import LockstepError
 from lockstep.data.dataset import open_dataset
 from lockstep.models import generator
 from lockstep.sampling.conditions.names import read_names
+
+# Those that parameters have a name for; they say a step as a number.
+_WEIGHTS = re.compile(r"ema|best|last|ema_0\.\d+|step_(\d+)")
 
 
 @dataclass(frozen=True)
@@ -81,8 +85,8 @@ def _weights(folder: Path, wanted: str | int = "ema") -> list[str | int]:
 
     The one `wanted` may be an average that has no file: it is made of others.
     """
-    found = {in_file(path.stem) for path in folder.glob("*.safetensors")}
-    weights = {name for name in found if name is not None}
+    found = [_WEIGHTS.fullmatch(path.stem) for path in sorted(folder.glob("*.safetensors"))]
+    weights: set[str | int] = {int(name[1]) if name[1] else name[0] for name in found if name}
     if not weights:
         raise LockstepError(f"{folder}: has no weights; `dvc checkout` restores them")
     if sigma_rel_of(wanted) is not None:

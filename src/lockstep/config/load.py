@@ -26,7 +26,7 @@ from lockstep.config.schema import (
     Sample,
 )
 from lockstep.config.sources import SOURCES
-from lockstep.core.errors import LockstepError
+from lockstep.core.errors import LockstepError, without_kind
 from lockstep.core.paths import PARAMS
 
 _TOP: dict[str, TypeAdapter[Any]] = {name: TypeAdapter(kind) for name, kind in TOP.items()}
@@ -165,9 +165,11 @@ def _one_line(error: ValidationError, path: Path, prefix: str) -> LockstepError:
         return LockstepError(f"{path}: {key}: unknown parameter; remove it or correct its name")
     if first["type"] in ("missing", "missing_argument"):
         return LockstepError(f"{path}: {key}: missing parameter; give it a value")
-    message = first["msg"][:1].lower() + first["msg"][1:]
-    if first["type"] == "value_error" and not first["loc"]:  # of the section as a whole
-        return LockstepError(f"{path}: {key}: {message.removeprefix('value error, ')}")
+    message = without_kind(first)
+    if first["type"] != "value_error":  # it is pydantic's own sentence
+        message = message[:1].lower() + message[1:]
+    elif not first["loc"]:  # of the section as a whole
+        return LockstepError(f"{path}: {key}: {message}")
     return LockstepError(f"{path}: {key}: {message}, not {shown(first['input'])}")
 
 

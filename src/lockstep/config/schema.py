@@ -32,7 +32,7 @@ from lockstep.config.fields import (
 )
 from lockstep.config.networks import KLConfig, UNetSettings
 from lockstep.config.sources import Source
-from lockstep.config.weights import WIDEST, is_name
+from lockstep.config.weights import WIDEST, powers_of, sigma_rel_of
 from lockstep.core.cpus import cores_for_auto
 
 SCRATCH = "scratch"
@@ -59,10 +59,20 @@ def _is_site(value: str) -> str:
     return value
 
 
+def _has_a_name(sigma_rel: float) -> float:
+    (name,) = powers_of((sigma_rel,))
+    if sigma_rel_of(name) != sigma_rel:
+        raise ValueError("must be 0.0001 or more, with at most six digits, to be part of a name")
+    return sigma_rel
+
+
 def _weights_name(value: str | int) -> str | int:
-    if isinstance(value, str) and not is_name(value):
+    if isinstance(value, int) or value in ("ema", "best", "last"):
+        return value
+    if (sigma_rel := sigma_rel_of(value)) is None:
         raise ValueError("must be ema, ema_<sigma_rel>, best, last or a step")
-    return value
+    (name,) = powers_of((_has_a_name(sigma_rel),))  # ema_0.1, also of ema_0.10
+    return name
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -231,7 +241,7 @@ class Train:
     betas: Pair[Fraction]
     max_grad_norm: PositiveFloat | None
     ema_decay: Fraction | None
-    ema_sigma_rel: Distinct[Annotated[float, Field(gt=0, lt=WIDEST)]]
+    ema_sigma_rel: Distinct[Annotated[float, Field(gt=0, lt=WIDEST), AfterValidator(_has_a_name)]]
     condition_dropout: Share
     precision: Literal["auto", "fp32", "bf16", "fp16"]
     compile: bool

@@ -13,13 +13,7 @@ import re
 WIDEST = 0.28
 """Relative widths of averages are below this: that of the mean of all steps is sqrt(1 / 12)."""
 
-_SNAPSHOT = re.compile(r"step_(\d+)")
 _POWER = re.compile(r"(?:step_(\d+)_)?ema_(0\.\d+)")
-
-
-def is_name(weights: str) -> bool:
-    """Whether parameters may call weights that: `ema`, `best`, `last` or `ema_<sigma_rel>`."""
-    return weights in ("ema", "best", "last") or sigma_rel_of(weights) is not None
 
 
 def sigma_rel_of(weights: str | int | None) -> float | None:
@@ -45,13 +39,6 @@ def file_stem(weights: str | int, average: str | None = None) -> str:
     """
     stem = f"step_{weights}" if isinstance(weights, int) else weights
     return stem if average is None else f"{stem}_{average}"
-
-
-def in_file(stem: str) -> str | int | None:
-    """What parameters call the weights of such a file; None if they have no name for them."""
-    if snapshot := _SNAPSHOT.fullmatch(stem):
-        return int(snapshot[1])
-    return stem if is_name(stem) else None
 
 
 def averages_of(ema_decay: float | None, ema_sigma_rel: tuple[float, ...]) -> tuple[str, ...]:

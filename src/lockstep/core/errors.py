@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
+    from pydantic_core import ErrorDetails
 
 
 # C0 and C1, DEL, the separators of lines and paragraphs: they end a line or command a terminal.
@@ -48,4 +49,9 @@ def what_is_wrong(error: ValidationError) -> str:
     """The first thing that pydantic finds wrong, behind its key with dots, if it has one."""
     first = error.errors()[0]
     key = ".".join(map(str, first["loc"]))
-    return f"{key}: {first['msg']}" if key else first["msg"]
+    return f"{key}: {without_kind(first)}" if key else without_kind(first)
+
+
+def without_kind(first: ErrorDetails) -> str:
+    """What pydantic finds wrong; not that it is a `Value error`."""
+    return first["msg"].removeprefix("Value error, ")

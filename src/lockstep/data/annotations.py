@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
-from lockstep.core.errors import LockstepError
+from lockstep.core.errors import LockstepError, without_kind
 from lockstep.data.clevr import COLOURS, SHAPES, object_id
 
 ANNOTATIONS = "annotations.json"
@@ -158,7 +158,7 @@ def read_annotations(folder: Path) -> Annotations | None:
         first = error.errors(include_url=False)[0]
         where = "".join(f"{part}: " for part in first["loc"])
         raise LockstepError(
-            f"{path}: {where}{first['msg']}; mend it, or remove the file: it is optional"
+            f"{path}: {where}{without_kind(first)}; mend it, or remove the file: it is optional"
         ) from None
 
 

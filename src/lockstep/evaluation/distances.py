@@ -24,7 +24,7 @@ from lockstep.evaluation.spaces import spaces_of
 from lockstep.evaluation.swd import sliced_wasserstein
 
 # Images of each set that kernel distances, precision and the like, and the sliced Wasserstein
-# distance look at: all pairs of the former take a minute, the latter takes half a gigabyte.
+# distance look at: all pairs of the former take a minute, the latter takes a gigabyte.
 _PAIRED, _SLICED = 10_000, 2048
 _SHOWN = 8
 

@@ -35,7 +35,7 @@ def averages_in(folder: Path, steps: int) -> dict[Average, Path]:
     for path in sorted(folder.glob("*.safetensors")):
         if power := power_in(path.stem):
             step, width = power
-            found[Average(step or steps, width)] = path
+            found[Average(steps if step is None else step, width)] = path
     return found
 
 

@@ -29,8 +29,8 @@ def space(params: Params, data: Dataset) -> Space:
     noted = read_provenance(folder).params
     if any(noted.get(name) != value for name, value in dlib_embedding.description().items()):
         raise LockstepError(
-            f"{folder}: stands for another face embedding than the one installed; `dvc repro "
-            f"--force --single-item evaluator@{params.workload}`, or install the other one"
+            f"{folder}: stands for another face embedding than the one computed here; `dvc repro "
+            f"--force --single-item evaluator@{params.workload}`"
         )
     return dlib_embedding.space()
 
