@@ -62,8 +62,8 @@ def main(params: Params) -> None:
                 name: [sweep.changes(base, setting) for _, setting in some]
                 for name, some in settings.items()
             }
-            shown = stack.enter_context(atomic_folder(paths.plots(params.workload, "sweep")))
             out = stack.enter_context(atomic_folder(paths.tables(params.workload, "sweep")))
+            shown = stack.enter_context(atomic_folder(paths.plots(params.workload, "sweep")))
             write(out, shown, rows, evaluator_of(params).ACCURACY)
             decided = params.deciding("sample", "sweep")
             write_provenance(out, decided, model=description.fingerprint, settings=changes)

@@ -98,15 +98,17 @@ def belongs(name: str, path: Path) -> bool:
 
 @pytest.mark.drill(
     "Disk and permissions",
-    "a file cannot grow beyond 20 bytes (quota)",
+    "a file cannot grow beyond a few bytes (quota)",
     "one line names the output; the old one stays",
 )
 @pytest.mark.parametrize("stage", STAGES)
 def test_no_room(made: Project, stage: str) -> None:
-    """A file can have 20 bytes and no more: one line names the output, the old one stays."""
+    """One line names the output, the old one stays."""
+    # Some outputs have 30 bytes; the semaphores of several processes are files of 32.
+    few = 40 if stage == "collect" else 20
     places = outputs(made, stage)
     before, around = contents(places), beside(places)
-    line = one_line(run_stage(made, stage, Condition(largest_file=20)))
+    line = one_line(run_stage(made, stage, Condition(largest_file=few)))
     assert any(said in line for said in ("File too large", "cannot be written")), line
     assert contents(places) == before
     assert beside(places) == around

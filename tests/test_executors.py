@@ -194,3 +194,15 @@ def test_without_dask_it_says_what_to_install(
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(LockstepError, match=r"not installed: `make dask`, or unset it"):
         list(each(squares.square, [1], 1))
+
+
+def test_no_room_for_semaphores_is_one_line() -> None:
+    code = (
+        "import resource, sys; from lockstep.core import executors, reports\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (20, 20))\n"
+        "sys.exit(reports.reported(lambda: executors.pool(2)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: no semaphores for 2 processes (")

@@ -66,10 +66,19 @@ def opened(processes: int) -> Iterator[Workers | None]:
 
 
 def pool(processes: int) -> ProcessPoolExecutor:
-    """Processes that end with this one, even if it is killed and cannot say so."""
+    """Processes that end with this one, even if it is killed and cannot say so.
+
+    Raises `LockstepError` if the machine has no room for what they share.
+    """
     # "spawn": a forked child of a process that has used threads may hang.
     context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(processes, context, initializer=_start)
+    try:
+        return ProcessPoolExecutor(processes, context, initializer=_start)
+    except OSError as error:  # of their semaphores, which are files of 32 bytes on Linux
+        raise LockstepError(
+            f"no semaphores for {processes} processes ({error}); free some room in /dev/shm, and "
+            "allow files of 32 bytes there"
+        ) from None
 
 
 @contextmanager
