@@ -55,7 +55,7 @@ def _measured(count: int, folder: Path) -> dict[str, float]:
         part[:] = random.integers(0, 256, part.shape, np.uint8)
     on_disk.flush()
     training: NDArray[np.uint8] = np.load(folder / "training.npy", mmap_mode="r")
-    network = classifier.Classifier(24).eval()
+    network = hardware.place(classifier.Classifier(24)).eval()
 
     def features(batch: NDArray[np.uint8]) -> torch.Tensor:
         return network.features(to_tensor(batch))
