@@ -20,8 +20,6 @@ from conftest import Project, checkout, commit, copied, ran, runs
 from lockstep.data.dataset import open_dataset
 from lockstep.data.labels import PROMPT_FILES, read_labels, read_objects, read_prompts, scene_of
 
-pytestmark = pytest.mark.pipeline
-
 TARGET = "evaluate@iclevr"
 SWEEP = "sweep@iclevr"
 
@@ -130,6 +128,7 @@ def test_a_stage_refuses_code_that_was_not_digested(project: Project) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.pipeline
 def test_a_second_clone_gives_the_same_bytes(finished: Project, tmp_path: Path) -> None:
     clone = checkout(tmp_path / "project")
     shutil.copy(finished.root / "params.yaml", clone.root / "params.yaml")
@@ -148,6 +147,7 @@ def slower(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> tuple
 
 
 @pytest.mark.long
+@pytest.mark.pipeline
 def test_another_learning_rate_runs_training_and_what_follows(
     finished: Project, slower: tuple[Project, str]
 ) -> None:
@@ -181,6 +181,7 @@ def test_another_learning_rate_runs_training_and_what_follows(
 
 
 @pytest.mark.long
+@pytest.mark.pipeline
 def test_a_cached_training_still_gets_its_run(slower: tuple[Project, str], tmp_path: Path) -> None:
     project = copied(slower[0], tmp_path / "project")  # without MLflow's store
     # Both learning rates are in DVC's cache now: nothing trains, only the evaluation is new.
@@ -250,6 +251,7 @@ def curve(project: Project) -> list[tuple[int, float]]:
 
 
 @pytest.mark.long
+@pytest.mark.pipeline
 def test_a_repro_that_was_killed_ends_in_the_same_bytes(project: Project, tmp_path: Path) -> None:
     project.set(checkpoint_every="1")
     path = project.root / "params.yaml"
