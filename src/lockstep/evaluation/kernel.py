@@ -35,7 +35,12 @@ def kernel_distance(features: NDArray[np.floating], others: NDArray[np.floating]
         If a set has fewer than 2 rows.
     """
     dimensions = features.shape[1]
-    return _squared_mmd(features, others, lambda products: (products / dimensions + 1) ** 3)
+
+    def cubed(products: NDArray[np.float64]) -> NDArray[np.float64]:
+        base = products / dimensions + 1
+        return base * base * base  # `**` takes several times as long
+
+    return _squared_mmd(features, others, cubed)
 
 
 def cmmd(embeddings: NDArray[np.floating], others: NDArray[np.floating]) -> Estimate:
