@@ -16,12 +16,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from lockstep.core import device as hardware
 from lockstep.core.images import write_png
-from lockstep.core.pixels import to_tensor
 from lockstep.core.processes import cores
 from lockstep.evaluation import classifier, dlib_embedding, reference
 from lockstep.evaluation.frechet import frechet_distance, frechet_error
@@ -30,7 +28,7 @@ from lockstep.evaluation.manifolds import manifold_metrics
 from lockstep.evaluation.neighbours import authentic
 from lockstep.evaluation.neighbours import memorization as copies
 from lockstep.evaluation.rows import ImageFiles
-from lockstep.evaluation.space import Space, batch_by_batch
+from lockstep.evaluation.space import network_space
 from lockstep.evaluation.swd import sliced_wasserstein
 
 _SLICED = 2048
@@ -56,11 +54,7 @@ def _measured(count: int, folder: Path) -> dict[str, float]:
     on_disk.flush()
     training: NDArray[np.uint8] = np.load(folder / "training.npy", mmap_mode="r")
     network = hardware.place(classifier.Classifier(24)).eval()
-
-    def features(batch: NDArray[np.uint8]) -> torch.Tensor:
-        return network.features(to_tensor(batch))
-
-    space = Space("classifier", "fd_classifier", batch_by_batch(features, 512))
+    space = network_space("classifier", network.features)
     figures: dict[str, float] = {}
 
     @contextmanager
