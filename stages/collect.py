@@ -10,6 +10,7 @@ from lockstep.config.schema import Params
 from lockstep.core import paths
 from lockstep.core.files import atomic_folder, write_json
 from lockstep.core.provenance import write_provenance
+from lockstep.data import shards
 from lockstep.sources.cards import card
 from lockstep.sources.registry import source_of
 from lockstep.stage import run
@@ -19,8 +20,10 @@ def main(params: Params) -> None:
     with atomic_folder(paths.collected(params.workload)) as out:
         source = source_of(params)
         found = source.collect(params, out)
+        collected = source.read(out)
+        shards.pack(collected.images)
         write_provenance(out, found.params)
-        card.write(params, out, found, source.read(out))
+        card.write(params, out, found, collected)
     write_json(paths.metrics(params.workload, "collect"), dict(found.metrics))
 
 

@@ -10,10 +10,9 @@ import this_tree  # noqa: F401
 from lockstep.config.schema import Params
 from lockstep.core import paths
 from lockstep.core.files import atomic_folder
-from lockstep.core.images import read_rgb
 from lockstep.core.processes import progress
 from lockstep.core.provenance import read_provenance
-from lockstep.data import dataset
+from lockstep.data import dataset, shards
 from lockstep.sources.registry import source_of
 from lockstep.stage import run
 
@@ -29,11 +28,10 @@ def main(params: Params) -> None:
     )
     if params.condition == "classes":
         dataset.check_classes(found.conditions, split, found.names)
-    images = (read_rgb(path) for path in found.images)
     with atomic_folder(paths.dataset(params.workload)) as out:
         dataset.pack(
             out,
-            progress("pack images", "image")(images, len(found.images)),
+            progress("pack images", "image")(shards.images(found.images), len(found.images)),
             found.conditions,
             split,
             {**read_provenance(folder).params, **params.values("dataset")},

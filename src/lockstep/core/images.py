@@ -105,10 +105,15 @@ def read_rgb(path: Path, size: int | None = None) -> NDArray[np.uint8]:
 
     Raises `LockstepError` if the file is missing, truncated or no image.
     """
+    return rgb_of(path, path, size)
+
+
+def rgb_of(source: Path | bytes, name: Path, size: int | None = None) -> NDArray[np.uint8]:
+    """The same of a file or its bytes; `name` is what an error calls it."""
     try:
-        rgb = decode(path).image
+        rgb = decode(source).image
     except (NoImage, OSError, ValueError) as error:  # ValueError: a name that cannot be
-        raise LockstepError(f"{path}: not a readable image ({error})") from None
+        raise LockstepError(f"{name}: not a readable image ({error})") from None
     if size is not None and rgb.size != (size, size):
         rgb = rgb.resize((size, size), Image.Resampling.BILINEAR)
     return np.asarray(rgb)

@@ -16,6 +16,7 @@ from lockstep.core import hashing, paths, processes
 from lockstep.core.code import digest_of_code
 from lockstep.core.errors import LockstepError
 from lockstep.core.processes import cores
+from lockstep.data.shards import listed
 from lockstep.sources import exclude
 from lockstep.sources.folders.decide import KEPT
 from lockstep.sources.folders.files import verified
@@ -101,7 +102,7 @@ def read(folder: Path) -> Collected:
 
     Raises `LockstepError` if there is none.
     """
-    files = sorted((folder / IMAGES).glob("*.png"), key=lambda file: int(file.stem))
+    files = sorted(listed(folder / IMAGES), key=lambda file: int(file.stem))
     if not files:
         raise LockstepError(f"{folder / IMAGES}: no images; `dvc repro collect` collects them")
     return Collected(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 
 import yaml
@@ -16,6 +17,7 @@ from PIL import Image
 
 from lockstep.config.schema import Params
 from lockstep.core import paths
+from lockstep.data import shards
 from lockstep.sources import outcomes
 from lockstep.sources.cards.origins import origin
 from lockstep.sources.cards.risks import removal, risks
@@ -61,11 +63,13 @@ def _parts(params: Params, folder: Path, found: Found, collected: Collected) -> 
     subject = Subject(params.source.type, found.params, params.card, chooses)
     files = list(dict.fromkeys(collected.images))  # an image with several prompts is there often
     place = files[0].parent.relative_to(folder).as_posix()
-    endings = sorted({path.suffix for path in files})
+    tars = shards.tars_of(files[0].parent)
+    endings = sorted({path.suffix for path in tars or files})
     data_files = [f"{place}/*{ending}" for ending in endings]
+    where = f"`{place}/`" + (f", in tars of {shards.EACH:,}" if tars else "")
     yield f"---\n{_front_matter(params, len(files), data_files)}---\n"
     yield f"# {plain(params.workload)}\n"
-    yield f"{len(files):,} images in `{place}/`: {_forms(files)}. {_said(params, collected)}"
+    yield f"{len(files):,} images in {where}: {_forms(files)}. {_said(params, collected)}"
     yield (
         "Lockstep collected them; `provenance.json` has every setting that decided it.\n\n"
         "## To be filled in by whoever publishes this\n\n"
@@ -98,8 +102,8 @@ def _front_matter(params: Params, count: int, data_files: list[str]) -> str:
 def _forms(files: list[Path]) -> str:
     """Sizes, modes and formats, the most frequent first."""
     forms: Counter[str] = Counter()
-    for path in files:
-        with Image.open(path) as image:  # reads the header alone
+    for data in shards.contents(files):
+        with Image.open(BytesIO(data)) as image:  # reads the header alone
             forms[f"{image.width} x {image.height} pixels, {image.mode}, {image.format}"] += 1
     ordered = sorted(forms.items(), key=lambda item: (-item[1], item[0]))
     if len(ordered) == 1:

@@ -28,6 +28,7 @@ from lockstep.core.errors import LockstepError
 from lockstep.core.files import Cell, write_csv
 from lockstep.core.images import grid, write_png
 from lockstep.core.processes import each
+from lockstep.data.shards import listed
 from lockstep.models.dlib_faces import engine, mtcnn
 from lockstep.models.dlib_faces.engine import Box
 from lockstep.sources.faces.decide import COPY, EXCLUDED, FACELESS, KEPT, Candidate, decide, reasons
@@ -180,7 +181,7 @@ def read(folder: Path) -> Collected:
 
     Raises `LockstepError` if there is none.
     """
-    files = sorted((folder / CROPS).glob("*.png"))
+    files = sorted(listed(folder / CROPS))
     if not files:
         raise LockstepError(f"{folder / CROPS}: no faces; `dvc repro collect` cuts them out")
     return Collected(
