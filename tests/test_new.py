@@ -406,3 +406,76 @@ def test_faces_that_cannot_be_are_one_line(run) -> None:
         status, _, err = run(*words)
         assert status == 1 and said in err and err.count("\n") == 1, err
     assert PARAMS.read_bytes() == before
+
+
+ADDRESSES = [f"https://a.example/{n}.png" for n in range(40)]
+
+
+def csv_with(column: str) -> Path:
+    Path("shop.csv").write_text(f"{column},n\n" + "".join(f"{a},1\n" for a in ADDRESSES))
+    return Path("shop.csv")
+
+
+def text() -> Path:
+    Path("shop.txt").write_text("\n".join(ADDRESSES))
+    return Path("shop.txt")
+
+
+def folder_of_tables() -> Path:
+    Path("shop").mkdir()
+    csv_with("url").rename("shop/0.csv")
+    return Path("shop")
+
+
+@pytest.mark.parametrize(
+    ("make", "more", "column"),
+    [
+        (lambda: csv_with("url"), [], "url"),
+        (lambda: csv_with("URL"), [], "URL"),
+        (lambda: csv_with("where"), ["--column", "where"], "where"),
+        (text, [], "url"),
+        (folder_of_tables, [], "url"),
+    ],
+)
+def test_a_table_of_addresses_becomes_a_workload(run, make, more: list[str], column: str) -> None:
+    table = make()
+    status, out, err = run("new", "goods", str(table), *more)
+    assert (status, err) == (0, "")
+    assert out.startswith("goods: 40 addresses, condition: none\nparams.yaml has it now")
+    found = load_all(PARAMS)["goods"]
+    assert (found.source.type, found.source.size, found.condition) == ("addresses", 64, "none")
+    said = found.crawl
+    assert (said.table, said.table_sha256) == (str(table), hashing.sha256(table))
+    assert said.column == column
+    # Another table, by the command that the error about a changed one names.
+    Path("other.txt").write_text(ADDRESSES[0])
+    assert run("add", "goods.crawl.table", "other.txt")[0] == 0
+    assert load_all(PARAMS)["goods"].crawl.table == "other.txt"
+
+
+@pytest.mark.parametrize(
+    ("make", "more", "said"),
+    [
+        (lambda: csv_with("where"), [], "none of its columns ('where', 'n') is called url; name"),
+        (lambda: csv_with("url"), ["--column", "x"], "shop.csv: no column 'x' (it has 'url', 'n')"),
+        (lambda: csv_with("url"), ["--column", "n"], "no address that begins with http:// or"),
+        (lambda: csv_with("url"), ["--faces"], "--faces: is for photographs, and shop.csv is a"),
+        (lambda: flat(Path("look")), ["--column", "x"], "--column: is for tables, and look is"),
+        (lambda: Path("no.csv"), [], "no.csv: no such file or folder; see crawl.table"),
+    ],
+)
+def test_a_table_that_cannot_be_is_one_line(run, make, more: list[str], said: str) -> None:
+    before = PARAMS.read_bytes()
+    status, out, err = run("new", "goods", str(make()), *more)
+    assert (status, out) == (1, "")
+    assert err.startswith("error: ") and said in err and err.count("\n") == 1
+    assert PARAMS.read_bytes() == before
+
+
+def test_a_source_of_addresses_wants_a_table(run) -> None:
+    run("new", "goods", str(text()))
+    document = PARAMS.read_text()
+    PARAMS.write_text(document.replace("    table: shop.txt\n", "    table:\n"))
+    status, _, err = run("params", "goods")
+    assert status == 1
+    assert "(goods): crawl.table: empty; name the table of addresses" in err

@@ -123,7 +123,7 @@ def test_the_command_writes_to_the_terminal_or_a_file(
     assert status == 1 and out == "" and "no link to an image" in err
     assert not Path("none.json").exists()
     status, _, err = run("anime")
-    assert status == 1 and "anime: its source does not crawl" in err
+    assert status == 1 and "anime: its source is no web board" in err
     shutil.rmtree(crawled)
     status, _, err = run("faces")
     assert status == 1 and "missing; `dvc repro` makes it" in err

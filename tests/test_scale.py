@@ -125,6 +125,8 @@ def test_amounts_by_hand(plan: scale.Plan) -> None:
     assert few is not None and many is not None
     assert many - few == pytest.approx(10**4 * 10**6 * plan.costs["copies"].figure)
     assert amount("download", "files", 10**5).value == 100_003
+    merged = [amount("collect: merge", "files", n).value for n in (10**5, 10**7)]
+    assert merged == [100_008, 1_008]  # above 100,000 they are tars of 10,000
     assert amount("crawl", "cpu", 10**5) == scale.Amount(None)
     assert plan.amount(of(plan, "dataset"), "gpu", 10**5) is None
 
@@ -147,7 +149,7 @@ def test_nodes_for_a_week(plan: scale.Plan) -> None:
     assert scale.nodes(made, slow, 2) == "**2 or more**; only 1 can (14 days or more)"
     assert scale.nodes(*stage(week, "core"), 2) == "**2**; only 1 can (14 days)"
     assert scale.nodes(plan, of(plan, "crawl"), 43 * 10**5) == "waits 6.5 days"  # 560,000 s
-    assert scale.nodes(plan, of(plan, "a `dvc checkout` of the images"), 2 * 10**6) == (
+    assert scale.nodes(plan, of(plan, "a `dvc checkout` of what was downloaded"), 2 * 10**6) == (
         "waits 1 h or more"
     )
     assert scale.nodes(plan, of(plan, "download"), 10**5) == "not measured"

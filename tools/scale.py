@@ -17,6 +17,7 @@ from typing import Any
 from lockstep.config.document import read_yaml
 from lockstep.core.errors import LockstepError
 from lockstep.core.files import atomic_file
+from lockstep.data.shards import ABOVE, EACH
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "scale.md"
@@ -80,7 +81,9 @@ class Plan:
         if column not in stage:
             return None
         if column == "files":
-            each, more = stage["files"]
+            each, more, *in_tars = stage["files"]
+            if in_tars and images > ABOVE:
+                each /= EACH
             return Amount(each * images + more)
         total, is_least = 0.0, False
         for name, how in stage[column].items():

@@ -100,9 +100,13 @@ def _not_committed(given: Sequence[str]) -> list[str]:
 def new(arguments: argparse.Namespace) -> None:
     """Run `lockstep new`."""
     from lockstep.config.document import check_name, read_yaml, workload_names
-    from lockstep.config.load import parse_params
-    from lockstep.config.new import inspect_images, inspect_photos, section_of, section_of_faces
-    from lockstep.config.yaml_edit import add_section
+    from lockstep.config.new import (
+        inspect_images,
+        inspect_photos,
+        is_table,
+        section_of,
+        section_of_faces,
+    )
     from lockstep.core import hashing
 
     name = arguments.name
@@ -110,6 +114,18 @@ def new(arguments: argparse.Namespace) -> None:
     document = read_yaml(paths.PARAMS)
     if name in workload_names(document):
         raise LockstepError(f"{paths.PARAMS}: {name} is a workload already; choose another name")
+    if is_table(arguments.folder):
+        if arguments.faces:
+            raise LockstepError(
+                f"--faces: is for photographs, and {arguments.folder} is a table of addresses; "
+                "leave it out"
+            )
+        _new_of_table(document, name, arguments.folder, arguments.column)
+        return
+    if arguments.column is not None:
+        raise LockstepError(
+            f"--column: is for tables, and {arguments.folder} is none; leave it out"
+        )
     inspect, section_for = (
         (inspect_photos, section_of_faces) if arguments.faces else (inspect_images, section_of)
     )
@@ -117,13 +133,42 @@ def new(arguments: argparse.Namespace) -> None:
     _check_files(arguments.folder, found.condition)
     path = paths.from_home(arguments.folder)
     section = section_for(found, path, hashing.sha256(arguments.folder))
-    # Whether it can be, before anything is written.
-    parse_params({**document, "workloads": [*document["workloads"], name], name: section}, name)
-    add_section(paths.PARAMS, "workloads", name, section)
+    _write_new(document, name, section)
     said = f", {len(found.classes)} classes" if found.classes else ""
     if found.archives:
         said = f", {found.archives} archives in it"
-    print(f"{name}: {found.count} images{said}, condition: {found.condition}")
+    _said_new(name, f"{found.count} images{said}", found.condition)
+
+
+def _new_of_table(document: dict[str, Any], name: str, table: Path, column: str | None) -> None:
+    """A workload whose images are downloaded from a table of addresses."""
+    from lockstep.config.new import section_of_addresses
+    from lockstep.core import hashing
+    from lockstep.sources import address_table
+
+    column = address_table.column_of(table, column)
+    count = sum(row.is_address for row in address_table.addresses(table, column))
+    if not count:
+        raise LockstepError(
+            f"{table}: no address that begins with http:// or https://; name another table, or "
+            "its --column"
+        )
+    digest = hashing.sha256(table)
+    _write_new(document, name, section_of_addresses(count, paths.from_home(table), digest, column))
+    _said_new(name, f"{count} addresses", "none")
+
+
+def _write_new(document: dict[str, Any], name: str, section: dict[str, Any]) -> None:
+    """Add a workload to params.yaml, if it can be."""
+    from lockstep.config.load import parse_params
+    from lockstep.config.yaml_edit import add_section
+
+    parse_params({**document, "workloads": [*document["workloads"], name], name: section}, name)
+    add_section(paths.PARAMS, "workloads", name, section)
+
+
+def _said_new(name: str, images: str, condition: str) -> None:
+    print(f"{name}: {images}, condition: {condition}")
     print(
         f"{paths.PARAMS} has it now; run `dvc repro evaluate@{name}`, then `lockstep report {name}`"
     )

@@ -33,13 +33,13 @@ def compare(arguments: argparse.Namespace) -> None:
 def links(arguments: argparse.Namespace) -> None:
     """Run `lockstep links`."""
     from lockstep.config.load import load_params
+    from lockstep.config.sources import Ptt
     from lockstep.core.files import atomic_file
-    from lockstep.sources.crawlers import crawler_of
     from lockstep.sources.ptt.export import FORMATS, read_links
 
     workload, write = arguments.workload, FORMATS[arguments.format]
-    if crawler_of(load_params(workload)) is None:
-        raise LockstepError(f"{workload}: its source does not crawl, so that there are no links")
+    if not isinstance(load_params(workload).source, Ptt):
+        raise LockstepError(f"{workload}: its source is no web board, so that there are no links")
     links = read_links(paths.crawled(workload), arguments.start, arguments.end)
     if arguments.out is None:
         lines = io.StringIO()

@@ -16,6 +16,7 @@ from typing import IO, Any
 
 from lockstep.config.classes import check_names, classes_of
 from lockstep.config.schema import SHARED, Condition
+from lockstep.config.sources import TABLES
 from lockstep.core.errors import LockstepError
 from lockstep.core.formats import ENDINGS, is_hidden
 
@@ -24,6 +25,7 @@ _MOST = 2**26  # bytes of a file that are read to know its size in pixels
 _ARCHIVES = (".zip", ".tar", ".tgz", ".tbz2", ".txz", ".gz", ".bz2", ".xz")
 _IN_AN_ARCHIVE = 100  # images, at a guess
 _MEASURED = 200  # images at most whose size is read
+_RULES = {"max_aspect": 2.0, "min_contrast": 12.0, "duplicate_bits": 24}
 _EVALUATOR_STEPS = 300  # at least, of training the evaluator
 _MOST_EPOCHS = 60
 
@@ -99,13 +101,32 @@ def section_of_faces(contents: Contents, path: str, sha256: str) -> dict[str, An
     return {"source": source, "condition": "none", **shared, **overrides}
 
 
+def is_table(path: Path) -> bool:
+    """Whether it is a table of addresses, by its ending, or a folder with such tables.
+
+    A folder with images or archives is none, nor one with nothing but texts.
+    """
+    if not path.is_dir():
+        return path.suffix.lower() in TABLES
+    names = _in_folder(path)
+    others = [name for name in names if name.suffix.lower() in (*ENDINGS, *_ARCHIVES)]
+    return not others and any(name.suffix.lower() in TABLES[:-1] for name in names)
+
+
+def section_of_addresses(count: int, path: str, sha256: str, column: str) -> dict[str, Any]:
+    """A section for `count` images that a table has the addresses of, 64 pixels wide."""
+    section = section_of(Contents("none", count, None, {}), path, sha256)
+    source = {name: section["source"][name] for name in ("size", "min_side", *_RULES)}
+    crawl = {"table": path, "table_sha256": sha256, "column": column}
+    return {**section, "source": {"type": "addresses", **source}, "crawl": crawl}
+
+
 def section_of(contents: Contents, path: str, sha256: str) -> dict[str, Any]:
     """A workload's section with parameters that fit what was seen; quick ones, for two cores."""
     size = next((side for side in _SIDES if side <= (contents.side or _SIDES[0])), _SIDES[-1])
     source: dict[str, Any] = {"type": "folder", "paths": [path], "sha256": [sha256], "size": size}
     if contents.condition in ("none", "classes"):
-        rules = {"max_aspect": 2.0, "min_contrast": 12.0, "duplicate_bits": 24}
-        source |= {"min_side": size, **rules}
+        source |= {"min_side": size, **_RULES}
     shared: dict[str, Any] = {name: {} for name in SHARED}
     return {"source": source, "condition": contents.condition, **shared, **_overrides(contents)}
 

@@ -91,8 +91,14 @@ class Card:
 
 @dataclass(frozen=True, config=STRICT)
 class Crawl:
-    """Which articles of which board; days are in Taipei, and both of them are in."""
+    """Which articles of which board; days are in Taipei, and both of them are in.
 
+    Of a source of type addresses there is a table instead, and the column that has them.
+    """
+
+    table: NonEmpty | None
+    table_sha256: Sha256 | None
+    column: NonEmpty
     source: Annotated[
         str, Field(pattern=r"^(replica|https?://[^/\s@?#\\]+)$"), AfterValidator(_is_site)
     ]

@@ -21,6 +21,8 @@ from lockstep.config.fields import (
     all_different,
 )
 
+TABLES = (".parquet", ".csv", ".tsv", ".jsonl", ".ndjson", ".txt")
+"""The endings of tables of addresses; a text has an address a line, the others a column of them."""
 SYNTHETIC = "synthetic"
 """Stands in `source.paths` of a merge for both archives of heads that the project draws."""
 
@@ -113,7 +115,20 @@ class Photos(Faces):
     sha256: Many[Sha256]
 
 
-Source = Rendered | Folder | Merged | Ptt | Photos
+@dataclass(frozen=True, config=STRICT)
+class Addresses:
+    """Images at the addresses in `crawl.table`, merged, and which of them are kept."""
+
+    type: Literal["addresses"]
+    size: Positive
+    min_side: Positive
+    max_aspect: Annotated[float, Field(ge=1)]
+    min_contrast: NonNegative
+    duplicate_bits: Bits
+
+
+MergeRules = Merged | Addresses
+Source = Rendered | Folder | Merged | Addresses | Ptt | Photos
 
 SOURCES: dict[tuple[str, Condition], type] = {
     ("rendered", "labels"): Rendered,
@@ -122,6 +137,7 @@ SOURCES: dict[tuple[str, Condition], type] = {
     ("folder", "classes"): Merged,
     ("folder", "labels"): Folder,
     ("folder", "prompts"): Folder,
+    ("addresses", "none"): Addresses,
     ("ptt", "none"): Ptt,
     ("photos", "none"): Photos,
 }

@@ -40,6 +40,7 @@ _ASKED = {
 _SOURCES = {
     "rendered": "The images are rendered by the project itself, from a seed.",
     "folder": "The images come from folders or archives, some left out by rules (`source`).",
+    "addresses": "The images were downloaded from a table of addresses (`crawl.table`, `source`).",
     "photos": "The images are faces, cut out of photographs (`source`).",
     "ptt": "The images are faces, cut out of what posts of a board link to (`crawl`, `source`).",
 }

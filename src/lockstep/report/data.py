@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lockstep.config.schema import Params
-from lockstep.config.sources import Faces, Merged
+from lockstep.config.sources import Faces, MergeRules
 from lockstep.core import paths
 from lockstep.core.files import damage_named, read_json
 from lockstep.core.provenance import read_provenance
@@ -83,7 +83,7 @@ def fetched(workload: str) -> Fetched | None:
 
 def decides(params: Params) -> bool:
     """Whether collecting leaves some of what it finds out, and says why."""
-    return isinstance(params.source, Faces | Merged)
+    return isinstance(params.source, Faces | MergeRules)
 
 
 def kept(params: Params, found: Sequence[Metric]) -> Kept | None:

@@ -1,4 +1,4 @@
-"""How the web is asked for a source's list of images, where it has one."""
+"""How a source's list of images on the web is made, where it has one."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from lockstep.config.schema import REPLICA, Params
+from lockstep.config.sources import Ptt
 from lockstep.core.registry import Registry
 
 
 class Crawler(Protocol):
     """A module of the registry.
 
-    `check` raises `LockstepError` if the web cannot be asked for what `crawl` is to bring.
+    `check` raises `LockstepError` if it is plain that `crawl` would.
     """
 
     def check(self, params: Params) -> None: ...
@@ -20,7 +21,11 @@ class Crawler(Protocol):
 
 
 REGISTRY: Registry[Params] = Registry(
-    lambda params: params.source.type, {"ptt": "lockstep.sources.ptt.board"}
+    lambda params: params.source.type,
+    {
+        "addresses": "lockstep.sources.address_table",
+        "ptt": "lockstep.sources.ptt.board",
+    },
 )
 
 
@@ -34,5 +39,7 @@ def check_crawl(params: Params) -> None:
 
     Raises `LockstepError`.
     """
-    if params.crawl.source != REPLICA and (crawler := crawler_of(params)) is not None:
+    if isinstance(params.source, Ptt) and params.crawl.source == REPLICA:
+        return  # It has every day; and the module takes long to import.
+    if (crawler := crawler_of(params)) is not None:
         crawler.check(params)

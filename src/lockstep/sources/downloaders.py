@@ -16,7 +16,8 @@ class Downloader(Protocol):
 
 
 REGISTRY: Registry[Params] = Registry(
-    lambda params: params.source.type, {"ptt": "lockstep.sources.download.download"}
+    lambda params: params.source.type,
+    dict.fromkeys(("addresses", "ptt"), "lockstep.sources.download.download"),
 )
 
 

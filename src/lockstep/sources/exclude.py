@@ -54,7 +54,7 @@ class Exclusions:
 
     def naming(self, row: Mapping[str, Any]) -> frozenset[str]:
         """Those that name a row of the manifest: itself, an article that shows it, its author."""
-        names = {row["address"], row["sha256"]}
+        names = {row["sha256"], row["address"], *_images_at(row["address"])}
         for link in row["named_by"]:
             names |= {link["article"], (link["author"] or "").lower()}
         return self.entries & names
@@ -83,6 +83,11 @@ def _is_merged(entry: str) -> bool:
     return _MERGED.match(entry) is not None and not _ADDRESS.match(entry)
 
 
+def _images_at(address: str) -> set[str]:
+    """The addresses of images that an address stands for, as a crawl writes them."""
+    return {link.address for link in classify(address) if isinstance(link, Image)}
+
+
 def _normal(entry: str, where: str) -> set[str]:
     """As the manifest writes it; an address of several images stands for each of them."""
     if _SHA256.match(entry) or _AUTHOR.match(entry):
@@ -90,7 +95,7 @@ def _normal(entry: str, where: str) -> set[str]:
     if _ARTICLE.match(entry) or _is_merged(entry):
         return {entry}
     if _ADDRESS.match(entry):
-        images = {link.address for link in classify(entry) if isinstance(link, Image)}
+        images = _images_at(entry)
         # An article's address stands for the article.
         article = _ARTICLE_PAGE.search(entry)
         return images or {article.group(1) if article else entry}

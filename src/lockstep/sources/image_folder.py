@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from lockstep.config.schema import Params
-from lockstep.config.sources import SYNTHETIC
+from lockstep.config.sources import SYNTHETIC, MergeRules
 from lockstep.config.sources import Merged as Settings
 from lockstep.core import hashing, paths, processes
 from lockstep.core.code import digest_of_code
@@ -18,6 +18,7 @@ from lockstep.core.errors import LockstepError
 from lockstep.core.processes import cores
 from lockstep.data.shards import listed
 from lockstep.sources import exclude
+from lockstep.sources.exclude import Exclusions
 from lockstep.sources.folders.decide import KEPT
 from lockstep.sources.folders.files import verified
 from lockstep.sources.folders.merge import IMAGES, Merged, merge, what_decides
@@ -42,35 +43,52 @@ def merge_folders(params: Params, out: Path) -> tuple[Found, Merged]:
     """
     settings = params.source
     assert isinstance(settings, Settings)
-    reading = ReadSettings(settings.size, params.download.max_pixels)
     exclusions = exclude.read(paths.EXCLUDE).of_merges()
-    scratch = paths.scratch() / "merge"
     heads = Heads(settings.synthetic_count or 0, settings.synthetic_seed or 0)
+    hashes: list[str | None] = []
+
+    def draw() -> list[Source]:
+        bar = processes.progress("draw heads", "image")
+        return heads.sources(_scratch() / "synthetic", cores(), bar)
+
+    def verified() -> list[Source]:
+        given = (settings.paths, settings.sha256, paths.home())
+        sources, hashes[:] = verified_sources(*given, draw)
+        return sources
+
+    merged = merge_sources(params, out, verified, exclusions)
+    metrics: dict[str, float] = {"kept": merged.kept, "found": len(merged.rows)}
+    if settings.paths == (SYNTHETIC,):
+        metrics |= heads.precision_and_recall(merged)
+    return Found({**said_of(params), "source.sha256": hashes}, metrics), merged
+
+
+def merge_sources(
+    params: Params, out: Path, sources: Callable[[], Sequence[Source]], exclusions: Exclusions
+) -> Merged:
+    """Merge images by the rules of `source`; `sources` is called when no other merge is running.
+
+    See `lockstep.sources.folders.merge.merge`.
+    """
+    assert isinstance(params.source, MergeRules)
+    reading = ReadSettings(params.source.size, params.download.max_pixels)
     work = hashing.digest_of(what_decides(reading))
-    with exclusive_cache(scratch / work, "the same merge is running") as cache:
-        sources, hashes = verified_sources(
-            settings.paths,
-            settings.sha256,
-            paths.home(),
-            lambda: heads.sources(
-                scratch / "synthetic", cores(), processes.progress("draw heads", "image")
-            ),
-        )
-        merged = merge(
-            sources,
+    with exclusive_cache(_scratch() / work, "the same merge is running") as cache:
+        return merge(
+            sources(),
             out,
             cache,
             reading,
-            settings,
+            params.source,
             exclusions,
             params.download.max_bytes,
             cores(),
             processes.progress("merge", "file"),
         )
-    metrics: dict[str, float] = {"kept": merged.kept, "found": len(merged.rows)}
-    if settings.paths == (SYNTHETIC,):
-        metrics |= heads.precision_and_recall(merged)
-    return Found({**said_of(params), "source.sha256": hashes}, metrics), merged
+
+
+def _scratch() -> Path:
+    return paths.scratch() / "merge"
 
 
 def verified_sources(

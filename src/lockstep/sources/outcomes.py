@@ -16,7 +16,7 @@ FAILED = "failed.txt"
 KEPT, FETCHED = "kept", "fetched"
 
 _FACES = "faces, and files without one"
-DECIDED = {"ptt": _FACES, "photos": _FACES, "folder": "files"}
+DECIDED = {"ptt": _FACES, "photos": _FACES, "addresses": "files", "folder": "files"}
 """What is decided about, by the type of the source."""
 
 _OF_FILES = {
@@ -37,18 +37,20 @@ _OF_FACES = {
     "faceless": "an image in which no face was found",
     "excluded": "named in exclude.txt",
 }
+_OF_MERGES = {
+    **_OF_FILES,
+    "small": "a side shorter than source.min_side",
+    "aspect": "longer or higher than source.max_aspect allows",
+    "blank": "less contrast than source.min_contrast",
+    "copy": "the same bytes as a file that was kept",
+    "duplicate": "looks like an image that was kept",
+    "excluded": "named in exclude.txt",
+}
 _MEANINGS = {
     "ptt": _OF_FACES,
     "photos": {**_OF_FACES, **_OF_FILES, "copy": "the same bytes as a file before it"},
-    "folder": {
-        **_OF_FILES,
-        "small": "a side shorter than source.min_side",
-        "aspect": "longer or higher than source.max_aspect allows",
-        "blank": "less contrast than source.min_contrast",
-        "copy": "the same bytes as a file that was kept",
-        "duplicate": "looks like an image that was kept",
-        "excluded": "named in exclude.txt",
-    },
+    "addresses": _OF_MERGES,
+    "folder": _OF_MERGES,
 }
 
 

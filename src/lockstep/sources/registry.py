@@ -62,6 +62,7 @@ REGISTRY: Registry[Params] = Registry(
         ("folder", "classes"): "lockstep.sources.class_folder",
         ("folder", "labels"): "lockstep.sources.iclevr",
         ("folder", "prompts"): "lockstep.sources.captions.folder",
+        ("addresses", "none"): "lockstep.sources.addressed_images",
         ("ptt", "none"): "lockstep.sources.ptt_faces",
         ("photos", "none"): "lockstep.sources.photo_faces",
     },

@@ -129,7 +129,7 @@ def _said(params: Params, collected: Collected) -> str:
 
 def _counts(subject: Subject, params: Params, folder: Path, collected: Collected, kept: int) -> str:
     parts = []
-    if subject.is_crawled and (fetched := outcomes.fetched(paths.downloaded(params.workload))):
+    if subject.is_downloaded and (fetched := outcomes.fetched(paths.downloaded(params.workload))):
         total = sum(outcome.count for outcome in fetched)
         parts.append(
             f"Of {total:,} addresses of images that were asked for:\n\n"

@@ -7,8 +7,10 @@ from lockstep.sources.cards.subject import Subject, plain
 
 def origin(subject: Subject) -> str:
     """One or two paragraphs of Markdown."""
-    if subject.is_crawled:
+    if subject.is_of_board:
         return _of_board(subject)
+    if subject.is_downloaded:
+        return _of_table(subject)
     if subject.paths:
         return _of_paths(subject)
     values = subject.values
@@ -38,6 +40,17 @@ def _of_board(subject: Subject) -> str:
         "noted which article or push names it (`manifest.jsonl` of the download).\n\n"
         "These are the days on which the articles were written. When the images were fetched is "
         "not noted."
+    )
+
+
+def _of_table(subject: Subject) -> str:
+    values = subject.values
+    return (
+        f"Downloaded from the addresses in the column {plain(values['crawl.column'])} of a table, "
+        f"{plain(values['crawl.table'])}, SHA-256 `{values['crawl.table_sha256']}`. Which address "
+        "gave which image is noted (`manifest.jsonl` of the download), when it did is not.\n\n"
+        "Where the table comes from, and from when, is for whoever made it to say, in the table "
+        "above."
     )
 
 

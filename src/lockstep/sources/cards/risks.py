@@ -47,14 +47,14 @@ def risks(subject: Subject) -> str:
                 "sharpness may leave out more of some people than of others; it is not measured",
             )
         )
-    where = "one board's authors" if subject.is_crawled else "whoever gathered them"
+    where = "one board's authors" if subject.is_of_board else "whoever gathered them"
     rows.append(("a bias of the source", "nothing", f"they show what {where} chose to show"))
     return table(("what", "what was done", "what was not"), rows)
 
 
 def _consent(subject: Subject) -> str:
     done = []
-    if subject.is_crawled:
+    if subject.is_downloaded:
         respected = subject.values["download.respect_opt_outs"]
         done.append(
             "what robots.txt or X-Robots-Tag keeps out was "
@@ -75,11 +75,12 @@ def removal(subject: Subject) -> str:
             f"{ask}Whoever runs Lockstep removes the image and what names it from the folder above "
             f"and runs `lockstep add` and `dvc repro`. {_AFTER}"
         )
-    named = (
-        "the address of the image, its article, its author, or the SHA-256 of its file"
-        if subject.is_crawled
-        else "the SHA-256 of the image's file, or `source:path` as `decisions.csv` has them"
-    )
+    if subject.is_of_board:
+        named = "the address of the image, its article, its author, or the SHA-256 of its file"
+    elif subject.is_downloaded:
+        named = "the address of the image, or the SHA-256 of its file"
+    else:
+        named = "the SHA-256 of the image's file, or `source:path` as `decisions.csv` has them"
     return (
         f"{ask}Whoever runs Lockstep writes a line into `exclude.txt` ({named}) and runs "
         "`dvc repro`: the image, and images that look like it, leave this set and all that is made "

@@ -25,7 +25,12 @@ class Subject:
     chooses: bool
 
     @property
-    def is_crawled(self) -> bool:
+    def is_downloaded(self) -> bool:
+        """Whether its images came from the web: from a board, or from a table of addresses."""
+        return self.is_of_board or "crawl.table" in self.values
+
+    @property
+    def is_of_board(self) -> bool:
         """Whether its images came from a web board."""
         return "crawl.source" in self.values
 

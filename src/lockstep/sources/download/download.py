@@ -243,7 +243,10 @@ def _write(
         cache.remove(address)
     bad = reasons.total()
     if good + bad == 0:
-        raise LockstepError(f"{images}: names no image; choose other dates in crawl.start, .end")
+        raise LockstepError(
+            f"{images}: names no image; choose other dates in crawl.start, .end, or another "
+            "crawl.table"
+        )
     if bad > max_failed_fraction * (good + bad):
         shutil.copyfile(out / FAILED, scratch / FAILED)
         most = ", ".join(f"{reason} ({count})" for reason, count in reasons.most_common(3))

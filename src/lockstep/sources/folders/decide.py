@@ -10,7 +10,7 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from lockstep.config.sources import Merged as Settings
+from lockstep.config.sources import MergeRules
 from lockstep.sources.folders.read import Measures
 from lockstep.sources.near_copies import alike, first_alike
 from lockstep.sources.perceptual_hash import packed
@@ -92,7 +92,7 @@ _EXCLUDED, _COPY, _DUPLICATE = map(ORDER.index, (EXCLUDED, COPY, DUPLICATE))
 _KEPT, _REFUSED, _BROKEN = map(ORDER.index, (KEPT, REFUSED, BROKEN))
 
 
-def _columns(rows: Iterable[Row], rules: Settings) -> _Columns:
+def _columns(rows: Iterable[Row], rules: MergeRules) -> _Columns:
     """The rows, read once and a part at a time."""
     stream = iter(rows)
     parts = [_part([], rules)]
@@ -101,7 +101,7 @@ def _columns(rows: Iterable[Row], rules: Settings) -> _Columns:
     return _Columns(*map(np.concatenate, zip(*parts, strict=True)))
 
 
-def _part(rows: Sequence[Row], rules: Settings) -> tuple[NDArray[Any], ...]:
+def _part(rows: Sequence[Row], rules: MergeRules) -> tuple[NDArray[Any], ...]:
     """The columns of some rows."""
     images = [row.measures for row in rows]
     sides = [sorted((image.width, image.height)) if image else (0, 0) for image in images]
@@ -114,7 +114,7 @@ def _part(rows: Sequence[Row], rules: Settings) -> tuple[NDArray[Any], ...]:
     )
 
 
-def _broken_rule(row: Row, rules: Settings) -> str:
+def _broken_rule(row: Row, rules: MergeRules) -> str:
     """The first rule that a file breaks, or `kept`."""
     if row.measures is None:
         return BROKEN if row.sha256 else REFUSED
@@ -126,7 +126,7 @@ def _broken_rule(row: Row, rules: Settings) -> str:
     return BLANK if row.measures.contrast < rules.min_contrast else KEPT
 
 
-def decide(rows: Iterable[Row], rules: Settings) -> Decisions:
+def decide(rows: Iterable[Row], rules: MergeRules) -> Decisions:
     """What becomes of each file; the kept ones are numbered from 1 in the order of the rows.
 
     Of files with the same bytes the first counts, of images that look the same the largest, of

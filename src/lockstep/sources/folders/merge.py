@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lockstep.config.sources import Merged as Settings
+from lockstep.config.sources import MergeRules
 from lockstep.core.code import digest_of_code
 from lockstep.core.errors import LockstepError
 from lockstep.core.files import Cell, write_csv
@@ -91,7 +91,7 @@ def merge(
     out: Path,
     cache: ResumeCache,
     reading: ReadSettings,
-    rules: Settings,
+    rules: MergeRules,
     exclusions: Exclusions,
     max_bytes: int,
     processes: int,

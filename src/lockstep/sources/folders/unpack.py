@@ -48,10 +48,14 @@ _MAGIC = {
 
 @dataclass(frozen=True)
 class Source:
-    """A folder or an archive at `path`, called `name` in tables."""
+    """A folder or an archive at `path`, called `name` in tables.
+
+    Links to files are followed where the folder is the project's own: DVC may have made them.
+    """
 
     name: str
     path: Path
+    is_own: bool = False
 
 
 @dataclass(frozen=True)
@@ -98,11 +102,11 @@ def _of_folder(source: Source, max_bytes: int) -> Iterator[Entry]:
         for found in inside:
             path = Path(found.path)
             label = _label(path.relative_to(source.path).as_posix())
-            if found.is_symlink():
+            if found.is_symlink() and not source.is_own:
                 yield Entry(source.name, label, None, _LINK)
             elif found.is_dir(follow_symlinks=False):
                 todo.append(path)
-            elif not found.is_file(follow_symlinks=False):
+            elif not found.is_file(follow_symlinks=source.is_own):
                 yield Entry(source.name, label, None, _SPECIAL)
             else:
                 budget = Budget(f"{source.name}: {label}", found.stat().st_size)

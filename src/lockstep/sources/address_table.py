@@ -1,0 +1,222 @@
+"""A user's table of images' addresses, as other tools write them, as what a crawl would have found.
+
+It is a file, or a folder of such files: Parquet, CSV or TSV with a line of names above, JSON lines,
+or text with an address a line.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lockstep.config.schema import Params
+from lockstep.config.sources import TABLES
+from lockstep.core import hashing, paths
+from lockstep.core.errors import LockstepError
+from lockstep.core.processes import progress
+from lockstep.core.provenance import write_provenance
+from lockstep.sources.listing import IMAGES, write_list
+
+ORIGIN = {"source": "addresses"}
+_DELIMITERS = {".csv": ",", ".tsv": "\t"}
+_USUAL = ("url", "image_url", "address", "link")
+# pyarrow's errors are of these kinds too.
+_DAMAGE = (ValueError, LookupError, NotImplementedError, RecursionError, csv.Error)
+_LONGEST = 8_000  # characters: servers take no longer addresses
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a table: where it stands, and what it has for an address."""
+
+    place: str
+    address: Any
+
+    @property
+    def is_address(self) -> bool:
+        """Whether it is the text of an address on the web."""
+        return (
+            isinstance(self.address, str)
+            and self.address.startswith(("http://", "https://"))
+            and len(self.address) <= _LONGEST
+            and not any(map(str.isspace, self.address))
+        )
+
+
+def check(params: Params) -> None:
+    """Raises `LockstepError` if the table is not there, or of no form that is read."""
+    files_of(paths.home() / str(params.crawl.table))
+
+
+def crawl(params: Params, out: Path) -> None:
+    """Write the list of a table's images into the folder `out`, each address once, in its order.
+
+    Says on stderr how many rows have none. Raises `LockstepError` if the table is not the one of
+    params.yaml, or damaged, or has no address.
+    """
+    settings = params.crawl
+    key = f"{params.workload}.crawl.table"
+    table = hashing.verified(str(settings.table), settings.table_sha256, key)
+    bar = progress("read addresses", "row")
+    seen: set[bytes] = set()
+    without: list[Row] = []
+    rows = 0
+
+    def entries() -> Iterator[dict[str, Any]]:
+        nonlocal rows
+        for row in bar(addresses(table, settings.column), 0):
+            rows += 1
+            if not row.is_address:
+                without.append(row)
+                continue
+            # Of ten million addresses themselves there is no room for all.
+            digest = hashlib.blake2b(row.address.encode(), digest_size=12).digest()
+            if digest not in seen:
+                seen.add(digest)
+                yield {"address": row.address, "named_by": []}
+
+    count = write_list(out / IMAGES, entries())
+    if without:
+        first = without[0]
+        print(
+            f"{table}: {len(without)} of {rows} rows have no address (the first: {first.place}: "
+            f"{str(first.address)[:80]!r})",
+            file=sys.stderr,
+        )
+    if not count:
+        raise LockstepError(
+            f"{table}: no address that begins with http:// or https:// in {rows} rows; see "
+            "crawl.column"
+        )
+    decided = {"crawl.table": table.name, "crawl.table_sha256": settings.table_sha256}
+    write_provenance(out, {**decided, "crawl.column": settings.column}, origin=ORIGIN)
+
+
+def files_of(table: Path) -> list[Path]:
+    """The files of a table, in order. Raises `LockstepError` if there is none that is read."""
+    if not table.exists():
+        raise LockstepError(f"{table}: no such file or folder; see crawl.table")
+    found = [table] if table.is_file() else sorted(p for p in table.iterdir() if p.is_file())
+    files = [path for path in found if path.suffix.lower() in TABLES]
+    if not files:
+        raise LockstepError(f"{table}: no table of addresses ({', '.join(TABLES)}); name another")
+    return files
+
+
+def column_of(table: Path, given: str | None) -> str:
+    """The column that has the addresses: the given one, or one that is called so.
+
+    Raises `LockstepError` if there is none, or the table cannot be read.
+    """
+    first = files_of(table)[0]
+    with _damage_named(first):
+        names = _columns(first)
+    if given is not None or names is None:
+        return given or _USUAL[0]
+    for usual in _USUAL:
+        for name in names:
+            if name.lower() == usual:
+                return name
+    listed = ", ".join(map(repr, names)) or "none"
+    raise LockstepError(
+        f"{table}: none of its columns ({listed}) is called {_USUAL[0]}; name it with --column"
+    )
+
+
+def addresses(table: Path, column: str) -> Iterator[Row]:
+    """The rows of a table, read one after the other.
+
+    `column` is the name of the addresses' column; a text file has none. Raises `LockstepError` if a
+    file has no such column, or is damaged.
+    """
+    for path in files_of(table):
+        with _damage_named(path):
+            names = _columns(path)
+            if names is not None and column not in names:
+                listed = ", ".join(map(repr, names)) or "none"
+                raise LockstepError(
+                    f"{path}: no column {column!r} (it has {listed}); set crawl.column"
+                )
+            yield from _rows(path, column)
+
+
+@contextmanager
+def _damage_named(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except UnicodeDecodeError:
+        raise LockstepError(f"{path}: not in UTF-8; save it as that") from None
+    except OSError as error:
+        raise LockstepError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except _DAMAGE as error:
+        said = " ".join(str(error).split())
+        raise LockstepError(f"{path}: damaged ({said}); write it anew") from None
+
+
+def _columns(path: Path) -> list[str] | None:
+    """The names of a file's columns; None of a text."""
+    match path.suffix.lower():
+        case ".parquet":
+            return list(_parquet().read_schema(path).names)
+        case ".csv" | ".tsv":
+            with _csv(path) as table:
+                return [*(table.fieldnames or ())]
+        case ".jsonl" | ".ndjson":
+            return next((list(record) for _, record in _records(path)), [])
+    return None
+
+
+def _rows(path: Path, column: str) -> Iterator[Row]:
+    match path.suffix.lower():
+        case ".parquet":
+            number = 0
+            with _parquet().ParquetFile(path) as file:
+                for batch in file.iter_batches(columns=[column]):
+                    for address in batch.column(0).to_pylist():
+                        number += 1
+                        yield Row(f"{path.name}, row {number}", address)
+        case ".csv" | ".tsv":
+            with _csv(path) as table:
+                for row in table:
+                    yield Row(f"{path.name}:{table.line_num}", row[column])
+        case ".jsonl" | ".ndjson":
+            for place, record in _records(path):
+                yield Row(place, record.get(column))
+        case _:
+            for place, line in _lines(path):
+                yield Row(place, line)
+
+
+def _parquet() -> Any:
+    # Here: it comes with MLflow, and takes long to import.
+    from pyarrow import parquet
+
+    return parquet
+
+
+@contextmanager
+def _csv(path: Path) -> Iterator[csv.DictReader[str]]:
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        yield csv.DictReader(file, delimiter=_DELIMITERS[path.suffix.lower()])
+
+
+def _records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    for place, line in _lines(path):
+        record = json.loads(line)
+        if not isinstance(record, dict):
+            raise ValueError(f"{place} is no object")
+        yield place, record
+
+
+def _lines(path: Path) -> Iterator[tuple[str, str]]:
+    with path.open(encoding="utf-8-sig") as file:
+        for number, line in enumerate(file, 1):
+            if text := line.strip():
+                yield f"{path.name}:{number}", text
