@@ -26,7 +26,7 @@ def main(params: Params) -> None:
     with atomic_folder(paths.autoencoder(params.workload)) as out:
         autoencoder.save(made, out)
         latent = params.autoencoder.kind != "pixels"
-        write_provenance(out, params.values("autoencoder") if latent else {})
+        write_provenance(out, params.deciding("autoencoder") if latent else {})
         metrics, sheet = measure(made, data)
         if sheet is not None:
             write_png(out / "reconstructions.png", sheet)

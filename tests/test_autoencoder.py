@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,6 +21,7 @@ from torch.distributions import Normal, kl_divergence
 from lockstep.core.errors import LockstepError
 from lockstep.core.files import read_json, write_json
 from lockstep.core.pixels import to_bytes, to_tensor
+from lockstep.data import dataset, encode
 from lockstep.data.encode import encode_all
 from lockstep.models import autoencoder
 from lockstep.models.autoencoder import KLAutoencoder, KLConfig, Pixels
@@ -29,7 +33,7 @@ from lockstep.training.autoencoder import (
     reconstruction_psnr,
     train,
 )
-from tiny import same_bytes
+from tiny import same_bytes, tiny_dataset
 
 SMALL = KLConfig(channels=(16, 32), norm_groups=8)
 
@@ -317,6 +321,35 @@ def test_pixels_come_back_to_the_byte() -> None:
     assert latents.dtype == np.float16
     decoded = Pixels().decode(torch.from_numpy(latents).float())
     assert np.array_equal(to_bytes(decoded), images)
+
+
+@pytest.mark.parametrize("count", [1, 130])  # the second process has nothing, or the last batch
+def test_two_processes_encode_what_one_does(count: int, tmp_path: Path) -> None:
+    images, split = discs(count), np.zeros(count, np.uint8)
+    for name in ("data", "autoencoder", "alone", "shared"):
+        (tmp_path / name).mkdir()
+    none = np.zeros((count, 0), np.uint8)
+    dataset.pack(tmp_path / "data", iter(images), none, split, {}, mirrorable=True)
+    made = untrained()
+    autoencoder.save(made, tmp_path / "autoencoder")
+    data = dataset.open_dataset(tmp_path / "data")
+    encode.write_latents(tmp_path / "alone", made, data, lambda batches, _: batches)
+
+    program = Path(__file__).with_name("encode_tiny.py")
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, *launcher, str(program), str(tmp_path)]
+    subprocess.run(command, check=True, env=environment, timeout=180)
+    alone, shared = (np.load(tmp_path / name / "latents.npy") for name in ("alone", "shared"))
+    assert alone.dtype == np.float16 and alone.shape == (count, 4, 8, 8)
+    assert alone.std() > 0.1
+    assert np.allclose(alone, shared, atol=2e-3)
+
+
+def test_pixels_are_written_nowhere(tmp_path: Path) -> None:
+    data = tiny_dataset(tmp_path / "data")
+    encode.write_latents(tmp_path, Pixels(), data, lambda batches, _: batches)
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
 
 def test_whole_sets_are_coded_in_order_from_the_disk(tmp_path: Path) -> None:

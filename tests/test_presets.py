@@ -175,10 +175,10 @@ def some_images(wanted: Params, root: Path) -> Dataset:
     data = dataset.open_dataset(folder)
     made = autoencoder_training.make(wanted, data, lambda items, _: items)
     autoencoder.save(made, out)
-    latents = encode.latents(made, data, lambda items, _: items)
+    encode.write_latents(out, made, data, lambda items, _: items)
     if (texts := texts_of(wanted)) is not None:
         texts.write_rows(wanted, data, out)
-    dataset.write_encoded(out, data, latents, wanted.values("text"))
+    dataset.write_encoded(out, data, wanted.values("text"))
     return dataset.open_dataset(folder, out)
 
 

@@ -67,9 +67,9 @@ def text_dataset(root: Path, kind: str, count: int = 40) -> Dataset:
     conditions = numbers[:, None].astype(np.uint32)
     dataset.pack(root / "data", iter(images), conditions, split, {}, mirrorable=True)
     data = dataset.open_dataset(root / "data")
-    parts = np.array_split(latents_of(numbers), 3)
+    np.save(root / "encoded/latents.npy", latents_of(numbers))
     np.save(root / "encoded/rows.npy", rows_of(kind))
-    dataset.write_encoded(root / "encoded", data, parts, {"text.length": 5})
+    dataset.write_encoded(root / "encoded", data, {"text.length": 5})
     return dataset.open_dataset(root / "data", root / "encoded")
 
 
@@ -159,9 +159,10 @@ def test_other_latents_are_another_data_set(tmp_path: Path, words: Dataset) -> N
         ("none", None, words.rows),
     ):
         (tmp_path / name).mkdir()
-        parts = None if latents is None else [latents]
+        if latents is not None:
+            np.save(tmp_path / name / "latents.npy", latents)
         np.save(tmp_path / name / "rows.npy", rows)
-        dataset.write_encoded(tmp_path / name, words, parts, {})
+        dataset.write_encoded(tmp_path / name, words, {})
         digests.add(dataset.open_dataset(words.folder, tmp_path / name).digest)
     assert len(digests) == 4
 

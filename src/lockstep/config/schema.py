@@ -159,7 +159,7 @@ class Autoencoder(KLConfig):
     """What makes latents of images: see `lockstep.models.autoencoder`.
 
     Besides the fields of `KLConfig`, `lr` to `seed` are those of its training; `name`,
-    `subfolder` and `sha256` say which pretrained one.
+    `subfolder` and `sha256` say which pretrained one. So many `processes` encode.
     """
 
     channels: Annotated[Many[Positive], Field(min_length=1)]
@@ -173,6 +173,7 @@ class Autoencoder(KLConfig):
     name: str | None
     subfolder: str
     sha256: Sha256 | None
+    processes: Positive
 
 
 @dataclass(frozen=True, config=STRICT)

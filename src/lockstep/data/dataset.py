@@ -30,7 +30,9 @@ from lockstep.core.tools import TOOLS
 
 SPLITS = ("train", "validation", "evaluator_train", "evaluator_validation")
 _ARRAYS = ("images.npy", "conditions.npy", "split.npy")
-_ENCODED = ("latents.npy", "rows.npy", *TOOLS)
+LATENTS = "latents.npy"
+"""The latents in an encoded folder, where pixels are not what is diffused."""
+_ENCODED = (LATENTS, "rows.npy", *TOOLS)
 
 
 @dataclass(frozen=True)
@@ -171,26 +173,12 @@ def pack(
     return summary
 
 
-def write_encoded(
-    out: Path,
-    data: Dataset,
-    latents: Iterable[NDArray[np.float16]] | None,
-    params: dict[str, Any],
-) -> None:
-    """Write latents, batches (B, c, h, w) in order, into the encoded folder, and what is in it.
+def write_encoded(out: Path, data: Dataset, params: dict[str, Any]) -> None:
+    """Write into the encoded folder what is in it, and what decided it: `params`.
 
-    The rows of prompts, the tokeniser and the autoencoder are there already, if there are any.
-    `params` are the values that decided them.
+    The latents, the rows of prompts, the tokeniser and the autoencoder are there already, if there
+    are any.
     """
-    packed, start = None, 0
-    for batch in () if latents is None else latents:
-        if packed is None:
-            shape = len(data.images), *batch.shape[1:]
-            packed = mapped_array(out / "latents.npy", np.float16, shape)
-        packed[start : start + len(batch)] = batch
-        start += len(batch)
-    if packed is not None:
-        packed.flush()
     if data.names:
         write_json(out / "names.json", {name: i for i, name in enumerate(data.names)})
     write_json(out / "encoded.json", {"digest": _digest(data.folder, out)})

@@ -3,28 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lockstep.core import device as hardware
+from lockstep.core import distributed
+from lockstep.core.arrays import mapped_array
 from lockstep.core.pixels import to_tensor
-from lockstep.data.dataset import Dataset
+from lockstep.data.dataset import LATENTS, Dataset
 from lockstep.models.autoencoder import Autoencoder, Pixels
 
 _BATCH = 64
 
 
-def latents(
+def write_latents(
+    out: Path,
     autoencoder: Autoencoder,
     data: Dataset,
     progress: Callable[[Iterable[Any], int], Iterable[Any]],
-) -> Iterable[NDArray[np.float16]] | None:
-    """Batches of all images' latents, in order; None where pixels are what is diffused."""
+) -> None:
+    """Write the latents of all images, in order, into `out`; nothing where pixels are diffused.
+
+    Of several processes each encodes its share of the batches; all of them have to call this.
+    """
     if isinstance(autoencoder, Pixels):
-        return None
-    return progress(encode_all(autoencoder, data.images), -(-len(data.images) // _BATCH))
+        return
+    count, side = len(data.images), data.images.shape[1] // autoencoder.reduction
+    path = out / LATENTS
+    if distributed.is_main():
+        mapped_array(path, np.float16, (count, autoencoder.channels, side, side)).flush()
+    distributed.wait()
+    packed = np.load(path, mmap_mode="r+")
+    own = distributed.share(-(-count // _BATCH))
+    start, stop = own.start * _BATCH, min(own.stop * _BATCH, count)
+    batches = encode_all(autoencoder, data.images[start:stop])
+    for batch in progress(batches, own.stop - own.start):
+        packed[start : start + len(batch)] = batch
+        start += len(batch)
+    packed.flush()
+    distributed.wait()
 
 
 def encode_all(
