@@ -9,7 +9,7 @@ import itertools
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 import torch
@@ -160,13 +160,14 @@ def training_batches(
     drawn in a thread while this one is computed with.
     """
     settings = params.train
+    draw_of = partial(_training_draw, data, params, data.indices("train"))
     with ThreadPoolExecutor(1) as ahead:
-        following = ahead.submit(_training_draw, data, params, steps.start) if steps else None
+        following = ahead.submit(draw_of, steps.start) if steps else None
         for step in steps:
             assert following is not None
             draw = following.result()
             if step + 1 < steps.stop:
-                following = ahead.submit(_training_draw, data, params, step + 1)
+                following = ahead.submit(draw_of, step + 1)
             yield step, [draw.batch(part) for part in _parts(settings)]
 
 
@@ -183,13 +184,13 @@ def _parts(settings: Train) -> list[slice]:
     return [slice(a - bounds[0], b - bounds[0]) for a, b in itertools.pairwise(bounds)]
 
 
-def _training_draw(data: Dataset, params: Params, step: int) -> _Draw:
+def _training_draw(data: Dataset, params: Params, positions: NDArray[np.int64], step: int) -> _Draw:
     """This process's share of a step's batch, some conditions dropped (`condition_dropout`).
 
-    The few numbers of which an image has one are drawn for the whole batch and cut; its noise and
+    The batch is of the images at `positions`. The few numbers of which an image has one are drawn for the whole batch and cut; its noise and
     pixels are not.
     """
-    settings, positions = params.train, data.indices("train")
+    settings = params.train
     count, bounds = settings.batch_size, _bounds(settings)
     own = slice(bounds[0], bounds[-1])
     chosen = positions[batch_positions(settings.seed, step, count, len(positions))]
