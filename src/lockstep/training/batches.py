@@ -187,8 +187,8 @@ def _parts(settings: Train) -> list[slice]:
 def _training_draw(data: Dataset, params: Params, positions: NDArray[np.int64], step: int) -> _Draw:
     """This process's share of a step's batch, some conditions dropped (`condition_dropout`).
 
-    The batch is of the images at `positions`. The few numbers of which an image has one are drawn for the whole batch and cut; its noise and
-    pixels are not.
+    The batch is of the images at `positions`. The few numbers of which an image has one are drawn
+    for the whole batch and cut; its noise and pixels are not.
     """
     settings = params.train
     count, bounds = settings.batch_size, _bounds(settings)
