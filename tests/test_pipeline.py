@@ -246,6 +246,7 @@ def curve(project: Project) -> list[tuple[int, float]]:
     """Steps and losses of a training, as `dvc plots` draws them."""
     shown = json.loads(project.dvc("plots", "show", "--json", "plots/iclevr/train").stdout)
     (plot,) = shown["data"]["plots/iclevr/train/train.csv"]
+    assert '"field": "loss"' in json.dumps(plot["content"]["layer"])
     rows = plot["content"]["data"]["values"]
     return [(int(row["step"]), float(row["loss"])) for row in rows]
 

@@ -25,8 +25,11 @@ class History:
 
 
 def write(folder: Path, history: History) -> None:
-    """`train.csv` and `validation.csv`, one line a row, a header above; each is always whole."""
-    write_csv(folder / "train.csv", history.train, ("step", "loss", "lr"))
+    """`train.csv` and `validation.csv`, one line a row, a header above; each is always whole.
+
+    The losses stand last: that column is what DVC draws.
+    """
+    write_csv(folder / "train.csv", history.train, ("step", "lr", "loss"))
     write_csv(folder / "validation.csv", history.validation, ("step", "val_loss"))
 
 
