@@ -195,6 +195,16 @@ def test_two_settings_side_by_side(visit: Callable[[], Visit]) -> None:
     assert sources[0] != sources[1]
 
 
+def test_the_ends_of_a_narrow_slider_can_be_read(visit: Callable[[], Visit]) -> None:
+    seen = visit()
+    seen.page.set_viewport_size({"width": 1100, "height": 900})
+    panel = seen.open("faces")
+    slider = panel.locator(".slider_input_container").first
+    assert slider.inner_text().split() == ["1", "32"]
+    whole, shown = slider.evaluate("one => [one.scrollWidth, one.clientWidth]")
+    assert whole <= shown
+
+
 def test_two_tabs_at_once_take_turns_and_keep_apart(visit: Callable[[], Visit]) -> None:
     tabs = [visit(), visit()]
     panels = [tab.open("iclevr") for tab in tabs]
