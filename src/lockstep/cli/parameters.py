@@ -177,10 +177,9 @@ def _said_new(name: str, images: str, condition: str) -> None:
 def _check_files(folder: Path, condition: str) -> None:
     """Whether the files that say what images show can be read. Raises `LockstepError` if not."""
     if condition == "prompts":
-        from lockstep.data import captions
+        from lockstep.sources.captions import forms
 
-        captions.read_train(folder / captions.TRAIN)
-        captions.read_test(folder / captions.TEST)
+        forms.read(folder)
     elif condition == "labels":
         from lockstep.data.labels import read_labels
 

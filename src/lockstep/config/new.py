@@ -14,9 +14,11 @@ from pathlib import Path, PurePosixPath
 from statistics import median
 from typing import IO, Any
 
+from lockstep.config.captioned import METADATA, TRAIN, has_captions
 from lockstep.config.classes import check_names, classes_of
 from lockstep.config.schema import SHARED, Condition
 from lockstep.config.sources import TABLES
+from lockstep.core import tables
 from lockstep.core.errors import LockstepError
 from lockstep.core.formats import ENDINGS, is_hidden
 
@@ -42,8 +44,8 @@ FACES: dict[str, Any] = {
 class Contents:
     """What a folder or an archive has in it.
 
-    `condition` is `prompts` with a `train_info.json`, `labels` with i-CLEVR's files, `classes` with
-    a sub-folder of images for each, else `none`.
+    `condition` is `prompts` with sentences for the images, `labels` with i-CLEVR's files,
+    `classes` with a sub-folder of images for each, else `none`.
     """
 
     condition: Condition
@@ -61,14 +63,14 @@ def inspect_images(path: Path) -> Contents:
     """
     names = _names(path)
     if path.is_dir():
-        if (path / "train_info.json").exists():
+        if has_captions(names):
             return Contents("prompts", *_counted(path), {})
         if (path / "objects.json").exists() and (path / "train.json").exists():
             return Contents("labels", *_counted(path), {})
         empty = [folder for folder in sorted(path.iterdir()) if _is_without_images(folder)]
         if names and empty:
             raise LockstepError(f"{empty[0]}: no image in it; remove the folder, or add some")
-    elif said := {"train_info.json", "objects.json"} & {name.name for name in names}:
+    elif said := {TRAIN, *METADATA, "objects.json"} & {name.name for name in names}:
         raise LockstepError(
             f"{path}: sentences and labels ({min(said)}) are read from a folder; unpack it"
         )
@@ -110,7 +112,7 @@ def is_table(path: Path) -> bool:
         return path.suffix.lower() in TABLES
     names = _in_folder(path)
     others = [name for name in names if name.suffix.lower() in (*ENDINGS, *_ARCHIVES)]
-    return not others and any(name.suffix.lower() in TABLES[:-1] for name in names)
+    return not others and any(name.suffix.lower() in tables.ENDINGS for name in names)
 
 
 def section_of_addresses(count: int, path: str, sha256: str, column: str) -> dict[str, Any]:

@@ -22,12 +22,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from lockstep.config.captioned import TRAIN as TRAIN
 from lockstep.core.errors import LockstepError
 from lockstep.core.formats import ENDINGS
 from lockstep.data.annotations import ANNOTATIONS, Arrays, as_arrays, read_annotations
 from lockstep.data.labels import some
 
-TRAIN = "train_info.json"
 TEST = "test.json"
 IMAGES = "images"
 """The folder of the images, `<bare name>.png` each."""
@@ -43,9 +43,12 @@ def read_train(path: Path) -> dict[str, list[str]]:
     """
     found: dict[str, list[str]] = {}
     for where, key, entry in _entries(path, ("file_name",)):
-        name = _name(where, "file_name", key if key is not None else entry.get("file_name"))
+        name = checked_name(where, "file_name", key if key is not None else entry.get("file_name"))
         given = entry[_PROMPT]
-        prompts = [_prompt(where, one) for one in (given if isinstance(given, list) else [given])]
+        prompts = [
+            checked_prompt(where, _PROMPT, one)
+            for one in (given if isinstance(given, list) else [given])
+        ]
         if not prompts:
             raise LockstepError(f"{where}: {_PROMPT}: an empty list; give a sentence")
         for prompt in prompts:
@@ -74,10 +77,10 @@ def read_test(path: Path) -> dict[str, str]:
         given = key if key is not None else entry.get(field, number)
         if isinstance(given, int) and not isinstance(given, bool):
             given = str(given)
-        name = bare(_name(where, field, given))
+        name = bare(checked_name(where, field, given))
         if name in found:
             raise LockstepError(f"{where}: a second prompt of the id {name!r}; give it another id")
-        found[name] = _prompt(where, entry[_PROMPT])
+        found[name] = checked_prompt(where, _PROMPT, entry[_PROMPT])
     return found
 
 
@@ -152,7 +155,8 @@ def _read(path: Path) -> Any:
         raise LockstepError(f"{path}: not valid JSON: {error}") from None
 
 
-def _name(where: str, field: str, name: Any) -> str:
+def checked_name(where: str, field: str, name: Any) -> str:
+    """The name of a file without folders. Raises `LockstepError` if it is none that can be."""
     if name is None:
         raise LockstepError(f"{where}: has no {field}; name the image")
     if not isinstance(name, str):
@@ -166,14 +170,15 @@ def _name(where: str, field: str, name: Any) -> str:
     return name
 
 
-def _prompt(where: str, prompt: Any) -> str:
+def checked_prompt(where: str, field: str, prompt: Any) -> str:
+    """A sentence, its white space single spaces. Raises `LockstepError` if it is none."""
     if not isinstance(prompt, str):
-        raise LockstepError(f"{where}: {_PROMPT}: must be text, not {type(prompt).__name__}")
+        raise LockstepError(f"{where}: {field}: must be text, not {type(prompt).__name__}")
     words = " ".join(prompt.split())
     if not words:
-        raise LockstepError(f"{where}: {_PROMPT}: is empty; give a sentence")
+        raise LockstepError(f"{where}: {field}: is empty; give a sentence")
     if words.encode(errors="ignore").decode() != words:
-        raise LockstepError(f"{where}: {_PROMPT}: {words!a} has half a character; mend it")
+        raise LockstepError(f"{where}: {field}: {words!a} has half a character; mend it")
     return words
 
 

@@ -6,29 +6,23 @@ or text with an address a line.
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import json
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lockstep.config.schema import Params
-from lockstep.config.sources import TABLES
-from lockstep.core import hashing, paths
+from lockstep.config.sources import TABLES, TEXT
+from lockstep.core import hashing, paths, tables
 from lockstep.core.errors import LockstepError
 from lockstep.core.processes import progress
 from lockstep.core.provenance import write_provenance
 from lockstep.sources.listing import IMAGES, write_list
 
 ORIGIN = {"source": "addresses"}
-_DELIMITERS = {".csv": ",", ".tsv": "\t"}
 _USUAL = ("url", "image_url", "address", "link")
-# pyarrow's errors are of these kinds too.
-_DAMAGE = (ValueError, LookupError, NotImplementedError, RecursionError, csv.Error)
 _LONGEST = 8_000  # characters: servers take no longer addresses
 
 
@@ -116,10 +110,9 @@ def column_of(table: Path, given: str | None) -> str:
     Raises `LockstepError` if there is none, or the table cannot be read.
     """
     first = files_of(table)[0]
-    with _damage_named(first):
-        names = _columns(first)
-    if given is not None or names is None:
+    if given is not None or first.suffix.lower() == TEXT:
         return given or _USUAL[0]
+    names = tables.columns(first)
     for usual in _USUAL:
         for name in names:
             if name.lower() == usual:
@@ -137,86 +130,11 @@ def addresses(table: Path, column: str) -> Iterator[Row]:
     file has no such column, or is damaged.
     """
     for path in files_of(table):
-        with _damage_named(path):
-            names = _columns(path)
-            if names is not None and column not in names:
-                listed = ", ".join(map(repr, names)) or "none"
-                raise LockstepError(
-                    f"{path}: no column {column!r} (it has {listed}); set crawl.column"
-                )
-            yield from _rows(path, column)
-
-
-@contextmanager
-def _damage_named(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except UnicodeDecodeError:
-        raise LockstepError(f"{path}: not in UTF-8; save it as that") from None
-    except OSError as error:
-        raise LockstepError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except _DAMAGE as error:
-        said = " ".join(str(error).split())
-        raise LockstepError(f"{path}: damaged ({said}); write it anew") from None
-
-
-def _columns(path: Path) -> list[str] | None:
-    """The names of a file's columns; None of a text."""
-    match path.suffix.lower():
-        case ".parquet":
-            return list(_parquet().read_schema(path).names)
-        case ".csv" | ".tsv":
-            with _csv(path) as table:
-                return [*(table.fieldnames or ())]
-        case ".jsonl" | ".ndjson":
-            return next((list(record) for _, record in _records(path)), [])
-    return None
-
-
-def _rows(path: Path, column: str) -> Iterator[Row]:
-    match path.suffix.lower():
-        case ".parquet":
-            number = 0
-            with _parquet().ParquetFile(path) as file:
-                for batch in file.iter_batches(columns=[column]):
-                    for address in batch.column(0).to_pylist():
-                        number += 1
-                        yield Row(f"{path.name}, row {number}", address)
-        case ".csv" | ".tsv":
-            with _csv(path) as table:
-                for row in table:
-                    yield Row(f"{path.name}:{table.line_num}", row[column])
-        case ".jsonl" | ".ndjson":
-            for place, record in _records(path):
-                yield Row(place, record.get(column))
-        case _:
-            for place, line in _lines(path):
-                yield Row(place, line)
-
-
-def _parquet() -> Any:
-    # Here: it comes with MLflow, and takes long to import.
-    from pyarrow import parquet
-
-    return parquet
-
-
-@contextmanager
-def _csv(path: Path) -> Iterator[csv.DictReader[str]]:
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        yield csv.DictReader(file, delimiter=_DELIMITERS[path.suffix.lower()])
-
-
-def _records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    for place, line in _lines(path):
-        record = json.loads(line)
-        if not isinstance(record, dict):
-            raise ValueError(f"{place} is no object")
-        yield place, record
-
-
-def _lines(path: Path) -> Iterator[tuple[str, str]]:
-    with path.open(encoding="utf-8-sig") as file:
-        for number, line in enumerate(file, 1):
-            if text := line.strip():
-                yield f"{path.name}:{number}", text
+        if path.suffix.lower() == TEXT:
+            yield from (Row(place, line) for place, line in tables.lines(path))
+            continue
+        names = tables.columns(path)
+        if column not in names:
+            listed = ", ".join(map(repr, names)) or "none"
+            raise LockstepError(f"{path}: no column {column!r} (it has {listed}); set crawl.column")
+        yield from (Row(place, row[column]) for place, row in tables.rows(path, [column]))
