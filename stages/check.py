@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parent))  # which PYTHONSAFEPATH leaves ou
 
 import this_tree  # noqa: F401
 from lockstep.config.load import load_all
-from lockstep.config.sources import Faces, MergeRules
+from lockstep.config.sources import Excluding
 from lockstep.core import experiments, paths
 from lockstep.core.files import atomic_folder
 from lockstep.sources.crawlers import check_crawl
@@ -34,8 +34,8 @@ def main() -> None:
             (out / workload).mkdir()
             for stage in stages:
                 (out / workload / stage).write_text(code_of(stage, params), "utf-8")
-            chooses = isinstance(params.source, MergeRules | Faces)
-            excluded = paths.EXCLUDE.read_bytes() if chooses and paths.EXCLUDE.exists() else b""
+            excludes = isinstance(params.source, Excluding)
+            excluded = paths.EXCLUDE.read_bytes() if excludes and paths.EXCLUDE.exists() else b""
             (out / workload / paths.EXCLUDE.name).write_bytes(excluded)
 
 

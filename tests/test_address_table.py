@@ -20,13 +20,14 @@ from pyarrow import parquet
 from collecting import AGENT
 from lockstep.config.load import load_params
 from lockstep.config.schema import Params
-from lockstep.config.sources import TABLES, Addresses
+from lockstep.config.sources import TABLES, AddressedCaptions, Addresses
 from lockstep.core import hashing, paths
 from lockstep.core.errors import LockstepError
 from lockstep.core.files import atomic_folder, csv_rows
 from lockstep.core.provenance import read_provenance, write_provenance
-from lockstep.data import shards
+from lockstep.data import captions, shards
 from lockstep.sources import address_table, image_folder, source
+from lockstep.sources.captions import addressed
 from lockstep.sources.cards import card
 from lockstep.sources.crawlers import check_crawl, crawler_of
 from lockstep.sources.downloaders import downloader_of
@@ -69,7 +70,8 @@ def read(table: Path, column: str = "url") -> list[Any]:
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DVC_ROOT", raising=False)
-    monkeypatch.setattr(image_folder, "cores", lambda: 1)
+    for module in (image_folder, addressed):
+        monkeypatch.setattr(module, "cores", lambda: 1)
     (tmp_path / "exclude.txt").touch()
     return tmp_path
 
@@ -164,8 +166,10 @@ def test_each_address_is_listed_once_in_the_order_of_the_table(
     assert f"{table}: 6 of 12 rows have no address (the first: t.jsonl:4: '')" in said
     made = read_provenance(paths.crawled("anime")).params
     digest = hashing.sha256(table)
-    expected = {"crawl.table": "t.jsonl", "crawl.table_sha256": digest, "crawl.column": "url"}
-    assert made == expected
+    assert made == {
+        **{"crawl.table": "t.jsonl", "crawl.table_sha256": digest},
+        **{"crawl.column": "url", "crawl.text": None},
+    }
 
 
 def test_a_table_without_an_address_is_one_line(here: Path) -> None:
@@ -269,3 +273,48 @@ def test_files_that_dvc_has_linked_are_read(here: Path, served: Web) -> None:
     out.mkdir()
     assert source_of(params).collect(params, out).metrics["kept"] == 3
     assert len([*shards.images(source_of(params).read(out).images)]) == 3
+
+
+def captioned(table: Path) -> Params:
+    """The same with the sentences of the column `caption`."""
+    params = params_for(table, text="caption")
+    source = AddressedCaptions("addresses", size=32)
+    return dataclasses.replace(params, source=source, condition="prompts")
+
+
+def test_sentences_come_along(here: Path, served: Web, capsys: pytest.CaptureFixture[str]) -> None:
+    # 0 and 7 are the same bytes; 4 is gone.
+    addresses = [f"https://a.example/{n}.png" for n in (0, 1, 2, 4, 7, 1)]
+    table = write(here / "shop.parquet", [*addresses, "", None])
+    text = collected(captioned(table))
+    said = capsys.readouterr().err
+    assert "2 of 8 rows have no address or no sentence (the first: shop.parquet, row 7" in said
+    folder = paths.collected("anime")
+    train = captions.read_train(folder / captions.TRAIN)
+    assert sorted(train.values()) == [
+        ['a "0", line two', 'a "4", line two'],
+        ['a "1", line two'],
+        ['a "2", line two'],
+    ]
+    found = source_of(captioned(table)).read(folder)
+    assert len(found.images) == 4 and len([*shards.images(found.images)]) == 4
+    asked = captions.read_test(folder / captions.TEST)
+    assert sorted(asked.values()) == sorted(one for each in train.values() for one in each)
+    assert "They have 4 sentences" in text and "of a table, shop.parquet" in text
+    assert "with the sentences in the column caption" in text
+    assert "the address of the image, or the SHA-256 of its file" in text
+
+    (here / "exclude.txt").write_text("https://a.example/7.png\nhttps://a.example/no.png\n")
+    collected(captioned(table))
+    assert len(captions.read_train(folder / captions.TRAIN)) == 2
+    assert "'https://a.example/no.png' matches nothing" in capsys.readouterr().err
+
+
+def test_a_table_without_the_sentences_is_one_line(here: Path) -> None:
+    table = write(here / "t.csv", GIVEN)
+    params = dataclasses.replace(captioned(table), crawl=params_for(table, text="alt").crawl)
+    with pytest.raises(LockstepError, match=r"no column 'alt' \(it has 'caption', 'url'\); set c"):
+        crawled(params)
+    plain = write(here / "t.txt", GIVEN)
+    with pytest.raises(LockstepError, match=r"t.txt: has addresses alone; empty crawl.text"):
+        crawled(captioned(plain))

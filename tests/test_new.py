@@ -461,6 +461,9 @@ def test_a_table_of_addresses_becomes_a_workload(run, make, more: list[str], col
         (lambda: csv_with("url"), ["--column", "n"], "no address that begins with http:// or"),
         (lambda: csv_with("url"), ["--faces"], "--faces: is for photographs, and shop.csv is a"),
         (lambda: flat(Path("look")), ["--column", "x"], "--column: is for tables, and look is"),
+        (lambda: flat(Path("look")), ["--text", "x"], "--text: is for tables, and look is none"),
+        (lambda: csv_with("url"), ["--text", "x"], "shop.csv: no column 'x' (it has 'url', 'n')"),
+        (text, ["--text", "x"], "shop.txt: has addresses alone; empty crawl.text"),
         (lambda: Path("no.csv"), [], "no.csv: no such file or folder; see crawl.table"),
     ],
 )
@@ -479,3 +482,18 @@ def test_a_source_of_addresses_wants_a_table(run) -> None:
     status, _, err = run("params", "goods")
     assert status == 1
     assert "(goods): crawl.table: empty; name the table of addresses" in err
+
+
+def test_a_table_with_sentences_becomes_one_with_prompts(run) -> None:
+    rows = "".join(f'{address},"a thing, {n}"\n' for n, address in enumerate(ADDRESSES))
+    Path("art.csv").write_text(f"URL,TEXT\n{rows}https://a.example/x.png,\n")
+    status, out, err = run("new", "art", "art.csv", "--text", "TEXT")
+    assert (status, err) == (0, "")
+    assert out.startswith("art: 40 addresses, condition: prompts\n")
+    found = load_all(PARAMS)["art"]
+    assert (found.condition, found.source.type, found.source.size) == ("prompts", "addresses", 64)
+    assert (found.crawl.column, found.crawl.text) == ("URL", "TEXT")
+    document = PARAMS.read_text()
+    PARAMS.write_text(document.replace("    text: TEXT\n", "    text:\n"))
+    status, _, err = run("params", "art")
+    assert status == 1 and "(art): crawl.text: the column with the sentences is for the con" in err

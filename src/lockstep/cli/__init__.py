@@ -45,6 +45,7 @@ def main() -> None:
     )
     command.add_argument("--faces", action="store_true", help="cut faces out of photographs")
     command.add_argument("--column", help="of a table: which one has the addresses (default: url)")
+    command.add_argument("--text", help="of a table: which one has a sentence for each image")
     command.set_defaults(run=parameters.new)
 
     command = commands.add_parser(

@@ -120,12 +120,13 @@ def new(arguments: argparse.Namespace) -> None:
                 f"--faces: is for photographs, and {arguments.folder} is a table of addresses; "
                 "leave it out"
             )
-        _new_of_table(document, name, arguments.folder, arguments.column)
+        _new_of_table(document, name, arguments.folder, arguments.column, arguments.text)
         return
-    if arguments.column is not None:
-        raise LockstepError(
-            f"--column: is for tables, and {arguments.folder} is none; leave it out"
-        )
+    for option in ("column", "text"):
+        if getattr(arguments, option) is not None:
+            raise LockstepError(
+                f"--{option}: is for tables, and {arguments.folder} is none; leave it out"
+            )
     inspect, section_for = (
         (inspect_photos, section_of_faces) if arguments.faces else (inspect_images, section_of)
     )
@@ -140,22 +141,26 @@ def new(arguments: argparse.Namespace) -> None:
     _said_new(name, f"{found.count} images{said}", found.condition)
 
 
-def _new_of_table(document: dict[str, Any], name: str, table: Path, column: str | None) -> None:
+def _new_of_table(
+    document: dict[str, Any], name: str, table: Path, column: str | None, text: str | None
+) -> None:
     """A workload whose images are downloaded from a table of addresses."""
     from lockstep.config.new import section_of_addresses
     from lockstep.core import hashing
     from lockstep.sources import address_table
 
     column = address_table.column_of(table, column)
-    count = sum(row.is_address for row in address_table.addresses(table, column))
+    rows = address_table.addresses(table, column, text)
+    count = sum(row.is_address and (text is None or row.is_captioned) for row in rows)
     if not count:
         raise LockstepError(
-            f"{table}: no address that begins with http:// or https://; name another table, or "
-            "its --column"
+            f"{table}: no address that begins with http:// or https://"
+            f"{'' if text is None else ' and has a sentence'}; name another table, or its --column"
         )
     digest = hashing.sha256(table)
-    _write_new(document, name, section_of_addresses(count, paths.from_home(table), digest, column))
-    _said_new(name, f"{count} addresses", "none")
+    section = section_of_addresses(count, paths.from_home(table), digest, column, text)
+    _write_new(document, name, section)
+    _said_new(name, f"{count} addresses", section["condition"])
 
 
 def _write_new(document: dict[str, Any], name: str, section: dict[str, Any]) -> None:

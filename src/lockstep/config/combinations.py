@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lockstep.config.schema import SCRATCH, Diffusion, Params, Train
-from lockstep.config.sources import Addresses, Faces, Folder, Merged, Photos, Rendered
+from lockstep.config.sources import Faces, Folder, Merged, Photos, Rendered
 from lockstep.config.weights import WIDEST, averages_of, sigma_rel_of
 from lockstep.core.errors import LockstepError
 
@@ -53,8 +53,14 @@ def _misfits(params: Params) -> Iterator[str]:
 def _misfits_of_source(params: Params) -> Iterator[str]:
     if params.crawl.start > params.crawl.end:
         yield f"crawl.start: {params.crawl.start} is after crawl.end ({params.crawl.end})"
-    if isinstance(params.source, Addresses) and params.crawl.table is None:
-        yield "crawl.table: empty; name the table of addresses: `lockstep add` does"
+    if params.source.type == "addresses":
+        if params.crawl.table is None:
+            yield "crawl.table: empty; name the table of addresses: `lockstep add` does"
+        if (params.crawl.text is not None) != params.reads_text:
+            yield (
+                "crawl.text: the column with the sentences is for the condition prompts, which "
+                "wants one; name it, or empty it"
+            )
     match source := params.source:
         case Rendered() if params.condition == "prompts" and source.count < _FEWEST_CAPTIONED:
             yield (

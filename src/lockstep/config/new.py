@@ -28,6 +28,7 @@ _ARCHIVES = (".zip", ".tar", ".tgz", ".tbz2", ".txz", ".gz", ".bz2", ".xz")
 _IN_AN_ARCHIVE = 100  # images, at a guess
 _MEASURED = 200  # images at most whose size is read
 _RULES = {"max_aspect": 2.0, "min_contrast": 12.0, "duplicate_bits": 24}
+_OF_PATHS = ("type", "paths", "sha256")
 _EVALUATOR_STEPS = 300  # at least, of training the evaluator
 _MOST_EPOCHS = 60
 
@@ -115,11 +116,17 @@ def is_table(path: Path) -> bool:
     return not others and any(name.suffix.lower() in tables.ENDINGS for name in names)
 
 
-def section_of_addresses(count: int, path: str, sha256: str, column: str) -> dict[str, Any]:
-    """A section for `count` images that a table has the addresses of, 64 pixels wide."""
-    section = section_of(Contents("none", count, None, {}), path, sha256)
-    source = {name: section["source"][name] for name in ("size", "min_side", *_RULES)}
-    crawl = {"table": path, "table_sha256": sha256, "column": column}
+def section_of_addresses(
+    count: int, path: str, sha256: str, column: str, text: str | None
+) -> dict[str, Any]:
+    """A section for `count` images that a table has the addresses of, 64 pixels wide.
+
+    With a column `text` it has sentences for them, too.
+    """
+    condition: Condition = "none" if text is None else "prompts"
+    section = section_of(Contents(condition, count, None, {}), path, sha256)
+    source = {name: section["source"][name] for name in section["source"] if name not in _OF_PATHS}
+    crawl = {"table": path, "table_sha256": sha256, "column": column, "text": text}
     return {**section, "source": {"type": "addresses", **source}, "crawl": crawl}
 
 

@@ -93,12 +93,14 @@ class Card:
 class Crawl:
     """Which articles of which board; days are in Taipei, and both of them are in.
 
-    Of a source of type addresses there is a table instead, and the column that has them.
+    Of a source of type addresses there is a table instead, with the column that has them, and that
+    with what their images show, if it is to be read.
     """
 
     table: NonEmpty | None
     table_sha256: Sha256 | None
     column: NonEmpty
+    text: NonEmpty | None
     source: Annotated[
         str, Field(pattern=r"^(replica|https?://[^/\s@?#\\]+)$"), AfterValidator(_is_site)
     ]

@@ -129,8 +129,18 @@ class Addresses:
     duplicate_bits: Bits
 
 
+@dataclass(frozen=True, config=STRICT)
+class AddressedCaptions:
+    """Images at the addresses in `crawl.table`, each with the sentence beside its address."""
+
+    type: Literal["addresses"]
+    size: Positive
+
+
 MergeRules = Merged | Addresses
-Source = Rendered | Folder | Merged | Addresses | Ptt | Photos
+Excluding = MergeRules | AddressedCaptions | Faces
+"""Of which `exclude.txt` can take images out."""
+Source = Rendered | Folder | Merged | Addresses | AddressedCaptions | Ptt | Photos
 
 SOURCES: dict[tuple[str, Condition], type] = {
     ("rendered", "labels"): Rendered,
@@ -140,6 +150,7 @@ SOURCES: dict[tuple[str, Condition], type] = {
     ("folder", "labels"): Folder,
     ("folder", "prompts"): Folder,
     ("addresses", "none"): Addresses,
+    ("addresses", "prompts"): AddressedCaptions,
     ("ptt", "none"): Ptt,
     ("photos", "none"): Photos,
 }

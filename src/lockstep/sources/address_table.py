@@ -28,10 +28,11 @@ _LONGEST = 8_000  # characters: servers take no longer addresses
 
 @dataclass(frozen=True)
 class Row:
-    """A row of a table: where it stands, and what it has for an address."""
+    """A row of a table: where it stands, what it has for an address, and for a sentence."""
 
     place: str
     address: Any
+    sentence: Any = None
 
     @property
     def is_address(self) -> bool:
@@ -43,6 +44,11 @@ class Row:
             and not any(map(str.isspace, self.address))
         )
 
+    @property
+    def is_captioned(self) -> bool:
+        """Whether it has a sentence, too."""
+        return isinstance(self.sentence, str) and bool(self.sentence.split())
+
 
 def check(params: Params) -> None:
     """Raises `LockstepError` if the table is not there, or of no form that is read."""
@@ -52,7 +58,8 @@ def check(params: Params) -> None:
 def crawl(params: Params, out: Path) -> None:
     """Write the list of a table's images into the folder `out`, each address once, in its order.
 
-    Says on stderr how many rows have none. Raises `LockstepError` if the table is not the one of
+    With `crawl.text` each has its sentence. Says on stderr how many rows lack one of the two.
+    Raises `LockstepError` if the table is not the one of
     params.yaml, or damaged, or has no address.
     """
     settings = params.crawl
@@ -65,22 +72,24 @@ def crawl(params: Params, out: Path) -> None:
 
     def entries() -> Iterator[dict[str, Any]]:
         nonlocal rows
-        for row in bar(addresses(table, settings.column), 0):
+        for row in bar(addresses(table, settings.column, settings.text), 0):
             rows += 1
-            if not row.is_address:
+            if not row.is_address or (settings.text is not None and not row.is_captioned):
                 without.append(row)
                 continue
             # Of ten million addresses themselves there is no room for all.
             digest = hashlib.blake2b(row.address.encode(), digest_size=12).digest()
             if digest not in seen:
                 seen.add(digest)
-                yield {"address": row.address, "named_by": []}
+                said = {} if settings.text is None else {"sentence": _plain(row.sentence)}
+                yield {"address": row.address, "named_by": [], **said}
 
     count = write_list(out / IMAGES, entries())
     if without:
         first = without[0]
+        lacking = "no address" if settings.text is None else "no address or no sentence"
         print(
-            f"{table}: {len(without)} of {rows} rows have no address (the first: {first.place}: "
+            f"{table}: {len(without)} of {rows} rows have {lacking} (the first: {first.place}: "
             f"{str(first.address)[:80]!r})",
             file=sys.stderr,
         )
@@ -90,7 +99,13 @@ def crawl(params: Params, out: Path) -> None:
             "crawl.column"
         )
     decided = {"crawl.table": table.name, "crawl.table_sha256": settings.table_sha256}
-    write_provenance(out, {**decided, "crawl.column": settings.column}, origin=ORIGIN)
+    read = {"crawl.column": settings.column, "crawl.text": settings.text}
+    write_provenance(out, {**decided, **read}, origin=ORIGIN)
+
+
+def _plain(sentence: str) -> str:
+    """With single spaces, and without the half characters that some tables have."""
+    return " ".join(sentence.encode(errors="ignore").decode().split())
 
 
 def files_of(table: Path) -> list[Path]:
@@ -123,18 +138,23 @@ def column_of(table: Path, given: str | None) -> str:
     )
 
 
-def addresses(table: Path, column: str) -> Iterator[Row]:
+def addresses(table: Path, column: str, text: str | None = None) -> Iterator[Row]:
     """The rows of a table, read one after the other.
 
-    `column` is the name of the addresses' column; a text file has none. Raises `LockstepError` if a
-    file has no such column, or is damaged.
+    `column` is the name of the addresses' column, and `text` that of the sentences; a text file has
+    neither. Raises `LockstepError` if a file has no such column, or is damaged.
     """
+    wanted = {"crawl.column": column} | ({} if text is None else {"crawl.text": text})
     for path in files_of(table):
         if path.suffix.lower() == TEXT:
+            if text is not None:
+                raise LockstepError(f"{path}: has addresses alone; empty crawl.text")
             yield from (Row(place, line) for place, line in tables.lines(path))
             continue
         names = tables.columns(path)
-        if column not in names:
-            listed = ", ".join(map(repr, names)) or "none"
-            raise LockstepError(f"{path}: no column {column!r} (it has {listed}); set crawl.column")
-        yield from (Row(place, row[column]) for place, row in tables.rows(path, [column]))
+        for key, name in wanted.items():
+            if name not in names:
+                listed = ", ".join(map(repr, names)) or "none"
+                raise LockstepError(f"{path}: no column {name!r} (it has {listed}); set {key}")
+        for place, row in tables.rows(path, [*wanted.values()]):
+            yield Row(place, *(row[name] for name in wanted.values()))

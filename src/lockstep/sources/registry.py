@@ -63,6 +63,7 @@ REGISTRY: Registry[Params] = Registry(
         ("folder", "labels"): "lockstep.sources.iclevr",
         ("folder", "prompts"): "lockstep.sources.captions.folder",
         ("addresses", "none"): "lockstep.sources.addressed_images",
+        ("addresses", "prompts"): "lockstep.sources.captions.addressed",
         ("ptt", "none"): "lockstep.sources.ptt_faces",
         ("photos", "none"): "lockstep.sources.photo_faces",
     },

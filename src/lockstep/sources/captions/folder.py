@@ -42,8 +42,8 @@ def import_folder(
     """
     found = forms.read(source)
     (out / captions.IMAGES).mkdir()
-    bring = partial(_bring, settings=settings, out=out / captions.IMAGES)
-    outcomes = progress(in_order(bring, found.files.items(), workers), len(found.files))
+    task = partial(bring, settings=settings, out=out / captions.IMAGES)
+    outcomes = progress(in_order(task, found.files.items(), workers), len(found.files))
     bad = [f"{name} ({why})" for name, why in zip(found.files, outcomes, strict=True) if why]
     if bad:
         raise LockstepError(
@@ -54,7 +54,7 @@ def import_folder(
     captions.write(out, train, found.test)
 
 
-def _bring(file: tuple[str, Path], *, settings: ReadSettings, out: Path) -> str:
+def bring(file: tuple[str, Path], *, settings: ReadSettings, out: Path) -> str:
     """Write an image; gives why that cannot be, or nothing."""
     name, path = file
     try:

@@ -87,11 +87,11 @@ def _named(folder: Path, rows: Iterator[Described], by: str) -> Captioned:
     if not train:
         raise LockstepError(f"{folder}: {by} says nothing of any image; add rows")
     asked = folder / captions.TEST
-    test = captions.read_test(asked) if asked.exists() else _some_of(train)
+    test = captions.read_test(asked) if asked.exists() else some_of(train)
     return Captioned(files, train, test, folder, by)
 
 
-def _some_of(train: Mapping[str, Sequence[str]]) -> dict[str, str]:
+def some_of(train: Mapping[str, Sequence[str]]) -> dict[str, str]:
     """Prompts of the images: the same ones whatever the order of the files."""
     prompts = {prompt for each in train.values() for prompt in each}
     drawn = sorted(prompts, key=lambda prompt: hashlib.sha256(prompt.encode()).digest())

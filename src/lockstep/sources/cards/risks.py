@@ -27,7 +27,7 @@ def risks(subject: Subject) -> str:
             _consent(subject),
             "Lockstep asks nobody, and recognises nobody",
         ),
-        ("minors", excluded if subject.chooses else "nothing", "no age is estimated"),
+        ("minors", excluded if subject.excludes else "nothing", "no age is estimated"),
         ("private pictures, nudity, violence", "nothing", "what an image shows is not judged"),
         ("others' works, watermarks, logos, captions", "nothing", "none is looked for"),
         (
@@ -60,7 +60,7 @@ def _consent(subject: Subject) -> str:
             "what robots.txt or X-Robots-Tag keeps out was "
             + ("not taken" if respected else "taken (`download.respect_opt_outs` was false)")
         )
-    if subject.chooses:
+    if subject.excludes:
         done.append("who is named in `exclude.txt` is out, with copies of the image")
     return "; ".join(done) or "nothing"
 
@@ -70,7 +70,7 @@ def removal(subject: Subject) -> str:
     if subject.is_drawn:
         return "There is nobody to be taken out."
     ask = f"Write to {subject.said.contact or '**(to be filled in)**'}. "
-    if not subject.chooses:
+    if not subject.excludes:
         return (
             f"{ask}Whoever runs Lockstep removes the image and what names it from the folder above "
             f"and runs `lockstep add` and `dvc repro`. {_AFTER}"

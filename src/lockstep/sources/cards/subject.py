@@ -30,6 +30,11 @@ class Subject:
         return self.is_of_board or "crawl.table" in self.values
 
     @property
+    def excludes(self) -> bool:
+        """Whether `exclude.txt` takes images out of it."""
+        return self.chooses or self.is_downloaded
+
+    @property
     def is_of_board(self) -> bool:
         """Whether its images came from a web board."""
         return "crawl.source" in self.values

@@ -111,7 +111,8 @@ def download(
     """Bring the images listed in `images` into the folder `out`.
 
     `out` gets `images/<sha256>.<ending>`, `manifest.jsonl` with a line for each address that
-    gave an image (address, file, sha256, size in bytes, width, height, named_by) and `failed.txt`
+    gave an image (address, file, sha256, size in bytes, width, height, and what else the list says
+    of it) and `failed.txt`
     with the others: address, tab, reason; both in the order of `images`.
 
     Gives each host that refused, with what it said last, and how many of its addresses were not
@@ -235,7 +236,7 @@ def _write(
                     "size": outcome.size,
                     "width": kind.width,
                     "height": kind.height,
-                    "named_by": entry["named_by"],
+                    **{key: value for key, value in entry.items() if key != "address"},
                 }
 
         good = write_lines(out / MANIFEST, lines())
