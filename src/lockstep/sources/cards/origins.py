@@ -50,7 +50,8 @@ def _of_table(subject: Subject) -> str:
     return (
         f"Downloaded from the addresses in the column {plain(values['crawl.column'])} of a table, "
         f"{plain(values['crawl.table'])}, SHA-256 `{values['crawl.table_sha256']}`{sentences}. "
-        "Which address gave which image is noted (`manifest.jsonl` of the download), when it did is not.\n\n"
+        "Which address gave which image is noted (`manifest.jsonl` of the download), when it did "
+        "is not.\n\n"
         "Where the table comes from, and from when, is for whoever made it to say, in the table "
         "above."
     )
