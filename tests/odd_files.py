@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import struct
 import warnings
@@ -62,6 +63,29 @@ def by_pillow(formats: Sequence[str] = FORMATS) -> dict[str, bytes]:
                 continue
             found[f"{format}-{mode.replace(';', '')}"] = file.getvalue()
     return found
+
+
+# 64 x 48, of four colours in its corners, and EXIF says to turn it to the right. There may be a
+# reader of HEIC here, and no writer.
+_HEIC = (
+    r"0000SW^{RQXk}?*00000ZE0pPXk}?*ZE0a<0005VZDn*}000000000XXk=`10000000000aA{+7000000000000000"
+    r"00000G-"
+    r"+&aV*mgE07O6l0ssL300001>;M4(00000007DW0ssI200OoE0RR9100000Bme*aIB98aW&i*H00062000$fZf0cy00"
+    r"0000RRAKc4ILB0000LX>Mj^0ssI300IC2MR;ju000004sdC7Z2$lO00031009SSaB^?}008D`aAR)(004Gqc4I>U18"
+    r"@KU0FVFx0000U@BsY%`1k+-4+CHT0RR|40Sp2E{{wIU00RJ!0009300RIXx&lC90096hLID8-"
+    r"Z~y=U0FVFx0{{R603M(qfd!W8<fgf}2xu@M00096AOHXZ03l)k0RRR>0l{;?i2wiq6Ju{|a&BX6cmM$a4FCp!0000K"
+    r"X>)L8000000000$0000$0000eV{Bn?0000$000010000m000010000000002|NsB+000020000GaA|mH000000|*ER"
+    r"00009X>xCL0{{R38EJ5BVE_OC000000RRC8fdT^sgoXeB02*m>Wo7^X0000001jhhb7KGk009620002?ZDe6|0002S"
+    r"C;_ht;2}7v|MNU={`{Snw8tlvr@vVL_AvX#uK(dtw@2vknlSFZ1pn~QZETE`)PMZivhl4GnuoA5z;nMFp?3I|N^1O("
+    r"Oqnrk-P`~nw^_e-A!%=FcR!Q2AqBQY7)j7JlH^Q06LY5lVQY~M&3)O_<hoF{eo+9%*b;n0cToyx5ZqpH^-"
+    r"6>|Mx&64(Ut^jl(1OXI-n6Tv;-E0N2ZomEpH(vnth`PXCVU@k3T3zF!ObNYvNH=x?#gL>)`Q`$^-xa00u>PX=VTbO-"
+    r"%qQ000080099K00RI30096700000000"
+)
+
+
+def heic_photograph() -> bytes:
+    """A photograph of a phone that was held upright: 48 x 64; blue, red, white, green."""
+    return base64.b85decode(_HEIC)
 
 
 def by_opencv() -> dict[str, bytes]:

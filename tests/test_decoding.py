@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageFile, PngImagePlugin
 
-from lockstep.core import jpeg
-from lockstep.core.decoding import NoImage, decode
+from lockstep.core import heic, jpeg
+from lockstep.core.decoding import NoImage, decode, size_of
 from lockstep.core.formats import ENDINGS, FORMATS
-from odd_files import by_pillow, encoded, head
+from odd_files import by_pillow, encoded, head, heic_photograph
 
 PICTURE = head(5, 120)
 DAMAGED = "^truncated or damaged$"
@@ -256,9 +256,32 @@ def test_a_damaged_png_in_an_icon_is_refused() -> None:
         decode(bytes(data))
 
 
-def test_heic_is_named() -> None:
-    with pytest.raises(NoImage, match=r"^HEIC, which is not read; make it a JPEG$"):
+def test_heic_is_named_where_it_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(heic, "IS_READ", False)
+    with pytest.raises(NoImage, match=r"^HEIC, which `pip install pillow-heif` makes readable$"):
         decode(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100))
+
+
+def test_heic_is_read_upright_where_pillow_heif_is_there() -> None:
+    pytest.importorskip("pillow_heif")
+    data = heic_photograph()
+    found = decode(data)
+    assert (found.format, found.size, size_of(data)) == ("HEIF", (48, 64), (48, 64))
+    blue, red, white, green = (
+        np.asarray(found.image)[y, x].astype(int) for y in (8, -8) for x in (8, -8)
+    )
+    for colour, expected in (
+        (blue, (40, 60, 200)),
+        (red, (200, 30, 30)),
+        (white, (240, 240, 240)),
+        (green, (30, 160, 60)),
+    ):
+        assert np.abs(colour - expected).max() <= 4
+    with pytest.raises(NoImage, match=r"^more pixels than download\.max_pixels$"):
+        decode(data, 64 * 48 - 1)
+    for cut in range(20, len(data), 7):
+        with pytest.raises(NoImage, match=DAMAGED):
+            decode(data[:cut])
 
 
 def test_200_megapixels_are_refused_before_they_are_unpacked() -> None:

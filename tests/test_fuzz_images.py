@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from fuzzing import damaged
+from lockstep.core import heic
 from lockstep.core.decoding import NoImage, decode, size_of
 from lockstep.core.formats import FORMATS
 from odd_files import by_opencv, by_pillow, encoded, head
@@ -22,7 +23,7 @@ from odd_files import by_opencv, by_pillow, encoded, head
 _MOST_PIXELS = 100_000
 _REASONS = (
     *("empty", "truncated or damaged", "no image of a known format", "an HTML page"),
-    *("more pixels than download.max_pixels", "HEIC, which is not read; make it a JPEG"),
+    *("more pixels than download.max_pixels", heic.WANTED),
     "more pixels than 178,956,970",
 )
 

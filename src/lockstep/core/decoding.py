@@ -11,9 +11,10 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+import PIL
 from PIL import Image, UnidentifiedImageError
 
-from lockstep.core import icc, jpeg, png
+from lockstep.core import heic, icc, jpeg, png
 from lockstep.core.formats import FORMATS
 
 MOST_PIXELS = 178_956_970
@@ -29,7 +30,8 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1")
+LIBRARIES = {"pillow": PIL.__version__, **heic.LIBRARIES}
+"""Which decide what becomes of a file, by name, with their versions."""
 
 
 class NoImage(Exception):
@@ -114,8 +116,8 @@ def _what_else(start: bytes) -> str:
     text = start.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if text.startswith((b"<!doctype html", b"<html", b"<head", b"<body", b"<!--")):
         return "an HTML page"
-    if start[4:8] == b"ftyp" and start[8:12] in _HEIC:
-        return "HEIC, which is not read; make it a JPEG"
+    if heic.is_one(start):
+        return "truncated or damaged" if heic.IS_READ else heic.WANTED
     return "no image of a known format"
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import PurePath
+
+from lockstep.core import heic
 
 FORMATS = {
     "PNG": (".png", ".apng"),
@@ -19,13 +22,15 @@ FORMATS = {
     "QOI": (".qoi",),
     "SGI": (".sgi",),
     "SUN": (".ras",),
+    **heic.FORMATS,
 }
 """Pillow's name of each format, and the endings of its files, the usual one first.
 
 All of them have a magic number: a file is read for what is in it, whatever its name.
 """
 
-ENDINGS = tuple(ending for endings in FORMATS.values() for ending in endings)
+ENDINGS = tuple(dict.fromkeys((*chain.from_iterable(FORMATS.values()), *heic.ENDINGS)))
+"""Of all images; those of HEIC may not be readable here."""
 
 
 def is_hidden(name: PurePath) -> bool:

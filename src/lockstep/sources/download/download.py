@@ -20,13 +20,12 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-import PIL
 import requests
 
 from lockstep.config.schema import Download, Params
 from lockstep.core import hashing, paths
 from lockstep.core.code import digest_of_code
-from lockstep.core.decoding import NoImage
+from lockstep.core.decoding import LIBRARIES, NoImage
 from lockstep.core.errors import LockstepError
 from lockstep.core.processes import progress as progress_bar
 from lockstep.core.provenance import read_provenance, write_provenance
@@ -169,7 +168,7 @@ class _Checks:
 
     def __init__(self, cache: ResumeCache, files: Path, max_pixels: int) -> None:
         code = digest_of_code("lockstep.sources.download.decode")
-        self._prefix = f"verdict {code} {PIL.__version__} {max_pixels} "
+        self._prefix = f"verdict {code} {' '.join(LIBRARIES.values())} {max_pixels} "
         self._cache = cache
         self._files = files
         self._max_pixels = max_pixels

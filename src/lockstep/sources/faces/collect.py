@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
-from importlib.metadata import version
 from itertools import groupby
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,6 +23,7 @@ from numpy.typing import NDArray
 from lockstep.config.sources import Faces
 from lockstep.core import hashing, paths
 from lockstep.core.code import digest_of_code
+from lockstep.core.decoding import LIBRARIES
 from lockstep.core.errors import LockstepError
 from lockstep.core.files import Cell, write_csv
 from lockstep.core.images import grid, write_png
@@ -109,7 +109,7 @@ def what_decides(settings: DetectionSettings) -> dict[str, Any]:
             "dlib": models.dlib.__version__,
             "opencv": cv2.__version__,
             "numpy": np.__version__,
-            "pillow": version("pillow"),
+            **LIBRARIES,
         },
     }
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 
 from lockstep.config.sources import MergeRules
 from lockstep.core.code import digest_of_code
+from lockstep.core.decoding import LIBRARIES
 from lockstep.core.errors import LockstepError
 from lockstep.core.files import Cell, write_csv
 from lockstep.core.images import grid, write_png
@@ -81,7 +81,7 @@ class Merged:
 
 def what_decides(reading: ReadSettings) -> dict[str, Any]:
     """All that decides what is read of a file: settings, code, libraries."""
-    libraries = {"opencv": cv2.__version__, "numpy": np.__version__, "pillow": version("pillow")}
+    libraries = {"opencv": cv2.__version__, "numpy": np.__version__, **LIBRARIES}
     code = digest_of_code("lockstep.sources.folders.read")
     return {**asdict(reading), "code": code, "versions": libraries}
 
