@@ -1,4 +1,4 @@
-"""Ask the web what a source has: articles, and the images that they name."""
+"""List the images that a source has on the web: those that articles name, or a table."""
 
 import sys
 from pathlib import Path

@@ -20,8 +20,8 @@ from pyarrow import parquet
 from collecting import AGENT
 from lockstep.config.load import load_params
 from lockstep.config.schema import Params
-from lockstep.config.sources import TABLES, AddressedCaptions, Addresses
-from lockstep.core import hashing, paths
+from lockstep.config.sources import AddressedCaptions, Addresses
+from lockstep.core import hashing, paths, tables
 from lockstep.core.errors import LockstepError
 from lockstep.core.files import atomic_folder, csv_rows
 from lockstep.core.provenance import read_provenance, write_provenance
@@ -40,6 +40,7 @@ from odd_files import encoded, head
 from tiny import ROOT
 
 GIVEN = ["https://a.example/1.png", "http://b.example/ü.jpg?x=1,2", "https://a.example/3"]
+TABLES = (*tables.ENDINGS, tables.TEXT)
 RULES = {"size": 32, "min_side": 32, "max_aspect": 2.0, "min_contrast": 4.0, "duplicate_bits": 24}
 
 
@@ -62,8 +63,12 @@ def write(path: Path, values: list[Any], column: str = "url") -> Path:
     return path
 
 
-def read(table: Path, column: str = "url") -> list[Any]:
+def read(table: Path, column: str = "url") -> list[str]:
     return [row.address for row in address_table.addresses(table, column)]
+
+
+def values(path: Path) -> list[Any]:
+    return [row["url"] for _, row in tables.rows(path, ["url"])]
 
 
 @pytest.fixture
@@ -101,30 +106,34 @@ def test_every_form_is_read(ending: str, tmp_path: Path) -> None:
 
 
 @given(
-    values=st.lists(st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"])), min_size=1)
+    given=st.lists(st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"])), min_size=1)
 )
-def test_all_forms_say_the_same(
-    tmp_path_factory: pytest.TempPathFactory, values: list[str]
-) -> None:
+def test_all_forms_say_the_same(tmp_path_factory: pytest.TempPathFactory, given: list[str]) -> None:
     folder = tmp_path_factory.mktemp("tables")
-    forms = [read(write(folder / f"t{ending}", values)) for ending in TABLES if ending != ".txt"]
-    assert all(form == values for form in forms)
+    for ending in tables.ENDINGS:
+        assert values(write(folder / f"t{ending}", given)) == given
 
 
 def test_a_folder_is_its_tables_in_order(tmp_path: Path) -> None:
     write(tmp_path / "t" / "b.parquet", GIVEN[1:])
     write(tmp_path / "t" / "a.csv", GIVEN[:1])
-    (tmp_path / "t" / "stats.json").write_text("{}")
+    for name in ("stats.json", "README.txt", "._a.csv"):
+        (tmp_path / "t" / name).write_bytes(b"\xff")
     assert read(tmp_path / "t") == GIVEN
 
 
 @pytest.mark.parametrize(
     ("name", "data", "said"),
     [
-        ("t.csv", b"a,b\n1,2\n", r"no column 'url' \(it has 'a', 'b'\); set crawl.column"),
+        ("t.csv", b"a,b\n1,2\n", r"no column 'url' \(it has 'a', 'b'\); see crawl.column"),
         ("t.csv", b"", r"no column 'url' \(it has none\)"),
         ("t.csv", b"url\n\xff\n", "not in UTF-8; save it as that"),
-        ("t.csv", b"url\n" + b"x" * 200_000, r"damaged \(field larger than field limit"),
+        ("t.csv", b"url\n" + b"x" * 17_000_000, r"damaged \(field larger than field limit"),
+        (
+            "t.jsonl",
+            b'{"url": 1}\n{"url": }\n',
+            r"damaged \(t.jsonl:2: Expecting value\); wri",
+        ),
         ("t.jsonl", b'{"url": 1}\n[2]\n', r"damaged \(t.jsonl:2 is no object\); write it anew"),
         ("t.jsonl", b"{", r"damaged \("),
         ("t.jsonl", b"[" * 100_000, r"damaged \("),
@@ -137,6 +146,19 @@ def test_what_is_no_table_is_one_line(name: str, data: bytes, said: str, tmp_pat
     (tmp_path / name).write_bytes(data)
     with pytest.raises(LockstepError, match=rf"{name}: {said}") as caught:
         read(tmp_path / name)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_long_value_in_another_column_does_not_matter(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(f"page,url\n{'x' * 200_000},{GIVEN[0]}\n")
+    assert read(tmp_path / "t.csv") == GIVEN[:1]
+
+
+def test_values_that_python_cannot_have_are_one_line(tmp_path: Path) -> None:
+    far = pyarrow.table({"url": pyarrow.array([2**31 - 1], pyarrow.date32())})
+    parquet.write_table(far, tmp_path / "t.parquet")
+    with pytest.raises(LockstepError, match=r"t.parquet: damaged \(") as caught:
+        read(tmp_path / "t.parquet")
     assert "\n" not in str(caught.value)
 
 
@@ -158,23 +180,24 @@ def test_a_damaged_parquet_file_is_rows_or_one_line(
 def test_each_address_is_listed_once_in_the_order_of_the_table(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    odd = ["", "ftp://a.example/1", "https://a b", None, 7, "https://" + "x" * 8000]
-    table = write(here / "t.jsonl", [*GIVEN[::-1], *odd, *GIVEN])
+    long, half = f"https://{'x' * 8000}", "https://a/\ud83d"
+    odd = ["", "ftp://a.example/1", "https://a b", None, half, long]
+    spaced = [f" {address}\n" for address in GIVEN]
+    table = write(here / "t.jsonl", [*GIVEN[::-1], *odd, *spaced, "HTTPS://A.example"])
     params = params_for(table)
-    assert [entry["address"] for entry in crawled(params)] == GIVEN[::-1]
-    said = capsys.readouterr().err
-    assert f"{table}: 6 of 12 rows have no address (the first: t.jsonl:4: '')" in said
+    assert [entry["address"] for entry in crawled(params)] == [*GIVEN[::-1], "HTTPS://A.example"]
+    assert f"{table}: 6 of 13 rows have no address, first t.jsonl:4" in capsys.readouterr().err
     made = read_provenance(paths.crawled("anime")).params
     digest = hashing.sha256(table)
     assert made == {
         **{"crawl.table": "t.jsonl", "crawl.table_sha256": digest},
-        **{"crawl.column": "url", "crawl.text": None},
+        **{"crawl.column": "url", "crawl.text_column": None},
     }
 
 
 def test_a_table_without_an_address_is_one_line(here: Path) -> None:
     table = write(here / "t.csv", ["a.png", "b.png"])
-    with pytest.raises(LockstepError, match=r"t.csv: no address that begins .* in 2 rows"):
+    with pytest.raises(LockstepError, match=r"t.csv: all of 2 rows have no address; see crawl"):
         crawled(params_for(table))
 
 
@@ -183,9 +206,11 @@ def test_another_table_than_params_yaml_says_is_one_line(here: Path) -> None:
     write(here / "t.csv", GIVEN[:1])
     with pytest.raises(LockstepError, match=r"run `lockstep add anime.crawl.table .*t.csv`"):
         crawled(params)
+    # A table that is elsewhere does not stop the other workloads.
     (here / "t.csv").unlink()
-    with pytest.raises(LockstepError, match=r"t.csv: no such file or folder; see crawl.table"):
-        check_crawl(params)
+    check_crawl(params)
+    with pytest.raises(LockstepError, match=r"t.csv: no such file or folder"):
+        crawled(params)
 
 
 class Web:
@@ -261,6 +286,11 @@ def test_from_a_table_to_a_set(here: Path, served: Web) -> None:
     assert not any(target.endswith(".png") for target in again)
     rows = list(csv_rows(paths.collected("anime") / "decisions.csv"))
     assert Counter(row["decision"] for row in rows) == {"kept": 5, "excluded": 1}
+    kept = next(row for row in rows if row["decision"] == "kept")
+    (here / "exclude.txt").write_text(f"{kept['source']}:{kept['path']}\n")
+    collected(params)
+    rows = list(csv_rows(paths.collected("anime") / "decisions.csv"))
+    assert Counter(row["decision"] for row in rows) == {"kept": 5, "excluded": 1}
 
 
 def test_files_that_dvc_has_linked_are_read(here: Path, served: Web) -> None:
@@ -277,7 +307,7 @@ def test_files_that_dvc_has_linked_are_read(here: Path, served: Web) -> None:
 
 def captioned(table: Path) -> Params:
     """The same with the sentences of the column `caption`."""
-    params = params_for(table, text="caption")
+    params = params_for(table, text_column="caption")
     source = AddressedCaptions("addresses", size=32)
     return dataclasses.replace(params, source=source, condition="prompts")
 
@@ -285,10 +315,13 @@ def captioned(table: Path) -> Params:
 def test_sentences_come_along(here: Path, served: Web, capsys: pytest.CaptureFixture[str]) -> None:
     # 0 and 7 are the same bytes; 4 is gone.
     addresses = [f"https://a.example/{n}.png" for n in (0, 1, 2, 4, 7, 1)]
-    table = write(here / "shop.parquet", [*addresses, "", None])
+    table = write(here / "shop.jsonl", [*addresses, "", None])
+    with table.open("a") as file:
+        for sentence in ("", None, "\ud83d"):
+            file.write(json.dumps({"caption": sentence, "url": addresses[0]}) + "\n")
     text = collected(captioned(table))
     said = capsys.readouterr().err
-    assert "2 of 8 rows have no address or no sentence (the first: shop.parquet, row 7" in said
+    assert "5 of 11 rows have no address or no sentence, first shop.jsonl:7" in said
     folder = paths.collected("anime")
     train = captions.read_train(folder / captions.TRAIN)
     assert sorted(train.values()) == [
@@ -300,7 +333,9 @@ def test_sentences_come_along(here: Path, served: Web, capsys: pytest.CaptureFix
     assert len(found.images) == 4 and len([*shards.images(found.images)]) == 4
     asked = captions.read_test(folder / captions.TEST)
     assert sorted(asked.values()) == sorted(one for each in train.values() for one in each)
-    assert "They have 4 sentences" in text and "of a table, shop.parquet" in text
+    assert "They have 4 sentences" in text and "of a table, shop.jsonl" in text
+    assert "3: equal files are one image, and those named in `exclude.txt` are out." in text
+    assert "the image, and files of the same bytes, leave this set" in text
     assert "with the sentences in the column caption" in text
     assert "the address of the image, or the SHA-256 of its file" in text
 
@@ -312,9 +347,9 @@ def test_sentences_come_along(here: Path, served: Web, capsys: pytest.CaptureFix
 
 def test_a_table_without_the_sentences_is_one_line(here: Path) -> None:
     table = write(here / "t.csv", GIVEN)
-    params = dataclasses.replace(captioned(table), crawl=params_for(table, text="alt").crawl)
-    with pytest.raises(LockstepError, match=r"no column 'alt' \(it has 'caption', 'url'\); set c"):
+    params = dataclasses.replace(captioned(table), crawl=params_for(table, text_column="alt").crawl)
+    with pytest.raises(LockstepError, match=r"no column 'alt' \(it has 'caption', 'url'\); see c"):
         crawled(params)
     plain = write(here / "t.txt", GIVEN)
-    with pytest.raises(LockstepError, match=r"t.txt: has addresses alone; empty crawl.text"):
+    with pytest.raises(LockstepError, match=r"crawl.text_column: .*t.txt has addresses alone"):
         crawled(captioned(plain))

@@ -130,9 +130,7 @@ def test_what_is_excluded_is_gone_at_the_next_run(anime: Project) -> None:
     decisions = {row["sha256"]: row["decision"] for row in table(anime)}
     assert {decisions[row["sha256"]] for row in (one, other)} == {"excluded"}
     said = [line for line in done.stderr.splitlines() if line.startswith("exclude.txt")]
-    assert said == [
-        "exclude.txt: 'synthetic/x.zip:1.png' matches nothing among the files of source.paths"
-    ]
+    assert said == ["exclude.txt: 'synthetic/x.zip:1.png' matches nothing among the merged files"]
     back(anime)
 
 

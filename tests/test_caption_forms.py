@@ -140,8 +140,9 @@ def row(**values: object) -> str:
     ("files", "said"),
     [
         ({}, r"train_info.json: missing; a folder of captions has train_info.json and test.json, "),
-        ({"metadata.jsonl": ""}, r"metadata.jsonl: has the columns none; it needs 'file_name'"),
-        ({"metadata.csv": "file_name,x\n"}, r"metadata.csv: has the columns 'file_name', 'x'; it"),
+        ({"metadata.jsonl": ""}, r"train_info.json: missing; a folder of captions has"),
+        ({"metadata.csv": "file_name,x\n"}, r"train_info.json: missing; a folder of captions has"),
+        ({"metadata.csv": "x,text\n"}, r"metadata.csv: has the columns 'x', 'text'; it needs 'fi"),
         ({"metadata.csv": "file_name,text\n"}, r"metadata.csv says nothing of any image; add rows"),
         ({"metadata.jsonl": row(file_name="a.png", text=1)}, r"metadata.jsonl:1: text: must be te"),
         ({"metadata.jsonl": row(file_name="a.png", text=[])}, r"metadata.jsonl:1: text: must be t"),

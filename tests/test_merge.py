@@ -443,7 +443,7 @@ def test_an_entry_that_names_no_file_is_named(
     sources = [Source("in", tmp_path / "in")]
     assert run(sources, tmp_path / "out", tmp_path / "journal.db", exclusions=named).kept == 1
     assert capsys.readouterr().err == (
-        "exclude.txt: 'in:2.png' matches nothing among the files of source.paths\n"
+        "exclude.txt: 'in:2.png' matches nothing among the merged files\n"
     )
 
 

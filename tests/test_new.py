@@ -457,13 +457,22 @@ def test_a_table_of_addresses_becomes_a_workload(run, make, more: list[str], col
     ("make", "more", "said"),
     [
         (lambda: csv_with("where"), [], "none of its columns ('where', 'n') is called url; name"),
-        (lambda: csv_with("url"), ["--column", "x"], "shop.csv: no column 'x' (it has 'url', 'n')"),
-        (lambda: csv_with("url"), ["--column", "n"], "no address that begins with http:// or"),
+        (
+            lambda: csv_with("url"),
+            ["--column", "x"],
+            "no column 'x' (it has 'url', 'n'); see --c",
+        ),
+        (
+            lambda: csv_with("url"),
+            ["--column", "n"],
+            "shop.csv: all of its rows have no addr",
+        ),
+        (text, ["--column", "n"], "--column: shop.txt is a text, which has none; leave it out"),
         (lambda: csv_with("url"), ["--faces"], "--faces: is for photographs, and shop.csv is a"),
         (lambda: flat(Path("look")), ["--column", "x"], "--column: is for tables, and look is"),
         (lambda: flat(Path("look")), ["--text", "x"], "--text: is for tables, and look is none"),
-        (lambda: csv_with("url"), ["--text", "x"], "shop.csv: no column 'x' (it has 'url', 'n')"),
-        (text, ["--text", "x"], "shop.txt: has addresses alone; empty crawl.text"),
+        (lambda: csv_with("url"), ["--text", "x"], "no column 'x' (it has 'url', 'n'); see --text"),
+        (text, ["--text", "x"], "--text: shop.txt has addresses alone; leave it out"),
         (lambda: Path("no.csv"), [], "no.csv: no such file or folder; see crawl.table"),
     ],
 )
@@ -492,8 +501,52 @@ def test_a_table_with_sentences_becomes_one_with_prompts(run) -> None:
     assert out.startswith("art: 40 addresses, condition: prompts\n")
     found = load_all(PARAMS)["art"]
     assert (found.condition, found.source.type, found.source.size) == ("prompts", "addresses", 64)
-    assert (found.crawl.column, found.crawl.text) == ("URL", "TEXT")
+    assert (found.crawl.column, found.crawl.text_column) == ("URL", "TEXT")
     document = PARAMS.read_text()
-    PARAMS.write_text(document.replace("    text: TEXT\n", "    text:\n"))
+    PARAMS.write_text(document.replace("    text_column: TEXT\n", "    text_column:\n"))
     status, _, err = run("params", "art")
-    assert status == 1 and "(art): crawl.text: the column with the sentences is for the con" in err
+    assert status == 1 and "(art): crawl.text_column: the column with the sentences is for" in err
+
+
+def test_a_table_is_no_source_of_another_type(run) -> None:
+    before = PARAMS.read_bytes()
+    status, _, err = run("add", "anime.source", str(text()))
+    assert status == 1 and "shop.txt: is a table of addresses; `lockstep new NAME shop.txt`" in err
+    assert PARAMS.read_bytes() == before
+
+
+def captioned_archive() -> Path:
+    for name in ("a", "b"):
+        images(Path("look"), 1, ending=f"{name}.png")
+    with zipfile.ZipFile("look.zip", "w") as archive:
+        for file in sorted(Path("look").iterdir()):
+            archive.write(file)
+            archive.writestr(f"{file.with_suffix('.txt')}", "a thing")
+    return Path("look.zip")
+
+
+def splits_of_imagefolder() -> Path:
+    for split in ("train", "test"):
+        images(Path("look") / split, 3)
+        rows = (json.dumps({"file_name": f"{n}.png", "text": "a thing"}) for n in range(3))
+        Path("look", split, "metadata.jsonl").write_text("\n".join(rows))
+    return Path("look")
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (captioned_archive, "look.zip: sentences and labels (a .txt beside the images) are read"),
+        (splits_of_imagefolder, "look/test/metadata.jsonl: has sentences for the images of its fo"),
+    ],
+)
+def test_sentences_that_would_be_passed_over_are_told(run, make, said: str) -> None:
+    status, out, err = run("new", "toys", str(make()))
+    assert (status, out) == (1, "")
+    assert said in err and err.count("\n") == 1
+
+
+def test_a_table_of_labels_is_no_table_of_sentences(run) -> None:
+    of_classes(Path("look"))
+    Path("look/metadata.csv").write_text("file_name,label\ncat/0.png,cat\n")
+    assert "condition: classes" in run("new", "pets", "look")[1]

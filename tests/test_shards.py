@@ -59,7 +59,7 @@ def test_a_large_one_is_tars_that_any_tar_opens(small: None, tmp_path: Path) -> 
     files = written(tmp_path / "images", 10)[::-1]
     shards.pack(files)
     tars = shards.tars_of(tmp_path / "images")
-    assert [path.name for path in tars] == ["00000.tar", "00001.tar", "00002.tar"]
+    assert [path.name for path in tars] == [f"0000{n}-of-00003.tar" for n in range(3)]
     assert sorted((tmp_path / "images").iterdir()) == tars
     assert sorted(shards.listed(tmp_path / "images")) == sorted(files)
     with tarfile.open(tars[0]) as tar:
@@ -95,18 +95,48 @@ def test_an_image_may_be_asked_for_several_times(
 def test_a_tar_cut_short_is_one_line(small: None, tmp_path: Path, left: int) -> None:
     files = written(tmp_path / "images", 10)
     shards.pack(files)
-    path = tmp_path / "images" / "00001.tar"
+    path = tmp_path / "images" / "00001-of-00003.tar"
     path.write_bytes(path.read_bytes()[:left])
+    assert_refused(path, files)
+
+
+def assert_refused(path: Path, files: list[Path]) -> None:
     for read in (lambda: shards.listed(path.parent), lambda: [*shards.contents(files)]):
-        with pytest.raises(LockstepError, match=r"00001\.tar: damaged \(.+\); `dvc checkout`"):
+        with pytest.raises(LockstepError, match=rf"{path.name}: damaged \(.+\); `dvc checkout`"):
             read()
+
+
+@pytest.mark.parametrize("member", range(4))
+def test_a_damaged_header_makes_no_set_smaller(member: int, small: None, tmp_path: Path) -> None:
+    files = written(tmp_path / "images", 10)
+    shards.pack(files)
+    path = tmp_path / "images" / "00001-of-00003.tar"
+    with tarfile.open(path) as tar:
+        offset = tar.getmembers()[member].offset
+    whole = path.read_bytes()
+    for damage in (b"\xff", bytes(512)):
+        path.write_bytes(whole[: offset + 3] + damage + whole[offset + 3 + len(damage) :])
+        assert_refused(path, files)
 
 
 def test_a_tar_that_is_missing_is_one_line(small: None, tmp_path: Path) -> None:
     files = written(tmp_path / "images", 10)
     shards.pack(files)
-    (tmp_path / "images" / "00001.tar").unlink()
-    with pytest.raises(LockstepError, match=r"4\.png: not in the tars of its folder"):
+    for number in (2, 0):
+        path = tmp_path / "images" / f"0000{number}-of-00003.tar"
+        path.unlink()
+        for read in (lambda: shards.listed(files[0].parent), lambda: [*shards.contents(files)]):
+            with pytest.raises(LockstepError, match=rf"{path.name}: missing; `dvc checkout`"):
+                read()
+
+
+def test_what_is_not_there_is_one_line(small: None, tmp_path: Path) -> None:
+    files = written(tmp_path / "images", 10)
+    files[3].unlink()
+    with pytest.raises(LockstepError, match=r"3\.png: cannot be read \(No such file"):
+        [*shards.contents(files)]
+    shards.pack([*files[:3], *files[4:]])
+    with pytest.raises(LockstepError, match=r"3\.png: not in the tars of its folder"):
         [*shards.contents(files)]
 
 

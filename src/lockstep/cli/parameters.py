@@ -138,7 +138,7 @@ def new(arguments: argparse.Namespace) -> None:
     said = f", {len(found.classes)} classes" if found.classes else ""
     if found.archives:
         said = f", {found.archives} archives in it"
-    _said_new(name, f"{found.count} images{said}", found.condition)
+    _print_new(name, f"{found.count} images{said}", found.condition)
 
 
 def _new_of_table(
@@ -150,17 +150,15 @@ def _new_of_table(
     from lockstep.sources import address_table
 
     column = address_table.column_of(table, column)
-    rows = address_table.addresses(table, column, text)
-    count = sum(row.is_address and (text is None or row.is_captioned) for row in rows)
+    rows = address_table.addresses(table, column, text, ("--column", "--text"))
+    count = sum(bool(row.address and (text is None or row.sentence)) for row in rows)
     if not count:
-        raise LockstepError(
-            f"{table}: no address that begins with http:// or https://"
-            f"{'' if text is None else ' and has a sentence'}; name another table, or its --column"
-        )
+        lacking = "no address" if text is None else "no address or no sentence"
+        raise LockstepError(f"{table}: all of its rows have {lacking}; name other columns")
     digest = hashing.sha256(table)
     section = section_of_addresses(count, paths.from_home(table), digest, column, text)
     _write_new(document, name, section)
-    _said_new(name, f"{count} addresses", section["condition"])
+    _print_new(name, f"{count} addresses", section["condition"])
 
 
 def _write_new(document: dict[str, Any], name: str, section: dict[str, Any]) -> None:
@@ -172,7 +170,7 @@ def _write_new(document: dict[str, Any], name: str, section: dict[str, Any]) -> 
     add_section(paths.PARAMS, "workloads", name, section)
 
 
-def _said_new(name: str, images: str, condition: str) -> None:
+def _print_new(name: str, images: str, condition: str) -> None:
     print(f"{name}: {images}, condition: {condition}")
     print(
         f"{paths.PARAMS} has it now; run `dvc repro evaluate@{name}`, then `lockstep report {name}`"
@@ -238,12 +236,18 @@ def _add_source(document: dict[str, Any], workload: str, path: Path, faces: bool
         FACES,
         inspect_images,
         inspect_photos,
+        is_table,
         section_of,
         section_of_faces,
     )
     from lockstep.config.yaml_edit import set_values
     from lockstep.core import hashing
 
+    if is_table(path):
+        raise LockstepError(
+            f"{path}: is a table of addresses; `lockstep new NAME {shlex.quote(str(path))}` makes "
+            "a workload of it, and `lockstep add NAME.crawl.table` gives such a one another table"
+        )
     before, condition = document[workload]["source"], document[workload].get("condition")
     faces = faces or before["type"] == "photos"
     found = inspect_photos(path) if faces else inspect_images(path)

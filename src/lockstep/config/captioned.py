@@ -1,10 +1,12 @@
-"""Whether a folder says what its images show, by the names of its files."""
+"""Whether a folder says what its images show."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
+from lockstep.core import tables
+from lockstep.core.errors import LockstepError
 from lockstep.core.formats import ENDINGS
 
 TRAIN = "train_info.json"
@@ -20,15 +22,35 @@ def text_column(columns: Sequence[str]) -> str | None:
     return next((name for usual in _TEXT for name in columns if name.lower() == usual), None)
 
 
-def has_captions(names: Iterable[PurePosixPath]) -> bool:
-    """Whether the files of a folder, by their paths in it, are images with sentences.
+def metadata_of(folder: Path) -> Path | None:
+    """The table in a folder that has sentences; None if there is none. Raises `LockstepError`."""
+    for name in METADATA:
+        path = folder / name
+        if path.is_file() and text_column(tables.columns(path)) is not None:
+            return path
+    return None
 
-    They are if one of the tables is among them, or half of the images, at least, have a `.txt`
-    beside them.
+
+def has_captions(folder: Path, names: Iterable[PurePosixPath]) -> bool:
+    """Whether a folder, with files of these paths in it, has sentences for its images.
+
+    It has with `train_info.json`, a table of sentences, or a `.txt` beside half of the images, at
+    least. Raises `LockstepError` if a folder in it has such a table.
     """
     names = set(names)
-    if not names.isdisjoint(map(PurePosixPath, (TRAIN, *METADATA))):
+    if PurePosixPath(TRAIN) in names or metadata_of(folder) is not None:
         return True
+    for name in sorted(names):
+        if name.name in METADATA and metadata_of(folder / name.parent) is not None:
+            raise LockstepError(
+                f"{folder / name}: has sentences for the images of its folder; name that one, "
+                f"{folder / name.parent}"
+            )
+    return has_texts(names)
+
+
+def has_texts(names: set[PurePosixPath]) -> bool:
+    """Whether half of the images among these files, at least, have a `.txt` beside them."""
     images = [name for name in names if name.suffix.lower() in ENDINGS]
     described = sum(name.with_suffix(".txt") in names for name in images)
     return described > 0 and 2 * described >= len(images)

@@ -56,10 +56,10 @@ def _misfits_of_source(params: Params) -> Iterator[str]:
     if params.source.type == "addresses":
         if params.crawl.table is None:
             yield "crawl.table: empty; name the table of addresses: `lockstep add` does"
-        if (params.crawl.text is not None) != params.reads_text:
+        if (params.crawl.text_column is not None) != params.reads_text:
             yield (
-                "crawl.text: the column with the sentences is for the condition prompts, which "
-                "wants one; name it, or empty it"
+                "crawl.text_column: the column with the sentences is for the condition prompts, "
+                "which wants one; name it, or empty it"
             )
     match source := params.source:
         case Rendered() if params.condition == "prompts" and source.count < _FEWEST_CAPTIONED:

@@ -14,10 +14,9 @@ from pathlib import Path, PurePosixPath
 from statistics import median
 from typing import IO, Any
 
-from lockstep.config.captioned import METADATA, TRAIN, has_captions
+from lockstep.config.captioned import METADATA, TRAIN, has_captions, has_texts
 from lockstep.config.classes import check_names, classes_of
 from lockstep.config.schema import SHARED, Condition
-from lockstep.config.sources import TABLES
 from lockstep.core import tables
 from lockstep.core.errors import LockstepError
 from lockstep.core.formats import ENDINGS, is_hidden
@@ -28,6 +27,7 @@ _ARCHIVES = (".zip", ".tar", ".tgz", ".tbz2", ".txz", ".gz", ".bz2", ".xz")
 _IN_AN_ARCHIVE = 100  # images, at a guess
 _MEASURED = 200  # images at most whose size is read
 _RULES = {"max_aspect": 2.0, "min_contrast": 12.0, "duplicate_bits": 24}
+_OF_FOLDERS = {TRAIN, *METADATA, "objects.json"}
 _OF_PATHS = ("type", "paths", "sha256")
 _EVALUATOR_STEPS = 300  # at least, of training the evaluator
 _MOST_EPOCHS = 60
@@ -64,16 +64,17 @@ def inspect_images(path: Path) -> Contents:
     """
     names = _names(path)
     if path.is_dir():
-        if has_captions(names):
+        if has_captions(path, names):
             return Contents("prompts", *_counted(path), {})
         if (path / "objects.json").exists() and (path / "train.json").exists():
             return Contents("labels", *_counted(path), {})
         empty = [folder for folder in sorted(path.iterdir()) if _is_without_images(folder)]
         if names and empty:
             raise LockstepError(f"{empty[0]}: no image in it; remove the folder, or add some")
-    elif said := {TRAIN, *METADATA, "objects.json"} & {name.name for name in names}:
+    elif (said := _OF_FOLDERS & {name.name for name in names}) or has_texts(set(names)):
+        which = min(said, default="a .txt beside the images")
         raise LockstepError(
-            f"{path}: sentences and labels ({min(said)}) are read from a folder; unpack it"
+            f"{path}: sentences and labels ({which}) are read from a folder; unpack it"
         )
     found = _contents(path, names)
     classes = _classes(path, _images(names))
@@ -107,13 +108,12 @@ def section_of_faces(contents: Contents, path: str, sha256: str) -> dict[str, An
 def is_table(path: Path) -> bool:
     """Whether it is a table of addresses, by its ending, or a folder with such tables.
 
-    A folder with images or archives is none, nor one with nothing but texts.
+    A folder with images or archives is none.
     """
-    if not path.is_dir():
-        return path.suffix.lower() in TABLES
-    names = _in_folder(path)
-    others = [name for name in names if name.suffix.lower() in (*ENDINGS, *_ARCHIVES)]
-    return not others and any(name.suffix.lower() in tables.ENDINGS for name in names)
+    others = (*ENDINGS, *_ARCHIVES)
+    if path.is_dir() and any(name.suffix.lower() in others for name in _in_folder(path)):
+        return False
+    return bool(tables.files(path))
 
 
 def section_of_addresses(
@@ -126,7 +126,7 @@ def section_of_addresses(
     condition: Condition = "none" if text is None else "prompts"
     section = section_of(Contents(condition, count, None, {}), path, sha256)
     source = {name: section["source"][name] for name in section["source"] if name not in _OF_PATHS}
-    crawl = {"table": path, "table_sha256": sha256, "column": column, "text": text}
+    crawl = {"table": path, "table_sha256": sha256, "column": column, "text_column": text}
     return {**section, "source": {"type": "addresses", **source}, "crawl": crawl}
 
 

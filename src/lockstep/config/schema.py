@@ -100,7 +100,7 @@ class Crawl:
     table: NonEmpty | None
     table_sha256: Sha256 | None
     column: NonEmpty
-    text: NonEmpty | None
+    text_column: NonEmpty | None
     source: Annotated[
         str, Field(pattern=r"^(replica|https?://[^/\s@?#\\]+)$"), AfterValidator(_is_site)
     ]

@@ -20,11 +20,7 @@ from lockstep.config.fields import (
     Share,
     all_different,
 )
-from lockstep.core import tables
 
-TEXT = ".txt"
-TABLES = (*tables.ENDINGS, TEXT)
-"""The endings of tables of addresses; a text has an address a line, the others a column of them."""
 SYNTHETIC = "synthetic"
 """Stands in `source.paths` of a merge for both archives of heads that the project draws."""
 

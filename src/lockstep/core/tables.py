@@ -6,18 +6,32 @@ import csv
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from lockstep.core.errors import LockstepError
+from lockstep.core.formats import is_hidden
 
 ENDINGS = (".parquet", ".csv", ".tsv", ".jsonl", ".ndjson")
+TEXT = ".txt"
+"""The ending of a text that has one value a line."""
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
-# pyarrow's errors are of these kinds too.
-_DAMAGE = (ValueError, LookupError, NotImplementedError, RecursionError, csv.Error)
+_LONGEST_FIELD = 2**24  # characters; some tables have whole pages in a column that nobody wants
+_DAMAGE = (
+    *(ArithmeticError, LookupError, RecursionError, TypeError, ValueError),
+    *(NotImplementedError, csv.Error),
+)
 
 Row = tuple[str, dict[str, Any]]
 """Where a row stands, for messages, and its values by column."""
+
+
+def files(place: Path) -> list[Path]:
+    """The file at `place`, if it is a table or a text; or the tables of the folder there."""
+    if place.is_dir():
+        found = (path for path in place.iterdir() if path.is_file() and _is_seen(path))
+        return sorted(path for path in found if path.suffix.lower() in ENDINGS)
+    return [place] if place.suffix.lower() in (*ENDINGS, TEXT) else []
 
 
 def columns(path: Path) -> list[str]:
@@ -25,7 +39,7 @@ def columns(path: Path) -> list[str]:
 
     Raises `LockstepError` if it cannot be read, or is damaged.
     """
-    with damage_named(path):
+    with _damage_named(path):
         match path.suffix.lower():
             case ".parquet":
                 return list(_parquet().read_schema(path).names)
@@ -41,7 +55,7 @@ def rows(path: Path, wanted: Sequence[str]) -> Iterator[Row]:
 
     A value that a row lacks is None. Raises `LockstepError` as `columns`.
     """
-    with damage_named(path):
+    with _damage_named(path):
         match path.suffix.lower():
             case ".parquet":
                 number = 0
@@ -61,12 +75,12 @@ def rows(path: Path, wanted: Sequence[str]) -> Iterator[Row]:
 
 def lines(path: Path) -> Iterator[tuple[str, str]]:
     """The lines of a text that are not empty, with where they stand. Raises `LockstepError`."""
-    with damage_named(path):
+    with _damage_named(path):
         yield from _lines(path)
 
 
 @contextmanager
-def damage_named(path: Path) -> Iterator[None]:
+def _damage_named(path: Path) -> Iterator[None]:
     """Inside, what cannot be read of a file is a `LockstepError` of one line that names it."""
     try:
         yield
@@ -79,6 +93,10 @@ def damage_named(path: Path) -> Iterator[None]:
         raise LockstepError(f"{path}: damaged ({said}); write it anew") from None
 
 
+def _is_seen(path: Path) -> bool:
+    return not is_hidden(PurePath(path.name))
+
+
 def _parquet() -> Any:
     # Here: it comes with MLflow, and takes long to import.
     from pyarrow import parquet
@@ -88,13 +106,17 @@ def _parquet() -> Any:
 
 @contextmanager
 def _csv(path: Path) -> Iterator[csv.DictReader[str]]:
+    csv.field_size_limit(_LONGEST_FIELD)
     with path.open(newline="", encoding="utf-8-sig") as file:
         yield csv.DictReader(file, delimiter=_DELIMITERS[path.suffix.lower()])
 
 
 def _records(path: Path) -> Iterator[Row]:
     for place, line in _lines(path):
-        record = json.loads(line)
+        try:
+            record = json.loads(line)
+        except ValueError as error:
+            raise ValueError(f"{place}: {error.args[0].partition(':')[0]}") from None
         if not isinstance(record, dict):
             raise ValueError(f"{place} is no object")
         yield place, record

@@ -6,7 +6,7 @@ DVC hashes, caches, pushes and checks out every file by itself. Names and bytes 
 
 from __future__ import annotations
 
-import os
+import re
 import tarfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,21 +23,23 @@ ABOVE = 100_000
 """How many images a set has at most as files of their own."""
 EACH = 10_000
 """How many a tar has."""
-_END = bytes(2 * tarfile.BLOCKSIZE)
+_NAME = re.compile(r"(\d{5})-of-(\d{5})\.tar")
 
 
 def pack(files: Sequence[Path]) -> None:
-    """Move images of one folder, if they are more than `ABOVE`, into `00000.tar` and so on in it.
+    """Move images of one folder, if they are more than `ABOVE`, into tars in it.
 
-    They keep this order, one that is named twice is there once, and the same images give the same
-    bytes.
+    These are `00000-of-00012.tar` and so on. The images keep this order, one that is named twice is
+    there once, and the same images give the same bytes.
     """
     files = [*dict.fromkeys(files)]
     if len(files) <= ABOVE:
         return
-    for number, start in enumerate(range(0, len(files), EACH)):
+    starts = range(0, len(files), EACH)
+    for number, start in enumerate(starts):
         moved = files[start : start + EACH]
-        with tarfile.open(moved[0].with_name(f"{number:05}.tar"), "w", encoding="utf-8") as tar:
+        path = moved[0].with_name(f"{number:05}-of-{len(starts):05}.tar")
+        with tarfile.open(path, "w", encoding="utf-8") as tar:
             for file in moved:
                 member = tarfile.TarInfo(file.name)
                 member.size = file.stat().st_size
@@ -63,22 +65,27 @@ def listed(folder: Path) -> list[Path]:
 
 
 def tars_of(folder: Path) -> list[Path]:
-    """The tars that `pack` left in a folder, in their order."""
-    return sorted(folder.glob("*.tar"))
+    """The tars that `pack` left in a folder, in order. Raises `LockstepError` if one is gone."""
+    found = sorted(path for path in folder.glob("*.tar") if _NAME.fullmatch(path.name))
+    for number in range(_count(found)):
+        path = folder / f"{number:05}-of-{_count(found):05}.tar"
+        if path not in found:
+            raise LockstepError(f"{path}: missing; `dvc checkout` restores it")
+    return found
 
 
 def contents(files: Iterable[Path]) -> Iterator[bytes]:
     """The bytes of images, in files or in tars; of those in tars in the order they were packed in.
 
     An image may be asked for several times, one after the other. Raises `LockstepError` if a tar is
-    damaged or has not that image, and `OSError` if a file cannot be read.
+    damaged or has not that image, or a file cannot be read.
     """
     for folder, own in groupby(files, key=lambda file: file.parent):
         tars = tars_of(folder)
         if tars:
             yield from _in_turn(own, _members(tars))
         else:
-            yield from map(Path.read_bytes, own)
+            yield from map(_content, own)
 
 
 def images(files: Iterable[Path]) -> Iterator[NDArray[np.uint8]]:
@@ -86,6 +93,21 @@ def images(files: Iterable[Path]) -> Iterator[NDArray[np.uint8]]:
     files = [*files]
     for file, data in zip(files, contents(files), strict=True):
         yield rgb_of(data, file)
+
+
+def _count(tars: Sequence[Path]) -> int:
+    """How many tars there were, as the name of one says."""
+    named = _NAME.fullmatch(tars[0].name) if tars else None
+    return int(named[2]) if named else 0
+
+
+def _content(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise LockstepError(
+            f"{file}: cannot be read ({error.strerror}); `dvc checkout` restores it"
+        ) from None
 
 
 def _in_turn(files: Iterable[Path], members: Iterator[tuple[str, bytes]]) -> Iterator[bytes]:
@@ -114,13 +136,15 @@ def _members(tars: Iterable[Path]) -> Iterator[tuple[str, bytes]]:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[tarfile.TarFile]:
+    """A tar that is read to its end in the block."""
     try:
-        # tarfile takes one that was cut between two members.
-        with path.open("rb") as file:
-            file.seek(-min(len(_END), file.seek(0, os.SEEK_END)), os.SEEK_END)
-            if file.read() != _END:
-                raise tarfile.ReadError("unexpected end of data")
         with tarfile.open(path, "r:", encoding="utf-8") as tar:
             yield tar
+            # To tarfile it ends where it is cut between two members, or at a damaged header.
+            with path.open("rb") as file:
+                file.seek(tar.offset)
+                rest = file.read()
+            if len(rest) < 2 * tarfile.BLOCKSIZE or any(rest):
+                raise tarfile.ReadError("unexpected end of data")
     except tarfile.TarError as error:
         raise LockstepError(f"{path}: damaged ({error}); `dvc checkout` restores it") from None

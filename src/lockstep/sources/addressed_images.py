@@ -27,8 +27,9 @@ def collect(params: Params, out: Path) -> Found:
     Raises `LockstepError` if the download is damaged, or no image is kept.
     """
     downloaded = paths.downloaded(params.workload)
-    exclusions = exclude.read(paths.EXCLUDE).of_downloads()
-    excluded = Exclusions(frozenset(_excluded(downloaded, exclusions)))
+    exclusions = exclude.read(paths.EXCLUDE)
+    named = frozenset(_excluded(downloaded, exclusions.of_downloads()))
+    excluded = Exclusions(named | exclusions.of_merges_alone().entries)
     source = Source(DOWNLOADED, downloaded / IMAGES, is_own=True)
     merged = merge_sources(params, out, lambda: [source], excluded)
     said = {**read_provenance(downloaded).params, **params.values("source")}

@@ -47,6 +47,10 @@ class Exclusions:
             frozenset(entry for entry in self.entries if _is_merged(entry) or _SHA256.match(entry))
         )
 
+    def of_merges_alone(self) -> Exclusions:
+        """Those that can name nothing but a file of a merge: `source:path`."""
+        return Exclusions(frozenset(entry for entry in self.entries if _is_merged(entry)))
+
     def tell_unused(self, used: Set[str], where: str) -> None:
         """Say on stderr which are not in `used`; `where` says among what they were looked for."""
         for entry in sorted(self.entries - used):

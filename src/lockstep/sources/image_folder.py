@@ -51,12 +51,12 @@ def merge_folders(params: Params, out: Path) -> tuple[Found, Merged]:
         bar = processes.progress("draw heads", "image")
         return heads.sources(_scratch() / "synthetic", cores(), bar)
 
-    def verified() -> list[Source]:
+    def given_sources() -> list[Source]:
         given = (settings.paths, settings.sha256, paths.home())
         sources, hashes[:] = verified_sources(*given, draw)
         return sources
 
-    merged = merge_sources(params, out, verified, exclusions)
+    merged = merge_sources(params, out, given_sources, exclusions)
     metrics: dict[str, float] = {"kept": merged.kept, "found": len(merged.rows)}
     if settings.paths == (SYNTHETIC,):
         metrics |= heads.precision_and_recall(merged)

@@ -15,7 +15,7 @@ from lockstep.core.errors import LockstepError
 IMAGES = "images.json"
 """The list of images' addresses that a crawl leaves to the download."""
 MANIFEST = "manifest.jsonl"
-"""The lines on images that the download leaves to the finding of faces."""
+"""The lines on images that the download leaves to `collect`."""
 
 
 def write_list(path: Path, entries: Iterable[Any]) -> int:

@@ -31,7 +31,9 @@ def collect(params: Params, out: Path) -> Found:
     downloaded = paths.downloaded(params.workload)
     files, train = _images(downloaded, exclude.read(paths.EXCLUDE).of_downloads())
     if not files:
-        raise LockstepError(f"{downloaded / MANIFEST}: lists no image; see {downloaded}/failed.txt")
+        raise LockstepError(
+            f"{downloaded / MANIFEST}: no image is left; see exclude.txt, and failed.txt beside it"
+        )
     (out / captions.IMAGES).mkdir()
     reading = ReadSettings(params.source.size, params.download.max_pixels)
     task = partial(bring, settings=reading, out=out / captions.IMAGES)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from lockstep.config.captioned import FILE_NAME, METADATA, text_column
+from lockstep.config.captioned import FILE_NAME, METADATA, metadata_of, text_column
 from lockstep.core import tables
 from lockstep.core.errors import LockstepError
 from lockstep.core.formats import ENDINGS, is_hidden
@@ -50,9 +50,8 @@ def read(folder: Path) -> Captioned:
         test = captions.read_test(folder / captions.TEST)
         place = _images_folder(folder, train)
         return Captioned(_in(place, train), train, test, place, captions.TRAIN)
-    for name in METADATA:
-        if (folder / name).is_file():
-            return _named(folder, _of_metadata(folder / name), name)
+    if (table := metadata_of(folder)) is not None:
+        return _named(folder, _of_metadata(table), table.name)
     if any(folder.rglob("*.txt")):
         return _named(folder, _of_texts(folder), "its texts")
     raise LockstepError(

@@ -45,6 +45,7 @@ _FIELDS = {
     "rights": "whose pictures these are, and by what right they are used",
     "consent": "whether those in them agreed",
 }
+_LEFT_OUT = "equal files are one image, and those named in `exclude.txt` are out."
 _ROWS = 100
 """Of a table of classes, at most."""
 
@@ -103,7 +104,7 @@ def _forms(files: list[Path]) -> str:
     """Sizes, modes and formats, the most frequent first."""
     forms: Counter[str] = Counter()
     for data in shards.contents(files):
-        with Image.open(BytesIO(data)) as image:  # reads the header alone
+        with Image.open(BytesIO(data)) as image:  # decodes no pixel
             forms[f"{image.width} x {image.height} pixels, {image.mode}, {image.format}"] += 1
     ordered = sorted(forms.items(), key=lambda item: (-item[1], item[0]))
     if len(ordered) == 1:
@@ -145,7 +146,7 @@ def _counts(subject: Subject, params: Params, folder: Path, collected: Collected
             + table(("decision", what, "meaning"), rows)
         )
     else:
-        parts.append(f"{kept:,}: none was left out.")
+        parts.append(f"{kept:,}: {_LEFT_OUT if subject.excludes else 'none was left out.'}")
     if collected.names:
         totals = collected.conditions.sum(axis=0)
         named = [

@@ -45,10 +45,11 @@ def _of_board(subject: Subject) -> str:
 
 def _of_table(subject: Subject) -> str:
     values = subject.values
-    text = values["crawl.text"]
+    column, text = values["crawl.column"], values["crawl.text_column"]
+    place = "" if column is None else f" in the column {plain(column)} of a table,"
     sentences = "" if text is None else f", with the sentences in the column {plain(text)}"
     return (
-        f"Downloaded from the addresses in the column {plain(values['crawl.column'])} of a table, "
+        f"Downloaded from the addresses{place or ' in a text,'} "
         f"{plain(values['crawl.table'])}, SHA-256 `{values['crawl.table_sha256']}`{sentences}. "
         "Which address gave which image is noted (`manifest.jsonl` of the download), when it did "
         "is not.\n\n"

@@ -20,7 +20,7 @@ def risks(subject: Subject) -> str:
         return _DRAWN
     values = subject.values
     bits = values.get("source.duplicate_bits")
-    excluded = "who is named in `exclude.txt` is out, with copies of the image"
+    excluded = f"who is named in `exclude.txt` is out, with {_copies(subject)}"
     rows = [
         (
             "people who did not agree",
@@ -32,7 +32,7 @@ def risks(subject: Subject) -> str:
         ("others' works, watermarks, logos, captions", "nothing", "none is looked for"),
         (
             "copies of one picture",
-            "nothing"
+            ("of equal files one is kept" if subject.is_downloaded else "nothing")
             if bits is None
             else f"of equal files, and of images alike but for {bits} of 256 bits, one is kept",
             "mirrored, turned and closely cropped copies are not found",
@@ -52,6 +52,11 @@ def risks(subject: Subject) -> str:
     return table(("what", "what was done", "what was not"), rows)
 
 
+def _copies(subject: Subject) -> str:
+    """What goes with an excluded image."""
+    return "copies of the image" if subject.chooses else "files of the same bytes"
+
+
 def _consent(subject: Subject) -> str:
     done = []
     if subject.is_downloaded:
@@ -61,7 +66,7 @@ def _consent(subject: Subject) -> str:
             + ("not taken" if respected else "taken (`download.respect_opt_outs` was false)")
         )
     if subject.excludes:
-        done.append("who is named in `exclude.txt` is out, with copies of the image")
+        done.append(f"who is named in `exclude.txt` is out, with {_copies(subject)}")
     return "; ".join(done) or "nothing"
 
 
@@ -81,8 +86,8 @@ def removal(subject: Subject) -> str:
         named = "the address of the image, or the SHA-256 of its file"
     else:
         named = "the SHA-256 of the image's file, or `source:path` as `decisions.csv` has them"
+    alike = "images that look like it" if subject.chooses else "files of the same bytes"
     return (
         f"{ask}Whoever runs Lockstep writes a line into `exclude.txt` ({named}) and runs "
-        "`dvc repro`: the image, and images that look like it, leave this set and all that is made "
-        f"of it. {_AFTER}"
+        f"`dvc repro`: the image, and {alike}, leave this set and all that is made of it. {_AFTER}"
     )

@@ -124,7 +124,7 @@ def merge(
             table.put(sha256, *_figures(text))
 
     used = {name for file, _, _ in table for name in exclusions.entries & file.names}
-    exclusions.tell_unused(used, "among the files of source.paths")
+    exclusions.tell_unused(used, "among the merged files")
     rows = Rows(table, exclusions)
     decisions = decide(rows, rules)
     merged = Merged(rows, decisions)
@@ -132,7 +132,7 @@ def merge(
         listed = ", ".join(f"{name} {count}" for name, count in decisions.counts().items())
         raise LockstepError(
             f"collect: no image is kept of {len(rows)} files ({listed or 'the sources are empty'})"
-            "; see source.paths, and the rule in source.* that most of them break"
+            "; see where they come from, and the rule in source.* that most of them break"
         )
     _write_images(out, cache, rows, decisions)
     write_csv(out / DECISIONS, map(_line, rows, decisions))

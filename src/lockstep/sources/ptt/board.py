@@ -22,6 +22,7 @@ from lockstep.sources.ptt.names import TAIPEI
 from lockstep.sources.resume_cache import exclusive_cache
 
 _DAY = 86_400  # seconds
+_OF_TABLES = ("crawl.table", "crawl.table_sha256", "crawl.column", "crawl.text_column")
 
 
 def check(params: Params) -> None:
@@ -70,7 +71,10 @@ def crawl(params: Params, out: Path) -> None:
             max_failed_fraction=settings.max_failed_fraction,
         )
         output.write(out, results)
-        write_provenance(out, params.deciding("crawl"), origin=origin)
+        decided = params.deciding("crawl")
+        for name in _OF_TABLES:
+            del decided[name]
+        write_provenance(out, decided, origin=origin)
 
 
 @contextmanager
