@@ -252,7 +252,6 @@ def curve(project: Project) -> list[tuple[int, float]]:
 
 
 @pytest.mark.long
-@pytest.mark.pipeline
 def test_a_repro_that_was_killed_ends_in_the_same_bytes(project: Project, tmp_path: Path) -> None:
     project.set(checkpoint_every="1")
     path = project.root / "params.yaml"
