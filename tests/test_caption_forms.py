@@ -77,7 +77,7 @@ def test_each_form_says_the_same(write: Callable[[Path], None], tmp_path: Path) 
     assert inspect_images(folder).condition == "prompts"
     found = forms.read(folder)
     assert found.train == {"b_1.jpg": SAID["b/1.jpg"], "a.png": SAID["a.png"]}
-    assert found.files == {"b_1.jpg": folder / "b/1.jpg", "a.png": folder / "a.png"}
+    assert dict(found.images) == {"b_1.jpg": folder / "b/1.jpg", "a.png": folder / "a.png"}
     assert sorted(found.test.values()) == sorted(
         sentence for sentences in SAID.values() for sentence in sentences
     )
@@ -183,4 +183,4 @@ def test_images_that_are_missing_or_broken_are_listed(tmp_path: Path) -> None:
 def test_what_a_system_puts_there_is_no_image(tmp_path: Path) -> None:
     folder = with_images(tmp_path / "own", ["a.png", "__MACOSX/a.png", ".thumbnails/a.png"])
     (folder / "a.txt").write_text("a cube")
-    assert set(forms.read(folder).files) == {"a.png"}
+    assert set(forms.read(folder).train) == {"a.png"}

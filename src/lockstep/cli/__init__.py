@@ -41,7 +41,7 @@ def main() -> None:
     command.add_argument(
         "folder",
         type=_given_path,
-        help="images: flat, a sub-folder a class, or with sentences; or a table of addresses",
+        help="images: flat, a sub-folder a class, or with sentences; Parquet; a table of addresses",
     )
     command.add_argument("--faces", action="store_true", help="cut faces out of photographs")
     command.add_argument("--column", help="of a table: which one has the addresses (default: url)")

@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
+from io import BytesIO
+from itertools import chain, islice
 from pathlib import Path, PurePosixPath
 from statistics import median
 from typing import IO, Any
@@ -17,7 +19,7 @@ from typing import IO, Any
 from lockstep.config.captioned import METADATA, TRAIN, has_captions, has_texts
 from lockstep.config.classes import check_names, classes_of
 from lockstep.config.schema import SHARED, Condition
-from lockstep.core import tables
+from lockstep.core import parquet_images, tables
 from lockstep.core.errors import LockstepError
 from lockstep.core.formats import ENDINGS, is_hidden
 
@@ -62,6 +64,10 @@ def inspect_images(path: Path) -> Contents:
     Raises `LockstepError` if there is nothing, no image, or classes that cannot be told apart or
     learnt.
     """
+    tables_of_images = _with_images(path)
+    if any(found.text is not None for found in tables_of_images.values()):
+        count = sum(found.count for found in tables_of_images.values())
+        return Contents("prompts", count, _side(path, []), {})
     names = _names(path)
     if path.is_dir():
         if has_captions(path, names):
@@ -113,7 +119,7 @@ def is_table(path: Path) -> bool:
     others = (*ENDINGS, *_ARCHIVES)
     if path.is_dir() and any(name.suffix.lower() in others for name in _in_folder(path)):
         return False
-    return bool(tables.files(path))
+    return bool(tables.files(path)) and not _with_images(path)
 
 
 def section_of_addresses(
@@ -177,7 +183,39 @@ def _names(path: Path) -> list[PurePosixPath]:
     """The files in a folder or an archive, but hidden ones."""
     if not path.exists():
         raise LockstepError(f"{path}: no such file or folder; name one with images")
-    return _in_folder(path) if path.is_dir() else _in_archive(path)
+    embedded = _with_images(path)
+    if path in embedded:
+        return _rows_of(path, embedded[path], PurePosixPath())
+    if not path.is_dir():
+        return _in_archive(path)
+    names = [name for name in _in_folder(path) if path / name not in embedded]
+    for file, found in embedded.items():
+        inside = PurePosixPath(file.relative_to(path).as_posix() + "!")
+        names += _rows_of(file, found, inside)
+    return names
+
+
+def _with_images(path: Path) -> dict[Path, parquet_images.Layout]:
+    """The Parquet files at a path that have images in them."""
+    files = [path / name for name in _in_folder(path)] if path.is_dir() else [path]
+    found = {}
+    for file in files:
+        if file.suffix.lower() == parquet_images.ENDING and file.is_file():
+            try:
+                layout = parquet_images.layout(file)
+            except Exception:  # Damaged: whoever reads it says so.
+                continue
+            if layout is not None:
+                found[file] = layout
+    return found
+
+
+def _rows_of(
+    path: Path, layout: parquet_images.Layout, inside: PurePosixPath
+) -> list[PurePosixPath]:
+    """The images in a Parquet file, as collecting calls them, with an ending of images."""
+    rows = parquet_images.rows(path, layout, images=False)
+    return [PurePosixPath(row.label or "", inside, f"{row.number:08}.png") for row in rows]
 
 
 def _in_folder(path: Path) -> list[PurePosixPath]:
@@ -224,8 +262,9 @@ def _side(path: Path, images: list[PurePosixPath]) -> int | None:
     """Of some images, evenly spread; None if none of them can be read."""
     from lockstep.core.decoding import size_of
 
+    some = images[:: max(1, len(images) // _MEASURED)]
     sides = []
-    for opened in _files(path, images[:: max(1, len(images) // _MEASURED)]):
+    for opened in chain(_files(path, some), _first_rows(path)):
         try:
             with opened() as file:
                 sides.append(min(size_of(file.read(_MOST))))
@@ -241,6 +280,8 @@ def _files(path: Path, names: list[PurePosixPath]) -> Iterator[Callable[[], IO[b
         for name in names:
             if (path / name).is_file():
                 yield partial(_bytes_of, path / name)
+    elif path.suffix.lower() == parquet_images.ENDING:
+        return
     elif zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             for info in archive.infolist():
@@ -251,6 +292,15 @@ def _files(path: Path, names: list[PurePosixPath]) -> Iterator[Callable[[], IO[b
             for member in tar:
                 if member.isfile() and PurePosixPath(member.name) in wanted:
                     yield partial(_member, tar, member)
+
+
+def _first_rows(path: Path) -> Iterator[Callable[[], IO[bytes]]]:
+    """What opens some of the images in Parquet files."""
+    embedded = _with_images(path)
+    for file, layout in embedded.items():
+        each = max(1, _MEASURED // len(embedded))
+        for row in islice(parquet_images.rows(file, layout), each):
+            yield partial(BytesIO, row.image or b"")
 
 
 def _bytes_of(path: Path) -> IO[bytes]:

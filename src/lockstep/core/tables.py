@@ -39,7 +39,7 @@ def columns(path: Path) -> list[str]:
 
     Raises `LockstepError` if it cannot be read, or is damaged.
     """
-    with _damage_named(path):
+    with damage_named(path):
         match path.suffix.lower():
             case ".parquet":
                 return list(_parquet().read_schema(path).names)
@@ -55,7 +55,7 @@ def rows(path: Path, wanted: Sequence[str]) -> Iterator[Row]:
 
     A value that a row lacks is None. Raises `LockstepError` as `columns`.
     """
-    with _damage_named(path):
+    with damage_named(path):
         match path.suffix.lower():
             case ".parquet":
                 number = 0
@@ -75,12 +75,12 @@ def rows(path: Path, wanted: Sequence[str]) -> Iterator[Row]:
 
 def lines(path: Path) -> Iterator[tuple[str, str]]:
     """The lines of a text that are not empty, with where they stand. Raises `LockstepError`."""
-    with _damage_named(path):
+    with damage_named(path):
         yield from _lines(path)
 
 
 @contextmanager
-def _damage_named(path: Path) -> Iterator[None]:
+def damage_named(path: Path) -> Iterator[None]:
     """Inside, what cannot be read of a file is a `LockstepError` of one line that names it."""
     try:
         yield

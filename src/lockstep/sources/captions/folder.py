@@ -43,8 +43,8 @@ def import_folder(
     found = forms.read(source)
     (out / captions.IMAGES).mkdir()
     task = partial(bring, settings=settings, out=out / captions.IMAGES)
-    outcomes = progress(in_order(task, found.files.items(), workers), len(found.files))
-    bad = [f"{name} ({why})" for name, why in zip(found.files, outcomes, strict=True) if why]
+    outcomes = progress(in_order(task, found.images, workers), len(found.train))
+    bad = [f"{name} ({why})" for name, why in zip(found.train, outcomes, strict=True) if why]
     if bad:
         raise LockstepError(
             f"{found.place}: {len(bad)} images of {found.by} are missing or broken: "
@@ -54,19 +54,19 @@ def import_folder(
     captions.write(out, train, found.test)
 
 
-def bring(file: tuple[str, Path], *, settings: ReadSettings, out: Path) -> str:
-    """Write an image; gives why that cannot be, or nothing."""
-    name, path = file
+def bring(image: tuple[str, Path | bytes], *, settings: ReadSettings, out: Path) -> str:
+    """Write an image, called so, of a file or its bytes; gives why that cannot be, or nothing."""
+    name, source = image
     try:
-        data = path.read_bytes()
+        data = source if isinstance(source, bytes) else source.read_bytes()
     except FileNotFoundError:
         return "missing"
     except OSError as error:
         return error.strerror or "unreadable"
-    image = read_image(data, settings)
-    if not image.broken:
-        (out / _png(name)).write_bytes(image.png)
-    return image.broken
+    found = read_image(data, settings)
+    if not found.broken:
+        (out / _png(name)).write_bytes(found.png)
+    return found.broken
 
 
 def _png(name: str) -> str:

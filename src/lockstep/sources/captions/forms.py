@@ -3,22 +3,24 @@
 * `train_info.json`: see `lockstep.data.captions`;
 * `metadata.jsonl`, `.csv` or `.parquet` with the columns `file_name` and `text`, as Hugging Face's
   `imagefolder` and diffusers' training scripts read it;
-* a `.txt` beside each image, of the same name, with a sentence a line, as img2dataset writes it.
+* a `.txt` beside each image, of the same name, with a sentence a line, as img2dataset writes it;
+* Parquet files with images and sentences in their rows, or one such file in place of the folder, as
+  data sets on the Hugging Face hub are.
 
-`test.json` has the prompts that are asked for. Without it, which the last two may be, they are some
-of those of the images.
+`test.json` has the prompts that are asked for. Without it, which only the first wants, they are
+some of those of the images.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from lockstep.config.captioned import FILE_NAME, METADATA, metadata_of, text_column
-from lockstep.core import tables
+from lockstep.core import parquet_images, tables
 from lockstep.core.errors import LockstepError
 from lockstep.core.formats import ENDINGS, is_hidden
 from lockstep.data import captions
@@ -30,13 +32,13 @@ _ASKED = 32
 
 @dataclass(frozen=True)
 class Captioned:
-    """Images with sentences: where each image lies and its prompts, by what it is called here.
+    """Images with sentences: each image's file or bytes, and its prompts by what it is called here.
 
-    `test` has the prompts that are asked for by their ids. `place` and `by` are for messages: the
-    folder that has the images, and what names them.
+    `images` and `train` have the same order. `test` has the prompts that are asked for by their
+    ids. `place` and `by` are for messages: the folder that has the images, and what names them.
     """
 
-    files: Mapping[str, Path]
+    images: Iterable[tuple[str, Path | bytes]]
     train: Mapping[str, list[str]]
     test: Mapping[str, str]
     place: Path
@@ -49,19 +51,18 @@ def read(folder: Path) -> Captioned:
         train = captions.read_train(folder / captions.TRAIN)
         test = captions.read_test(folder / captions.TEST)
         place = _images_folder(folder, train)
-        return Captioned(_in(place, train), train, test, place, captions.TRAIN)
+        images = ((name, place / name) for name in train)
+        return Captioned(images, train, test, place, captions.TRAIN)
     if (table := metadata_of(folder)) is not None:
         return _named(folder, _of_metadata(table), table.name)
+    if embedded := _embedded(folder):
+        return _of_parquet(folder, embedded)
     if any(folder.rglob("*.txt")):
         return _named(folder, _of_texts(folder), "its texts")
     raise LockstepError(
         f"{folder / captions.TRAIN}: missing; a folder of captions has {captions.TRAIN} and "
         f"{captions.TEST}, or {METADATA[0]}, or a .txt beside each image"
     )
-
-
-def _in(folder: Path, names: Mapping[str, Any]) -> dict[str, Path]:
-    return {name: folder / name for name in names}
 
 
 Described = tuple[str, PurePosixPath, list[str]]
@@ -85,9 +86,46 @@ def _named(folder: Path, rows: Iterator[Described], by: str) -> Captioned:
         known += [sentence for sentence in sentences if sentence not in known]
     if not train:
         raise LockstepError(f"{folder}: {by} says nothing of any image; add rows")
+    return Captioned(files.items(), train, _asked_for(folder, train), folder, by)
+
+
+def _asked_for(folder: Path, train: Mapping[str, Sequence[str]]) -> dict[str, str]:
     asked = folder / captions.TEST
-    test = captions.read_test(asked) if asked.exists() else some_of(train)
-    return Captioned(files, train, test, folder, by)
+    return captions.read_test(asked) if asked.exists() else some_of(train)
+
+
+def _embedded(folder: Path) -> dict[Path, parquet_images.Layout]:
+    """The Parquet files with images and sentences in them."""
+    found = {}
+    for path in tables.files(folder):
+        if path.suffix.lower() == parquet_images.ENDING:
+            with tables.damage_named(path):
+                layout = parquet_images.layout(path)
+            if layout is not None and layout.text is not None:
+                found[path] = layout
+    return found
+
+
+def _of_parquet(folder: Path, embedded: Mapping[Path, parquet_images.Layout]) -> Captioned:
+    """The rows that have both; read twice, so that the images need not be kept."""
+
+    def rows(images: bool) -> Iterator[tuple[str, parquet_images.Row]]:
+        for path, layout in embedded.items():
+            with tables.damage_named(path):
+                for row in parquet_images.rows(path, layout, images=images):
+                    if row.sentences:
+                        yield f"{path.stem}_{row.number:08}.png", row
+
+    train: dict[str, list[str]] = {}
+    for name, row in rows(False):
+        captions.checked_name(str(folder), "file", name)
+        said = (captions.checked_prompt(name, "text", one) for one in row.sentences)
+        train[name] = list(dict.fromkeys(said))
+    if not train:
+        raise LockstepError(f"{folder}: no row has a sentence; name another data set")
+    images = ((name, row.image or b"") for name, row in rows(True))
+    home = folder if folder.is_dir() else folder.parent
+    return Captioned(images, train, _asked_for(home, train), folder, "its rows")
 
 
 def some_of(train: Mapping[str, Sequence[str]]) -> dict[str, str]:

@@ -17,9 +17,11 @@ import tempfile
 import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import IO, Self, cast
 
+from lockstep.core import parquet_images
 from lockstep.core.errors import LockstepError, reason
 from lockstep.sources.folders.limits import DEPTH, Budget, Counted, Limited, Readable, Refused
 
@@ -43,6 +45,7 @@ _MAGIC = {
     b"\xfd7zXZ\x00": "xz",
     b"7z\xbc\xaf": "7z",
     b"Rar!": "rar",
+    parquet_images.MAGIC: "parquet",
 }
 
 
@@ -202,6 +205,8 @@ class _Reader:
                 yield from self._zip(path, file, depth)
             elif kind == "tar":
                 yield from self._tar(path, file, depth)
+            elif kind == "parquet":
+                yield from self._parquet(path, file, depth)
             elif kind in ("7z", "rar"):
                 raise Refused(f"{kind} cannot be read; make it a zip or tar archive")
             else:
@@ -303,6 +308,25 @@ class _Reader:
         plain.drain()
         if plain.last.strip(b"\0"):
             raise Refused("ends in the middle")
+
+    def _parquet(self, path: str, file: Readable, depth: int) -> Iterator[Entry]:
+        """The images in its rows, as if they lay in folders of their classes."""
+        if depth > 0:
+            raise Refused("a Parquet file in an archive; unpack that one")
+        opened = cast(IO[bytes], file)
+        found = parquet_images.layout(opened)
+        if found is None:
+            raise Refused("a table without images")
+        for row in parquet_images.rows(opened, found):
+            name = f"{row.number:08}"
+            label = _label(name if not path else f"{path}!/{name}")
+            if row.label is not None:
+                label = f"{_label(row.label)}/{label}"
+            if row.image is None:
+                yield self._refused(label, "a row without an image")
+                continue
+            self.budget.spend(len(row.image))
+            yield from self.read(label, BytesIO(row.image), depth + 1)
 
     def _refused(self, path: str, why: str) -> Entry:
         self.budget.one_more()
