@@ -124,14 +124,15 @@ def test_they_become_a_set(
 def test_sentences_become_prompts(tmp_path: Path) -> None:
     folder = tmp_path / "data"
     write(folder / "train.parquet", with_struct(range(4), text=["a cat", " a  dog ", "", None]))
-    write(folder / "more.parquet", with_struct(range(4, 6), text=["a cat", "a wolf"]))
+    write(folder / "more" / "train.parquet", with_struct(range(4, 6), text=["a cat", "a wolf"]))
+    (folder / "._train.parquet").write_bytes(b"what a system puts there")
     assert inspect_images(folder).condition == "prompts"
     out = tmp_path / "out"
     out.mkdir()
     import_folder(folder, out, READING, 2, silent)
     assert captions.read_train(out / captions.TRAIN) == {
-        "more_00000000.png": ["a cat"],
-        "more_00000001.png": ["a wolf"],
+        "more_train_00000000.png": ["a cat"],
+        "more_train_00000001.png": ["a wolf"],
         "train_00000000.png": ["a cat"],
         "train_00000001.png": ["a dog"],
     }

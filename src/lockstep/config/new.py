@@ -197,16 +197,14 @@ def _names(path: Path) -> list[PurePosixPath]:
 
 def _with_images(path: Path) -> dict[Path, parquet_images.Layout]:
     """The Parquet files at a path that have images in them."""
-    files = [path / name for name in _in_folder(path)] if path.is_dir() else [path]
     found = {}
-    for file in files:
-        if file.suffix.lower() == parquet_images.ENDING and file.is_file():
-            try:
-                layout = parquet_images.layout(file)
-            except Exception:  # Damaged: whoever reads it says so.
-                continue
-            if layout is not None:
-                found[file] = layout
+    for file in parquet_images.files(path):
+        try:
+            layout = parquet_images.layout(file)
+        except Exception:  # Damaged: whoever reads it says so.
+            continue
+        if layout is not None:
+            found[file] = layout
     return found
 
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from lockstep.core.formats import is_hidden
+
 MAGIC = b"PAR1"
 ENDING = ".parquet"
 _IMAGES = ("image", "img", "jpg", "jpeg", "png", "image_bytes", "bytes")
@@ -42,6 +44,13 @@ class Row:
     image: bytes | None
     label: str | None
     sentences: tuple[str, ...]
+
+
+def files(place: Path) -> list[Path]:
+    """The Parquet files in a folder, at any depth; or the one at `place`. Hidden ones are none."""
+    found = place.rglob("*") if place.is_dir() else (place,)
+    inside = (path for path in found if not is_hidden(path.relative_to(place)))
+    return sorted(path for path in inside if path.suffix.lower() == ENDING and path.is_file())
 
 
 def layout(file: File) -> Layout | None:

@@ -69,6 +69,12 @@ Described = tuple[str, PurePosixPath, list[str]]
 """Where it stands, an image's path in the folder, and its sentences."""
 
 
+def _plain_name(path: Path, folder: Path) -> str:
+    """A file's path in a folder, as a part of a name; or its name, if it stands for the folder."""
+    inside = path.relative_to(folder) if path != folder else Path(path.name)
+    return "_".join(inside.with_suffix("").parts)
+
+
 def _named(folder: Path, rows: Iterator[Described], by: str) -> Captioned:
     """Images in any depth: their folders become a part of their names."""
     files: dict[str, Path] = {}
@@ -97,12 +103,11 @@ def _asked_for(folder: Path, train: Mapping[str, Sequence[str]]) -> dict[str, st
 def _embedded(folder: Path) -> dict[Path, parquet_images.Layout]:
     """The Parquet files with images and sentences in them."""
     found = {}
-    for path in tables.files(folder):
-        if path.suffix.lower() == parquet_images.ENDING:
-            with tables.damage_named(path):
-                layout = parquet_images.layout(path)
-            if layout is not None and layout.text is not None:
-                found[path] = layout
+    for path in parquet_images.files(folder):
+        with tables.damage_named(path):
+            layout = parquet_images.layout(path)
+        if layout is not None and layout.text is not None:
+            found[path] = layout
     return found
 
 
@@ -114,7 +119,7 @@ def _of_parquet(folder: Path, embedded: Mapping[Path, parquet_images.Layout]) ->
             with tables.damage_named(path):
                 for row in parquet_images.rows(path, layout, images=images):
                     if row.sentences:
-                        yield f"{path.stem}_{row.number:08}.png", row
+                        yield f"{_plain_name(path, folder)}_{row.number:08}.png", row
 
     train: dict[str, list[str]] = {}
     for name, row in rows(False):
