@@ -9,9 +9,11 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import pyarrow
 import pytest
 import yaml
 from PIL import Image
+from pyarrow import parquet
 
 from conftest import Project, checkout, commit, ran, runs
 from lockstep.synthetic.portraits import image as portrait
@@ -60,6 +62,11 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
         write_image(own / f"photos/2024/{number}.png", colour, 300 + number)
     for number in range(40):
         (own / f"photos/{number}.jpg").write_bytes(portrait(number).data)
+    images = [
+        {"image": {"bytes": path.read_bytes(), "path": path.name}}
+        for path in sorted((own / "flat").iterdir())
+    ]
+    parquet.write_table(pyarrow.Table.from_pylist(images), own / "flat.parquet")
     (own / "captions/train_info.json").write_text(json.dumps(prompts), "utf-8")
     (own / "captions/test.json").write_text(json.dumps(["a red block", "a blue block"]), "utf-8")
 
@@ -68,7 +75,11 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     before = (project.root / "params.yaml").read_text("utf-8")
     said = [
         project.lockstep("new", name, str(own / folder)).stdout
-        for name, folder in (("fifth", "flat"), ("sixth", "classes"), ("seventh", "captions"))
+        for name, folder in (
+            ("fifth", "flat.parquet"),
+            ("sixth", "classes"),
+            ("seventh", "captions"),
+        )
     ]
     said.append(project.lockstep("new", "eighth", str(own / "photos"), "--faces").stdout)
     for line, condition in zip(said, ("none", "classes", "prompts", "none"), strict=True):
@@ -94,7 +105,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     return project
 
 
-def test_a_flat_folder(project: Project) -> None:
+def test_a_parquet_file(project: Project) -> None:
     assert project.metrics("fifth", "collect") == {"kept": 60, "found": 60}
     scored = project.metrics("fifth", "evaluate")
     assert scored["n_generated"] == 12
