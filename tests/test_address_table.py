@@ -185,7 +185,7 @@ def test_each_address_is_listed_once_in_the_order_of_the_table(
     spaced = [f" {address}\n" for address in GIVEN]
     table = write(here / "t.jsonl", [*GIVEN[::-1], *odd, *spaced, "HTTPS://A.example"])
     params = params_for(table)
-    assert [entry["address"] for entry in crawled(params)] == [*GIVEN[::-1], "HTTPS://A.example"]
+    assert [entry["address"] for entry in crawled(params)] == [*GIVEN[::-1], "https://A.example"]
     assert f"{table}: 6 of 13 rows have no address, first t.jsonl:4" in capsys.readouterr().err
     made = read_provenance(paths.crawled("anime")).params
     digest = hashing.sha256(table)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import re
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import yaml
 
 from lockstep.config.document import SHARED_NAMES, TOP_NAMES, read_yaml
 from lockstep.config.load import load_all
-from lockstep.config.schema import SECTIONS
+from lockstep.config.schema import SECTIONS, Autoencoder
 
 ROOT = Path(__file__).resolve().parent.parent
 TEXT = (ROOT / "dvc.yaml").read_text("utf-8")
@@ -89,3 +90,9 @@ def test_each_committed_workload_has_its_model_as_an_artifact() -> None:
     for name, artifact in artifacts.items():
         assert artifact["path"] == f"models/{name}"
         assert artifact["type"] == "model" and artifact["desc"]
+
+
+def test_all_that_makes_an_autoencoder_is_watched() -> None:
+    watched = {key.removeprefix("autoencoder.") for key in params_of("autoencoder")}
+    fields = {field.name for field in dataclasses.fields(Autoencoder)}
+    assert fields - watched == {"processes"}

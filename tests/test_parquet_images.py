@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow
 import pytest
 from hypothesis import given
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from collecting import silent
+from lockstep.config.classes import classes_of
 from lockstep.config.load import load_params
 from lockstep.config.new import inspect_images, inspect_photos, is_table
 from lockstep.config.schema import Condition
@@ -79,7 +81,27 @@ def test_classes_are_those_that_datasets_has_noted(tmp_path: Path) -> None:
     looked = inspect_images(folder)
     assert (looked.condition, looked.classes) == ("classes", {"cat": 3, "dog_wolf": 4})
     places = {entry.path for entry in read(folder)}
-    assert "dog_wolf/train-1.parquet!/00000001" in places and len(places) == 7
+    assert "train-1.parquet!/dog_wolf/00000001" in places and len(places) == 7
+    # Each split in a folder of its own, and one of them without classes, as `datasets` has it.
+    for name in ("train-0", "train-1"):
+        (folder / name[:7]).mkdir(exist_ok=True)
+        (folder / f"{name}.parquet").rename(folder / name[:7] / f"{name[5:]}.parquet")
+    write(folder / "test" / "0.parquet", with_struct(range(7, 9), label=[-1, -1]), NAMES)
+    assert inspect_images(folder).classes == {"cat": 3, "dog_wolf": 4}
+    refused = {entry.path for entry in read(folder) if entry.refused == "a row without a class"}
+    assert refused == {"test/0.parquet!/00000000", "test/0.parquet!/00000001"}
+
+
+@pytest.mark.parametrize("place", ["{}.parquet", "train-{}.parquet", "{}/x.parquet"])
+def test_files_are_no_classes(place: str, tmp_path: Path) -> None:
+    for number in range(2):
+        write(tmp_path / place.format(number), with_struct(range(3), n=[1, 2, 3]))
+    looked = inspect_images(tmp_path)
+    assert (looked.condition, looked.count, looked.classes) == ("none", 6, {})
+    assert classes_of([entry.path for entry in read(tmp_path)]) is None
+    for number in range(2):  # nor is a single one
+        write(tmp_path / place.format(number), with_struct(range(3), label=["a"] * 3))
+    assert inspect_images(tmp_path).condition == "none"
 
 
 @pytest.mark.parametrize(
@@ -126,7 +148,8 @@ def test_sentences_become_prompts(tmp_path: Path) -> None:
     write(folder / "train.parquet", with_struct(range(4), text=["a cat", " a  dog ", "", None]))
     write(folder / "more" / "train.parquet", with_struct(range(4, 6), text=["a cat", "a wolf"]))
     (folder / "._train.parquet").write_bytes(b"what a system puts there")
-    assert inspect_images(folder).condition == "prompts"
+    looked = inspect_images(folder)
+    assert (looked.condition, looked.count, looked.side) == ("prompts", 4, 96)
     out = tmp_path / "out"
     out.mkdir()
     import_folder(folder, out, READING, 2, silent)
@@ -144,15 +167,92 @@ def test_sentences_become_prompts(tmp_path: Path) -> None:
     assert list(forms.read(one).train.values()) == [["a", "b"], ["c"]]
 
 
-def test_a_row_without_an_image_has_a_reason_or_ends_the_run(tmp_path: Path) -> None:
+def test_names_that_would_be_one_are_refused(tmp_path: Path) -> None:
+    for name in ("a/b", "a_b"):
+        write(tmp_path / f"{name}.parquet", with_struct(range(1), text=["a cat"]))
+    with pytest.raises(LockstepError, match=r"would both give a_b_00000000.png; rename one"):
+        forms.read(tmp_path)
+
+
+def test_a_test_file_beside_a_single_one_is_somebody_elses(tmp_path: Path) -> None:
+    path = write(tmp_path / "t.parquet", with_struct(range(1), text=["a cat"]))
+    (tmp_path / "test.json").write_text('["a dog"]')
+    assert forms.read(path).test == {"0": "a cat"}
+    assert forms.read(tmp_path).test == {"0": "a dog"}
+
+
+@pytest.mark.parametrize("first", ["conditioning_image", "audio", "mask"])
+def test_the_column_called_image_is_the_image(first: str, tmp_path: Path) -> None:
+    rows = [{first: {"bytes": b"another", "path": ""}, **row} for row in with_struct(range(2))]
+    assert [entry.data for entry in read(write(tmp_path / "t.parquet", rows))] == [
+        image(0),
+        image(1),
+    ]
+
+
+def test_images_beside_rows_with_sentences_are_told(tmp_path: Path) -> None:
+    write(tmp_path / "t.parquet", with_struct(range(2), text=["a", "b"]))
+    (tmp_path / "cat.png").write_bytes(image(1))
+    with pytest.raises(LockstepError, match=r"cat.png: lies beside Parquet files with sentences"):
+        inspect_images(tmp_path)
+
+
+def test_links_hidden_files_and_other_names_are_no_rows(tmp_path: Path) -> None:
+    folder = tmp_path / "own"
+    path = write(tmp_path / "t.parquet", with_struct(range(2), label=["a", "b"]))
+    for name in ("real.parquet", ".cache/x.parquet", "objects/12ab"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(path.read_bytes())
+    (folder / "link.parquet").symlink_to(path)
+    assert parquet_images.files(folder) == [folder / "real.parquet"]
+    rows = [entry.path for entry in read(folder) if "!" in entry.path]
+    assert rows == ["real.parquet!/a/00000000", "real.parquet!/b/00000001"]
+
+
+def test_columns_of_other_kinds_and_cases(tmp_path: Path) -> None:
+    rows = with_struct(range(2))
+    table = pyarrow.Table.from_pylist(rows)
+    table = table.append_column("Labels", pyarrow.array(["x", "y"]).dictionary_encode())
+    table = table.append_column("TEXT", pyarrow.array(["a", "b"], pyarrow.large_string()))
+    parquet.write_table(table, tmp_path / "t.parquet")
+    found = parquet_images.layout(tmp_path / "t.parquet")
+    assert found is not None and (found.label, found.text) == ("Labels", "TEXT")
+    said = parquet_images.rows(tmp_path / "t.parquet", found)
+    assert [(row.label, row.sentences) for row in said] == [("x", ("a",)), ("y", ("b",))]
+
+
+def test_two_classes_of_one_name_are_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "t.parquet", with_struct(range(2), label=[0, 1]), ["a/b", "a_b"])
+    with pytest.raises(LockstepError, match=r"damaged \(two of its classes have one name"):
+        read(path)
+
+
+def test_a_large_group_of_rows_is_read_in_parts(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0)
+    rows = [{"image": noise.bytes(2**14)} for _ in range(6144)]  # 96 MB
+    parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "t.parquet")
+    before = pyarrow.total_allocated_bytes()
+    found = parquet_images.layout(tmp_path / "t.parquet")
+    assert found is not None
+    stream = parquet_images.rows(tmp_path / "t.parquet", found)
+    assert next(stream).number == 0
+    assert pyarrow.total_allocated_bytes() - before < 48 * 2**20
+    stream.close()
+
+
+def test_a_row_without_an_image_has_a_reason_or_is_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     rows = [{"image": {"bytes": None, "path": "x"}, "text": "a cat"}, *with_struct(range(1))]
     rows[1]["text"] = "a dog"
     path = write(tmp_path / "t.parquet", rows)
     assert [entry.refused for entry in read(path)] == ["a row without an image", ""]
     out = tmp_path / "out"
     out.mkdir()
-    with pytest.raises(LockstepError, match=r"t.parquet: 1 images of its rows are missing or brok"):
-        import_folder(path, out, READING, 1, silent)
+    import_folder(path, out, READING, 1, silent)
+    assert captions.read_train(out / captions.TRAIN) == {"t_00000001.png": ["a dog"]}
+    said = capsys.readouterr().err
+    assert "1 images of its rows are missing or broken: t_00000000.png (empty); they are" in said
 
 
 def test_a_table_without_images_beside_images_is_a_row(tmp_path: Path) -> None:
@@ -170,20 +270,38 @@ def test_what_unpacks_to_far_more_is_refused(tmp_path: Path) -> None:
         read(tmp_path / "t.parquet")
 
 
-@given(cut=st.integers(0, 600), flipped=st.integers(0, 2**20))
-def test_damage_is_rows_or_one_line(
-    tmp_path_factory: pytest.TempPathFactory, cut: int, flipped: int
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    path = tmp_path_factory.mktemp("whole") / "t.parquet"
+    rows = with_struct(range(3), label=[0, 1, 1], text=["a cat", "a dog", "a wolf"])
+    return write(path, rows, NAMES).read_bytes()
+
+
+def survived(path: Path) -> None:
+    """Every reader gives rows, or one line."""
+    for work in (read, inspect_images, is_table, lambda place: [*forms.read(place).images]):
+        try:
+            work(path)
+        except LockstepError as error:
+            assert str(error)
+
+
+@given(cut=st.integers(0, 600))
+def test_a_file_cut_short_is_one_line(
+    cut: int, whole: bytes, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     path = tmp_path_factory.mktemp("t") / "t.parquet"
-    write(path, with_struct(range(3), label=[0, 1, 1]), NAMES)
-    data = bytearray(path.read_bytes())
-    data[flipped % len(data)] ^= 0x10
-    path.write_bytes(data[: len(data) - cut])
-    try:
-        assert len(read(path)) <= 3
-    except LockstepError as error:
-        assert "\n" not in str(error)
-    try:
-        inspect_images(path)
-    except LockstepError as error:
-        assert "\n" not in str(error)
+    path.write_bytes(whole[: len(whole) - cut])
+    survived(path)
+    survived(path.parent)
+
+
+def test_damage_is_rows_or_one_line(whole: bytes, tmp_path: Path) -> None:
+    """Bits of the footer, where a wrong one could end the process, and of the columns."""
+    length = int.from_bytes(whole[-8:-4], "little")
+    path = tmp_path / "t.parquet"
+    for place in (*range(4, 200, 7), *range(len(whole) - 8 - length, len(whole), 3)):
+        data = bytearray(whole)
+        data[place] ^= 1 << place % 8
+        path.write_bytes(data)
+        survived(path)

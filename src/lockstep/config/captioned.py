@@ -31,6 +31,14 @@ def metadata_of(folder: Path) -> Path | None:
     return None
 
 
+def _is_of_sentences(path: Path) -> bool:
+    """Whether a table has them; one that cannot be read is somebody else's."""
+    try:
+        return text_column(tables.columns(path)) is not None
+    except LockstepError:
+        return False
+
+
 def has_captions(folder: Path, names: Iterable[PurePosixPath]) -> bool:
     """Whether a folder, with files of these paths in it, has sentences for its images.
 
@@ -40,8 +48,8 @@ def has_captions(folder: Path, names: Iterable[PurePosixPath]) -> bool:
     names = set(names)
     if PurePosixPath(TRAIN) in names or metadata_of(folder) is not None:
         return True
-    for name in sorted(names):
-        if name.name in METADATA and metadata_of(folder / name.parent) is not None:
+    for name in sorted(name for name in names if name.name in METADATA):
+        if _is_of_sentences(folder / name):
             raise LockstepError(
                 f"{folder / name}: has sentences for the images of its folder; name that one, "
                 f"{folder / name.parent}"

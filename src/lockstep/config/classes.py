@@ -7,15 +7,17 @@ from itertools import takewhile
 from pathlib import PurePosixPath
 
 from lockstep.core.errors import LockstepError
+from lockstep.core.parquet_images import ENDING
 
 
 def classes_of(paths: Sequence[str]) -> list[str] | None:
     """The class of each path: its first folder below those that all paths have in common.
 
-    None if all lie in one folder. Raises `LockstepError` if only some lie beside the folders of the
+    Of the images in a Parquet file it is the folder in there, wherever the file itself lies. None
+    if all lie in one folder. Raises `LockstepError` if only some lie beside the folders of the
     classes.
     """
-    folders = [PurePosixPath(path).parent.parts for path in paths]
+    folders = [_folders(path) for path in paths]
     if not folders:
         return None
     # What the first and the last in order have in common, all have.
@@ -30,6 +32,12 @@ def classes_of(paths: Sequence[str]) -> list[str] | None:
             "into one folder"
         )
     return [parts[common] for parts in folders]
+
+
+def _folders(path: str) -> tuple[str, ...]:
+    parts = PurePosixPath(path).parent.parts
+    inside = [place for place, part in enumerate(parts, 1) if part.endswith(f"{ENDING}!")]
+    return parts[inside[-1] :] if inside else parts
 
 
 def check_names(classes: Iterable[str]) -> None:

@@ -11,13 +11,14 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from io import BytesIO
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path, PurePosixPath
 from statistics import median
 from typing import IO, Any
 
 from lockstep.config.captioned import METADATA, TRAIN, has_captions, has_texts
 from lockstep.config.classes import check_names, classes_of
+from lockstep.config.embedded import Embedded, look
 from lockstep.config.schema import SHARED, Condition
 from lockstep.core import parquet_images, tables
 from lockstep.core.errors import LockstepError
@@ -64,17 +65,22 @@ def inspect_images(path: Path) -> Contents:
     Raises `LockstepError` if there is nothing, no image, or classes that cannot be told apart or
     learnt.
     """
-    tables_of_images = _with_images(path)
-    if any(found.text is not None for found in tables_of_images.values()):
-        count = sum(found.count for found in tables_of_images.values())
-        return Contents("prompts", count, _side(path, []), {})
-    names = _names(path)
+    embedded = look(path)
+    names = _names(path, embedded)
+    if path.is_dir() and has_captions(path, names):
+        return Contents("prompts", *_counted(path), {})
+    if embedded.has_text:
+        if path.is_dir() and (others := _images(_in_folder(path))):
+            raise LockstepError(
+                f"{path / others[0]}: lies beside Parquet files with sentences; move one of the two"
+            )
+        return Contents("prompts", embedded.captioned(), _side(path, [], embedded), {})
     if path.is_dir():
-        if has_captions(path, names):
-            return Contents("prompts", *_counted(path), {})
         if (path / "objects.json").exists() and (path / "train.json").exists():
             return Contents("labels", *_counted(path), {})
-        empty = [folder for folder in sorted(path.iterdir()) if _is_without_images(folder)]
+        taken = {name.parts[0] for name in embedded.layouts}
+        inside = (folder for folder in sorted(path.iterdir()) if folder.name not in taken)
+        empty = [folder for folder in inside if _is_without_images(folder)]
         if names and empty:
             raise LockstepError(f"{empty[0]}: no image in it; remove the folder, or add some")
     elif (said := _OF_FOLDERS & {name.name for name in names}) or has_texts(set(names)):
@@ -82,17 +88,17 @@ def inspect_images(path: Path) -> Contents:
         raise LockstepError(
             f"{path}: sentences and labels ({which}) are read from a folder; unpack it"
         )
-    found = _contents(path, names)
+    found = _contents(path, names, embedded)
     classes = _classes(path, _images(names))
     return replace(found, condition="classes", classes=classes) if classes else found
 
 
 def inspect_photos(path: Path) -> Contents:
-    """What is at a path, whatever its folders are called; no file is opened.
+    """What is at a path, whatever its folders are called.
 
     Raises `LockstepError` if there is nothing, or neither an image nor an archive.
     """
-    names = _names(path)
+    names = _names(path, look(path))
     count = len(_images(names))
     archives = sum(name.suffix.lower() in _ARCHIVES for name in names)
     if not count + archives:
@@ -119,7 +125,7 @@ def is_table(path: Path) -> bool:
     others = (*ENDINGS, *_ARCHIVES)
     if path.is_dir() and any(name.suffix.lower() in others for name in _in_folder(path)):
         return False
-    return bool(tables.files(path)) and not _with_images(path)
+    return bool(tables.files(path)) and not look(path)
 
 
 def section_of_addresses(
@@ -171,49 +177,22 @@ def _overrides(contents: Contents) -> dict[str, dict[str, Any]]:
     }
 
 
-def _contents(path: Path, names: list[PurePosixPath]) -> Contents:
+def _contents(path: Path, names: list[PurePosixPath], embedded: Embedded) -> Contents:
     """Of the files with these names, without a condition."""
     images = _images(names)
     if not images:
         raise LockstepError(f"{path}: no image in it ({', '.join(ENDINGS)}); name another one")
-    return Contents("none", len(images), _side(path, images), {})
+    return Contents("none", len(images), _side(path, images, embedded), {})
 
 
-def _names(path: Path) -> list[PurePosixPath]:
-    """The files in a folder or an archive, but hidden ones."""
+def _names(path: Path, embedded: Embedded) -> list[PurePosixPath]:
+    """The files in a folder or an archive, but hidden ones; and the images in Parquet files."""
     if not path.exists():
         raise LockstepError(f"{path}: no such file or folder; name one with images")
-    embedded = _with_images(path)
-    if path in embedded:
-        return _rows_of(path, embedded[path], PurePosixPath())
-    if not path.is_dir():
-        return _in_archive(path)
-    names = [name for name in _in_folder(path) if path / name not in embedded]
-    for file, found in embedded.items():
-        inside = PurePosixPath(file.relative_to(path).as_posix() + "!")
-        names += _rows_of(file, found, inside)
-    return names
-
-
-def _with_images(path: Path) -> dict[Path, parquet_images.Layout]:
-    """The Parquet files at a path that have images in them."""
-    found = {}
-    for file in parquet_images.files(path):
-        try:
-            layout = parquet_images.layout(file)
-        except Exception:  # Damaged: whoever reads it says so.
-            continue
-        if layout is not None:
-            found[file] = layout
-    return found
-
-
-def _rows_of(
-    path: Path, layout: parquet_images.Layout, inside: PurePosixPath
-) -> list[PurePosixPath]:
-    """The images in a Parquet file, as collecting calls them, with an ending of images."""
-    rows = parquet_images.rows(path, layout, images=False)
-    return [PurePosixPath(row.label or "", inside, f"{row.number:08}.png") for row in rows]
+    if path.is_dir():
+        own = [name for name in _in_folder(path) if name not in embedded.layouts]
+        return own + embedded.names()
+    return embedded.names() if embedded else _in_archive(path)
 
 
 def _in_folder(path: Path) -> list[PurePosixPath]:
@@ -253,16 +232,18 @@ def _counted(path: Path) -> tuple[int, int | None]:
     images = _images(_in_folder(path))
     if not images:
         raise LockstepError(f"{path}: no image in it ({', '.join(ENDINGS)}); add them")
-    return len(images), _side(path, images)
+    return len(images), _side(path, images, Embedded(path, {}))
 
 
-def _side(path: Path, images: list[PurePosixPath]) -> int | None:
+def _side(path: Path, images: list[PurePosixPath], embedded: Embedded) -> int | None:
     """Of some images, evenly spread; None if none of them can be read."""
     from lockstep.core.decoding import size_of
 
     some = images[:: max(1, len(images) // _MEASURED)]
     sides = []
-    for opened in chain(_files(path, some), _first_rows(path)):
+    of_rows: Iterator[Callable[[], IO[bytes]]]
+    of_rows = (partial(BytesIO, data) for data in embedded.some())
+    for opened in chain(of_rows, _files(path, some)):
         try:
             with opened() as file:
                 sides.append(min(size_of(file.read(_MOST))))
@@ -279,7 +260,7 @@ def _files(path: Path, names: list[PurePosixPath]) -> Iterator[Callable[[], IO[b
             if (path / name).is_file():
                 yield partial(_bytes_of, path / name)
     elif path.suffix.lower() == parquet_images.ENDING:
-        return
+        return  # its images are no files
     elif zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             for info in archive.infolist():
@@ -290,15 +271,6 @@ def _files(path: Path, names: list[PurePosixPath]) -> Iterator[Callable[[], IO[b
             for member in tar:
                 if member.isfile() and PurePosixPath(member.name) in wanted:
                     yield partial(_member, tar, member)
-
-
-def _first_rows(path: Path) -> Iterator[Callable[[], IO[bytes]]]:
-    """What opens some of the images in Parquet files."""
-    embedded = _with_images(path)
-    for file, layout in embedded.items():
-        each = max(1, _MEASURED // len(embedded))
-        for row in islice(parquet_images.rows(file, layout), each):
-            yield partial(BytesIO, row.image or b"")
 
 
 def _bytes_of(path: Path) -> IO[bytes]:

@@ -146,5 +146,5 @@ def _opened(path: Path) -> Iterator[tarfile.TarFile]:
                 rest = file.read()
             if len(rest) < 2 * tarfile.BLOCKSIZE or any(rest):
                 raise tarfile.ReadError("unexpected end of data")
-    except tarfile.TarError as error:
+    except (tarfile.TarError, OSError) as error:
         raise LockstepError(f"{path}: damaged ({error}); `dvc checkout` restores it") from None

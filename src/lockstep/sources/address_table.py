@@ -154,7 +154,9 @@ def _listed(names: list[str]) -> str:
 def _address(value: Any) -> str:
     """An address on the web; empty if it is none."""
     address = value.strip() if isinstance(value, str) else ""
-    is_one = address.lower().startswith(("http://", "https://")) and len(address) <= _LONGEST
+    scheme, colon, rest = address.partition(":")
+    address = scheme.lower() + colon + rest
+    is_one = address.startswith(("http://", "https://")) and len(address) <= _LONGEST
     # Not printable: halves of characters too, which no file takes.
     return address if is_one and address.isprintable() and " " not in address else ""
 

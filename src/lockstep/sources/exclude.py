@@ -22,7 +22,7 @@ from lockstep.sources.ptt.names import ARTICLE
 _REMARK = re.compile(r"(?:^|\s)#.*")
 _SHA256 = re.compile(r"^[0-9a-fA-F]{64}$")
 _AUTHOR = re.compile(r"^[A-Za-z][A-Za-z0-9]{1,11}$")
-_ADDRESS = re.compile(r"^https?://")
+_ADDRESS = re.compile(r"^https?(?=://)", re.IGNORECASE)
 _MERGED = re.compile(r"^[^:]+:.*[^:\s]$")
 _ARTICLE = re.compile(rf"^{ARTICLE}$")
 _ARTICLE_PAGE = re.compile(rf"/({ARTICLE})\.html$")
@@ -98,7 +98,8 @@ def _normal(entry: str, where: str) -> set[str]:
         return {entry.lower()}
     if _ARTICLE.match(entry) or _is_merged(entry):
         return {entry}
-    if _ADDRESS.match(entry):
+    if scheme := _ADDRESS.match(entry):
+        entry = scheme[0].lower() + entry[scheme.end() :]
         images = _images_at(entry)
         # An article's address stands for the article.
         article = _ARTICLE_PAGE.search(entry)

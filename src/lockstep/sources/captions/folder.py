@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -44,13 +45,14 @@ def import_folder(
     (out / captions.IMAGES).mkdir()
     task = partial(bring, settings=settings, out=out / captions.IMAGES)
     outcomes = progress(in_order(task, found.images, workers), len(found.train))
-    bad = [f"{name} ({why})" for name, why in zip(found.train, outcomes, strict=True) if why]
+    bad = {name: why for name, why in zip(found.train, outcomes, strict=True) if why}
     if bad:
-        raise LockstepError(
-            f"{found.place}: {len(bad)} images of {found.by} are missing or broken: "
-            f"{some(bad)}; mend them, or remove their rows"
-        )
-    train = {_png(name): prompts for name, prompts in found.train.items()}
+        listed = some([f"{name} ({why})" for name, why in bad.items()])
+        said = f"{found.place}: {len(bad)} images of {found.by} are missing or broken: {listed}"
+        if not found.may_lack or len(bad) == len(found.train):
+            raise LockstepError(f"{said}; mend them, or remove their rows")
+        print(f"{said}; they are left out", file=sys.stderr)
+    train = {_png(name): prompts for name, prompts in found.train.items() if name not in bad}
     captions.write(out, train, found.test)
 
 

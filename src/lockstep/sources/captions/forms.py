@@ -36,6 +36,7 @@ class Captioned:
 
     `images` and `train` have the same order. `test` has the prompts that are asked for by their
     ids. `place` and `by` are for messages: the folder that has the images, and what names them.
+    Where they `may_lack`, nobody can mend or remove a single one.
     """
 
     images: Iterable[tuple[str, Path | bytes]]
@@ -43,6 +44,7 @@ class Captioned:
     test: Mapping[str, str]
     place: Path
     by: str
+    may_lack: bool = False
 
 
 def read(folder: Path) -> Captioned:
@@ -124,13 +126,16 @@ def _of_parquet(folder: Path, embedded: Mapping[Path, parquet_images.Layout]) ->
     train: dict[str, list[str]] = {}
     for name, row in rows(False):
         captions.checked_name(str(folder), "file", name)
+        if name in train:
+            raise LockstepError(f"{folder}: two of its files would both give {name}; rename one")
         said = (captions.checked_prompt(name, "text", one) for one in row.sentences)
         train[name] = list(dict.fromkeys(said))
     if not train:
         raise LockstepError(f"{folder}: no row has a sentence; name another data set")
     images = ((name, row.image or b"") for name, row in rows(True))
-    home = folder if folder.is_dir() else folder.parent
-    return Captioned(images, train, _asked_for(home, train), folder, "its rows")
+    # Beside a single file there may be anybody's test.json, and its hash is of the file alone.
+    test = _asked_for(folder, train) if folder.is_dir() else some_of(train)
+    return Captioned(images, train, test, folder, "its rows", may_lack=True)
 
 
 def some_of(train: Mapping[str, Sequence[str]]) -> dict[str, str]:

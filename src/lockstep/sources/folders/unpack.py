@@ -18,7 +18,7 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, Self, cast
 
 from lockstep.core import parquet_images
@@ -179,6 +179,8 @@ class _Reader:
         """
         head = file.read(_HEAD)
         kind = _kind(head)
+        if kind == "parquet" and not parquet_images.is_named_so(PurePosixPath(path)):
+            kind = None  # whatever else it may be, it is no source of images
         if kind is not None:
             begun: Readable = _Begun(head, file)
             if depth == 0:
@@ -318,15 +320,14 @@ class _Reader:
         if found is None:
             raise Refused("a table without images")
         for row in parquet_images.rows(opened, found):
-            name = f"{row.number:08}"
-            label = _label(name if not path else f"{path}!/{name}")
-            if row.label is not None:
-                label = f"{_label(row.label)}/{label}"
+            name = _inside(path, "/".join(filter(None, (row.label, f"{row.number:08}"))))
             if row.image is None:
-                yield self._refused(label, "a row without an image")
-                continue
-            self.budget.spend(len(row.image))
-            yield from self.read(label, BytesIO(row.image), depth + 1)
+                yield self._refused(name, "a row without an image")
+            elif found.label is not None and row.label is None:
+                yield self._refused(name, "a row without a class")
+            else:
+                self.budget.spend(len(row.image))
+                yield from self.read(name, BytesIO(row.image), depth + 1)
 
     def _refused(self, path: str, why: str) -> Entry:
         self.budget.one_more()
