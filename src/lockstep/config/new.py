@@ -122,10 +122,12 @@ def is_table(path: Path) -> bool:
 
     A folder with images or archives is none.
     """
+    if not tables.files(path):
+        return False  # without a walk through a folder of images
     others = (*ENDINGS, *_ARCHIVES)
     if path.is_dir() and any(name.suffix.lower() in others for name in _in_folder(path)):
         return False
-    return bool(tables.files(path)) and not look(path)
+    return not look(path)
 
 
 def section_of_addresses(
