@@ -92,7 +92,7 @@ def test_classes_are_those_that_datasets_has_noted(tmp_path: Path) -> None:
     assert refused == {"test/0.parquet!/00000000", "test/0.parquet!/00000001"}
 
 
-@pytest.mark.parametrize("place", ["{}.parquet", "train-{}.parquet", "{}/x.parquet"])
+@pytest.mark.parametrize("place", ["{}.parquet", "train-{}.PARQUET", "{}/x.parquet"])
 def test_files_are_no_classes(place: str, tmp_path: Path) -> None:
     for number in range(2):
         write(tmp_path / place.format(number), with_struct(range(3), n=[1, 2, 3]))
@@ -193,8 +193,12 @@ def test_the_column_called_image_is_the_image(first: str, tmp_path: Path) -> Non
 def test_images_beside_rows_with_sentences_are_told(tmp_path: Path) -> None:
     write(tmp_path / "t.parquet", with_struct(range(2), text=["a", "b"]))
     (tmp_path / "cat.png").write_bytes(image(1))
+    for look in (inspect_images, forms.read):
+        with pytest.raises(LockstepError, match=r"cat.png: lies beside Parquet files with sent"):
+            look(tmp_path)
+    (tmp_path / "cat.txt").write_text("a cat")
     with pytest.raises(LockstepError, match=r"cat.png: lies beside Parquet files with sentences"):
-        inspect_images(tmp_path)
+        forms.read(tmp_path)
 
 
 def test_links_hidden_files_and_other_names_are_no_rows(tmp_path: Path) -> None:
@@ -221,10 +225,43 @@ def test_columns_of_other_kinds_and_cases(tmp_path: Path) -> None:
     assert [(row.label, row.sentences) for row in said] == [("x", ("a",)), ("y", ("b",))]
 
 
-def test_two_classes_of_one_name_are_refused(tmp_path: Path) -> None:
-    path = write(tmp_path / "t.parquet", with_struct(range(2), label=[0, 1]), ["a/b", "a_b"])
-    with pytest.raises(LockstepError, match=r"damaged \(two of its classes have one name"):
-        read(path)
+@pytest.mark.parametrize(
+    ("labels", "names"), [([0, 1], ["a/b", "a_b"]), (["c", "c."], None), ([2, 0], ["2", "x"])]
+)
+def test_two_classes_of_one_name_are_refused(
+    labels: list[Any], names: list[str] | None, tmp_path: Path
+) -> None:
+    path = write(tmp_path / "t.parquet", with_struct(range(2), label=labels), names)
+    for look in (read, inspect_images):
+        with pytest.raises(LockstepError, match=r"damaged \(the classes .* and .* are both "):
+            look(path)
+
+
+def test_rows_without_any_class_are_told(tmp_path: Path) -> None:
+    write(tmp_path / "t.parquet", with_struct(range(2), label=[-1, -1]))
+    with pytest.raises(LockstepError, match=r"no row of its Parquet files has a class; remove"):
+        inspect_images(tmp_path)
+
+
+def test_a_value_that_stands_in_every_row_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path / "t.parquet", with_struct(range(1)) * 64)
+    rows = [{"image": image(0), "text": "long " * 40_000}] * 64
+    parquet.write_table(pyarrow.Table.from_pylist(rows), path)  # as a dictionary of one
+    found = parquet_images.layout(path)
+    assert found is not None and found.size < 100_000
+    assert len([*parquet_images.rows(path, found)]) == 64
+    monkeypatch.setattr(parquet_images, "_SLACK", 0)
+    monkeypatch.setattr(parquet_images, "_RATIO", 10)
+    with pytest.raises(ValueError, match="unpacks to more than 10 times its size"):
+        [*parquet_images.rows(path, found, images=False)]
+
+
+def test_a_column_with_a_dot_in_its_name(tmp_path: Path) -> None:
+    rows = [{"data.pic": row["image"]} for row in with_struct(range(2))]
+    found = [entry.data for entry in read(write(tmp_path / "t.parquet", rows))]
+    assert found == [image(0), image(1)]
 
 
 def test_a_large_group_of_rows_is_read_in_parts(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
-from lockstep.core import tables
+from lockstep.core import parquet_images, tables
 from lockstep.core.errors import LockstepError
 from lockstep.core.formats import ENDINGS
 
@@ -27,6 +27,8 @@ def metadata_of(folder: Path) -> Path | None:
     for name in METADATA:
         path = folder / name
         if path.is_file() and text_column(tables.columns(path)) is not None:
+            if path.suffix == parquet_images.ENDING and parquet_images.layout(path) is not None:
+                continue  # the images themselves are in it
             return path
     return None
 

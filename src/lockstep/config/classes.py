@@ -36,8 +36,8 @@ def classes_of(paths: Sequence[str]) -> list[str] | None:
 
 def _folders(path: str) -> tuple[str, ...]:
     parts = PurePosixPath(path).parent.parts
-    inside = [place for place, part in enumerate(parts, 1) if part.endswith(f"{ENDING}!")]
-    return parts[inside[-1] :] if inside else parts
+    inside = [place for place, part in enumerate(parts, 1) if part.lower().endswith(f"{ENDING}!")]
+    return parts[inside[0] :] if inside else parts
 
 
 def check_names(classes: Iterable[str]) -> None:

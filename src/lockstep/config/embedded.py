@@ -41,6 +41,11 @@ class Embedded:
             for row in self._rows(name):
                 if layout.label is None or row.label is not None:
                     found.append(place / (row.label or "") / f"{row.number:08}.png")
+        if self.layouts and not found:
+            raise LockstepError(
+                f"{self.home}: no row of its Parquet files has a class; remove the column, or name "
+                "other files"
+            )
         return found
 
     def some(self) -> Iterator[bytes]:
@@ -63,18 +68,20 @@ class Embedded:
 def look(path: Path) -> Embedded:
     """What is at a path, a folder or a file.
 
-    A damaged file in a folder is none. Raises `LockstepError` if the file at `path` is damaged.
+    A damaged file beside others is none. Raises `LockstepError` if there is nothing else.
     """
     found = {}
+    damaged: LockstepError | None = None
     for file in parquet_images.files(path):
         name = PurePosixPath(file.relative_to(path).as_posix())
         try:
             with tables.damage_named(file):
                 layout = parquet_images.layout(file)
-        except LockstepError:
-            if file == path:
-                raise
+        except LockstepError as error:
+            damaged = damaged or error
             continue
         if layout is not None:
             found[name] = layout
+    if damaged is not None and not found:
+        raise damaged
     return Embedded(path, found)

@@ -67,8 +67,7 @@ def files(place: Path) -> list[Path]:
 def layout(file: File) -> Layout | None:
     """What a Parquet file has; None if there is no image in it.
 
-    Raises `ValueError`, or another error of pyarrow's, if it is damaged, unpacks to too much, or
-    two of its classes have the same name here.
+    Raises `ValueError`, or another error of pyarrow's, if it is damaged or unpacks to too much.
     """
     with _opened(file) as opened:
         columns = {field.name: field.type for field in opened.schema_arrow}
@@ -85,8 +84,6 @@ def layout(file: File) -> Layout | None:
         names: list[str] = []
         if label is not None and _is_whole(columns[label]):
             names = _names_of(opened.schema_arrow.metadata, label)
-        if len({_part(name) for name in names}) < len(names):
-            raise ValueError("two of its classes have one name but for / and .")
         text = _first(columns, _TEXTS, lambda kind: _is_text(_of_list(kind)))
         return Layout(image, label, names, text, count, size)
 
@@ -94,7 +91,7 @@ def layout(file: File) -> Layout | None:
 def rows(file: File, found: Layout, *, images: bool = True) -> Iterator[Row]:
     """The rows in order; without `images` only what is said of them, which is fast.
 
-    Raises as `layout`.
+    Raises as `layout`, and `ValueError` if two of its classes have the same name here.
     """
     wanted = [name for name in (found.label, found.text) if name is not None]
     if images:
@@ -104,6 +101,7 @@ def rows(file: File, found: Layout, *, images: bool = True) -> Iterator[Row]:
         return
     with _opened(file) as opened:
         number = 0
+        written: dict[str | None, Any] = {}
         for batch in opened.iter_batches(_AT_ONCE if images else 8 * _AT_ONCE, columns=wanted):
             if batch.nbytes > _SLACK + _RATIO * found.size:
                 raise ValueError(f"unpacks to more than {_RATIO} times its size")
@@ -114,7 +112,10 @@ def rows(file: File, found: Layout, *, images: bool = True) -> Iterator[Row]:
                 image = _value(record, found.image) if images else None
                 label = None if found.label is None else record[found.label]
                 text = None if found.text is None else record[found.text]
-                yield Row(number, image, _name(label, found.names), _sentences(text))
+                name = _name(label, found.names)
+                if name is not None and written.setdefault(name, label) != label:
+                    raise ValueError(f"the classes {written[name]!r} and {label!r} are both {name}")
+                yield Row(number, image, name, _sentences(text))
                 number += 1
 
 
@@ -195,11 +196,10 @@ def _names_of(metadata: dict[bytes, bytes] | None, column: str) -> list[str]:
 
 
 def _value(record: dict[str, Any], column: str) -> bytes | None:
-    outer, _, inner = column.partition(".")
-    found = record[outer]
-    if inner and found is not None:
-        found = found[inner]
-    return found or None
+    if column in record:
+        return record[column] or None
+    found = record[column.removesuffix(".bytes")]
+    return None if found is None else found["bytes"] or None
 
 
 def _name(label: Any, names: Sequence[str]) -> str | None:

@@ -19,7 +19,7 @@ _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 _LONGEST_FIELD = 2**24  # characters; some tables have whole pages in a column that nobody wants
 _DAMAGE = (
     *(ArithmeticError, LookupError, RecursionError, TypeError, ValueError),
-    *(NotImplementedError, csv.Error),
+    *(MemoryError, NotImplementedError, csv.Error),
 )
 
 Row = tuple[str, dict[str, Any]]

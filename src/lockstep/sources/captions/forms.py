@@ -58,6 +58,10 @@ def read(folder: Path) -> Captioned:
     if (table := metadata_of(folder)) is not None:
         return _named(folder, _of_metadata(table), table.name)
     if embedded := _embedded(folder):
+        if others := _images_in(folder):
+            raise LockstepError(
+                f"{others[0]}: lies beside Parquet files with sentences; move one of the two"
+            )
         return _of_parquet(folder, embedded)
     if any(folder.rglob("*.txt")):
         return _named(folder, _of_texts(folder), "its texts")
@@ -175,12 +179,14 @@ def _path(where: str, given: Any) -> PurePosixPath:
     return path
 
 
+def _images_in(folder: Path) -> list[Path]:
+    """The files that are images by their names, at any depth, but hidden ones."""
+    found = (path for path in folder.rglob("*") if path.suffix.lower() in ENDINGS)
+    return sorted(path for path in found if not is_hidden(path.relative_to(folder)))
+
+
 def _of_texts(folder: Path) -> Iterator[Described]:
-    images = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in ENDINGS and not is_hidden(path.relative_to(folder))
-    )
+    images = _images_in(folder)
     without = [path for path in images if not path.with_suffix(".txt").is_file()]
     if without:
         names = some([path.relative_to(folder).as_posix() for path in without])
