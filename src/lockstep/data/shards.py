@@ -67,8 +67,11 @@ def listed(folder: Path) -> list[Path]:
 def tars_of(folder: Path) -> list[Path]:
     """The tars that `pack` left in a folder, in order. Raises `LockstepError` if one is gone."""
     found = sorted(path for path in folder.glob("*.tar") if _NAME.fullmatch(path.name))
-    for number in range(_count(found)):
-        path = folder / f"{number:05}-of-{_count(found):05}.tar"
+    # The name of each says how many there were.
+    named = _NAME.fullmatch(found[0].name) if found else None
+    count = int(named[2]) if named else 0
+    for number in range(count):
+        path = folder / f"{number:05}-of-{count:05}.tar"
         if path not in found:
             raise LockstepError(f"{path}: missing; `dvc checkout` restores it")
     return found
@@ -93,12 +96,6 @@ def images(files: Iterable[Path]) -> Iterator[NDArray[np.uint8]]:
     files = [*files]
     for file, data in zip(files, contents(files), strict=True):
         yield rgb_of(data, file)
-
-
-def _count(tars: Sequence[Path]) -> int:
-    """How many tars there were, as the name of one says."""
-    named = _NAME.fullmatch(tars[0].name) if tars else None
-    return int(named[2]) if named else 0
 
 
 def _content(file: Path) -> bytes:
