@@ -90,7 +90,7 @@ def test_an_experiment_by_its_name() -> None:
     git("reset", "--quiet", "--hard", first)
     git("update-ref", f"refs/exps/{first[:2]}/{first[2:]}/tired-mink", experiment)
     assert verdicts("HEAD", "tired-mink")["fd_classifier"] == "better"
-    git("update-ref", f"refs/exps/ab/{first[2:]}/tired-mink", first)
+    git("update-ref", f"refs/exps/{experiment[:2]}/{experiment[2:]}/tired-mink", first)
     with pytest.raises(LockstepError, match="tired-mink: no commit, and no experiment, or several"):
         compare("HEAD", "tired-mink")
 

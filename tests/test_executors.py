@@ -122,6 +122,18 @@ def test_images_come_back_as_they_are(
     assert np.asarray(Image.open(project / "there/images/scene_000000.png")).shape == (16, 16, 3)
 
 
+def test_the_only_worker_that_is_gone_as_soon_as_it_is_seen(
+    scheduler: str, project: Path, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is left undone: the work waits for the next one."""
+    monkeypatch.setenv(executors.ADDRESS, f"dask:{scheduler}")
+    from distributed import Client
+
+    monkeypatch.setattr(Client, "scheduler_info", lambda self, n_workers: {"workers": {}})
+    with worker(scheduler, elsewhere):
+        assert list(in_order(squares.square, range(5), 1)) == [0, 1, 4, 9, 16]
+
+
 def test_a_worker_that_is_killed_changes_nothing(
     scheduler: str, project: Path, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

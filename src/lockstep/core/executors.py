@@ -119,7 +119,8 @@ def _dask(given: str) -> Iterator[Workers]:
             ) from None
         place = _Place(str(Path.cwd()), mark.name, _versions())
         executor = client.get_executor(pure=False)
-        count = len(client.scheduler_info(n_workers=-1)["workers"])
+        # One that was waited for may be gone again: then the work waits for the next.
+        count = max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
         try:
             with warnings.catch_warnings():
                 # Images on their way are large; a scheduler that holds them is what is wanted.
