@@ -123,6 +123,8 @@ CASES = {
     "pretrained autoencoder": unasked({"latents": "pretrained"}, sampler="ddpm", clip=None),
     "labels": asked("labels", LABELS, {}),
     "labels, patches": asked("labels", LABELS, {"patch": 2}, sampler="dpmpp_2m", steps=6),
+    "labels, placed": asked("labels", LABELS, {"patch": 2, "placement_heads": 2}),
+    "words, placed": asked("prompts", PROMPTS, {"placement_heads": 1, "pooled_text": True}),
     "labels, latents": asked("labels", LABELS, {"latents": "pretrained"}, clip=None),
     "classes": asked("classes", [*NAMES], {}, guidance_interval=(0.2, 0.8)),
     "classes, noise": asked("classes", [*NAMES], {"patch": 2}, sampler="ddpm", guidance_scale=1.0),

@@ -23,6 +23,7 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "none": ("none", {}),
     "labels": ("labels", {"patch": 2}),
     "words": ("prompts", {"pooled_text": True}),
+    "placed": ("labels", {"placement_heads": 2}),
 }
 
 
@@ -65,10 +66,12 @@ def test_an_exported_folder_gives_all_weights_back(model: Path, out: Path) -> No
 
 def test_a_unet_alone_leaves_the_condition_as_it_is(model: Path, out: Path) -> None:
     for given in (out / "unet", out):
-        shutil.rmtree(out / "condition", ignore_errors=True)
+        for beside in ("condition", "placement"):
+            shutil.rmtree(out / beside, ignore_errors=True)
         exported, first, begun = states(model, given)
         for name in exported:
-            side = exported if name.startswith("unet.") else first
+            is_theirs = name.startswith("unet.") and "placement" not in name
+            side = exported if is_theirs else first
             assert torch.equal(begun[name], side[name]), name
 
 
@@ -78,8 +81,22 @@ def test_a_file_of_the_projects_own_is_read_as_before(model: Path) -> None:
 
 
 def test_what_does_not_fit_is_one_line(model: Path, out: Path, tmp_path: Path) -> None:
-    other = tiny_models.save(tmp_path / "other", "none", patch=4)
+    heads = generator.describe(model).unet.placement_heads
+    other = tiny_models.save(tmp_path / "other", "labels", patch=4, placement_heads=heads)
     with pytest.raises(LockstepError, match=r"unet/diffusion_.*: not this model's weights: ") as it:
+        load_initial(fresh(other), out)
+    assert "\n" not in str(it.value)
+
+
+def test_places_are_not_left_out_unsaid(model: Path, out: Path, tmp_path: Path) -> None:
+    described = generator.describe(model)
+    other = tiny_models.save(tmp_path / "other", described.condition, patch=described.unet.patch)
+    if not described.unet.placement_heads:
+        assert not (out / "placement").exists()
+        return
+    with pytest.raises(
+        LockstepError, match=r"and model.placement_heads is 0; set it to that"
+    ) as it:
         load_initial(fresh(other), out)
     assert "\n" not in str(it.value)
 

@@ -49,6 +49,7 @@ def save(
     schedule: str = "squaredcos_cap_v2",
     zero_terminal_snr: bool = False,
     scale_shift: bool = True,
+    placement_heads: int = 0,
 ) -> Path:
     """A model of 16 x 16 images.
 
@@ -64,6 +65,7 @@ def save(
         "norm_groups": 4,
         "patch": patch,
         "scale_shift": scale_shift,
+        "placement_heads": placement_heads,
         "in_channels": channels,
         "out_channels": channels,
     }

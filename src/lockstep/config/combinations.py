@@ -38,6 +38,11 @@ def _misfits(params: Params) -> Iterator[str]:
         yield f"sample.guidance_interval: {list(interval)} is empty"
     if params.dataset.validation + params.dataset.evaluator >= 1:
         yield "dataset.validation + dataset.evaluator leave nothing to train on; lower them"
+    if params.model.placement_heads and params.condition == "none":
+        yield (
+            f"model.placement_heads: {params.model.placement_heads} give labels or words their "
+            "places, and the condition is none; set it to 0"
+        )
     evaluator = params.evaluator
     # A shared checkpoint means nothing to evaluators of other types, and is no mistake there.
     official = evaluator.type == "classifier" and evaluator.checkpoint is not None

@@ -3,6 +3,10 @@
 from dataclasses import dataclass, fields
 from typing import Any
 
+# Of the tokens that are placed, and of one head that places them: see `Backbone.placement_heads`.
+PLACEMENT_WIDTH = 128
+PLACEMENT_HEAD_DIM = 32
+
 
 @dataclass(frozen=True, kw_only=True)
 class Backbone:
@@ -34,6 +38,10 @@ class Backbone:
         Let the time embedding scale and shift the activations after a resnet's second normalisation
         (AdaGN: Dhariwal & Nichol 2021, arXiv:2105.05233, section 3), instead of only shifting them
         before it.
+    placement_heads
+        Heads of the attention after each resnet by which labels or words are given their places in
+        the image, each 32 wide: see `lockstep.models.unet.placement`. 0 is none of it, as in
+        diffusers, which has no such layer.
     gradient_checkpointing
         Keep only the inputs of each layer (a resnet with its attention) and compute the rest again
         in the backward pass: less memory, more time, same numbers.
@@ -52,6 +60,7 @@ class Backbone:
     time_embedding_dim: int | None = None
     patch: int = 1
     scale_shift: bool = False
+    placement_heads: int = 0
     gradient_checkpointing: bool = False
 
     @property
@@ -73,6 +82,8 @@ class Backbone:
         _check_channels(self)
         if not self.norm_eps > 0:
             raise _error(self, "norm_eps", "give a small number above 0, such as 1e-5")
+        if not (self.placement_heads == 0 or _is_positive(self.placement_heads)):
+            raise _error(self, "placement_heads", "give a whole number, 0 for none")
         if not 0 <= self.dropout < 1:
             raise _error(self, "dropout", "give a probability, 0 or more and below 1")
 

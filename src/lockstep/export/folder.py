@@ -19,7 +19,7 @@ from lockstep.config.networks import fields_of
 from lockstep.config.schema import Sample
 from lockstep.core.errors import LockstepError
 from lockstep.core.files import write_json
-from lockstep.export.networks import library_unet
+from lockstep.export import networks
 from lockstep.export.parts.lockstep_autoencoder import LockstepAutoencoder
 from lockstep.export.parts.lockstep_condition import Condition
 from lockstep.export.parts.pipeline import LockstepPipeline
@@ -28,11 +28,16 @@ from lockstep.models.autoencoder import KLAutoencoder, KLConfig, Pretrained
 from lockstep.models.generator import Description, FrozenConfig
 from lockstep.models.text import ScratchConfig, pretrained, tokenizer
 from lockstep.models.text.pretrained import ClipText
+from lockstep.models.unet.placement import apart
 from lockstep.sampling.conditions.names import read_names
 from lockstep.sampling.sample import Trained, load
 
 PARTS = Path(__file__).parent / "parts"
-_OWN_FILES = {"condition": "lockstep_condition", "vae": "lockstep_autoencoder"}
+_OWN_FILES = {
+    "condition": "lockstep_condition",
+    "placement": "lockstep_placement",
+    "vae": "lockstep_autoencoder",
+}
 _LIBRARIES = ("diffusers", "transformers")
 
 
@@ -81,13 +86,19 @@ def write(out: Path, model: Path, settings: Sample) -> Exported:
     trained.model.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     description = trained.description
     weights = {name: tensor.cpu() for name, tensor in trained.model.state_dict().items()}
-    unet = _unet(description, weights)
+    of_unet = {
+        name.removeprefix("unet."): tensor
+        for name, tensor in weights.items()
+        if name.startswith("unet.")
+    }
+    placement = networks.placement_of(description.unet, of_unet)
+    unet = _unet(description, of_unet)
     clip = _clip(description)
     scheduler = scheduler_of(description.schedule, description.prediction, settings)
     missing = tuple(_missing(trained, settings, scheduler))
     parts: dict[str, Any] = {"unet": unet, "scheduler": scheduler}
     if missing:
-        parts["condition"] = _condition(description, model, weights)
+        parts |= {"condition": _condition(description, model, weights), "placement": placement}
     if clip is not None:
         clip.tokenizer.model_max_length = clip.length
         parts |= {"text_encoder": clip.model.cpu(), "tokenizer": clip.tokenizer}
@@ -132,6 +143,8 @@ def _missing(trained: Trained, settings: Sample, scheduler: Any) -> Iterator[str
         yield "a text encoder trained along"
     if description.pooled_text:
         yield "pooled text"
+    if description.unet.placement_heads:
+        yield "places of labels or words"
     if isinstance(trained.autoencoder, KLAutoencoder):
         yield "an autoencoder of its own"
     elif latent and description.text is None:
@@ -163,14 +176,9 @@ def _is_pixels(trained: Trained) -> bool:
 def _unet(description: Description, weights: dict[str, torch.Tensor]) -> Any:
     vector = description.labels > 0 or description.pooled_text
     side = description.shape[1] // description.unet.patch
-    unet = library_unet(description.unet, vector, sample_size=side)
-    unet.load_state_dict(
-        {
-            name.removeprefix("unet."): tensor
-            for name, tensor in weights.items()
-            if name.startswith("unet.")
-        }
-    )
+    unet = networks.library_unet(description.unet, vector, sample_size=side)
+    placed, _ = apart(weights)
+    unet.load_state_dict({n: tensor for n, tensor in weights.items() if n not in placed})
     return unet.eval()
 
 

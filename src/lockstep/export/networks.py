@@ -1,12 +1,25 @@
-"""U-Nets as diffusers' own, with the same weights; pixels in patches are its channels."""
+"""U-Nets as diffusers' own, with the same weights; pixels in patches are its channels.
+
+What places labels or words in an image is no part of them, and comes beside.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import diffusers
+from torch import Tensor
 
-from lockstep.config.networks import BackboneConfig, CrossAttentionUNetConfig, UNetConfig
+from lockstep.config.networks import (
+    PLACEMENT_HEAD_DIM,
+    PLACEMENT_WIDTH,
+    BackboneConfig,
+    CrossAttentionUNetConfig,
+    UNetConfig,
+)
+from lockstep.export.parts.lockstep_placement import Placement
+from lockstep.models.unet.placement import apart
 
 
 def library_unet(
@@ -44,6 +57,29 @@ def library_unet(
         cross_attention_dim=config.cross_attention_dim,
         attention_head_dim=config.heads,  # the library takes it for their number
     )
+
+
+def placement_of(
+    config: UNetConfig | CrossAttentionUNetConfig, weights: Mapping[str, Tensor]
+) -> Placement | None:
+    """The layers behind the resnets of a U-Net, from all of its weights; None if it has none."""
+    names, resnets = apart(weights)
+    if not names:
+        return None
+    own = {theirs: weights[ours] for ours, theirs in names.items()}
+    plain = isinstance(config, UNetConfig)
+    placement = Placement(
+        widths={name: len(own[f"layers.{i}.to_out.weight"]) for i, name in enumerate(resnets)},
+        context=config.embedding_dim if plain else config.cross_attention_dim,
+        embedding=config.embedding_dim,
+        heads=config.placement_heads,
+        head_dim=PLACEMENT_HEAD_DIM,
+        width=PLACEMENT_WIDTH,
+        norm_groups=config.norm_groups,
+        norm_eps=config.norm_eps,
+    )
+    placement.load_state_dict(own)
+    return placement.eval()
 
 
 def library_arguments(config: BackboneConfig, condition: bool) -> dict[str, Any]:

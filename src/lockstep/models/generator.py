@@ -60,7 +60,8 @@ class Generator(nn.Module):
     The values of the conditions are labels (B, L), multi-hot, or with `text` rows of prompts: word
     ids (B, L) or contexts (B, L, D); with neither `labels` nor `text` there is no condition at all.
     The UNet attends to the contexts of prompts; with `pooled_text` it also gets their mean as a
-    vector. Raises `ValueError` for `pooled_text` without `text`.
+    vector. Raises `ValueError` for `pooled_text` without `text`, and for `placement_heads` without
+    a condition.
     """
 
     def __init__(
@@ -73,6 +74,11 @@ class Generator(nn.Module):
         super().__init__()
         self.unet = UNet(config) if isinstance(config, UNetConfig) else CrossAttentionUNet(config)
         self.embedding = _embedding(config, labels, text)
+        if config.placement_heads and self.embedding is None:
+            raise ValueError(
+                f"Generator's placement_heads is {config.placement_heads}: without labels or text "
+                "there is nothing to place; give 0"
+            )
         self.pooled = None
         if pooled_text:
             if text is None or isinstance(config, UNetConfig):
@@ -85,7 +91,10 @@ class Generator(nn.Module):
             case None:
                 return self.unet(x, t, None)
             case LabelEmbedding():  # one vector an image; nothing said is no label
-                return self.unet(x, t, self.embedding(values.float() * given[:, None]))
+                labels = values.float() * given[:, None]
+                places = self.unet.config.placement_heads > 0
+                each = self.embedding.each(labels) if places else ()
+                return self.unet(x, t, self.embedding(labels), *each)
             case FrozenText():
                 context, mask = self.embedding(values, given)
             case _:  # nothing said is no word

@@ -7,26 +7,40 @@ from pathlib import Path
 from torch import nn
 
 from lockstep.core.diffusers_folder import WEIGHTS, unet_file
-from lockstep.core.weights import load_weights
+from lockstep.core.errors import LockstepError
+from lockstep.core.weights import fill, load_weights, read_tensors
 from lockstep.models.generator import Generator
+from lockstep.models.unet.placement import apart
 
 
 def load_initial(model: Generator, path: Path) -> None:
     """Fill a generator from a safetensors file of all its weights, or from a diffusers folder.
 
-    Of such a folder it takes `unet/`, or the U-Net that lies right in it; and `condition/`, which
-    `lockstep export` writes, where the generator has a condition. Without that, what reads the
-    condition stays as it is.
+    Of such a folder it takes `unet/`, or the U-Net that lies right in it; and `condition/` and
+    `placement/`, which `lockstep export` writes, where the generator has a condition, or layers
+    that place it. Without those, what reads the condition and what places it stay as they are.
 
     Raises
     ------
     LockstepError
-        One line, if a file is missing or damaged, or its names or shapes do not fit.
+        One line, if a file is missing or damaged, its names or shapes do not fit, or the folder has
+        a `placement/` and the generator nothing of that kind.
     """
     if not path.is_dir():
         load_weights(model, path)
         return
-    load_weights(model.unet, unet_file(path))
+    file, own = unet_file(path), model.unet.state_dict()
+    names, _ = apart(own)
+    placed = {name: own[name] for name in names}
+    if (beside := path / "placement" / WEIGHTS).is_file():
+        there = read_tensors(beside)
+        if not names:
+            raise LockstepError(
+                f"{beside}: of a network that places labels or words, and model.placement_heads is "
+                "0; set it to that network's"
+            )
+        placed = {ours: there[theirs] for ours, theirs in names.items() if theirs in there}
+    fill(model.unet, {**read_tensors(file), **placed}, file)
     reads = {"embedding": model.embedding, "pooled": model.pooled}
     condition = nn.ModuleDict({name: part for name, part in reads.items() if part is not None})
     if condition and (file := path / "condition" / WEIGHTS).is_file():

@@ -21,6 +21,7 @@ from lockstep.core import device as hardware
 from lockstep.core import distributed
 from lockstep.models.generator import Generator
 from lockstep.models.unet.blocks import Attention, Resnet
+from lockstep.models.unet.placement import Placement
 from lockstep.models.unet.transformer import Transformer
 
 Parallel = Literal["ddp", "fsdp"]
@@ -34,7 +35,7 @@ def place(models: list[Generator], how: Parallel) -> list[Generator]:
     mesh = init_device_mesh(hardware.device().type, (distributed.size(),))
     for model in models:
         for module in model.modules():
-            if isinstance(module, Resnet | Attention | Transformer):
+            if isinstance(module, Resnet | Attention | Placement | Transformer):
                 fully_shard(module, mesh=mesh, reshard_after_forward=True)
         # The averages are only ever called without a backward pass: they must cut up again too.
         fully_shard(model, mesh=mesh, reshard_after_forward=True)

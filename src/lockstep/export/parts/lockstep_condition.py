@@ -86,12 +86,18 @@ class Condition(ModelMixin, ConfigMixin):
                 row[columns[name]] = 1
         return values
 
-    def forward(self, values: Tensor, given: Tensor) -> dict[str, Tensor]:
-        """Values of N images, and (N,) where anything is said -> arguments of the network."""
+    def forward(self, values: Tensor, given: Tensor) -> dict[str, Any]:
+        """Values of N images, and (N,) where anything is said -> arguments of the network.
+
+        And `places`: a context and its mask, which have places in a network that has those.
+        """
         if isinstance(self.embedding, _MLP):
-            return {"class_labels": self.embedding((values * given[:, None]).to(self.dtype))}
+            labels = (values * given[:, None]).to(self.dtype)
+            each = self.embedding.linear_1.weight.T.expand(len(labels), -1, -1)
+            return {"class_labels": self.embedding(labels), "places": (each, labels > 0)}
         context, mask = self.embedding(values, given)
-        inputs = {"encoder_hidden_states": context, "encoder_attention_mask": mask}
+        inputs: dict[str, Any] = {"encoder_hidden_states": context, "encoder_attention_mask": mask}
+        inputs["places"] = context, mask
         if self.pooled is not None:
             counts = mask[:, :, None].to(context.dtype)
             inputs["class_labels"] = self.pooled((context * counts).sum(1) / counts.sum(1))

@@ -15,6 +15,7 @@ that the model was evaluated with, unless given.
 
 - pixels in patches are folded into channels before the network, and unfolded after it;
 - labels, words and their mean reach the network through `condition` (`lockstep_condition.py`);
+- and are given places in the image by `placement` (`lockstep_placement.py`), where it has that;
 - latents become images by `vae`: the library's, or that of `lockstep_autoencoder.py`;
 - each step turns what the network predicts into the clean image that it means, guides, clips, and
   hands that to the scheduler, so that any bound holds with any sampler;
@@ -57,6 +58,8 @@ class LockstepPipeline(DiffusionPipeline):
         `UNet2DModel` or `UNet2DConditionModel`, and how its noise is removed.
     condition
         What makes the network's inputs of what is asked for; None of a model without a condition.
+    placement
+        Layers behind those of `unet` that give labels or words their places, if it has any.
     text_encoder, tokenizer
         The text half of a CLIP, where that reads the prompts.
     vae
@@ -73,14 +76,15 @@ class LockstepPipeline(DiffusionPipeline):
         Bound of each estimate of the clean image or latent; None clips nothing.
     """
 
-    model_cpu_offload_seq = "text_encoder->condition->unet->vae"
-    _optional_components = ("condition", "text_encoder", "tokenizer", "vae")
+    model_cpu_offload_seq = "text_encoder->condition->placement->unet->vae"
+    _optional_components = ("condition", "placement", "text_encoder", "tokenizer", "vae")
 
     def __init__(
         self,
         unet: Any,
         scheduler: Any,
         condition: Any = None,
+        placement: Any = None,
         text_encoder: Any = None,
         tokenizer: Any = None,
         vae: Any = None,
@@ -97,10 +101,13 @@ class LockstepPipeline(DiffusionPipeline):
             unet=unet,
             scheduler=scheduler,
             condition=condition,
+            placement=placement,
             text_encoder=text_encoder,
             tokenizer=tokenizer,
             vae=vae,
         )
+        if placement is not None:
+            placement.attach(unet)
         self.register_to_config(
             patch=patch,
             steps=steps,
@@ -182,7 +189,7 @@ class LockstepPipeline(DiffusionPipeline):
 
     def _conditions(
         self, prompts: list[str | None], device: torch.device
-    ) -> tuple[dict[str, Tensor], dict[str, Tensor] | None]:
+    ) -> tuple[dict[str, Any], dict[str, Any] | None]:
         """What the network takes besides images: as asked for, and with nothing said."""
         if self.condition is None:
             if any(prompt is not None for prompt in prompts):
@@ -245,7 +252,7 @@ class LockstepPipeline(DiffusionPipeline):
         self,
         x: Tensor,
         t: int,
-        conditions: tuple[dict[str, Tensor], dict[str, Tensor] | None],
+        conditions: tuple[dict[str, Any], dict[str, Any] | None],
         scale: float,
     ) -> Tensor:
         """The clean image that x is of, at level t: guided (Ho & Salimans 2022), and clipped."""
@@ -264,11 +271,14 @@ class LockstepPipeline(DiffusionPipeline):
         bound = self.config.clip
         return clean if bound is None else clean.clamp(-bound, bound)
 
-    def _clean(self, x: Tensor, t: int, condition: dict[str, Tensor]) -> Tensor:
+    def _clean(self, x: Tensor, t: int, condition: dict[str, Any]) -> Tensor:
         """What the network believes, by what it predicts; x = signal x0 + sigma epsilon."""
         patch, dtype = self.config.patch, self.unet.dtype
         folded = F.pixel_unshuffle(x, patch).to(dtype)
-        output = F.pixel_shuffle(self.unet(folded, t, **condition).sample.float(), patch)
+        inputs = {name: value for name, value in condition.items() if name != "places"}
+        if self.placement is not None:
+            self.placement.place(*condition["places"])
+        output = F.pixel_shuffle(self.unet(folded, t, **inputs).sample.float(), patch)
         alpha_bar = self._alpha_bar(t)
         signal, sigma = math.sqrt(alpha_bar), math.sqrt(1 - alpha_bar)
         match self.scheduler.config.prediction_type:

@@ -1,7 +1,8 @@
 """The parts a U-Net is made of: resnets, self-attention, and the blocks that stack them.
 
 All images are (B, C, H, W), in either memory format; `emb` is the time embedding, (B, E) with
-E = config.embedding_dim; `context` is what attentions take besides their image, if anything.
+E = config.embedding_dim; `placed` is what placements take besides their image, if there are any;
+`context` is what attentions take, if anything.
 Attribute names are diffusers' own, so that its weights load by name.
 """
 
@@ -14,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from lockstep.config.networks import BackboneConfig, UNetConfig
 from lockstep.models.unet.norm import group_norm
+from lockstep.models.unet.placement import Placement, Tokens
 
 # Longest sequence attended by plain matrix products on a CPU in bfloat16. Further on the gain for
 # narrow heads is gone (none at L = 1024), and the weights, (B, heads, L, L), take ever more memory.
@@ -174,6 +176,7 @@ def _two_taps(kernel: Tensor, dim: int) -> tuple[Tensor, Tensor]:
 class Block(nn.Module):
     """Resnets one after another, the first `attentions` of them each followed by an attention.
 
+    With `config.placement_heads` a placement comes between the two, after each resnet.
     `widths` are (in_channels, out_channels) of each resnet; `attention` makes the attentions.
     """
 
@@ -190,15 +193,24 @@ class Block(nn.Module):
         self.attentions = nn.ModuleList(
             attention(out_channels) for _, out_channels in widths[:attentions]
         )
+        self.placements = nn.ModuleList(
+            Placement(out_channels, config) for _, out_channels in widths if config.placement_heads
+        )
 
-    def layer(self, index: int, x: Tensor, emb: Tensor, *context: Tensor | None) -> Tensor:
-        """One resnet with the attention that follows it, if one does."""
+    def layer(
+        self, index: int, x: Tensor, emb: Tensor, placed: Tokens | None, *context: Tensor | None
+    ) -> Tensor:
+        """One resnet with what follows it."""
         if self.gradient_checkpointing and torch.is_grad_enabled():
-            return checkpoint(self._layer, index, x, emb, *context, use_reentrant=False)
-        return self._layer(index, x, emb, *context)
+            return checkpoint(self._layer, index, x, emb, placed, *context, use_reentrant=False)
+        return self._layer(index, x, emb, placed, *context)
 
-    def _layer(self, index: int, x: Tensor, emb: Tensor, *context: Tensor | None) -> Tensor:
+    def _layer(
+        self, index: int, x: Tensor, emb: Tensor, placed: Tokens | None, *context: Tensor | None
+    ) -> Tensor:
         x = self.resnets[index](x, emb)
+        if placed is not None:
+            x = self.placements[index](x, placed)
         return self.attentions[index](x, *context) if index < len(self.attentions) else x
 
 
@@ -208,9 +220,11 @@ class MidBlock(Block):
     def __init__(self, channels: int, attention: MakeAttention, config: BackboneConfig) -> None:
         super().__init__([(channels, channels)] * 2, 1, attention, config)
 
-    def forward(self, x: Tensor, emb: Tensor, *context: Tensor | None) -> Tensor:
+    def forward(
+        self, x: Tensor, emb: Tensor, placed: Tokens | None, *context: Tensor | None
+    ) -> Tensor:
         """(B, C, H, W) and (B, E) -> (B, C, H, W)."""
-        return self.layer(1, self.layer(0, x, emb, *context), emb)
+        return self.layer(1, self.layer(0, x, emb, placed, *context), emb, placed)
 
 
 class DownBlock(Block):
@@ -232,14 +246,16 @@ class DownBlock(Block):
             [] if last else [Downsample(out_channels, config.downsample_padding)]
         )
 
-    def forward(self, x: Tensor, emb: Tensor, *context: Tensor | None) -> list[Tensor]:
+    def forward(
+        self, x: Tensor, emb: Tensor, placed: Tokens | None, *context: Tensor | None
+    ) -> list[Tensor]:
         """(B, in_channels, H, W) and (B, E) -> every layer's output, for the way up to use.
 
         The last tensor is the input of the next level.
         """
         outputs = []
         for index in range(len(self.resnets)):
-            x = self.layer(index, x, emb, *context)
+            x = self.layer(index, x, emb, placed, *context)
             outputs.append(x)
         for downsample in self.downsamplers:
             outputs.append(downsample(x))
@@ -272,14 +288,19 @@ class UpBlock(Block):
         self.upsamplers = nn.ModuleList([] if last else [Upsample(out_channels)])
 
     def forward(
-        self, x: Tensor, emb: Tensor, skips: list[Tensor], *context: Tensor | None
+        self,
+        x: Tensor,
+        emb: Tensor,
+        skips: list[Tensor],
+        placed: Tokens | None,
+        *context: Tensor | None,
     ) -> Tensor:
         """(B, in_channels, H, W), (B, E) and the way down's outputs -> the next level's input.
 
         Takes its own tensors off the end of `skips`.
         """
         for index in range(len(self.resnets)):
-            x = self.layer(index, torch.cat((x, skips.pop()), dim=1), emb, *context)
+            x = self.layer(index, torch.cat((x, skips.pop()), dim=1), emb, placed, *context)
         for upsample in self.upsamplers:
             x = upsample(x)
         return x

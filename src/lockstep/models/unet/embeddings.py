@@ -90,7 +90,18 @@ class LabelEmbedding(MLP):
 
         Raises `ValueError` if the shape does not fit.
         """
+        self._check(labels)
+        return super().forward(labels)
+
+    def each(self, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """The same labels one by one: their embeddings (B, labels, width), and which there are.
+
+        The latter is (B, labels), booleans. Raises `ValueError` if the shape does not fit.
+        """
+        self._check(labels)
+        return self.linear_1.weight.T.expand(len(labels), -1, -1), labels > 0
+
+    def _check(self, labels: Tensor) -> None:
         count = self.linear_1.in_features
         if labels.ndim != 2 or labels.shape[1] != count:
             raise ValueError(f"labels have shape {tuple(labels.shape)}: give (batch, {count})")
-        return super().forward(labels)

@@ -4,6 +4,7 @@ from torch import nn
 
 from lockstep.models.unet.backbone import Backbone
 from lockstep.models.unet.blocks import Attention, Resnet
+from lockstep.models.unet.placement import Placement
 from lockstep.models.unet.transformer import Transformer
 
 
@@ -19,6 +20,8 @@ def zero_residuals(unet: Backbone) -> None:
                 _zero(module.conv2)
             case Attention():
                 _zero(module.to_out[0])
+            case Placement():
+                _zero(module.to_out)
             case Transformer():
                 _zero(module.proj_out)
     _zero(unet.conv_out)

@@ -19,15 +19,28 @@ class UNet(Backbone):
     them, so its state dict loads by name, `unet.load_state_dict(theirs.state_dict())`, strict, and
     the other way round. A condition is what the library takes as `class_labels` of a model with
     `class_embed_type="identity"`. The library drops the middle attention's normalisation under
-    `scale_shift` unless told `attn_norm_num_groups=norm_groups`; this one keeps it.
+    `scale_shift` unless told `attn_norm_num_groups=norm_groups`; this one keeps it. With
+    `placement_heads` it has layers that the library has not.
     """
 
     config: UNetConfig
 
     def __init__(self, config: UNetConfig) -> None:
-        super().__init__(config, config.attention, lambda channels: Attention(channels, config))
+        super().__init__(
+            config,
+            config.attention,
+            lambda channels: Attention(channels, config),
+            config.embedding_dim,
+        )
 
-    def forward(self, x: Tensor, t: Tensor, condition: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        t: Tensor,
+        condition: Tensor | None = None,
+        context: Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> Tensor:
         """One prediction an image.
 
         Parameters
@@ -38,6 +51,9 @@ class UNet(Backbone):
             Timestep of each image, (B,), int or float.
         condition
             Added to the time embedding, (B, `config.embedding_dim`); None adds nothing.
+        context, mask
+            What has places in each image, (B, L, `config.embedding_dim`), and which of it counts,
+            (B, L) booleans, by default all. For a network with `placement_heads`, and no other.
 
         Returns
         -------
@@ -46,10 +62,18 @@ class UNet(Backbone):
         Raises
         ------
         ValueError
-            One line, if a shape does not fit.
+            One line, if a shape does not fit, or there is a context and nothing that places it.
         """
         self.check_shapes(x, t, condition)
-        return self.predict(x, t, condition)
+        if (context is None) == bool(self.config.placement_heads):
+            raise ValueError(
+                f"context is {'None' if context is None else 'given'}: placement_heads is "
+                f"{self.config.placement_heads}, and only above 0 a context has places"
+            )
+        if context is None:
+            return self.predict(x, t, condition, None)
+        check_context(context, mask, len(x), self.config.embedding_dim)
+        return self.predict(x, t, condition, placeable(context, mask, self.conv_in.weight.dtype))
 
 
 class CrossAttentionUNet(Backbone):
@@ -67,14 +91,18 @@ class CrossAttentionUNet(Backbone):
     - masked positions weigh exactly 0, where the library takes 10000 off their scores, and an image
       whose mask is False everywhere is an error, where the library lets it attend to all;
     - height and width must be multiples of `config.size_multiple`, where the library cuts what it
-      upsamples to fit.
+      upsamples to fit;
+    - with `placement_heads` it has layers that the library has not.
     """
 
     config: CrossAttentionUNetConfig
 
     def __init__(self, config: CrossAttentionUNetConfig) -> None:
         super().__init__(
-            config, config.cross_attention, lambda channels: Transformer(channels, config)
+            config,
+            config.cross_attention,
+            lambda channels: Transformer(channels, config),
+            config.cross_attention_dim,
         )
 
     def forward(
@@ -113,30 +141,38 @@ class CrossAttentionUNet(Backbone):
             would have to wait for the device, and such an image's prediction means nothing.
         """
         self.check_shapes(x, t, condition)
-        self._check_context(len(x), context, mask)
-        context = context.to(self.conv_in.weight.dtype)
-        mask = None if mask is None else mask[:, None, None]  # alike for all heads and pixels
-        return self.predict(x, t, condition, context, mask)
-
-    def _check_context(self, batch: int, context: Tensor, mask: Tensor | None) -> None:
-        width = self.config.cross_attention_dim
-        if context.ndim != 3 or context.shape[::2] != (batch, width) or not context.shape[1]:
-            raise ValueError(
-                f"context has shape {tuple(context.shape)}: give ({batch}, length, {width}), "
-                "a length of 1 or more"
-            )
-        if mask is None:
-            return
-        if mask.dtype != torch.bool:
-            raise ValueError(f"mask is of {mask.dtype}: give booleans, True where to attend")
-        if mask.shape != context.shape[:2]:
-            raise ValueError(
-                f"mask has shape {tuple(mask.shape)}: give {tuple(context.shape[:2])}, "
-                "one entry a position of the context"
-            )
-        if mask.device.type == "cpu" and not torch.compiler.is_compiling():
+        check_context(context, mask, len(x), self.config.cross_attention_dim)
+        if mask is not None and mask.device.type == "cpu" and not torch.compiler.is_compiling():
             empty = (~mask.any(dim=1)).nonzero().flatten().tolist()
             if empty:
                 raise ValueError(
                     f"mask is False all along row {empty[0]}: give at least one position to attend"
                 )
+        to_place = placeable(context, mask, self.conv_in.weight.dtype)
+        mask = None if mask is None else mask[:, None, None]  # alike for all heads and pixels
+        return self.predict(x, t, condition, to_place, to_place[0], mask)
+
+
+def check_context(context: Tensor, mask: Tensor | None, batch: int, width: int) -> None:
+    """Raises a ValueError of one line if a shape does not fit."""
+    if context.ndim != 3 or context.shape[::2] != (batch, width) or not context.shape[1]:
+        raise ValueError(
+            f"context has shape {tuple(context.shape)}: give ({batch}, length, {width}), "
+            "a length of 1 or more"
+        )
+    if mask is None:
+        return
+    if mask.dtype != torch.bool:
+        raise ValueError(f"mask is of {mask.dtype}: give booleans, True where to attend")
+    if mask.shape != context.shape[:2]:
+        raise ValueError(
+            f"mask has shape {tuple(mask.shape)}: give {tuple(context.shape[:2])}, "
+            "one entry a position of the context"
+        )
+
+
+def placeable(context: Tensor, mask: Tensor | None, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """A context in a dtype, and its mask, of which None is all."""
+    if mask is None:
+        mask = torch.ones(context.shape[:2], dtype=torch.bool, device=context.device)
+    return context.to(dtype), mask
