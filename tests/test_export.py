@@ -125,6 +125,7 @@ CASES = {
     "labels, patches": asked("labels", LABELS, {"patch": 2}, sampler="dpmpp_2m", steps=6),
     "labels, placed": asked("labels", LABELS, {"patch": 2, "placement_heads": 2}),
     "words, placed": asked("prompts", PROMPTS, {"placement_heads": 1, "pooled_text": True}),
+    "CLIP, placed": asked("prompts", PROMPTS, {"text": "clip", "placement_heads": 2}),
     "labels, latents": asked("labels", LABELS, {"latents": "pretrained"}, clip=None),
     "classes": asked("classes", [*NAMES], {}, guidance_interval=(0.2, 0.8)),
     "classes, noise": asked("classes", [*NAMES], {"patch": 2}, sampler="ddpm", guidance_scale=1.0),
@@ -275,21 +276,41 @@ def test_settings_stand_in_the_scheduler_and_the_index(drawn: Drawn) -> None:
     assert (index["steps"], index["clip"], index["patch"]) == (4, 4.0, 1)
 
 
-@pytest.fixture(scope="module")
-def pipe(drawn: Drawn) -> Any:
+@pytest.fixture(scope="module", params=["labels", "labels, placed"])
+def pipe(request: pytest.FixtureRequest, drawn: Drawn) -> Any:
     """Of labels, in this process."""
     from lockstep.export.parts.pipeline import LockstepPipeline
 
-    out = drawn.root / "labels" / "out"
+    out = drawn.root / request.param / "out"
     from diffusers import DDIMScheduler, UNet2DModel
 
     from lockstep.export.parts.lockstep_condition import Condition
+    from lockstep.export.parts.lockstep_placement import Placement
 
+    placed = (out / "placement").exists()
+    assert placed == ("placed" in request.param)
     return LockstepPipeline(
         UNet2DModel.from_pretrained(out / "unet"),
         DDIMScheduler.from_pretrained(out / "scheduler"),
         Condition.from_pretrained(out / "condition"),
+        Placement.from_pretrained(out / "placement") if placed else None,
+        patch=2 if placed else 1,
     )
+
+
+def test_two_pipelines_of_the_same_parts_draw_the_same(pipe: Any) -> None:
+    def draw(it: Any) -> Any:
+        noise = torch.Generator().manual_seed(0)
+        return it(["red", "green, blue"], generator=noise, output_type="pt").images
+
+    first = draw(pipe)
+    other = type(pipe)(**pipe.components, patch=pipe.config.patch)
+    assert torch.equal(draw(other), first)
+    assert torch.equal(draw(pipe), first)
+    assert not pipe.unet.time_embedding._forward_hooks
+    if pipe.placement is not None:
+        without = type(pipe)(**{**pipe.components, "placement": None}, patch=pipe.config.patch)
+        assert not torch.allclose(draw(without), first, atol=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,7 @@ def test_what_does_not_fit_is_one_line(model: Path, out: Path, tmp_path: Path) -
     assert "\n" not in str(it.value)
 
 
-def test_places_are_not_left_out_unsaid(model: Path, out: Path, tmp_path: Path) -> None:
+def test_a_placement_is_not_left_out_unsaid(model: Path, out: Path, tmp_path: Path) -> None:
     described = generator.describe(model)
     other = tiny_models.save(tmp_path / "other", described.condition, patch=described.unet.patch)
     if not described.unet.placement_heads:

@@ -221,6 +221,10 @@ def test_bad_values_are_named_in_one_line(document: dict, message: str) -> None:
 @pytest.mark.parametrize(
     ("document", "message"),
     [
+        (
+            changed(faces__model__placement_heads=4),
+            "params.yaml (faces): model.placement_heads: 4 are for labels or words, and the",
+        ),
         (changed(faces__source__size=60), "params.yaml (faces): source.size: 60 is not a multipl"),
         (
             changed(faces__source__nose=[0.7, 0.3]),

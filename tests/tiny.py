@@ -53,6 +53,7 @@ def tiny_params(**train: Any) -> Params:
         patch=2,
         layers_per_block=1,
         zero_residuals=False,
+        placement_heads=0,
     )
     diffusion = dataclasses.replace(committed.diffusion, min_snr_gamma=None, snr_plus_one=False)
     settings = {

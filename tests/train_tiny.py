@@ -44,8 +44,12 @@ def train(root: Path, run: str, changes: dict[str, object]) -> None:
     every = changes.pop("checkpoint_every", 4)
     grids = changes.pop("grid_every_epochs", None)
     track = changes.pop("track", False)
+    params = tiny_params(**changes)
     params = dataclasses.replace(
-        tiny_params(**changes), checkpoint_every=every, grid_every_epochs=grids
+        params,
+        model=dataclasses.replace(params.model, placement_heads=2),
+        checkpoint_every=every,
+        grid_every_epochs=grids,
     )
     data = open_dataset(root / "data")
 

@@ -40,8 +40,8 @@ def _misfits(params: Params) -> Iterator[str]:
         yield "dataset.validation + dataset.evaluator leave nothing to train on; lower them"
     if params.model.placement_heads and params.condition == "none":
         yield (
-            f"model.placement_heads: {params.model.placement_heads} give labels or words their "
-            "places, and the condition is none; set it to 0"
+            f"model.placement_heads: {params.model.placement_heads} are for labels or words, and "
+            "the condition is none; set it to 0"
         )
     evaluator = params.evaluator
     # A shared checkpoint means nothing to evaluators of other types, and is no mistake there.

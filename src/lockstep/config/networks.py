@@ -3,7 +3,7 @@
 from dataclasses import dataclass, fields
 from typing import Any
 
-# Of the tokens that are placed, and of one head that places them: see `Backbone.placement_heads`.
+# Width of a token, and of one head, of the placement attention: see `Backbone.placement_heads`.
 PLACEMENT_WIDTH = 128
 PLACEMENT_HEAD_DIM = 32
 
@@ -39,12 +39,12 @@ class Backbone:
         (AdaGN: Dhariwal & Nichol 2021, arXiv:2105.05233, section 3), instead of only shifting them
         before it.
     placement_heads
-        Heads of the attention after each resnet by which labels or words are given their places in
-        the image, each 32 wide: see `lockstep.models.unet.placement`. 0 is none of it, as in
-        diffusers, which has no such layer.
+        Heads, each 32 wide, of a layer after each resnet in which every label or word divides its
+        attention among the pixels: see `lockstep.models.unet.placement`. 0 leaves it out; diffusers
+        has no such layer.
     gradient_checkpointing
-        Keep only the inputs of each layer (a resnet with its attention) and compute the rest again
-        in the backward pass: less memory, more time, same numbers.
+        Keep only the inputs of each layer (a resnet with what follows it) and compute the rest
+        again in the backward pass: less memory, more time, same numbers.
 
     Raises
     ------

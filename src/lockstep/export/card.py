@@ -31,6 +31,8 @@ NAME = "README.md"
 DATA_CARD = "data_card.md"
 _TEMPLATE = Path(__file__).with_name("templates") / "card.md"
 _NO_LICENCE = "unknown"
+# Folders that the weights of the network lie in.
+_NETWORK = ("unet", "placement")
 _ASKED = {
     "none": "like those that it was trained on",
     "labels": "with the objects that are asked for",
@@ -105,7 +107,7 @@ def write(
         size=description.size,
         begun=description.params.get("train.init_from_sha256"),
         asked=_ASKED[description.condition],
-        weights=f"{_count(out / 'unet') / 1e6:.1f}",
+        weights=f"{sum(_count(out / part) for part in _NETWORK) / 1e6:.1f}",
         images=list(_pictures(out, workload)) if evaluated else [],
         use=_use(exported, params, name),
         pipeline=exported.pipeline,
@@ -234,8 +236,9 @@ def _origin(out: Path, exported: Exported, params: Params, lock: Lock) -> Iterat
     workload = params.workload
     yield "training (digest of data, code and parameters)", exported.description.fingerprint
     yield "weights", file_stem(params.sample.weights)
-    for file in sorted((out / "unet").glob("*.safetensors")):
-        yield f"SHA-256 of unet/{file.name}", hashing.sha256(file)
+    for part in _NETWORK:
+        for file in sorted((out / part).glob("*.safetensors")):
+            yield f"SHA-256 of {part}/{file.name}", hashing.sha256(file)
     if (made := lock.made.get(paths.model(workload).as_posix())) is not None:
         yield f"{paths.model(workload)} in dvc.lock", made
     for path, md5 in lock.read.get(f"train@{workload}", {}).items():

@@ -28,7 +28,7 @@ from lockstep.models.autoencoder import KLAutoencoder, KLConfig, Pretrained
 from lockstep.models.generator import Description, FrozenConfig
 from lockstep.models.text import ScratchConfig, pretrained, tokenizer
 from lockstep.models.text.pretrained import ClipText
-from lockstep.models.unet.placement import apart
+from lockstep.models.unet.placement import placement_names
 from lockstep.sampling.conditions.names import read_names
 from lockstep.sampling.sample import Trained, load
 
@@ -144,7 +144,7 @@ def _missing(trained: Trained, settings: Sample, scheduler: Any) -> Iterator[str
     if description.pooled_text:
         yield "pooled text"
     if description.unet.placement_heads:
-        yield "places of labels or words"
+        yield "placement attention"
     if isinstance(trained.autoencoder, KLAutoencoder):
         yield "an autoencoder of its own"
     elif latent and description.text is None:
@@ -177,8 +177,8 @@ def _unet(description: Description, weights: dict[str, torch.Tensor]) -> Any:
     vector = description.labels > 0 or description.pooled_text
     side = description.shape[1] // description.unet.patch
     unet = networks.library_unet(description.unet, vector, sample_size=side)
-    placed, _ = apart(weights)
-    unet.load_state_dict({n: tensor for n, tensor in weights.items() if n not in placed})
+    beside, _ = placement_names(weights)
+    unet.load_state_dict({n: tensor for n, tensor in weights.items() if n not in beside})
     return unet.eval()
 
 

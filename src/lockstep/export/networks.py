@@ -1,6 +1,6 @@
 """U-Nets as diffusers' own, with the same weights; pixels in patches are its channels.
 
-What places labels or words in an image is no part of them, and comes beside.
+Placement layers, which the library does not have, are kept beside.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from lockstep.config.networks import (
     UNetConfig,
 )
 from lockstep.export.parts.lockstep_placement import Placement
-from lockstep.models.unet.placement import apart
+from lockstep.models.unet.placement import placement_names
 
 
 def library_unet(
@@ -63,13 +63,14 @@ def placement_of(
     config: UNetConfig | CrossAttentionUNetConfig, weights: Mapping[str, Tensor]
 ) -> Placement | None:
     """The layers behind the resnets of a U-Net, from all of its weights; None if it has none."""
-    names, resnets = apart(weights)
+    names, resnets = placement_names(weights)
     if not names:
         return None
     own = {theirs: weights[ours] for ours, theirs in names.items()}
     plain = isinstance(config, UNetConfig)
     placement = Placement(
-        widths={name: len(own[f"layers.{i}.to_out.weight"]) for i, name in enumerate(resnets)},
+        resnets=resnets,
+        channels=[len(own[f"layers.{i}.to_out.weight"]) for i in range(len(resnets))],
         context=config.embedding_dim if plain else config.cross_attention_dim,
         embedding=config.embedding_dim,
         heads=config.placement_heads,

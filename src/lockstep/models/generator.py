@@ -92,9 +92,9 @@ class Generator(nn.Module):
                 return self.unet(x, t, None)
             case LabelEmbedding():  # one vector an image; nothing said is no label
                 labels = values.float() * given[:, None]
-                places = self.unet.config.placement_heads > 0
-                each = self.embedding.each(labels) if places else ()
-                return self.unet(x, t, self.embedding(labels), *each)
+                placed = self.unet.config.placement_heads > 0
+                tokens = self.embedding.one_by_one(labels) if placed else ()
+                return self.unet(x, t, self.embedding(labels), *tokens)
             case FrozenText():
                 context, mask = self.embedding(values, given)
             case _:  # nothing said is no word
@@ -153,6 +153,8 @@ class Description:
             raise ValueError("unet has no cross-attention, which a text needs")
         if self.pooled_text and self.text is None:
             raise ValueError("pooled_text is true, without a text")
+        if self.unet.placement_heads and not self.is_conditional:
+            raise ValueError("placement_heads is above 0, without labels or a text")
 
     @property
     def shape(self) -> tuple[int, int, int]:

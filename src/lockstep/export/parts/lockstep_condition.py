@@ -89,15 +89,15 @@ class Condition(ModelMixin, ConfigMixin):
     def forward(self, values: Tensor, given: Tensor) -> dict[str, Any]:
         """Values of N images, and (N,) where anything is said -> arguments of the network.
 
-        And `places`: a context and its mask, which have places in a network that has those.
+        And `placed`, which is none of them: a context and its mask for the pipeline's `placement`.
         """
         if isinstance(self.embedding, _MLP):
             labels = (values * given[:, None]).to(self.dtype)
             each = self.embedding.linear_1.weight.T.expand(len(labels), -1, -1)
-            return {"class_labels": self.embedding(labels), "places": (each, labels > 0)}
+            return {"class_labels": self.embedding(labels), "placed": (each, labels > 0)}
         context, mask = self.embedding(values, given)
         inputs: dict[str, Any] = {"encoder_hidden_states": context, "encoder_attention_mask": mask}
-        inputs["places"] = context, mask
+        inputs["placed"] = context, mask
         if self.pooled is not None:
             counts = mask[:, :, None].to(context.dtype)
             inputs["class_labels"] = self.pooled((context * counts).sum(1) / counts.sum(1))

@@ -5,6 +5,8 @@ Loaded by the pipeline of this folder. It needs torch and diffusers alone.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -17,12 +19,10 @@ from torch import Tensor, nn
 class Placement(ModelMixin, ConfigMixin):
     """Attention of each token of a context over all pixels, after each resnet of a U-Net.
 
-    `attach` once, and `place` before each call of the network.
-
     Parameters
     ----------
-    widths
-        The channels after each resnet, by its name in the U-Net.
+    resnets, channels
+        The names of the resnets in the U-Net, and the channels after each.
     context, embedding
         Width of the context and of the time embedding.
     heads, head_dim, width
@@ -34,7 +34,8 @@ class Placement(ModelMixin, ConfigMixin):
     @register_to_config
     def __init__(
         self,
-        widths: dict[str, int],
+        resnets: list[str],
+        channels: list[int],
         context: int,
         embedding: int,
         heads: int,
@@ -46,36 +47,34 @@ class Placement(ModelMixin, ConfigMixin):
         super().__init__()
         self.tokens = _Tokens(context, embedding, width)
         self.layers = nn.ModuleList(
-            _Layer(channels, width, heads, head_dim, nn.GroupNorm(norm_groups, channels, norm_eps))
-            for channels in widths.values()
+            _Layer(own, width, heads, head_dim, nn.GroupNorm(norm_groups, own, norm_eps))
+            for own in channels
         )
-        self._context: tuple[Tensor, Tensor] | None = None
-        self._said: Tensor | None = None
 
-    def attach(self, unet: Any) -> None:
-        """Put the layers behind the resnets of a network."""
-        unet.time_embedding.register_forward_hook(self._at_time)
-        for name, layer in zip(self.config.widths, self.layers, strict=True):
-            unet.get_submodule(name).register_forward_hook(self._after(layer))
+    @contextmanager
+    def inside(self, unet: Any, context: Tensor, mask: Tensor) -> Iterator[None]:
+        """The layers are behind the resnets of a network, for the calls in a block.
 
-    def place(self, context: Tensor, mask: Tensor) -> None:
-        """What is placed from now on: (B, L, D), and which of it there is, (B, L)."""
-        self._context = context.to(self.dtype), mask
+        They place the context (B, L, D), as far as its mask (B, L) is True.
+        """
+        tokens = list[Tensor]()
 
-    def _at_time(self, _module: nn.Module, _inputs: Any, embedding: Tensor) -> None:
-        assert self._context is not None
-        self._said = self.tokens(self._context[0], embedding)
+        def at_time(_module: nn.Module, _inputs: Any, time: Tensor) -> None:
+            tokens[:] = [self.tokens(context.to(self.dtype), time.to(self.dtype))]
 
-    def _after(self, layer: nn.Module) -> Any:
-        def hook(_module: nn.Module, _inputs: Any, x: Tensor) -> Tensor:
-            assert self._context is not None
-            return layer(x, self._said, self._context[1])
+        def behind(layer: nn.Module) -> Callable[[nn.Module, Any, Tensor], Tensor]:
+            return lambda _module, _inputs, x: layer(x, tokens[0], mask)
 
-        return hook
+        with ExitStack() as stack:
+            stack.enter_context(unet.time_embedding.register_forward_hook(at_time))
+            for name, layer in zip(self.config.resnets, self.layers, strict=True):
+                hook = unet.get_submodule(name).register_forward_hook(behind(layer))
+                stack.enter_context(hook)
+            yield
 
 
 class _Tokens(nn.Module):
-    """What the tokens look for at a noise level."""
+    """A context at a noise level."""
 
     def __init__(self, context: int, embedding: int, width: int) -> None:
         super().__init__()
@@ -88,7 +87,7 @@ class _Tokens(nn.Module):
 
 
 class _Layer(nn.Module):
-    """Adds to each pixel what the tokens say, by the share of each token that it has."""
+    """Adds to each pixel the tokens' values, each weighted by the pixel's share of that token."""
 
     def __init__(
         self, channels: int, width: int, heads: int, head_dim: int, norm: nn.GroupNorm
@@ -101,13 +100,13 @@ class _Layer(nn.Module):
         self.to_v = nn.Linear(width, heads * head_dim)
         self.to_out = nn.Linear(heads * head_dim, channels)
 
-    def forward(self, x: Tensor, said: Tensor, mask: Tensor) -> Tensor:
-        pixels = self.group_norm(x).flatten(2).transpose(1, 2)
+    def forward(self, x: Tensor, tokens: Tensor, mask: Tensor) -> Tensor:
+        pixels = self.group_norm(x.to(tokens.dtype)).flatten(2).transpose(1, 2)
         q, k, v = (
             rows.unflatten(2, (self.heads, self.head_dim)).transpose(1, 2)
-            for rows in (self.to_q(said), self.to_k(pixels), self.to_v(said))
+            for rows in (self.to_q(tokens), self.to_k(pixels), self.to_v(tokens))
         )
         weights = torch.softmax(q @ k.transpose(2, 3) * self.head_dim**-0.5, dim=3)
-        v = v * (mask[:, None, :, None] * pixels.shape[1] ** 0.5)
-        placed = (weights.transpose(2, 3) @ v).transpose(1, 2).flatten(2)
-        return x + self.to_out(placed).transpose(1, 2).unflatten(2, x.shape[2:])
+        v = v.masked_fill(~mask[:, None, :, None], 0) * pixels.shape[1] ** 0.5
+        added = (weights.transpose(2, 3) @ v).transpose(1, 2).flatten(2)
+        return x + self.to_out(added).transpose(1, 2).unflatten(2, x.shape[2:]).to(x.dtype)

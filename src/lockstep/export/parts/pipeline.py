@@ -15,7 +15,8 @@ that the model was evaluated with, unless given.
 
 - pixels in patches are folded into channels before the network, and unfolded after it;
 - labels, words and their mean reach the network through `condition` (`lockstep_condition.py`);
-- and are given places in the image by `placement` (`lockstep_placement.py`), where it has that;
+- `placement` (`lockstep_placement.py`), in models that have it, is layers inside the network in
+  which each label or word attends to the image: `unet` alone draws something else;
 - latents become images by `vae`: the library's, or that of `lockstep_autoencoder.py`;
 - each step turns what the network predicts into the clean image that it means, guides, clips, and
   hands that to the scheduler, so that any bound holds with any sampler;
@@ -32,6 +33,7 @@ It needs torch and diffusers; with a CLIP as the text encoder, transformers as w
 from __future__ import annotations
 
 import math
+from contextlib import ExitStack
 from typing import Any
 
 import torch
@@ -59,7 +61,7 @@ class LockstepPipeline(DiffusionPipeline):
     condition
         What makes the network's inputs of what is asked for; None of a model without a condition.
     placement
-        Layers behind those of `unet` that give labels or words their places, if it has any.
+        Layers that belong behind the resnets of `unet`; None of a model without any.
     text_encoder, tokenizer
         The text half of a CLIP, where that reads the prompts.
     vae
@@ -76,7 +78,9 @@ class LockstepPipeline(DiffusionPipeline):
         Bound of each estimate of the clean image or latent; None clips nothing.
     """
 
-    model_cpu_offload_seq = "text_encoder->condition->placement->unet->vae"
+    model_cpu_offload_seq = "text_encoder->unet->vae"
+    # They are small, and not only called: their weights are read, and their parts called alone.
+    _exclude_from_cpu_offload = ("condition", "placement")
     _optional_components = ("condition", "placement", "text_encoder", "tokenizer", "vae")
 
     def __init__(
@@ -106,8 +110,6 @@ class LockstepPipeline(DiffusionPipeline):
             tokenizer=tokenizer,
             vae=vae,
         )
-        if placement is not None:
-            placement.attach(unet)
         self.register_to_config(
             patch=patch,
             steps=steps,
@@ -275,10 +277,12 @@ class LockstepPipeline(DiffusionPipeline):
         """What the network believes, by what it predicts; x = signal x0 + sigma epsilon."""
         patch, dtype = self.config.patch, self.unet.dtype
         folded = F.pixel_unshuffle(x, patch).to(dtype)
-        inputs = {name: value for name, value in condition.items() if name != "places"}
-        if self.placement is not None:
-            self.placement.place(*condition["places"])
-        output = F.pixel_shuffle(self.unet(folded, t, **inputs).sample.float(), patch)
+        inputs = {name: value for name, value in condition.items() if name != "placed"}
+        with ExitStack() as stack:
+            if self.placement is not None:
+                stack.enter_context(self.placement.inside(self.unet, *condition["placed"]))
+            predicted = self.unet(folded, t, **inputs).sample
+        output = F.pixel_shuffle(predicted.float(), patch)
         alpha_bar = self._alpha_bar(t)
         signal, sigma = math.sqrt(alpha_bar), math.sqrt(1 - alpha_bar)
         match self.scheduler.config.prediction_type:

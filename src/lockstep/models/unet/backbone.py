@@ -13,12 +13,13 @@ from lockstep.models.unet.placement import PlacementTokens
 class Backbone(nn.Module):
     """Levels of resnets going down, a middle, and levels going up that see the way down's outputs.
 
-    Ho et al. 2020 (arXiv:2006.11239, appendix B), after Ronneberger et al. 2015. The submodules
-    carry diffusers' names, and initial weights are torch's defaults, as the library's are.
+    Ho et al. 2020 (arXiv:2006.11239, appendix B), after Ronneberger et al. 2015. The submodules,
+    but those of placements, carry diffusers' names, and initial weights are torch's defaults, as
+    the library's are.
 
     `attended` says for each level whether an attention follows each of its resnets; `attention`
     makes them, and the middle's, each from its number of channels. `context_dim` is the width of
-    what has places in the image, where `config.placement_heads` says that something has.
+    the context for the placements, if `config.placement_heads` asks for any.
     """
 
     config: BackboneConfig
@@ -37,7 +38,9 @@ class Backbone(nn.Module):
 
         self.conv_in = nn.Conv2d(config.in_channels * folded, channels[0], 3, padding=1)
         self.time_embedding = MLP(channels[0], config.embedding_dim)
-        self.placement = PlacementTokens(context_dim, config) if config.placement_heads else None
+        self.placement_tokens = (
+            PlacementTokens(context_dim, config) if config.placement_heads else None
+        )
         # Width of each level's input on the way down, which the finer level made.
         entering = (channels[0], *channels[:-1])
         # Width of each level's input on the way up, which the coarser level (or the middle) made.
@@ -59,34 +62,32 @@ class Backbone(nn.Module):
         x: Tensor,
         t: Tensor,
         condition: Tensor | None,
-        to_place: tuple[Tensor, Tensor] | None,
+        placed_context: tuple[Tensor, Tensor] | None,
         *context: Tensor | None,
     ) -> Tensor:
         """(B, in_channels, H, W), (B,) and (B, E) or None -> (B, out_channels, H, W).
 
-        `to_place` is a context and its mask, (B, L, D) and (B, L), which only a network with
-        placements looks at. `context` is handed to every attention after its image.
+        `placed_context` is a context and its mask, (B, L, D) and (B, L), for the placements, if
+        there are any. `context` is handed to every attention after its image.
         """
         dtype = self.time_embedding.linear_1.weight.dtype
         emb = timestep_embedding(
             t, self.config.channels[0], self.config.flip_sin_to_cos, self.config.freq_shift
         )
         emb = self.time_embedding(emb.to(dtype))
-        placed = None
-        if self.placement is not None:
-            if to_place is None:
-                raise ValueError("context is None: a network with placement_heads wants one")
-            placed = self.placement(*to_place, emb)
+        tokens = None
+        if self.placement_tokens is not None and placed_context is not None:
+            tokens = self.placement_tokens(*placed_context, emb)
         if condition is not None:
             emb = emb + condition.to(dtype)
 
         x = self.conv_in(F.pixel_unshuffle(x, self.config.patch))
         skips = [x]
         for down in self.down_blocks:
-            skips += down(skips[-1], emb, placed, *context)
-        x = self.mid_block(skips[-1], emb, placed, *context)
+            skips += down(skips[-1], emb, tokens, *context)
+        x = self.mid_block(skips[-1], emb, tokens, *context)
         for up in self.up_blocks:
-            x = up(x, emb, skips, placed, *context)
+            x = up(x, emb, skips, tokens, *context)
         x = self.conv_out(group_norm(self.conv_norm_out, x, silu=True))
         return F.pixel_shuffle(x, self.config.patch)
 

@@ -1,7 +1,7 @@
 """The parts a U-Net is made of: resnets, self-attention, and the blocks that stack them.
 
 All images are (B, C, H, W), in either memory format; `emb` is the time embedding, (B, E) with
-E = config.embedding_dim; `placed` is what placements take besides their image, if there are any;
+E = config.embedding_dim; `tokens` are what placements take besides their image, if there are any;
 `context` is what attentions take, if anything.
 Attribute names are diffusers' own, so that its weights load by name.
 """
@@ -198,19 +198,19 @@ class Block(nn.Module):
         )
 
     def layer(
-        self, index: int, x: Tensor, emb: Tensor, placed: Tokens | None, *context: Tensor | None
+        self, index: int, x: Tensor, emb: Tensor, tokens: Tokens | None, *context: Tensor | None
     ) -> Tensor:
         """One resnet with what follows it."""
         if self.gradient_checkpointing and torch.is_grad_enabled():
-            return checkpoint(self._layer, index, x, emb, placed, *context, use_reentrant=False)
-        return self._layer(index, x, emb, placed, *context)
+            return checkpoint(self._layer, index, x, emb, tokens, *context, use_reentrant=False)
+        return self._layer(index, x, emb, tokens, *context)
 
     def _layer(
-        self, index: int, x: Tensor, emb: Tensor, placed: Tokens | None, *context: Tensor | None
+        self, index: int, x: Tensor, emb: Tensor, tokens: Tokens | None, *context: Tensor | None
     ) -> Tensor:
         x = self.resnets[index](x, emb)
-        if placed is not None:
-            x = self.placements[index](x, placed)
+        if tokens is not None:
+            x = self.placements[index](x, tokens)
         return self.attentions[index](x, *context) if index < len(self.attentions) else x
 
 
@@ -221,10 +221,10 @@ class MidBlock(Block):
         super().__init__([(channels, channels)] * 2, 1, attention, config)
 
     def forward(
-        self, x: Tensor, emb: Tensor, placed: Tokens | None, *context: Tensor | None
+        self, x: Tensor, emb: Tensor, tokens: Tokens | None, *context: Tensor | None
     ) -> Tensor:
         """(B, C, H, W) and (B, E) -> (B, C, H, W)."""
-        return self.layer(1, self.layer(0, x, emb, placed, *context), emb, placed)
+        return self.layer(1, self.layer(0, x, emb, tokens, *context), emb, tokens)
 
 
 class DownBlock(Block):
@@ -247,7 +247,7 @@ class DownBlock(Block):
         )
 
     def forward(
-        self, x: Tensor, emb: Tensor, placed: Tokens | None, *context: Tensor | None
+        self, x: Tensor, emb: Tensor, tokens: Tokens | None, *context: Tensor | None
     ) -> list[Tensor]:
         """(B, in_channels, H, W) and (B, E) -> every layer's output, for the way up to use.
 
@@ -255,7 +255,7 @@ class DownBlock(Block):
         """
         outputs = []
         for index in range(len(self.resnets)):
-            x = self.layer(index, x, emb, placed, *context)
+            x = self.layer(index, x, emb, tokens, *context)
             outputs.append(x)
         for downsample in self.downsamplers:
             outputs.append(downsample(x))
@@ -292,7 +292,7 @@ class UpBlock(Block):
         x: Tensor,
         emb: Tensor,
         skips: list[Tensor],
-        placed: Tokens | None,
+        tokens: Tokens | None,
         *context: Tensor | None,
     ) -> Tensor:
         """(B, in_channels, H, W), (B, E) and the way down's outputs -> the next level's input.
@@ -300,7 +300,7 @@ class UpBlock(Block):
         Takes its own tensors off the end of `skips`.
         """
         for index in range(len(self.resnets)):
-            x = self.layer(index, torch.cat((x, skips.pop()), dim=1), emb, placed, *context)
+            x = self.layer(index, torch.cat((x, skips.pop()), dim=1), emb, tokens, *context)
         for upsample in self.upsamplers:
             x = upsample(x)
         return x

@@ -93,7 +93,7 @@ class LabelEmbedding(MLP):
         self._check(labels)
         return super().forward(labels)
 
-    def each(self, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def one_by_one(self, labels: Tensor) -> tuple[Tensor, Tensor]:
         """The same labels one by one: their embeddings (B, labels, width), and which there are.
 
         The latter is (B, labels), booleans. Raises `ValueError` if the shape does not fit.

@@ -6,7 +6,8 @@ pixels, and what it says is added to them by these weights. At high noise, where
 of an image is a mean over all places where an object may stand, such weights are what is needed:
 the probability that it stands there.
 
-(B, L, D) is a context of L tokens, labels or words, with its mask (B, L), True where there is one.
+(B, L, D) is a context of L tokens, labels or words, with its mask (B, L), True where one counts. Of
+labels only those that are given count; of a frozen text encoder all, padding too.
 """
 
 from collections.abc import Iterable
@@ -22,7 +23,7 @@ from lockstep.models.unet.norm import group_norm
 class Tokens(NamedTuple):
     """A context at a noise level, (B, L, `PLACEMENT_WIDTH`), and its mask, (B, L)."""
 
-    said: Tensor
+    values: Tensor
     mask: Tensor
 
 
@@ -37,12 +38,12 @@ class PlacementTokens(nn.Module):
 
     def forward(self, context: Tensor, mask: Tensor, time: Tensor) -> Tokens:
         """(B, L, D), (B, L) and the time embedding (B, E), without a condition."""
-        said = self.context(context) + self.time(F.silu(time))[:, None]
-        return Tokens(self.out(F.silu(said)), mask)
+        values = self.context(context) + self.time(F.silu(time))[:, None]
+        return Tokens(self.out(F.silu(values)), mask)
 
 
 class Placement(nn.Module):
-    """Adds to each pixel what the tokens say, by the share of each token that the pixel has.
+    """Adds to each pixel the tokens' values, each weighted by the pixel's share of that token.
 
     With q and v of the tokens and k of the normalised pixels, a token's weights are the softmax of
     q k / sqrt(d) over the N pixels, and pixel n gets the sum of sqrt(N) weight_n v over the tokens.
@@ -63,25 +64,25 @@ class Placement(nn.Module):
         pixels = group_norm(self.group_norm, x).flatten(2).transpose(1, 2)
         q, k, v = (
             rows.unflatten(2, (self.heads, PLACEMENT_HEAD_DIM)).transpose(1, 2)
-            for rows in (self.to_q(tokens.said), self.to_k(pixels), self.to_v(tokens.said))
+            for rows in (self.to_q(tokens.values), self.to_k(pixels), self.to_v(tokens.values))
         )
         weights = ((q * PLACEMENT_HEAD_DIM**-0.5) @ k.transpose(2, 3)).softmax(dim=3)
-        v = v * (tokens.mask[:, None, :, None] * pixels.shape[1] ** 0.5)
-        said = (weights.transpose(2, 3) @ v).transpose(1, 2).flatten(2)
-        return x + self.to_out(said).transpose(1, 2).unflatten(2, x.shape[2:])
+        v = v.masked_fill(~tokens.mask[:, None, :, None], 0) * pixels.shape[1] ** 0.5
+        added = (weights.transpose(2, 3) @ v).transpose(1, 2).flatten(2)
+        return x + self.to_out(added).transpose(1, 2).unflatten(2, x.shape[2:])
 
 
-def apart(names: Iterable[str]) -> tuple[dict[str, str], list[str]]:
-    """What the weights of a U-Net's placements are called in a file of their own.
+def placement_names(names: Iterable[str]) -> tuple[dict[str, str], list[str]]:
+    """The names of a U-Net's placement weights in a file of their own, as `lockstep export` has it.
 
-    From the names of all of a U-Net's weights, in their order: those of placements with their names
-    there, and the resnets that a layer there comes after, one each.
+    From the names of all its weights, in their order: those of placements, each with its name in
+    that file; and the resnets that its layers come after, one each.
     """
     found, resnets = dict[str, str](), dict[str, int]()
     for name in names:
         block, _, of_layer = name.partition(".placements.")
-        if name.startswith("placement."):
-            found[name] = f"tokens.{name.removeprefix('placement.')}"
+        if name.startswith("placement_tokens."):
+            found[name] = f"tokens.{name.removeprefix('placement_tokens.')}"
         elif of_layer:
             number, _, rest = of_layer.partition(".")
             index = resnets.setdefault(f"{block}.resnets.{number}", len(resnets))

@@ -20,7 +20,7 @@ class UNet(Backbone):
     the other way round. A condition is what the library takes as `class_labels` of a model with
     `class_embed_type="identity"`. The library drops the middle attention's normalisation under
     `scale_shift` unless told `attn_norm_num_groups=norm_groups`; this one keeps it. With
-    `placement_heads` it has layers that the library has not.
+    `placement_heads` it has layers that the library does not have.
     """
 
     config: UNetConfig
@@ -52,8 +52,8 @@ class UNet(Backbone):
         condition
             Added to the time embedding, (B, `config.embedding_dim`); None adds nothing.
         context, mask
-            What has places in each image, (B, L, `config.embedding_dim`), and which of it counts,
-            (B, L) booleans, by default all. For a network with `placement_heads`, and no other.
+            The tokens that get places in each image, (B, L, `config.embedding_dim`), and which of
+            them count, (B, L) booleans, by default all. For a network with `placement_heads` only.
 
         Returns
         -------
@@ -62,18 +62,18 @@ class UNet(Backbone):
         Raises
         ------
         ValueError
-            One line, if a shape does not fit, or there is a context and nothing that places it.
+            One line, if a shape does not fit, or `placement_heads` and `context` do not.
         """
         self.check_shapes(x, t, condition)
         if (context is None) == bool(self.config.placement_heads):
             raise ValueError(
-                f"context is {'None' if context is None else 'given'}: placement_heads is "
-                f"{self.config.placement_heads}, and only above 0 a context has places"
+                f"context is {'None' if context is None else 'given'}: give one exactly where "
+                f"placement_heads is above 0; it is {self.config.placement_heads}"
             )
         if context is None:
             return self.predict(x, t, condition, None)
         check_context(context, mask, len(x), self.config.embedding_dim)
-        return self.predict(x, t, condition, placeable(context, mask, self.conv_in.weight.dtype))
+        return self.predict(x, t, condition, with_mask(context, mask, self.conv_in.weight.dtype))
 
 
 class CrossAttentionUNet(Backbone):
@@ -92,7 +92,7 @@ class CrossAttentionUNet(Backbone):
       whose mask is False everywhere is an error, where the library lets it attend to all;
     - height and width must be multiples of `config.size_multiple`, where the library cuts what it
       upsamples to fit;
-    - with `placement_heads` it has layers that the library has not.
+    - with `placement_heads` it has layers that the library does not have.
     """
 
     config: CrossAttentionUNetConfig
@@ -148,9 +148,9 @@ class CrossAttentionUNet(Backbone):
                 raise ValueError(
                     f"mask is False all along row {empty[0]}: give at least one position to attend"
                 )
-        to_place = placeable(context, mask, self.conv_in.weight.dtype)
+        placed = with_mask(context, mask, self.conv_in.weight.dtype)
         mask = None if mask is None else mask[:, None, None]  # alike for all heads and pixels
-        return self.predict(x, t, condition, to_place, to_place[0], mask)
+        return self.predict(x, t, condition, placed, placed[0], mask)
 
 
 def check_context(context: Tensor, mask: Tensor | None, batch: int, width: int) -> None:
@@ -171,7 +171,7 @@ def check_context(context: Tensor, mask: Tensor | None, batch: int, width: int) 
         )
 
 
-def placeable(context: Tensor, mask: Tensor | None, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+def with_mask(context: Tensor, mask: Tensor | None, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """A context in a dtype, and its mask, of which None is all."""
     if mask is None:
         mask = torch.ones(context.shape[:2], dtype=torch.bool, device=context.device)
