@@ -67,11 +67,12 @@ def placement_of(
     if not names:
         return None
     own = {theirs: weights[ours] for ours, theirs in names.items()}
-    plain = isinstance(config, UNetConfig)
     placement = Placement(
         resnets=resnets,
         channels=[len(own[f"layers.{i}.to_out.weight"]) for i in range(len(resnets))],
-        context=config.embedding_dim if plain else config.cross_attention_dim,
+        context=(
+            config.embedding_dim if isinstance(config, UNetConfig) else config.cross_attention_dim
+        ),
         embedding=config.embedding_dim,
         heads=config.placement_heads,
         head_dim=PLACEMENT_HEAD_DIM,
