@@ -20,7 +20,14 @@ from lockstep.core.pixels import to_bytes
 from lockstep.core.provenance import write_provenance
 from lockstep.core.weights import save_weights
 from lockstep.sampling.conditions import condition_of
-from lockstep.sampling.sample import denoising_strips, frames, load, moments, sample_by_batches
+from lockstep.sampling.sample import (
+    classifier_folder,
+    denoising_strips,
+    frames,
+    load,
+    moments,
+    sample_by_batches,
+)
 from lockstep.sampling.targets import of_seed
 from lockstep.stage import run
 
@@ -29,7 +36,12 @@ def main(params: Params) -> None:
     make_deterministic(params.threads)
     settings, seeds = params.sample, params.sample.seeds
     with distributed.together():
-        trained = load(paths.model(params.workload), settings.weights, settings.guidance_weights)
+        trained = load(
+            paths.model(params.workload),
+            settings.weights,
+            settings.guidance_weights,
+            classifier_folder(params.workload, settings),
+        )
         targets = condition_of(params).targets(params)
     images = len(seeds) * sum(len(target.conditions) for target in targets.sets) + len(
         targets.strips

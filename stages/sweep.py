@@ -10,7 +10,7 @@ from threadpoolctl import threadpool_limits
 sys.path.insert(0, str(Path(__file__).parent))  # which PYTHONSAFEPATH leaves out
 
 import this_tree  # noqa: F401
-from lockstep.config.schema import Params
+from lockstep.config.schema import Params, Sample
 from lockstep.core import distributed, paths
 from lockstep.core.device import make_deterministic
 from lockstep.core.files import atomic_folder, write_csv, write_json
@@ -20,7 +20,7 @@ from lockstep.core.provenance import write_provenance
 from lockstep.evaluation import sweep
 from lockstep.evaluation.evaluators import evaluator_of
 from lockstep.models import generator
-from lockstep.sampling.sample import Trained, load
+from lockstep.sampling.sample import Trained, classifier_folder, load
 from lockstep.stage import run
 from lockstep.tracking.record import at_the_end, record_sweep
 
@@ -33,9 +33,14 @@ def main(params: Params) -> None:
         description = generator.describe(folder)
 
     @lru_cache(maxsize=1)
-    def model(weights: str | int, guidance_weights: str | int | None) -> Trained:
+    def model(
+        weights: str | int, guidance_weights: str | int | None, classifier: Path | None
+    ) -> Trained:
         with distributed.together():
-            return load(folder, weights, guidance_weights)
+            return load(folder, weights, guidance_weights, classifier)
+
+    def named(one: Sample) -> tuple[str | int, str | int | None, Path | None]:
+        return one.weights, one.guidance_weights, classifier_folder(params.workload, one)
 
     settings = {
         "guidance": sweep.guidance_settings(params),
@@ -43,8 +48,8 @@ def main(params: Params) -> None:
         "settings": sweep.other_settings(params),
     }
     every = [one for some in settings.values() for _, one in some]
-    for weights in dict.fromkeys((one.weights, one.guidance_weights) for one in every):
-        model(*weights)  # is it there? Before hours of sampling
+    for networks in dict.fromkeys(map(named, every)):
+        model(*networks)  # are they there? Before hours of sampling
     # It stays: another list of settings has rows in common with this one.
     kept = paths.scratch() / "sweep" / sweep.identity(params, description)
     with ExitStack() as stack:
@@ -55,7 +60,7 @@ def main(params: Params) -> None:
         for name, some in settings.items():
             bar = progress(f"sweep {name}", "setting")(some, len(some))
             rows[name], seconds[name] = sweep.measure(
-                params, lambda one: model(one.weights, one.guidance_weights), bar, kept
+                params, lambda one: model(*named(one)), bar, kept
             )
         if distributed.is_main():
             changes = {

@@ -29,6 +29,7 @@ STAGES = (
     "evaluator",
     "autoencoder",
     "encode",
+    "noisy_classifier",
     "train",
     "sample",
     "reference",

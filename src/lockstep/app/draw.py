@@ -21,7 +21,7 @@ from lockstep.core.errors import LockstepError
 from lockstep.core.pixels import to_bytes
 from lockstep.diffusion import StepInfo
 from lockstep.sampling.conditions import condition_called
-from lockstep.sampling.sample import load, moments, sample
+from lockstep.sampling.sample import classifier_folder, load, moments, sample
 
 _SHOWN = 6  # states on the way, the image not among them
 _LONGEST = 200  # characters of a warning
@@ -123,11 +123,11 @@ class Studio:
     ) -> NDArray[np.uint8]:
         """The images of a side (N, H, W, 3); what is not read of the text is noted first."""
         choice, settings = chosen(offer, request.sides[side], params.sample, request.count)
-        folder = choice.folder
+        folder, classifier = choice.folder, classifier_folder(offer.workload, settings)
         trained = self._kept.get(
             ("model", choice.weights, settings.guidance_weights),
-            (folder,),
-            lambda: load(folder, choice.weights, settings.guidance_weights),
+            (folder,) if classifier is None else (folder, classifier),
+            lambda: load(folder, choice.weights, settings.guidance_weights, classifier),
         )
         if trained.description.condition != offer.condition:
             raise LockstepError(f"{folder}: is another model now; load the page again")

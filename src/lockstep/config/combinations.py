@@ -43,6 +43,17 @@ def _misfits(params: Params) -> Iterator[str]:
             f"model.placement_heads: {params.model.placement_heads} are for labels or words, and "
             "the condition is none; set it to 0"
         )
+    if params.noisy_classifier.steps and params.condition not in ("labels", "classes"):
+        yield (
+            f"noisy_classifier.steps: {params.noisy_classifier.steps} are for labels or classes, "
+            f"and the condition is {params.condition}; set it to 0"
+        )
+    scale = params.sample.classifier_scale
+    if scale and not params.noisy_classifier.steps:
+        yield (
+            f"sample.classifier_scale: {scale:g} guides by a classifier of noisy images, and "
+            "noisy_classifier.steps is 0; raise that, or set this to 0"
+        )
     evaluator = params.evaluator
     # A shared checkpoint means nothing to evaluators of other types, and is no mistake there.
     official = evaluator.type == "classifier" and evaluator.checkpoint is not None

@@ -23,6 +23,7 @@ SHARED_NAMES = (
     "evaluator",
     "autoencoder",
     "text",
+    "noisy_classifier",
     "model",
     "diffusion",
     "train",

@@ -196,6 +196,21 @@ class Text:
     forget: Fraction
 
 
+@dataclass(frozen=True, config=STRICT)
+class NoisyClassifier:
+    """The classifier of noisy images that can guide sampling; no `steps` make none."""
+
+    steps: Count
+    batch_size: AtLeastTwo  # batch norm wants two
+    width: Positive
+    flip: bool
+    lr: PositiveFloat
+    muon_lr: PositiveFloat
+    weight_decay: NonNegative
+    precision: Literal["auto", "fp32", "bf16"]
+    seed: Count
+
+
 @dataclass(frozen=True, config=STRICT, kw_only=True)
 class Model(UNetSettings):
     """The UNet: see `UNetSettings`, `Backbone` and `CrossAttentionUNetConfig` for each field."""
@@ -280,6 +295,7 @@ class Sample:
     guidance_interval: Annotated[tuple[Share, Share] | None, Field(strict=False)]
     guidance_rescale: Share
     guidance_weights: Annotated[str | Positive, AfterValidator(_weights_name)] | None
+    classifier_scale: NonNegative
     batch_size: Positive
     count: AtLeastTwo  # a distance between sets wants two
     strip: AtLeastTwo
@@ -360,6 +376,7 @@ class Params:
     evaluator: Evaluator
     autoencoder: Autoencoder
     text: Text
+    noisy_classifier: NoisyClassifier
     model: Model
     diffusion: Diffusion
     train: Train

@@ -59,6 +59,7 @@ collected = _of_each("data/collected")  # images, and what is said of them
 dataset = _of_each("data/dataset")  # packed arrays, and label files for what comes later
 autoencoder = _of_each("autoencoders")  # what makes latents of images
 encoded = _of_each("data/encoded")  # packed images and prompts as a generator sees them
+noisy_classifier = _of_each("noisy_classifiers")  # what can guide the generator while sampling
 evaluator = _of_each("evaluators")
 reference = _of_each("data/reference")  # what generated images are compared with
 model = _of_each("models")  # the trained generator

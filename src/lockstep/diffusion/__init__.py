@@ -10,10 +10,12 @@ these are the caller's. A sample is
 """
 
 from lockstep.diffusion.denoiser import (
+    ClassifierGuidance,
     Denoise,
     Denoiser,
     Estimate,
     Guidance,
+    LogLikelihood,
     Network,
     Prediction,
     ScheduledDenoise,
@@ -37,6 +39,7 @@ from lockstep.diffusion.spacing import Spacing, timesteps
 
 __all__ = [
     "Callback",
+    "ClassifierGuidance",
     "Denoise",
     "Denoiser",
     "Estimate",
@@ -44,6 +47,7 @@ __all__ = [
     "Guidance",
     "ImageNoise",
     "InterpolatedNoise",
+    "LogLikelihood",
     "Network",
     "Noise",
     "NoiseSchedule",

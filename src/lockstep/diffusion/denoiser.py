@@ -15,9 +15,18 @@ from torch import Tensor
 from lockstep.diffusion._check import one_of
 from lockstep.diffusion.schedule import NoiseSchedule
 
+_LEAST_SIGNAL = 1e-5
+"""Of alphas_bar: below it x_t says nothing of an image, and a gradient by it is nothing but error.
+
+Its way to x0 would multiply it by more than 300.
+"""
 Prediction = Literal["epsilon", "v", "x0", "flow"]
 Network = Callable[[Tensor, Tensor], Tensor]
 """(x_t (B, C, H, W), t (B,) int64) -> (B, C, H, W); a condition is bound by the caller."""
+
+
+LogLikelihood = Callable[[Tensor, Tensor], Tensor]
+"""(x_t (B, C, H, W), t (B,) int64) -> (B,), how likely x_t has its condition: log p(y | x_t)."""
 
 
 class Estimate(NamedTuple):
@@ -161,6 +170,58 @@ class Guidance:
         # x_t is as it was: what x0 loses, epsilon gains.
         gained = math.sqrt(alpha_bar / (1 - alpha_bar)) * (guided.x0 - x0)
         return Estimate(x0, guided.epsilon + gained)
+
+
+@dataclass(frozen=True)
+class ClassifierGuidance:
+    """Guidance of a denoiser by a classifier of noisy images; itself a denoiser.
+
+    epsilon = epsilon - sqrt(1 - ab) scale grad log p(y | x_t), Dhariwal & Nichol 2021 (arXiv
+    2105.05233), algorithm 2, and x0 what then belongs to x_t. It may be put on top of `Guidance`.
+
+    Parameters
+    ----------
+    denoise
+        What is guided.
+    classifier
+        Log-likelihoods that can be differentiated by x_t. Trained at the schedule's levels.
+    scale
+        0 guides nothing; finite and not negative. 1 is Bayes' rule, more sharpens the classifier.
+
+    Raises
+    ------
+    ValueError
+        If the scale is out of range.
+    """
+
+    denoise: ScheduledDenoise
+    classifier: LogLikelihood
+    scale: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.scale < math.inf:
+            raise ValueError(f"scale: {self.scale} is out of range; use 0 for no guidance, or more")
+
+    @property
+    def schedule(self) -> NoiseSchedule:
+        return self.denoise.schedule
+
+    def __call__(self, x: Tensor, t: int) -> Estimate:
+        """The guided estimate at level t of x (B, C, H, W)."""
+        estimate = self.denoise(x, t)
+        alpha_bar = float(self.schedule.alphas_bar[t])
+        if self.scale == 0 or alpha_bar < _LEAST_SIGNAL:
+            return estimate
+        with torch.enable_grad():
+            noisy = x.detach().requires_grad_()
+            levels = torch.full((len(x),), t, dtype=torch.int64, device=x.device)
+            # Each image's likelihood depends on that image alone, so a sum has all gradients.
+            (gradient,) = torch.autograd.grad(self.classifier(noisy, levels).sum(), noisy)
+        toward = self.scale * gradient.to(x.dtype)
+        return Estimate(
+            estimate.x0 + (1 - alpha_bar) / math.sqrt(alpha_bar) * toward,
+            estimate.epsilon - math.sqrt(1 - alpha_bar) * toward,
+        )
 
 
 def _deviation(x0: Tensor) -> Tensor:

@@ -14,7 +14,10 @@ from lockstep.core.files import read_json
 from lockstep.report import git, numbers
 
 # The order of the pipeline; others come after.
-_STAGES = ("collect", "autoencoder", "evaluator", "train", "evaluate", "sweep")
+_STAGES = (
+    *("collect", "autoencoder", "evaluator", "noisy_classifier"),
+    *("train", "evaluate", "sweep"),
+)
 # What a reader asks for first.
 _KEY = (
     *("accuracy_test", "accuracy_new_test", "exact_match_test", "exact_match_new_test"),
@@ -52,6 +55,7 @@ _MEANINGS = {
     "rotation_accuracy": "the evaluator's own: which way up an image is, of four",
     "evaluator_place_error": "the evaluator's own: how far off places are, in sides of an image",
     "evaluator_size_accuracy": "the evaluator's own: sizes told right",
+    "noisy_classifier_accuracy_*": "its own, on held-out images at that noise level (t / T)",
     "psnr": "the autoencoder's, of held-out images: signal to noise, in decibels",
     "precision_*": "generated images among the reference's, by features",
     "evaluate/recall_*": "of the reference, what is among the generated images, by features",

@@ -12,9 +12,11 @@ from torch import Tensor
 
 from lockstep.config.schema import Sample
 from lockstep.core import device as hardware
-from lockstep.core import distributed
+from lockstep.core import distributed, paths
+from lockstep.core.errors import LockstepError
 from lockstep.diffusion import (
     Callback,
+    ClassifierGuidance,
     Denoise,
     Denoiser,
     Guidance,
@@ -28,10 +30,11 @@ from lockstep.diffusion import (
     heun,
     timesteps,
 )
-from lockstep.models import autoencoder, generator
+from lockstep.models import autoencoder, generator, noisy_classifier
 from lockstep.models.autoencoder import Autoencoder, Pixels
 from lockstep.models.conditions import Conditions
 from lockstep.models.generator import Description, Generator
+from lockstep.models.noisy_classifier import NoisyClassifier
 from lockstep.sampling.beginning import Edit, NoiseOf
 
 PIXELS = Pixels()
@@ -42,23 +45,55 @@ _FRAMES = 19
 class Trained:
     """A generator with all that sampling takes: the autoencoder makes images of its latents.
 
-    `guide` has other weights, for autoguidance.
+    `guide` has other weights, for autoguidance; `classifier` is that of classifier guidance.
     """
 
     model: Generator
     description: Description
     autoencoder: Autoencoder = PIXELS
     guide: Generator | None = None
+    classifier: NoisyClassifier | None = None
 
 
-def load(folder: Path, weights: str | int, guidance_weights: str | int | None = None) -> Trained:
-    """A trained model's folder, on the device. Raises `LockstepError` on a bad file."""
+def classifier_folder(workload: str, settings: Sample) -> Path | None:
+    """The folder of a workload's noisy classifier, if it is to guide."""
+    return paths.noisy_classifier(workload) if settings.classifier_scale else None
+
+
+def load(
+    folder: Path,
+    weights: str | int,
+    guidance_weights: str | int | None = None,
+    classifier: Path | None = None,
+) -> Trained:
+    """A trained model's folder, on the device, and the folder of a noisy classifier.
+
+    Raises `LockstepError` on a bad file, or if the two do not fit each other.
+    """
     model, description = generator.load(folder, weights)
     guide = None if guidance_weights is None else generator.load(folder, guidance_weights)[0]
     is_latent = description.reduction > 1 or description.unet.in_channels != 3
     has_file = (folder / autoencoder.DESCRIPTION).exists()
     decoder = autoencoder.load(folder) if is_latent or has_file else PIXELS
-    return Trained(model, description, decoder, guide)
+    judge = None if classifier is None else _classifier(classifier, description)
+    return Trained(model, description, decoder, guide, judge)
+
+
+def _classifier(folder: Path, description: Description) -> NoisyClassifier:
+    found = noisy_classifier.load(folder)
+    if found is None:
+        raise LockstepError(
+            f"{folder}: has no noisy classifier; set noisy_classifier.steps, or "
+            "sample.classifier_scale to 0"
+        )
+    its = found.config
+    same = (description.labels, description.shape, description.schedule)
+    if (its.labels, its.shape, its.schedule) != same:
+        raise LockstepError(
+            f"{folder}: is for other labels, images or noise levels than the model; train both "
+            "anew, or set sample.classifier_scale to 0"
+        )
+    return found
 
 
 # Not inference_mode: what FSDP gathers for the first time in it could never be changed again.
@@ -216,13 +251,21 @@ def _denoiser(trained: Trained, settings: Sample, condition: Conditions) -> Deno
         other = bound(trained.model, condition.null())
     else:
         return better
-    return Guidance(
+    guided = Guidance(
         better,
         other,
         settings.guidance_scale,
         settings.guidance_interval,
         settings.guidance_rescale,
     )
+    if (classifier := trained.classifier) is None:
+        return guided
+
+    def log_likelihood(x: Tensor, t: Tensor) -> Tensor:
+        found = classifier.log_likelihood(x.float(), t, condition.values)
+        return found * condition.given  # of what is not said, nothing is more likely
+
+    return ClassifierGuidance(guided, log_likelihood, settings.classifier_scale)
 
 
 def _run(

@@ -21,7 +21,7 @@ from lockstep.config.weights import file_stem
 from lockstep.core.files import write_json
 from lockstep.core.provenance import FILE
 from lockstep.core.weights import save_weights
-from lockstep.models import generator
+from lockstep.models import generator, noisy_classifier
 from lockstep.sampling.conditions.names import read_names
 
 logging.getLogger("mlflow.pyfunc").setLevel(logging.WARNING)
@@ -45,11 +45,14 @@ _NEEDED = (
 COLUMNS: dict[Condition, str] = {"classes": "class", "labels": "objects", "prompts": "prompt"}
 
 
-def write(out: Path, model: Path, settings: Mapping[str, Any], about: Model) -> None:
+def write(
+    out: Path, model: Path, settings: Mapping[str, Any], about: Model, classifier: Path | None
+) -> None:
     """Write the folder `out`, which does not exist yet.
 
     `settings` are the values of `sample` to generate with; of the weights in the generator's folder
-    `model` only those that they name are taken. `about` is what MLflow knows of the model.
+    `model` only those that they name are taken. `about` is what MLflow knows of the model, and
+    `classifier` the folder of the noisy classifier that guides it, if one does.
     """
     description = generator.describe(model)
     taken = [settings["weights"], settings.get("guidance_weights")]
@@ -63,6 +66,9 @@ def write(out: Path, model: Path, settings: Mapping[str, Any], about: Model) -> 
         for name in names:  # read, not copied: it may be made from others
             save_weights(generator.read_weights(model, name), folder / f"{name}.safetensors")
         generator.copy_tools(model, folder)
+        if classifier is not None:
+            for file in noisy_classifier.FILES:
+                shutil.copyfile(classifier / file, folder / file)
         if (column := COLUMNS.get(description.condition)) is not None:
             example = {column: [_example(description, model)], **example}
         # Of the processes that drew together nothing is left in the images.

@@ -49,8 +49,11 @@ class Sampler(PythonModel):
     def load_context(self, context: PythonModelContext) -> None:
         """Read the weights, the settings and the objects' names."""
         folder = Path(context.artifacts["model"])
-        self._settings = settings = Sample(**read_json(folder / "sample.json"))
-        self._trained = load(folder, settings.weights, settings.guidance_weights)
+        # Models registered before there was such a classifier do not speak of it.
+        given = {"classifier_scale": 0.0, **read_json(folder / "sample.json")}
+        self._settings = settings = Sample(**given)
+        classifier = folder if settings.classifier_scale else None
+        self._trained = load(folder, settings.weights, settings.guidance_weights, classifier)
         self._folder = folder
 
     def predict(

@@ -47,6 +47,7 @@ def record(workload: str) -> None:
             f"{paths.samples(workload)}: the images here are another model's; `dvc repro "
             f"evaluate@{workload}`"
         )
+    classifier = _classifier(workload, sampling.params)
     evaluator = paths.evaluator(workload)
     compared = read_provenance(paths.reference(workload)).params
     evaluated = read_provenance(paths.tables(workload, "evaluate")).params
@@ -55,10 +56,12 @@ def record(workload: str) -> None:
         "evaluator": hashing.sha256(evaluator),
         "evaluated": evaluated,
         **_prompts(workload),
+        **({"noisy_classifier": hashing.sha256(classifier)} if classifier else {}),
     }
     identity = hashing.digest_of({**about, "reference": compared})
     params = {
         **model.params,
+        **(read_provenance(classifier).params if classifier else {}),
         **read_provenance(evaluator).params,
         **sampling.params,
         **compared,
@@ -66,7 +69,7 @@ def record(workload: str) -> None:
     }
     metrics = {
         name: value
-        for stage in ("collect", "autoencoder", "evaluator", "evaluate")
+        for stage in ("collect", "autoencoder", "evaluator", "noisy_classifier", "evaluate")
         for name, value in read_json(paths.metrics(workload, stage)).items()
     }
     shown = [
@@ -85,7 +88,7 @@ def record(workload: str) -> None:
 
     def package_into(folder: Path, about: Model) -> None:
         try:
-            export.write(folder, paths.model(workload), settings, about)
+            export.write(folder, paths.model(workload), settings, about, classifier)
         except FileNotFoundError as error:
             raise LockstepError(f"{error.filename}: missing; `dvc checkout` restores it") from None
 
@@ -107,6 +110,11 @@ def record(workload: str) -> None:
         raise failed
 
 
+def _classifier(workload: str, sampled: Mapping[str, object]) -> Path | None:
+    """The folder of the noisy classifier that guided, if one did."""
+    return paths.noisy_classifier(workload) if sampled.get("sample.classifier_scale") else None
+
+
 def record_sweep(workload: str, seconds: Mapping[str, Sequence[float]] | None = None) -> None:
     """Find or create the runs of a sweep, one for each setting, and write them up to date.
 
@@ -120,12 +128,20 @@ def record_sweep(workload: str, seconds: Mapping[str, Sequence[float]] | None = 
         raise LockstepError(f"{folder}: another model's; `dvc repro sweep@{workload}`")
     evaluator = paths.evaluator(workload)
     compared = read_provenance(paths.reference(workload)).params
-    base = {**model.params, **read_provenance(evaluator).params, **compared, **sweep.params}
+    classifier = _classifier(workload, sweep.params)
+    base = {
+        **model.params,
+        **(read_provenance(classifier).params if classifier else {}),
+        **read_provenance(evaluator).params,
+        **compared,
+        **sweep.params,
+    }
     about = {
         "sweep": {"params": sweep.params, **sweep.inputs},
         "evaluator": hashing.sha256(evaluator),
         "reference": compared,
         **_prompts(workload),
+        **({"noisy_classifier": hashing.sha256(classifier)} if classifier else {}),
     }
     points, names = [], []
     for name, settings in sweep.inputs["settings"].items():

@@ -64,14 +64,14 @@ class _Draw:
             torch.from_numpy(array[part]) for array in (self.t, self.condition, self.given)
         )
         return Batch(
-            _x0(self.seen[part]).to(device),
+            x0_of(self.seen[part]).to(device),
             self.noise[part].to(device, memory_format=torch.channels_last),
             t.to(device),
             Conditions(values, given).to(device),
         )
 
 
-def _x0(seen: NDArray[np.generic]) -> Tensor:
+def x0_of(seen: NDArray[np.generic]) -> Tensor:
     """Bytes (B, H, W, 3) as images in [-1, 1], latents as they are; (B, C, H, W) in fp32."""
     if seen.dtype == np.uint8:
         return to_tensor(seen.view(np.uint8))

@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import torch
 from torch import Tensor, nn
 
-from lockstep.config.schema import Train
 from lockstep.core.device import Precision
 from lockstep.training.muon import Muon, matrices_of
 
 
-def make(model: nn.Module, settings: Train, precision: Precision) -> list[torch.optim.Optimizer]:
+class Settings(Protocol):
+    """What they are made by: see `train` in params.yaml."""
+
+    @property
+    def optimizer(self) -> str: ...
+    @property
+    def lr(self) -> float: ...
+    @property
+    def muon_lr(self) -> float: ...
+    @property
+    def weight_decay(self) -> float: ...
+    @property
+    def betas(self) -> tuple[float, float]: ...
+
+
+def make(model: nn.Module, settings: Settings, precision: Precision) -> list[torch.optim.Optimizer]:
     """One or, with `muon`, two optimisers of all parameters, their moments all zero.
 
     Each group of parameters has its peak rate as `initial_lr`.

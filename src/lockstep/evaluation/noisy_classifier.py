@@ -1,0 +1,40 @@
+"""How well a classifier of noisy images tells what they show."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from lockstep.core import device as hardware
+from lockstep.data.dataset import Dataset
+from lockstep.diffusion import ImageNoise
+from lockstep.evaluation.accuracy import top_k_accuracy
+from lockstep.models.noisy_classifier import NoisyClassifier
+from lockstep.training.batches import x0_of
+
+_AT = (0.25, 0.5, 0.75, 0.9)  # t / T
+_IMAGES, _AT_ONCE = 1024, 128
+
+
+@torch.inference_mode()
+def accuracies(classifier: NoisyClassifier | None, data: Dataset) -> dict[str, float]:
+    """Its micro top-k accuracy on held-out images at some noise levels t / T, by name.
+
+    At most 1,024 of them, always with the same noise; nothing without any, or without a classifier.
+    """
+    held_out = data.indices("validation")[:_IMAGES]
+    if classifier is None or not len(held_out):
+        return {}
+    device, schedule = hardware.device(), classifier.config.schedule
+    noise = ImageNoise(0, range(len(held_out)), classifier.config.shape)()
+    labels = torch.from_numpy(data.conditions_of(held_out))
+    found = {}
+    for share in _AT:
+        t = torch.tensor(int(share * schedule.timesteps), device=device)
+        logits = []
+        for places in np.array_split(np.arange(len(held_out)), -(-len(held_out) // _AT_ONCE)):
+            x0 = x0_of(data.seen[held_out[places]]).to(device)
+            noisy = schedule.add_noise(x0, noise[places].to(device), t)
+            logits.append(classifier(noisy, t.expand(len(places))).cpu())
+        found[f"noisy_classifier_accuracy_{share}"] = top_k_accuracy(torch.cat(logits), labels)
+    return found

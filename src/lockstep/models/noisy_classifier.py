@@ -1,0 +1,116 @@
+"""A classifier of noisy images: which labels an image has, at any noise level.
+
+Its gradient guides sampling (`lockstep.diffusion.ClassifierGuidance`). A ResNet-18 (He et al. 2016,
+arXiv:1512.03385), narrower, that is told the noise level as a U-Net is.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import torch.nn.functional as F
+from pydantic import Field, TypeAdapter, ValidationError
+from torch import Tensor, nn
+from torchvision.models.resnet import BasicBlock
+
+from lockstep.core import device as hardware
+from lockstep.core.errors import LockstepError, what_is_wrong
+from lockstep.core.files import read_json, write_json
+from lockstep.core.weights import load_weights, save_weights
+from lockstep.diffusion import NoiseSchedule
+from lockstep.models.unet.embeddings import MLP, timestep_embedding
+
+DESCRIPTION, WEIGHTS = "noisy_classifier.json", "noisy_classifier.safetensors"
+FILES = (DESCRIPTION, WEIGHTS)
+_STAGES, _BLOCKS = 4, 2
+
+_Positive = Annotated[int, Field(ge=1)]
+
+
+@dataclass(frozen=True)
+class Config:
+    """All of a classifier but its weights.
+
+    `shape` is that of what is diffused, (C, H, W); `width` that of the first stage, and each of the
+    other three has twice the one before; `schedule` has the noise levels that it knows.
+    """
+
+    labels: _Positive
+    shape: tuple[_Positive, _Positive, _Positive]
+    width: _Positive
+    schedule: NoiseSchedule
+
+
+class NoisyClassifier(nn.Module):
+    """(x_t (B, C, H, W), t (B,)) -> (B, labels), the logits of the labels, each for itself."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.config = config
+        widths = [config.width * 2**stage for stage in range(_STAGES)]
+        self.time = MLP(4 * config.width, 4 * config.width)
+        self.conv_in = nn.Conv2d(config.shape[0], config.width, 5, stride=2, padding=2, bias=False)
+        self.norm_in = nn.BatchNorm2d(config.width)
+        self.stages = nn.ModuleList(
+            _stage(before, own, stride=1 if number == 0 else 2)
+            for number, (before, own) in enumerate(zip([widths[0], *widths], widths, strict=False))
+        )
+        # What the noise level adds before each stage; at first nothing.
+        self.shifts = nn.ModuleList(
+            nn.Linear(4 * config.width, before) for before in [widths[0], *widths[:-1]]
+        )
+        for shift in self.shifts:
+            nn.init.zeros_(shift.weight)
+            nn.init.zeros_(shift.bias)
+        self.head = nn.Linear(widths[-1], config.labels)
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        waves = timestep_embedding(t, 4 * self.config.width, flip_sin_to_cos=True, freq_shift=0)
+        embedded = F.silu(self.time(waves))
+        x = F.max_pool2d(F.relu(self.norm_in(self.conv_in(x))), 3, stride=2, padding=1)
+        for stage, shift in zip(self.stages, self.shifts, strict=True):
+            x = stage(x + shift(embedded)[:, :, None, None])
+        return self.head(x.mean((2, 3)))
+
+    def log_likelihood(self, x: Tensor, t: Tensor, labels: Tensor) -> Tensor:
+        """(B,): the log-probability of having just these labels (B, labels), zeros and ones."""
+        wrong = F.binary_cross_entropy_with_logits(self(x, t), labels.float(), reduction="none")
+        return -wrong.sum(1)
+
+
+def _stage(before: int, width: int, stride: int) -> nn.Sequential:
+    """Two residual blocks."""
+    change = None
+    if stride > 1 or before != width:
+        conv = nn.Conv2d(before, width, 1, stride, bias=False)
+        change = nn.Sequential(conv, nn.BatchNorm2d(width))
+    rest = (BasicBlock(width, width) for _ in range(_BLOCKS - 1))
+    return nn.Sequential(BasicBlock(before, width, stride, change), *rest)
+
+
+def save(classifier: NoisyClassifier | None, folder: Path) -> None:
+    """Write it into an existing folder, or that there is none."""
+    if classifier is not None:
+        save_weights(classifier.state_dict(), folder / WEIGHTS)
+    about = None if classifier is None else dataclasses.asdict(classifier.config)
+    write_json(folder / DESCRIPTION, about)
+
+
+def load(folder: Path) -> NoisyClassifier | None:
+    """What `save` wrote, on the device, to be used and not trained.
+
+    Raises `LockstepError` if it is missing or damaged.
+    """
+    path = folder / DESCRIPTION
+    try:
+        config = TypeAdapter(Config | None).validate_python(read_json(path))
+    except ValidationError as error:
+        raise LockstepError(f"{path}: {what_is_wrong(error)}; `dvc checkout` restores it") from None
+    if config is None:
+        return None
+    classifier = NoisyClassifier(config)
+    load_weights(classifier, folder / WEIGHTS)
+    return hardware.place(classifier).eval().requires_grad_(False)
