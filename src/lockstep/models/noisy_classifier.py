@@ -44,6 +44,13 @@ class Config:
     schedule: NoiseSchedule
 
 
+@dataclass(frozen=True)
+class _Description:
+    """`noisy_classifier.json`; without a configuration there is no classifier."""
+
+    config: Config | None
+
+
 class NoisyClassifier(nn.Module):
     """(x_t (B, C, H, W), t (B,)) -> (B, labels), the logits of the labels, each for itself."""
 
@@ -62,9 +69,8 @@ class NoisyClassifier(nn.Module):
         self.shifts = nn.ModuleList(
             nn.Linear(4 * config.width, before) for before in [widths[0], *widths[:-1]]
         )
-        for shift in self.shifts:
-            nn.init.zeros_(shift.weight)
-            nn.init.zeros_(shift.bias)
+        for parameter in self.shifts.parameters():
+            nn.init.zeros_(parameter)
         self.head = nn.Linear(widths[-1], config.labels)
 
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
@@ -95,8 +101,8 @@ def save(classifier: NoisyClassifier | None, folder: Path) -> None:
     """Write it into an existing folder, or that there is none."""
     if classifier is not None:
         save_weights(classifier.state_dict(), folder / WEIGHTS)
-    about = None if classifier is None else dataclasses.asdict(classifier.config)
-    write_json(folder / DESCRIPTION, about)
+    about = _Description(None if classifier is None else classifier.config)
+    write_json(folder / DESCRIPTION, dataclasses.asdict(about))
 
 
 def load(folder: Path) -> NoisyClassifier | None:
@@ -106,7 +112,7 @@ def load(folder: Path) -> NoisyClassifier | None:
     """
     path = folder / DESCRIPTION
     try:
-        config = TypeAdapter(Config | None).validate_python(read_json(path))
+        config = TypeAdapter(_Description).validate_python(read_json(path)).config
     except ValidationError as error:
         raise LockstepError(f"{path}: {what_is_wrong(error)}; `dvc checkout` restores it") from None
     if config is None:
