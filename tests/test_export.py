@@ -126,6 +126,10 @@ CASES = {
     "labels, placed": asked("labels", LABELS, {"patch": 2, "placement_heads": 2}),
     "words, placed": asked("prompts", PROMPTS, {"placement_heads": 1, "pooled_text": True}),
     "CLIP, placed": asked("prompts", PROMPTS, {"text": "clip", "placement_heads": 2}),
+    "labels, classifier": asked("labels", LABELS, {"patch": 2}, classifier_scale=3.0),
+    "classes, latents, classifier": asked(
+        *("classes", [*NAMES], {"latents": "kl"}), classifier_scale=2.0, sampler="heun", clip=None
+    ),
     "labels, latents": asked("labels", LABELS, {"latents": "pretrained"}, clip=None),
     "classes": asked("classes", [*NAMES], {}, guidance_interval=(0.2, 0.8)),
     "classes, noise": asked("classes", [*NAMES], {"patch": 2}, sampler="ddpm", guidance_scale=1.0),
@@ -180,9 +184,12 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Drawn:
         out = root / name / "out"
         out.mkdir()
         settings = tiny_models.sample(**case.settings)
-        folder.write(out, model, settings)
+        judge = None
+        if settings.classifier_scale:
+            judge = tiny_models.save_classifier(root / name / "classifier", model)
+        folder.write(out, model, settings, judge)
         conditions = condition_called(case.condition).read(model, case.texts)  # type: ignore[arg-type]
-        images = sample(load(model, "ema"), settings, conditions, seed=SEED)
+        images = sample(load(model, "ema", classifier=judge), settings, conditions, seed=SEED)
         ours[name] = (images / 2 + 0.5).clamp(0, 1).numpy()
         seeds = [stream_seed(SEED, number) for number in range(3)]
         asks.append({"name": name, "folder": str(out), "call": case.call, "seeds": seeds})

@@ -17,10 +17,11 @@ from lockstep.config.schema import Sample
 from lockstep.core import hashing
 from lockstep.core.files import write_json
 from lockstep.diffusion import NoiseSchedule
-from lockstep.models import autoencoder, generator
+from lockstep.models import autoencoder, generator, noisy_classifier
 from lockstep.models.autoencoder import KLAutoencoder
 from lockstep.models.autoencoder.pretrained import Origin, Pretrained
 from lockstep.models.generator import Description, FrozenConfig
+from lockstep.models.noisy_classifier import Config, NoisyClassifier
 from lockstep.models.text import FrozenText, ScratchConfig, Tokenizer, pretrained, tokenizer
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -34,7 +35,24 @@ def sample(**changes: Any) -> Sample:
     committed = load_params("iclevr", ROOT / "params.yaml").sample
     quick = {"sampler": "ddim", "steps": 4, "clip": 1.0}
     guided = {"guidance_scale": 2.0, "guidance_interval": None}
+    guided |= {"classifier_scale": 0.0, "classifier_interval": None}
     return dataclasses.replace(committed, **{**quick, **guided, **changes})
+
+
+def save_classifier(folder: Path, model: Path) -> Path:
+    """A classifier of noisy images for the labels of a saved model."""
+    folder.mkdir(parents=True)
+    description = generator.describe(model)
+    torch.manual_seed(1)
+    config = Config(description.labels, description.shape, 4, description.schedule)
+    classifier = NoisyClassifier(config)
+    for parameter in classifier.shifts.parameters():
+        torch.nn.init.normal_(parameter)
+    with torch.no_grad():  # so that its batch norms have seen something
+        for _ in range(20):
+            classifier(torch.randn(32, *description.shape), torch.randint(100, (32,)))
+    noisy_classifier.save(classifier, folder)
+    return folder
 
 
 def save(

@@ -33,9 +33,10 @@ def _misfits(params: Params) -> Iterator[str]:
     most = max((n for n in params.sweep.steps if n != "all"), default=0)
     if most > timesteps:
         yield f"sweep.steps: {most} is above diffusion.timesteps ({timesteps}); lower it"
-    interval = params.sample.guidance_interval
-    if interval is not None and interval[0] >= interval[1]:
-        yield f"sample.guidance_interval: {list(interval)} is empty"
+    for name in ("guidance_interval", "classifier_interval"):
+        interval = getattr(params.sample, name)
+        if interval is not None and interval[0] >= interval[1]:
+            yield f"sample.{name}: {list(interval)} is empty"
     if params.dataset.validation + params.dataset.evaluator >= 1:
         yield "dataset.validation + dataset.evaluator leave nothing to train on; lower them"
     if params.model.placement_heads and params.condition == "none":

@@ -296,6 +296,7 @@ class Sample:
     guidance_rescale: Share
     guidance_weights: Annotated[str | Positive, AfterValidator(_weights_name)] | None
     classifier_scale: NonNegative
+    classifier_interval: Annotated[tuple[Share, Share] | None, Field(strict=False)]
     batch_size: Positive
     count: AtLeastTwo  # a distance between sets wants two
     strip: AtLeastTwo

@@ -140,13 +140,7 @@ class Guidance:
             raise ValueError(f"scale: {self.scale} is not finite; use 1 for no guidance")
         if not 0 <= self.rescale <= 1:
             raise ValueError(f"rescale: {self.rescale} is out of range; use 0 (none) to 1")
-        if self.interval is not None:
-            low, high = self.interval
-            if not 0 <= low < high <= 1:
-                raise ValueError(
-                    f"interval: ({low}, {high}) is not a range of t / T; "
-                    "use 0 <= low < high <= 1, or None to guide everywhere"
-                )
+        _check_interval(self.interval)
 
     @property
     def schedule(self) -> NoiseSchedule:
@@ -155,8 +149,7 @@ class Guidance:
     def __call__(self, x: Tensor, t: int) -> Estimate:
         """The guided estimate at level t of x (B, C, H, W)."""
         conditional = self.conditional(x, t)
-        low, high = self.interval or (0, 1)
-        if self.scale == 1 or not low <= t / self.schedule.timesteps <= high:
+        if self.scale == 1 or not _is_inside(self.interval, t, self.schedule):
             return conditional
         unconditional = self.unconditional(x, t)
         guided = Estimate(
@@ -187,18 +180,22 @@ class ClassifierGuidance:
         Log-likelihoods that can be differentiated by x_t. Trained at the schedule's levels.
     scale
         0 guides nothing; finite and not negative. 1 is Bayes' rule, more sharpens the classifier.
+    interval
+        As in `Guidance`: where to guide.
 
     Raises
     ------
     ValueError
-        If the scale is out of range.
+        If one of the two is out of range.
     """
 
     denoise: ScheduledDenoise
     classifier: LogLikelihood
     scale: float
+    interval: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
+        _check_interval(self.interval)
         if not 0 <= self.scale < math.inf:
             raise ValueError(f"scale: {self.scale} is out of range; use 0 for no guidance, or more")
 
@@ -210,7 +207,8 @@ class ClassifierGuidance:
         """The guided estimate at level t of x (B, C, H, W)."""
         estimate = self.denoise(x, t)
         alpha_bar = float(self.schedule.alphas_bar[t])
-        if self.scale == 0 or alpha_bar < _LEAST_SIGNAL:
+        inside = _is_inside(self.interval, t, self.schedule)
+        if self.scale == 0 or not inside or alpha_bar < _LEAST_SIGNAL:
             return estimate
         with torch.enable_grad():
             noisy = x.detach().requires_grad_()
@@ -222,6 +220,21 @@ class ClassifierGuidance:
             estimate.x0 + (1 - alpha_bar) / math.sqrt(alpha_bar) * toward,
             estimate.epsilon - math.sqrt(1 - alpha_bar) * toward,
         )
+
+
+def _check_interval(interval: tuple[float, float] | None) -> None:
+    if interval is not None:
+        low, high = interval
+        if not 0 <= low < high <= 1:
+            raise ValueError(
+                f"interval: ({low}, {high}) is not a range of t / T; "
+                "use 0 <= low < high <= 1, or None to guide everywhere"
+            )
+
+
+def _is_inside(interval: tuple[float, float] | None, t: int, schedule: NoiseSchedule) -> bool:
+    low, high = interval or (0, 1)
+    return low <= t / schedule.timesteps <= high
 
 
 def _deviation(x0: Tensor) -> Tensor:

@@ -236,7 +236,7 @@ def _origin(out: Path, exported: Exported, params: Params, lock: Lock) -> Iterat
     workload = params.workload
     yield "training (digest of data, code and parameters)", exported.description.fingerprint
     yield "weights", file_stem(params.sample.weights)
-    for part in _NETWORK:
+    for part in (*_NETWORK, "classifier"):
         for file in sorted((out / part).glob("*.safetensors")):
             yield f"SHA-256 of {part}/{file.name}", hashing.sha256(file)
     if (made := lock.made.get(paths.model(workload).as_posix())) is not None:

@@ -50,11 +50,13 @@ def write(out: Path, params: Params, name: str, license: str | None) -> Exported
     # Here: diffusers takes seconds, and a mistake should not.
     try:
         from lockstep.export import card, folder
+        from lockstep.sampling.sample import classifier_folder
     except ImportError as error:
         raise LockstepError(
             f"an export wants diffusers ({error}); `pip install -e '.[pretrained]'`"
         ) from None
-    made = folder.write(out, paths.model(params.workload), params.sample)
+    classifier = classifier_folder(params.workload, params.sample)
+    made = folder.write(out, paths.model(params.workload), params.sample, classifier)
     if not card.write(out, params, made, lock, name, license):
         target = f"evaluate@{params.workload}"
         print(f"the card has no metrics: `dvc repro {target}` makes them", file=sys.stderr)

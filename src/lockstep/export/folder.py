@@ -20,6 +20,7 @@ from lockstep.config.schema import Sample
 from lockstep.core.errors import LockstepError
 from lockstep.core.files import write_json
 from lockstep.export import networks
+from lockstep.export.parts import lockstep_classifier
 from lockstep.export.parts.lockstep_autoencoder import LockstepAutoencoder
 from lockstep.export.parts.lockstep_condition import Condition
 from lockstep.export.parts.pipeline import LockstepPipeline
@@ -36,6 +37,7 @@ PARTS = Path(__file__).parent / "parts"
 _OWN_FILES = {
     "condition": "lockstep_condition",
     "placement": "lockstep_placement",
+    "classifier": "lockstep_classifier",
     "vae": "lockstep_autoencoder",
 }
 _LIBRARIES = ("diffusers", "transformers")
@@ -59,10 +61,11 @@ class Exported:
         return bool(self.missing)
 
 
-def write(out: Path, model: Path, settings: Sample) -> Exported:
+def write(out: Path, model: Path, settings: Sample, classifier: Path | None = None) -> Exported:
     """Write the model in a folder into the existing, empty folder `out`.
 
-    It is sampled by `settings`, and has the weights that they name. Unconditional pixels become a
+    It is sampled by `settings`, and has the weights that they name; `classifier` is the folder of
+    the noisy classifier that guides it, if one does. Unconditional pixels become a
     `DDPMPipeline` or `DDIMPipeline`, prompts of a CLIP with latents a `StableDiffusionPipeline`;
     what those have no counterpart for brings a pipeline of its own.
 
@@ -77,7 +80,7 @@ def write(out: Path, model: Path, settings: Sample) -> Exported:
             "sample.guidance_weights: an exported folder has one network and none that guides it; "
             "empty it"
         )
-    trained = load(model, settings.weights)
+    trained = load(model, settings.weights, classifier=classifier)
     if settings.steps > (most := trained.description.schedule.timesteps):
         raise LockstepError(
             f"sample.steps: {settings.steps} is above the {most} noise levels of the model in "
@@ -98,7 +101,11 @@ def write(out: Path, model: Path, settings: Sample) -> Exported:
     missing = tuple(_missing(trained, settings, scheduler))
     parts: dict[str, Any] = {"unet": unet, "scheduler": scheduler}
     if missing:
-        parts |= {"condition": _condition(description, model, weights), "placement": placement}
+        parts |= {
+            "condition": _condition(description, model, weights),
+            "placement": placement,
+            "classifier": _classifier(trained),
+        }
     if clip is not None:
         clip.tokenizer.model_max_length = clip.length
         parts |= {"text_encoder": clip.model.cpu(), "tokenizer": clip.tokenizer}
@@ -111,6 +118,8 @@ def write(out: Path, model: Path, settings: Sample) -> Exported:
             "steps": settings.steps,
             "eta": settings.eta,
             "guidance_scale": settings.guidance_scale,
+            "classifier_scale": settings.classifier_scale,
+            "classifier_interval": settings.classifier_interval and [*settings.classifier_interval],
             "guidance_interval": settings.guidance_interval and [*settings.guidance_interval],
             "guidance_rescale": settings.guidance_rescale,
             "clip": settings.clip,
@@ -213,6 +222,15 @@ def _condition(
         {name: tensor for name, tensor in weights.items() if not name.startswith("unet.")}
     )
     return condition.eval()
+
+
+def _classifier(trained: Trained) -> Any:
+    if (ours := trained.classifier) is None:
+        return None
+    config = ours.config
+    theirs = lockstep_classifier.NoisyClassifier(config.labels, config.shape[0], config.width)
+    theirs.load_state_dict(ours.state_dict())
+    return theirs.eval()
 
 
 def _autoencoder(trained: Trained) -> Any:

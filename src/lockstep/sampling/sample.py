@@ -265,7 +265,9 @@ def _denoiser(trained: Trained, settings: Sample, condition: Conditions) -> Deno
         found = classifier.log_likelihood(x.float(), t, condition.values)
         return found * condition.given  # of what is not said, nothing is more likely
 
-    return ClassifierGuidance(guided, log_likelihood, settings.classifier_scale)
+    return ClassifierGuidance(
+        guided, log_likelihood, settings.classifier_scale, settings.classifier_interval
+    )
 
 
 def _run(

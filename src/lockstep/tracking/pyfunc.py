@@ -50,7 +50,8 @@ class Sampler(PythonModel):
         """Read the weights, the settings and the objects' names."""
         folder = Path(context.artifacts["model"])
         # Models registered before there was such a classifier do not speak of it.
-        given = {"classifier_scale": 0.0, **read_json(folder / "sample.json")}
+        without = {"classifier_scale": 0.0, "classifier_interval": None}
+        given = {**without, **read_json(folder / "sample.json")}
         self._settings = settings = Sample(**given)
         classifier = folder if settings.classifier_scale else None
         self._trained = load(folder, settings.weights, settings.guidance_weights, classifier)

@@ -17,6 +17,8 @@ that the model was evaluated with, unless given.
 - labels, words and their mean reach the network through `condition` (`lockstep_condition.py`);
 - `placement` (`lockstep_placement.py`), in models that have it, is layers inside the network in
   which each label or word attends to the image: `unet` alone draws something else;
+- `classifier` (`lockstep_classifier.py`), in models that are guided by it, tells which labels a
+  noisy image has, and its gradient leads to those that were asked for;
 - latents become images by `vae`: the library's, or that of `lockstep_autoencoder.py`;
 - each step turns what the network predicts into the clean image that it means, guides, clips, and
   hands that to the scheduler, so that any bound holds with any sampler;
@@ -50,6 +52,8 @@ from diffusers import (
 from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
+_LEAST_SIGNAL = 1e-5  # of the image's share of the variance, for the classifier to see any of it
+
 
 class LockstepPipeline(DiffusionPipeline):
     """See above.
@@ -62,16 +66,18 @@ class LockstepPipeline(DiffusionPipeline):
         What makes the network's inputs of what is asked for; None of a model without a condition.
     placement
         Layers that belong behind the resnets of `unet`; None of a model without any.
+    classifier
+        What guides besides, of noisy images; None of a model that is not guided so.
     text_encoder, tokenizer
         The text half of a CLIP, where that reads the prompts.
     vae
         What makes images of latents; None where pixels are what is diffused.
     patch
         Side of the patches of pixels that are folded into channels; 1 folds nothing.
-    steps, eta, guidance_scale
-        The defaults of a call; `eta` is DDIM's.
-    guidance_interval
-        The range of t / T in which to guide; None guides everywhere.
+    steps, eta, guidance_scale, classifier_scale
+        The defaults of a call; `eta` is DDIM's, and the last one that of `classifier`.
+    guidance_interval, classifier_interval
+        The ranges of t / T in which to guide, by either; None guides everywhere.
     guidance_rescale
         How far guided images get back the contrast they had unguided (Lin et al. 2023), 0 to 1.
     clip
@@ -80,8 +86,11 @@ class LockstepPipeline(DiffusionPipeline):
 
     model_cpu_offload_seq = "text_encoder->unet->vae"
     # They are small, and not only called: their weights are read, and their parts called alone.
-    _exclude_from_cpu_offload = ("condition", "placement")
-    _optional_components = ("condition", "placement", "text_encoder", "tokenizer", "vae")
+    _exclude_from_cpu_offload = ("condition", "placement", "classifier")
+    _optional_components = (
+        *("condition", "placement", "classifier"),
+        *("text_encoder", "tokenizer", "vae"),
+    )
 
     def __init__(
         self,
@@ -89,6 +98,7 @@ class LockstepPipeline(DiffusionPipeline):
         scheduler: Any,
         condition: Any = None,
         placement: Any = None,
+        classifier: Any = None,
         text_encoder: Any = None,
         tokenizer: Any = None,
         vae: Any = None,
@@ -96,7 +106,9 @@ class LockstepPipeline(DiffusionPipeline):
         steps: int = 50,
         eta: float = 0.0,
         guidance_scale: float = 1.0,
+        classifier_scale: float = 0.0,
         guidance_interval: list[float] | None = None,
+        classifier_interval: list[float] | None = None,
         guidance_rescale: float = 0.0,
         clip: float | None = None,
     ) -> None:
@@ -106,6 +118,7 @@ class LockstepPipeline(DiffusionPipeline):
             scheduler=scheduler,
             condition=condition,
             placement=placement,
+            classifier=classifier,
             text_encoder=text_encoder,
             tokenizer=tokenizer,
             vae=vae,
@@ -115,7 +128,9 @@ class LockstepPipeline(DiffusionPipeline):
             steps=steps,
             eta=eta,
             guidance_scale=guidance_scale,
+            classifier_scale=classifier_scale,
             guidance_interval=guidance_interval,
+            classifier_interval=classifier_interval,
             guidance_rescale=guidance_rescale,
             clip=clip,
         )
@@ -127,6 +142,7 @@ class LockstepPipeline(DiffusionPipeline):
         batch_size: int = 1,
         num_inference_steps: int | None = None,
         guidance_scale: float | None = None,
+        classifier_scale: float | None = None,
         eta: float | None = None,
         generator: torch.Generator | list[torch.Generator] | None = None,
         latents: Tensor | None = None,
@@ -151,7 +167,12 @@ class LockstepPipeline(DiffusionPipeline):
         ValueError
             If the model cannot read a prompt, or there are more steps than noise levels.
         """
-        given = {"steps": num_inference_steps, "eta": eta, "guidance_scale": guidance_scale}
+        given = {
+            "steps": num_inference_steps,
+            "eta": eta,
+            "guidance_scale": guidance_scale,
+            "classifier_scale": classifier_scale,
+        }
         settings = {**self.config, **{k: v for k, v in given.items() if v is not None}}
         prompts = [prompt] * batch_size if prompt is None or isinstance(prompt, str) else prompt
         patch, unet = self.config.patch, self.unet.config
@@ -164,16 +185,16 @@ class LockstepPipeline(DiffusionPipeline):
             latents = randn_tensor(shape, generator=generator, device=device, dtype=torch.float32)
         x = latents.to(device, torch.float32)
         options = {"eta": settings["eta"]} if isinstance(scheduler, DDIMScheduler) else {}
-        scale = settings["guidance_scale"]
+        scales = settings["guidance_scale"], settings["classifier_scale"]
         for t, following in self.progress_bar(list(zip(levels, [*levels[1:], None], strict=True))):
-            clean = self._guided(x, t, conditions, scale)
+            clean = self._guided(x, t, conditions, *scales)
             if following is None:
                 x = clean
                 break
             if self._steps_itself(scheduler, t):
                 ahead = self._toward(clean, x, t, following)
                 if isinstance(scheduler, HeunDiscreteScheduler) and self._sigma(t) <= 80:
-                    there = self._guided(ahead, following, conditions, scale)
+                    there = self._guided(ahead, following, conditions, *scales)
                     ratio = self._sigma(t) / (2 * self._sigma(following))
                     ahead = self._toward(clean + ratio * (there - clean), x, t, following)
                 x = ahead
@@ -210,7 +231,8 @@ class LockstepPipeline(DiffusionPipeline):
             values = self.text_encoder(values.to(device)).last_hidden_state
         said = torch.tensor([bool((prompt or "").strip()) for prompt in prompts], device=device)
         values = values.to(device)
-        return self.condition(values, said), self.condition(values, torch.zeros_like(said))
+        asked = {**self.condition(values, said), "asked": (values, said)}
+        return asked, self.condition(values, torch.zeros_like(said))
 
     def _scheduler(self, steps: int, device: torch.device) -> tuple[Any, list[int]]:
         """A scheduler that is told clean images, set to the levels, and these."""
@@ -256,13 +278,16 @@ class LockstepPipeline(DiffusionPipeline):
         t: int,
         conditions: tuple[dict[str, Any], dict[str, Any] | None],
         scale: float,
+        classifier_scale: float,
     ) -> Tensor:
-        """The clean image that x is of, at level t: guided (Ho & Salimans 2022), and clipped."""
+        """The clean image that x is of, at level t: guided and clipped.
+
+        Guided by the network without its condition (Ho & Salimans 2022), and by the classifier
+        (Dhariwal & Nichol 2021) wherever anything is to be seen in x.
+        """
         asked, nothing = conditions
         clean = self._clean(x, t, asked)
-        low, high = self.config.guidance_interval or (0, 1)
-        inside = low <= t / self.scheduler.config.num_train_timesteps <= high
-        if nothing is not None and scale != 1 and inside:
+        if nothing is not None and scale != 1 and self._is_inside("guidance_interval", t):
             without = self._clean(x, t, nothing)
             guided = without + scale * (clean - without)
             if rescale := self.config.guidance_rescale:
@@ -270,14 +295,23 @@ class LockstepPipeline(DiffusionPipeline):
                 tiny = torch.finfo(its.dtype).tiny
                 guided = (rescale * own / its.clamp(min=tiny) + 1 - rescale) * guided
             clean = guided
+        alpha_bar = self._alpha_bar(t)
+        seen = alpha_bar >= _LEAST_SIGNAL and self._is_inside("classifier_interval", t)
+        if self.classifier is not None and classifier_scale and seen:
+            gradient = self.classifier.gradient(x, t, *asked["asked"])
+            clean = clean + (1 - alpha_bar) / math.sqrt(alpha_bar) * classifier_scale * gradient
         bound = self.config.clip
         return clean if bound is None else clean.clamp(-bound, bound)
+
+    def _is_inside(self, interval: str, t: int) -> bool:
+        low, high = self.config[interval] or (0, 1)
+        return low <= t / self.scheduler.config.num_train_timesteps <= high
 
     def _clean(self, x: Tensor, t: int, condition: dict[str, Any]) -> Tensor:
         """What the network believes, by what it predicts; x = signal x0 + sigma epsilon."""
         patch, dtype = self.config.patch, self.unet.dtype
         folded = F.pixel_unshuffle(x, patch).to(dtype)
-        inputs = {name: value for name, value in condition.items() if name != "placed"}
+        inputs = {n: value for n, value in condition.items() if n not in ("placed", "asked")}
         with ExitStack() as stack:
             if self.placement is not None:
                 stack.enter_context(self.placement.inside(self.unet, *condition["placed"]))

@@ -1,0 +1,260 @@
+"""Guidance by a classifier of noisy images: the rule, the network, its training, and its use."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+import tiny_models
+from lockstep.config.schema import Params
+from lockstep.core.errors import LockstepError
+from lockstep.diffusion import (
+    ClassifierGuidance,
+    Denoiser,
+    Guidance,
+    NoiseSchedule,
+    ddim,
+    dpmpp_2m,
+    timesteps,
+)
+from lockstep.evaluation.noisy_classifier import accuracies
+from lockstep.models import generator, noisy_classifier
+from lockstep.models.conditions import Conditions
+from lockstep.models.noisy_classifier import Config, NoisyClassifier
+from lockstep.sampling.sample import load, sample
+from lockstep.training.noisy_classifier import make
+from tiny import tiny_dataset, tiny_params
+
+SCHEDULE = NoiseSchedule("squaredcos_cap_v2", 100)
+PLACE, SPREAD = 0.7, 0.3  # of two classes of pixels, N(+PLACE, SPREAD²) and N(-PLACE, SPREAD²)
+
+
+def posterior(x: Tensor, t: int, place: float) -> Tensor:
+    """E[x0 | x_t] of pixels from N(place, SPREAD²)."""
+    alpha_bar = float(SCHEDULE.alphas_bar[t])
+    variance = alpha_bar * SPREAD**2 + 1 - alpha_bar
+    return place + math.sqrt(alpha_bar) * SPREAD**2 / variance * (x - math.sqrt(alpha_bar) * place)
+
+
+def odds(x: Tensor, t: int) -> Tensor:
+    """log p(+ | x_t) - log p(- | x_t), pixel by pixel."""
+    alpha_bar = float(SCHEDULE.alphas_bar[t])
+    variance = alpha_bar * SPREAD**2 + 1 - alpha_bar
+    return 2 * math.sqrt(alpha_bar) * PLACE / variance * x
+
+
+def either(x: Tensor, levels: Tensor) -> Tensor:
+    """E[x0 | x_t] of pixels that are as often of one class as of the other."""
+    t = int(levels[0])
+    share = torch.sigmoid(odds(x, t))
+    return share * posterior(x, t, PLACE) + (1 - share) * posterior(x, t, -PLACE)
+
+
+def likelihood(x: Tensor, levels: Tensor) -> Tensor:
+    """log p(+ | x_t) of each pixel, added up."""
+    return F.logsigmoid(odds(x, int(levels[0]))).sum((1, 2, 3))
+
+
+UNGUIDED = Denoiser(either, SCHEDULE, "x0")
+
+
+@pytest.mark.parametrize("t", [0, 10, 50, 90, 95])
+def test_a_scale_of_1_is_the_rule_of_bayes(t: int) -> None:
+    """Where classes and noise are normal, all three sides of it are known."""
+    x = torch.randn(2, 3, 4, 4, dtype=torch.float64)
+    guided = ClassifierGuidance(UNGUIDED, likelihood, 1.0)(x, t)
+    alpha_bar = float(SCHEDULE.alphas_bar[t])
+    expected = posterior(x, t, PLACE)
+    torch.testing.assert_close(guided.x0, expected, atol=1e-8, rtol=1e-8)
+    noise = (x - math.sqrt(alpha_bar) * expected) / math.sqrt(1 - alpha_bar)
+    torch.testing.assert_close(guided.epsilon, noise, atol=1e-8, rtol=1e-8)
+
+
+def test_samples_are_of_the_class() -> None:
+    x = torch.randn(4, 1, 16, 16, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    levels = timesteps(100, 50, "trailing")
+    free = dpmpp_2m(UNGUIDED, x, SCHEDULE, levels)
+    led = dpmpp_2m(ClassifierGuidance(UNGUIDED, likelihood, 1.0), x, SCHEDULE, levels)
+    assert abs(free.mean()) < 0.1 and (free > 0).double().mean() < 0.6
+    assert abs(led.mean() - PLACE) < 0.03 and (led > 0).double().mean() > 0.97
+    assert not led.requires_grad
+
+
+def test_it_stands_on_top_of_other_guidance() -> None:
+    x = torch.randn(1, 3, 4, 4, dtype=torch.float64)
+    other = Guidance(UNGUIDED, Denoiser(lambda x, _: x, SCHEDULE, "x0"), 3.0)
+    led = ClassifierGuidance(other, likelihood, 2.0)(x, 40)
+    moved = ClassifierGuidance(UNGUIDED, likelihood, 2.0)(x, 40).x0 - UNGUIDED(x, 40).x0
+    torch.testing.assert_close(led.x0, other(x, 40).x0 + moved)
+
+
+def test_nothing_leads_where_nothing_is_seen_or_asked() -> None:
+    def never(x: Tensor, t: Tensor) -> Tensor:
+        raise AssertionError("asked")
+
+    x = torch.randn(1, 3, 4, 4)
+    assert torch.equal(ClassifierGuidance(UNGUIDED, never, 0.0)(x, 40).x0, UNGUIDED(x, 40).x0)
+    assert float(SCHEDULE.alphas_bar[99]) < 1e-5
+    assert torch.equal(ClassifierGuidance(UNGUIDED, never, 1.0)(x, 99).x0, UNGUIDED(x, 99).x0)
+    straight = NoiseSchedule("straight", 10)  # which ends in nothing but noise
+    last = Denoiser(lambda x, _: x, straight, "x0")
+    assert torch.equal(ClassifierGuidance(last, never, 1.0)(x, 9).x0, last(x, 9).x0)
+
+
+@pytest.mark.parametrize("scale", [-1.0, math.inf, math.nan])
+def test_a_scale_out_of_range(scale: float) -> None:
+    with pytest.raises(ValueError, match=r"scale: \S+ is out of range; use 0 for no guidance"):
+        ClassifierGuidance(UNGUIDED, likelihood, scale)
+
+
+def classifier(shape: tuple[int, int, int] = (3, 16, 16), labels: int = 3) -> NoisyClassifier:
+    torch.manual_seed(0)
+    made = NoisyClassifier(Config(labels, shape, 4, SCHEDULE))
+    for parameter in made.shifts.parameters():
+        torch.nn.init.normal_(parameter)
+    return made.eval()
+
+
+@pytest.mark.parametrize("shape", [(3, 64, 64), (4, 8, 8), (1, 2, 6), (3, 1, 1)])
+def test_images_of_any_size_and_each_by_itself(shape: tuple[int, int, int]) -> None:
+    made = classifier(shape)
+    x, t = torch.randn(5, *shape), torch.tensor([0, 30, 50, 70, 99])
+    logits = made(x, t)
+    assert logits.shape == (5, 3)
+    torch.testing.assert_close(made(x[2:3], t[2:3]), logits[2:3], atol=1e-5, rtol=1e-5)
+    assert not torch.allclose(made(x, t.flip(0)), logits, atol=1e-3)  # it is told the level
+
+
+def test_the_likelihood_is_that_of_just_these_labels() -> None:
+    made, x, t = classifier(), torch.randn(2, 3, 16, 16), torch.tensor([10, 60])
+    labels = torch.tensor([[1, 0, 1], [0, 0, 0]], dtype=torch.uint8)
+    says = made(x, t).sigmoid().double()
+    expected = torch.where(labels.bool(), says, 1 - says).log().sum(1)
+    found = made.log_likelihood(x, t, labels).double()
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_it_is_kept_in_a_folder(tmp_path: Path) -> None:
+    made, x, t = classifier(), torch.randn(2, 3, 16, 16), torch.tensor([10, 60])
+    noisy_classifier.save(made, tmp_path)
+    again = noisy_classifier.load(tmp_path)
+    assert again is not None and again.config == made.config and not again.training
+    assert torch.equal(again(x, t), made(x, t))
+    assert not any(parameter.requires_grad for parameter in again.parameters())
+
+
+def test_none_is_kept_as_that(tmp_path: Path) -> None:
+    noisy_classifier.save(None, tmp_path)
+    assert noisy_classifier.load(tmp_path) is None
+    assert [path.name for path in tmp_path.iterdir()] == ["noisy_classifier.json"]
+
+
+def test_damage_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(
+        LockstepError, match=r"noisy_classifier\.json: missing; `dvc repro` makes it"
+    ):
+        noisy_classifier.load(tmp_path)
+    noisy_classifier.save(classifier(), tmp_path)
+    path = tmp_path / noisy_classifier.DESCRIPTION
+    about = json.loads(path.read_text())
+    path.write_text(json.dumps({"config": {**about["config"], "width": 0}}))
+    with pytest.raises(LockstepError, match=r"noisy_classifier\.json: .*width.*`dvc checkout`"):
+        noisy_classifier.load(tmp_path)
+    path.write_text(json.dumps({"config": {**about["config"], "width": 8}}))
+    with pytest.raises(LockstepError, match=r"noisy_classifier\.safetensors: not this model's"):
+        noisy_classifier.load(tmp_path)
+
+
+def params(**changes: Any) -> Params:
+    quick = {"steps": 60, "batch_size": 16, "width": 4, "precision": "fp32", "flip": True}
+    made = tiny_params()
+    settings = dataclasses.replace(made.noisy_classifier, **{**quick, **changes})
+    return dataclasses.replace(made, noisy_classifier=settings)
+
+
+def unseen(steps: Iterable[Any], count: int) -> Iterable[Any]:
+    return steps
+
+
+def test_it_learns_and_the_same_again(tmp_path: Path) -> None:
+    data = tiny_dataset(tmp_path, 120)
+    made, again = (make(params(), data, unseen) for _ in range(2))
+    assert made is not None and again is not None and not made.training
+    assert all(torch.equal(w, again.state_dict()[n]) for n, w in made.state_dict().items())
+    found = accuracies(made, data)
+    assert list(found) == [f"noisy_classifier_accuracy_{t}" for t in (0.25, 0.5, 0.75, 0.9)]
+    assert found["noisy_classifier_accuracy_0.25"] > 0.9  # chance is one third
+    other = make(params(seed=1), data, unseen)
+    assert other is not None and not torch.equal(other.head.weight, made.head.weight)
+
+
+def test_no_steps_make_none(tmp_path: Path) -> None:
+    data = tiny_dataset(tmp_path)
+    assert make(params(steps=0), data, unseen) is None
+    assert accuracies(None, data) == {}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"batch_size": 33}, r"noisy_classifier\.batch_size: 33 is more than the 32 images"),
+        ({"lr": 1e30, "muon_lr": 1e30}, r"the noisy classifier's loss is nan at step \d+; lower"),
+    ],
+)
+def test_what_cannot_be_trained(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(LockstepError, match=said):
+        make(params(**changes), tiny_dataset(tmp_path), unseen)
+
+
+def test_images_are_led_to_what_was_asked_for_alone(tmp_path: Path) -> None:
+    model = tiny_models.save(tmp_path / "model", "labels")
+    folder = tiny_models.save_classifier(tmp_path / "classifier", model)
+    judge = noisy_classifier.load(folder)
+    assert judge is not None
+    conditions = Conditions(
+        torch.tensor([[1, 0, 1], [0, 1, 0], [1, 0, 1]], dtype=torch.uint8),
+        torch.tensor([True, True, False]),  # of the last one, nothing is said
+    )
+    settings = tiny_models.sample(classifier_scale=5.0, clip=None)
+    plain = sample(load(model, "ema"), settings, conditions, seed=0)
+    led = sample(load(model, "ema", classifier=folder), settings, conditions, seed=0)
+    assert torch.equal(led[2], plain[2])
+    clean, labels = torch.zeros(3, dtype=torch.int64), conditions.values
+    gained = judge.log_likelihood(led, clean, labels) - judge.log_likelihood(plain, clean, labels)
+    assert (gained[:2] > 0.1).all()
+
+
+def test_a_classifier_of_something_else_is_one_line(tmp_path: Path) -> None:
+    model = tiny_models.save(tmp_path / "model", "labels")
+    folder = tmp_path / "classifier"
+    folder.mkdir()
+    noisy_classifier.save(None, folder)
+    with pytest.raises(LockstepError, match=r"classifier: has no noisy classifier; set noisy_"):
+        load(model, "ema", classifier=folder)
+    right = Config(3, (3, 16, 16), 4, generator.describe(model).schedule)
+    for wrong in ({"labels": 4}, {"shape": (3, 8, 8)}, {"schedule": SCHEDULE}):
+        changed = dataclasses.replace(right, **wrong)
+        if changed == right:  # the schedule of the tiny model is this one
+            changed = dataclasses.replace(right, schedule=NoiseSchedule("linear", 100))
+        noisy_classifier.save(NoisyClassifier(changed), folder)
+        with pytest.raises(
+            LockstepError, match=r"classifier: is for other labels, images or noise"
+        ):
+            load(model, "ema", classifier=folder)
+
+
+def test_ddim_is_led_too() -> None:
+    x = torch.randn(4, 1, 16, 16, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    led = ddim(
+        ClassifierGuidance(UNGUIDED, likelihood, 1.0), x, SCHEDULE, timesteps(100, 50, "trailing")
+    )
+    assert abs(led.mean() - PLACE) < 0.05
