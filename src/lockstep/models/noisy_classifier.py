@@ -1,7 +1,8 @@
 """A classifier of noisy images: which labels an image has, at any noise level.
 
 Its gradient guides sampling (`lockstep.diffusion.ClassifierGuidance`). A ResNet-18 (He et al. 2016,
-arXiv:1512.03385), narrower, that is told the noise level as a U-Net is.
+arXiv:1512.03385), narrower, that is told the noise level as a U-Net is. Nothing in it has a kink
+(SiLU for ReLU, means for maxima): its gradient is continuous, and nearly the same on any machine.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from typing import Annotated
 import torch.nn.functional as F
 from pydantic import Field, TypeAdapter, ValidationError
 from torch import Tensor, nn
-from torchvision.models.resnet import BasicBlock
 
 from lockstep.core import device as hardware
 from lockstep.core.errors import LockstepError, what_is_wrong
@@ -25,7 +25,7 @@ from lockstep.models.unet.embeddings import MLP, timestep_embedding
 
 DESCRIPTION, WEIGHTS = "noisy_classifier.json", "noisy_classifier.safetensors"
 FILES = (DESCRIPTION, WEIGHTS)
-_STAGES, _BLOCKS = 4, 2
+_STAGES = 4
 
 _Positive = Annotated[int, Field(ge=1)]
 
@@ -58,17 +58,16 @@ class NoisyClassifier(nn.Module):
         super().__init__()
         self.config = config
         widths = [config.width * 2**stage for stage in range(_STAGES)]
+        before = [widths[0], *widths[:-1]]
         self.time = MLP(4 * config.width, 4 * config.width)
         self.conv_in = nn.Conv2d(config.shape[0], config.width, 5, stride=2, padding=2, bias=False)
         self.norm_in = nn.BatchNorm2d(config.width)
         self.stages = nn.ModuleList(
-            _stage(before, own, stride=1 if number == 0 else 2)
-            for number, (before, own) in enumerate(zip([widths[0], *widths], widths, strict=False))
+            nn.Sequential(_Block(inner, outer), _Block(outer, outer))
+            for inner, outer in zip(before, widths, strict=True)
         )
         # What the noise level adds before each stage; at first nothing.
-        self.shifts = nn.ModuleList(
-            nn.Linear(4 * config.width, before) for before in [widths[0], *widths[:-1]]
-        )
+        self.shifts = nn.ModuleList(nn.Linear(4 * config.width, inner) for inner in before)
         for parameter in self.shifts.parameters():
             nn.init.zeros_(parameter)
         self.head = nn.Linear(widths[-1], config.labels)
@@ -76,7 +75,7 @@ class NoisyClassifier(nn.Module):
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
         waves = timestep_embedding(t, 4 * self.config.width, flip_sin_to_cos=True, freq_shift=0)
         embedded = F.silu(self.time(waves))
-        x = F.max_pool2d(F.relu(self.norm_in(self.conv_in(x))), 3, stride=2, padding=1)
+        x = F.avg_pool2d(F.silu(self.norm_in(self.conv_in(x))), 2, ceil_mode=True)
         for stage, shift in zip(self.stages, self.shifts, strict=True):
             x = stage(x + shift(embedded)[:, :, None, None])
         return self.head(x.mean((2, 3)))
@@ -87,14 +86,24 @@ class NoisyClassifier(nn.Module):
         return -wrong.sum(1)
 
 
-def _stage(before: int, width: int, stride: int) -> nn.Sequential:
-    """Two residual blocks."""
-    change = None
-    if stride > 1 or before != width:
-        conv = nn.Conv2d(before, width, 1, stride, bias=False)
-        change = nn.Sequential(conv, nn.BatchNorm2d(width))
-    rest = (BasicBlock(width, width) for _ in range(_BLOCKS - 1))
-    return nn.Sequential(BasicBlock(before, width, stride, change), *rest)
+class _Block(nn.Module):
+    """Two convolutions beside a shortcut; with more channels than before, at half the size."""
+
+    def __init__(self, before: int, width: int) -> None:
+        super().__init__()
+        stride = 1 if before == width else 2
+        self.conv1 = nn.Conv2d(before, width, 3, stride, 1, bias=False)
+        self.norm1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
+        self.norm2 = nn.BatchNorm2d(width)
+        self.shortcut = nn.Sequential()
+        if stride > 1:
+            conv = nn.Conv2d(before, width, 1, stride, bias=False)
+            self.shortcut = nn.Sequential(conv, nn.BatchNorm2d(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        inside = self.norm2(self.conv2(F.silu(self.norm1(self.conv1(x)))))
+        return F.silu(inside + self.shortcut(x))
 
 
 def save(classifier: NoisyClassifier | None, folder: Path) -> None:

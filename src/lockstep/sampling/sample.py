@@ -263,7 +263,8 @@ def _denoiser(trained: Trained, settings: Sample, condition: Conditions) -> Deno
 
     def log_likelihood(x: Tensor, t: Tensor) -> Tensor:
         found = classifier.log_likelihood(x.float(), t, condition.values)
-        return found * condition.given  # of what is not said, nothing is more likely
+        # Where nothing is said, or no label, no image is likelier than another.
+        return found * (condition.given & condition.values.any(1))
 
     return ClassifierGuidance(
         guided, log_likelihood, settings.classifier_scale, settings.classifier_interval

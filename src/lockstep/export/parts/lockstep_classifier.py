@@ -45,7 +45,7 @@ class NoisyClassifier(ModelMixin, ConfigMixin):
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
         """Logits (B, labels) of noisy images (B, C, H, W) at levels (B,)."""
         embedded = F.silu(self.time(t))
-        x = F.max_pool2d(F.relu(self.norm_in(self.conv_in(x))), 3, stride=2, padding=1)
+        x = F.avg_pool2d(F.silu(self.norm_in(self.conv_in(x))), 2, ceil_mode=True)
         for stage, shift in zip(self.stages, self.shifts, strict=True):
             x = stage(x + shift(embedded)[:, :, None, None])
         return self.head(x.mean((2, 3)))
@@ -87,14 +87,14 @@ class _Block(nn.Module):
         super().__init__()
         stride = 1 if inner == outer else 2
         self.conv1 = nn.Conv2d(inner, outer, 3, stride, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(outer)
+        self.norm1 = nn.BatchNorm2d(outer)
         self.conv2 = nn.Conv2d(outer, outer, 3, 1, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(outer)
-        self.downsample = None
+        self.norm2 = nn.BatchNorm2d(outer)
+        self.shortcut = nn.Sequential()
         if stride > 1:
             change = nn.Conv2d(inner, outer, 1, stride, bias=False)
-            self.downsample = nn.Sequential(change, nn.BatchNorm2d(outer))
+            self.shortcut = nn.Sequential(change, nn.BatchNorm2d(outer))
 
     def forward(self, x: Tensor) -> Tensor:
-        inside = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
-        return F.relu(inside + (x if self.downsample is None else self.downsample(x)))
+        inside = self.norm2(self.conv2(F.silu(self.norm1(self.conv1(x)))))
+        return F.silu(inside + self.shortcut(x))
