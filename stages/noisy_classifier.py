@@ -1,4 +1,4 @@
-"""What tells the labels or classes of noisy images, to guide sampling; or that there is none."""
+"""What tells the labels or words of noisy images, to guide sampling; or that there is none."""
 
 import sys
 from pathlib import Path

@@ -130,6 +130,7 @@ CASES = {
     "classes, latents, classifier": asked(
         *("classes", [*NAMES], {"latents": "kl"}), classifier_scale=2.0, sampler="heun", clip=None
     ),
+    "words, classifier": asked("prompts", PROMPTS, {}, classifier_scale=3.0),
     "labels, latents": asked("labels", LABELS, {"latents": "pretrained"}, clip=None),
     "classes": asked("classes", [*NAMES], {}, guidance_interval=(0.2, 0.8)),
     "classes, noise": asked("classes", [*NAMES], {"patch": 2}, sampler="ddpm", guidance_scale=1.0),

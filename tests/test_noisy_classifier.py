@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 
 import tiny_models
@@ -30,7 +34,7 @@ from lockstep.diffusion import (
 from lockstep.evaluation.noisy_classifier import accuracies
 from lockstep.models import generator, noisy_classifier
 from lockstep.models.conditions import Conditions
-from lockstep.models.noisy_classifier import Config, NoisyClassifier
+from lockstep.models.noisy_classifier import Config, NoisyClassifier, has, terms_of
 from lockstep.sampling.sample import load, sample
 from lockstep.training.noisy_classifier import make
 from tiny import tiny_dataset, tiny_params
@@ -119,7 +123,7 @@ def test_a_scale_out_of_range(scale: float) -> None:
 
 def classifier(shape: tuple[int, int, int] = (3, 16, 16), labels: int = 3) -> NoisyClassifier:
     torch.manual_seed(0)
-    made = NoisyClassifier(Config(labels, shape, 4, SCHEDULE))
+    made = NoisyClassifier(Config(labels, None, shape, 4, SCHEDULE))
     for parameter in made.shifts.parameters():
         torch.nn.init.normal_(parameter)
     return made.eval()
@@ -173,6 +177,47 @@ def test_damage_is_one_line(tmp_path: Path) -> None:
     path.write_text(json.dumps({"config": {**about["config"], "width": 8}}))
     with pytest.raises(LockstepError, match=r"noisy_classifier\.safetensors: not this model's"):
         noisy_classifier.load(tmp_path)
+
+
+# Of the words 2 to 5; 1 is unknown, 0 padding.
+ROWS = torch.tensor([[2, 3, 1, 4, 0], [3, 2, 3, 0, 0], [4, 4, 0, 0, 0], [0, 0, 0, 0, 0]])
+
+
+def test_terms_are_words_and_pairs_of_neighbours() -> None:
+    assert terms_of(ROWS.numpy(), 1) == (
+        *((2, None), (3, None), (4, None)),
+        *((2, 3), (3, 2), (4, 4)),
+    )
+    assert terms_of(ROWS.numpy(), 2) == ((2, None), (3, None), (4, None), (2, 3))
+    assert terms_of(ROWS.numpy(), 5) == ()
+
+
+@given(
+    rows=st.lists(st.lists(st.integers(0, 5), min_size=4, max_size=4), min_size=1, max_size=6),
+    least=st.integers(1, 3),
+)
+def test_what_rows_have_is_what_stands_in_them(rows: list[list[int]], least: int) -> None:
+    terms = terms_of(np.array(rows), least)
+    assert all(word is None or word > 1 for term in terms for word in term)
+    found = has(torch.tensor(rows), terms)
+    for row, its in zip(rows, found.tolist(), strict=True):
+        there = {(word, None) for word in row} | set(itertools.pairwise(row))
+        assert its == [float(term in there) for term in terms]
+    assert (found.sum(0) >= least).all()
+
+
+def test_it_tells_the_words_of_prompts() -> None:
+    torch.manual_seed(0)
+    terms = terms_of(ROWS.numpy(), 1)
+    made = NoisyClassifier(Config(6, terms, (3, 16, 16), 4, SCHEDULE)).eval()
+    x, t = torch.randn(4, 3, 16, 16), torch.tensor([10, 60, 30, 99])
+    assert made(x, t).shape == (4, 6)
+    expected = torch.tensor([[1, 1, 1, 1, 0, 0], [1, 1, 0, 1, 1, 0], [0, 0, 1, 0, 0, 1], [0] * 6])
+    assert torch.equal(made.targets(ROWS), expected.float())
+    likelihoods = made.log_likelihood(x, t, ROWS)
+    says = made(x, t).sigmoid()
+    by_hand = torch.where(expected.bool(), says, 1 - says).log().sum(1)
+    torch.testing.assert_close(likelihoods, by_hand, atol=1e-5, rtol=1e-5)
 
 
 def params(**changes: Any) -> Params:
@@ -247,8 +292,8 @@ def test_a_classifier_of_something_else_is_one_line(tmp_path: Path) -> None:
     noisy_classifier.save(None, folder)
     with pytest.raises(LockstepError, match=r"classifier: has no noisy classifier; set noisy_"):
         load(model, "ema", classifier=folder)
-    right = Config(3, (3, 16, 16), 4, generator.describe(model).schedule)
-    for wrong in ({"labels": 4}, {"shape": (3, 8, 8)}, {"schedule": SCHEDULE}):
+    right = Config(3, None, (3, 16, 16), 4, generator.describe(model).schedule)
+    for wrong in ({"inputs": 4}, {"shape": (3, 8, 8)}, {"schedule": SCHEDULE}):
         changed = dataclasses.replace(right, **wrong)
         if changed == right:  # the schedule of the tiny model is this one
             changed = dataclasses.replace(right, schedule=NoiseSchedule("linear", 100))

@@ -44,7 +44,10 @@ def save_classifier(folder: Path, model: Path) -> Path:
     folder.mkdir(parents=True)
     description = generator.describe(model)
     torch.manual_seed(1)
-    config = Config(description.labels, description.shape, 4, description.schedule)
+    inputs, terms = description.labels, None
+    if isinstance(description.text, ScratchConfig):
+        inputs, terms = description.text.words, ((3, None), (4, None), (3, 4), (2, 3))
+    config = Config(inputs, terms, description.shape, 4, description.schedule)
     classifier = NoisyClassifier(config)
     for parameter in classifier.shifts.parameters():
         torch.nn.init.normal_(parameter)

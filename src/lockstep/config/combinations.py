@@ -44,10 +44,15 @@ def _misfits(params: Params) -> Iterator[str]:
             f"model.placement_heads: {params.model.placement_heads} are for labels or words, and "
             "the condition is none; set it to 0"
         )
-    if params.noisy_classifier.steps and params.condition not in ("labels", "classes"):
+    if params.noisy_classifier.steps and params.condition == "none":
         yield (
-            f"noisy_classifier.steps: {params.noisy_classifier.steps} are for labels or classes, "
-            f"and the condition is {params.condition}; set it to 0"
+            f"noisy_classifier.steps: {params.noisy_classifier.steps} are for labels, classes or "
+            "prompts, and the condition is none; set it to 0"
+        )
+    if params.noisy_classifier.steps and params.reads_text and params.text.encoder != SCRATCH:
+        yield (
+            f"noisy_classifier.steps: {params.noisy_classifier.steps} are to tell words, and "
+            f"text.encoder is not {SCRATCH}; set it to 0"
         )
     scale = params.sample.classifier_scale
     if scale and not params.noisy_classifier.steps:

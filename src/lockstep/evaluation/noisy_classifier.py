@@ -27,7 +27,7 @@ def accuracies(classifier: NoisyClassifier | None, data: Dataset) -> dict[str, f
         return {}
     device, schedule = hardware.device(), classifier.config.schedule
     noise = ImageNoise(0, range(len(held_out)), classifier.config.shape)()
-    labels = torch.from_numpy(data.conditions_of(held_out))
+    labels = classifier.targets(torch.from_numpy(data.conditions_of(held_out)))
     found = {}
     for share in _AT:
         t = torch.tensor(int(share * schedule.timesteps), device=device)

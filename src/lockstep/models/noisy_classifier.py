@@ -1,4 +1,4 @@
-"""A classifier of noisy images: which labels an image has, at any noise level.
+"""A classifier of noisy images: which labels or words an image has, at any noise level.
 
 Its gradient guides sampling (`lockstep.diffusion.ClassifierGuidance`). A ResNet-18 (He et al. 2016,
 arXiv:1512.03385), narrower, that is told the noise level as a U-Net is. Nothing in it has a kink
@@ -8,11 +8,16 @@ arXiv:1512.03385), narrower, that is told the noise level as a U-Net is. Nothing
 from __future__ import annotations
 
 import dataclasses
+import itertools
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
+import numpy as np
+import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from pydantic import Field, TypeAdapter, ValidationError
 from torch import Tensor, nn
 
@@ -21,24 +26,34 @@ from lockstep.core.errors import LockstepError, what_is_wrong
 from lockstep.core.files import read_json, write_json
 from lockstep.core.weights import load_weights, save_weights
 from lockstep.diffusion import NoiseSchedule
+from lockstep.models.text.tokenizer import UNKNOWN
 from lockstep.models.unet.embeddings import MLP, timestep_embedding
 
 DESCRIPTION, WEIGHTS = "noisy_classifier.json", "noisy_classifier.safetensors"
 FILES = (DESCRIPTION, WEIGHTS)
 _STAGES = 4
+_FIRST = UNKNOWN + 1  # id of a word
 
 _Positive = Annotated[int, Field(ge=1)]
+
+
+_Id = Annotated[int, Field(ge=0)]
+Terms: TypeAlias = tuple[tuple[_Id, _Id | None], ...]
+"""Words, and pairs of a word and the one behind it, by the words' ids."""
 
 
 @dataclass(frozen=True)
 class Config:
     """All of a classifier but its weights.
 
-    `shape` is that of what is diffused, (C, H, W); `width` that of the first stage, and each of the
-    other three has twice the one before; `schedule` has the noise levels that it knows.
+    `inputs` are the labels, or the words of a vocabulary where prompts are the condition; of these
+    it tells which `terms` a prompt has. `shape` is that of what is diffused, (C, H, W); `width`
+    that of the first stage, and each of the other three has twice the one before; `schedule` has
+    the noise levels that it knows.
     """
 
-    labels: _Positive
+    inputs: _Positive
+    terms: Terms | None
     shape: tuple[_Positive, _Positive, _Positive]
     width: _Positive
     schedule: NoiseSchedule
@@ -52,7 +67,7 @@ class _Description:
 
 
 class NoisyClassifier(nn.Module):
-    """(x_t (B, C, H, W), t (B,)) -> (B, labels), the logits of the labels, each for itself."""
+    """(x_t (B, C, H, W), t (B,)) -> (B, K), the logits of K labels or terms, each for itself."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -70,7 +85,7 @@ class NoisyClassifier(nn.Module):
         self.shifts = nn.ModuleList(nn.Linear(4 * config.width, inner) for inner in before)
         for parameter in self.shifts.parameters():
             nn.init.zeros_(parameter)
-        self.head = nn.Linear(widths[-1], config.labels)
+        self.head = nn.Linear(widths[-1], len(config.terms or range(config.inputs)))
 
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
         waves = timestep_embedding(t, 4 * self.config.width, flip_sin_to_cos=True, freq_shift=0)
@@ -80,10 +95,38 @@ class NoisyClassifier(nn.Module):
             x = stage(x + shift(embedded)[:, :, None, None])
         return self.head(x.mean((2, 3)))
 
-    def log_likelihood(self, x: Tensor, t: Tensor, labels: Tensor) -> Tensor:
-        """(B,): the log-probability of having just these labels (B, labels), zeros and ones."""
-        wrong = F.binary_cross_entropy_with_logits(self(x, t), labels.float(), reduction="none")
+    def targets(self, values: Tensor) -> Tensor:
+        """(B, K) zeros and ones in fp32, of labels (B, K) or rows of word ids (B, L)."""
+        return values.float() if self.config.terms is None else has(values, self.config.terms)
+
+    def log_likelihood(self, x: Tensor, t: Tensor, values: Tensor) -> Tensor:
+        """(B,): the log-probability of having just the labels, or terms, of the conditions."""
+        targets = self.targets(values)
+        wrong = F.binary_cross_entropy_with_logits(self(x, t), targets, reduction="none")
         return -wrong.sum(1)
+
+
+def terms_of(rows: NDArray[np.generic], least: int) -> Terms:
+    """Terms that `least` or more of the rows (N, L) of word ids have; none with unknown words.
+
+    Pairs say what stands together, such as which colour which shape has.
+    """
+    counts: Counter[tuple[int, int | None]] = Counter()
+    for row in rows.tolist():
+        pairs = itertools.pairwise(row)
+        counts.update({(word, None) for word in row} | set(pairs))
+    known = [term for term in counts if all(word is None or word >= _FIRST for word in term)]
+    often = [term for term in known if counts[term] >= least]
+    return tuple(sorted(often, key=lambda term: (term[1] is not None, term[0], term[1] or 0)))
+
+
+def has(rows: Tensor, terms: Terms) -> Tensor:
+    """(B, K): 1 where a row (B, L) of word ids has a term, else 0; in fp32."""
+    first = torch.tensor([a for a, _ in terms], device=rows.device)
+    alone = torch.tensor([b is None for _, b in terms], device=rows.device)
+    second = torch.tensor([b or 0 for _, b in terms], device=rows.device)
+    behind = F.pad(rows[:, 1:], (0, 1))[:, :, None]
+    return ((rows[:, :, None] == first) & (alone | (behind == second))).any(1).float()
 
 
 class _Block(nn.Module):

@@ -35,6 +35,7 @@ from lockstep.models.autoencoder import Autoencoder, Pixels
 from lockstep.models.conditions import Conditions
 from lockstep.models.generator import Description, Generator
 from lockstep.models.noisy_classifier import NoisyClassifier
+from lockstep.models.text import ScratchConfig
 from lockstep.sampling.beginning import Edit, NoiseOf
 
 PIXELS = Pixels()
@@ -86,9 +87,10 @@ def _classifier(folder: Path, description: Description) -> NoisyClassifier:
             f"{folder}: has no noisy classifier; set noisy_classifier.steps, or "
             "sample.classifier_scale to 0"
         )
-    its = found.config
-    same = (description.labels, description.shape, description.schedule)
-    if (its.labels, its.shape, its.schedule) != same:
+    words = description.text.words if isinstance(description.text, ScratchConfig) else 0
+    its, inputs = found.config, description.labels or words
+    same = (inputs, words == 0, description.shape, description.schedule)
+    if (its.inputs, its.terms is None, its.shape, its.schedule) != same:
         raise LockstepError(
             f"{folder}: is for other labels, images or noise levels than the model; train both "
             "anew, or set sample.classifier_scale to 0"
@@ -263,7 +265,7 @@ def _denoiser(trained: Trained, settings: Sample, condition: Conditions) -> Deno
 
     def log_likelihood(x: Tensor, t: Tensor) -> Tensor:
         found = classifier.log_likelihood(x.float(), t, condition.values)
-        # Where nothing is said, or no label, no image is likelier than another.
+        # Where nothing is said, or no label or word, no image is likelier than another.
         return found * (condition.given & condition.values.any(1))
 
     return ClassifierGuidance(

@@ -23,7 +23,8 @@ from lockstep.core.errors import LockstepError
 from lockstep.data.dataset import Dataset
 from lockstep.diffusion import ImageNoise, NoiseSchedule
 from lockstep.models.build import noise_schedule
-from lockstep.models.noisy_classifier import Config, NoisyClassifier
+from lockstep.models.noisy_classifier import Config, NoisyClassifier, terms_of
+from lockstep.models.text import tokenizer
 from lockstep.training import optimizers
 from lockstep.training.batches import (
     INIT,
@@ -37,6 +38,7 @@ from lockstep.training.learning_rate import factor
 _STEP, _NOISE = 7, 8  # streams of random numbers beside those of `lockstep.training.batches`
 _WARMUP = 100
 _LEAST_FREQUENCY = 1e-3
+_LEAST_OFTEN = 10  # a term that fewer images have is not learned
 
 
 @dataclass(frozen=True)
@@ -81,10 +83,10 @@ def make(
         x0 = x0_of(seen).to(device)
         noise = _noise(settings.seed, step * count, x0)
         noisy = schedule.add_noise(x0, noise, t.to(device))
-        labels = torch.from_numpy(data.conditions_of(chosen)).float().to(device)
+        targets = classifier.targets(torch.from_numpy(data.conditions_of(chosen))).to(device)
         with hardware.autocast(precision):
             logits = classifier(noisy, t.to(device)).float()
-        loss = F.binary_cross_entropy_with_logits(logits, labels)
+        loss = F.binary_cross_entropy_with_logits(logits, targets)
         if not math.isfinite(loss.item()):
             raise LockstepError(
                 f"the noisy classifier's loss is {loss.item()} at step {step + 1}; lower "
@@ -114,14 +116,19 @@ def _check(settings: Settings, data: Dataset, positions: NDArray[np.int64]) -> N
 def _untrained(
     settings: Settings, data: Dataset, positions: NDArray[np.int64], schedule: NoiseSchedule
 ) -> NoisyClassifier:
-    labels = data.conditions_of(positions)
-    shape = tuple(x0_of(data.seen[positions[:1]]).shape[1:])
-    config = Config(labels.shape[1], (shape[0], shape[1], shape[2]), settings.width, schedule)
+    values = data.conditions_of(positions)
+    inputs, terms = values.shape[1], None
+    if data.rows is not None:
+        assert data.encoded is not None  # which the rows are from
+        inputs = tokenizer.load(data.encoded / tokenizer.FILE).size
+        terms = terms_of(values, _LEAST_OFTEN)
+    _, channels, height, width = x0_of(data.seen[positions[:1]]).shape
+    config = Config(inputs, terms, (channels, height, width), settings.width, schedule)
     with torch.random.fork_rng():
         torch.manual_seed(int(random_numbers(settings.seed, INIT, 0).integers(2**32)))
         classifier = NoisyClassifier(config)
     # Start from each label's frequency, not from one half: the first steps need not learn it.
-    frequency = torch.from_numpy(labels.mean(0, dtype=np.float64))
+    frequency = classifier.targets(torch.from_numpy(values)).double().mean(0)
     with torch.no_grad():
         usual = frequency.clamp(_LEAST_FREQUENCY, 1 - _LEAST_FREQUENCY)
         classifier.head.bias.copy_(torch.logit(usual))

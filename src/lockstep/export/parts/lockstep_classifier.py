@@ -1,4 +1,4 @@
-"""Tells the labels or classes of noisy images: its gradient leads to what was asked for.
+"""Tells what noisy images show: its gradient leads to what was asked for.
 
 Loaded by the pipeline of this folder. It needs torch and diffusers alone.
 """
@@ -19,8 +19,11 @@ class NoisyClassifier(ModelMixin, ConfigMixin):
 
     Parameters
     ----------
-    labels
-        How many it tells.
+    inputs
+        How many labels, or words, a condition may have.
+    terms
+        Where conditions are words: those that it tells, and pairs of neighbours, by their ids; a
+        word alone has null behind it. None where conditions are labels.
     channels
         Of the noisy images or latents.
     width
@@ -28,7 +31,9 @@ class NoisyClassifier(ModelMixin, ConfigMixin):
     """
 
     @register_to_config
-    def __init__(self, labels: int, channels: int, width: int) -> None:
+    def __init__(
+        self, inputs: int, terms: list[list[int | None]] | None, channels: int, width: int
+    ) -> None:
         super().__init__()
         widths = [width, 2 * width, 4 * width, 8 * width]
         before = [width, *widths[:-1]]
@@ -40,28 +45,39 @@ class NoisyClassifier(ModelMixin, ConfigMixin):
             for inner, outer in zip(before, widths, strict=True)
         )
         self.shifts = nn.ModuleList(nn.Linear(4 * width, inner) for inner in before)
-        self.head = nn.Linear(widths[-1], labels)
+        self.head = nn.Linear(widths[-1], inputs if terms is None else len(terms))
 
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
-        """Logits (B, labels) of noisy images (B, C, H, W) at levels (B,)."""
+        """Logits (B, K) of noisy images (B, C, H, W) at levels (B,)."""
         embedded = F.silu(self.time(t))
         x = F.avg_pool2d(F.silu(self.norm_in(self.conv_in(x))), 2, ceil_mode=True)
         for stage, shift in zip(self.stages, self.shifts, strict=True):
             x = stage(x + shift(embedded)[:, :, None, None])
         return self.head(x.mean((2, 3)))
 
-    def gradient(self, x: Tensor, t: int, labels: Tensor, said: Tensor) -> Tensor:
-        """By x (B, C, H, W): of the log-probability that it has just these labels (B, labels).
+    def gradient(self, x: Tensor, t: int, values: Tensor, said: Tensor) -> Tensor:
+        """By x (B, C, H, W): of the log-probability that it has just what conditions say.
 
-        It is 0 for images of which nothing is `said` (B,).
+        `values` are labels (B, K), or word ids (B, L). It is 0 where nothing is `said` (B,).
         """
+        targets = self.targets(values)
         with torch.enable_grad():
             noisy = x.detach().to(self.dtype).requires_grad_()
             logits = self(noisy, torch.full((len(x),), t, device=x.device)).float()
-            wrong = F.binary_cross_entropy_with_logits(logits, labels.float(), reduction="none")
+            wrong = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
             likelihood = -(wrong.sum(1) * said).sum()
             (found,) = torch.autograd.grad(likelihood, noisy)
         return found.to(x.dtype)
+
+    def targets(self, values: Tensor) -> Tensor:
+        """(B, K): 1 where there is a label or a term, else 0."""
+        if self.config.terms is None:
+            return values.float()
+        pairs = [(first, -1 if second is None else second) for first, second in self.config.terms]
+        first, second = torch.tensor(pairs, device=values.device).T
+        behind = F.pad(values[:, 1:], (0, 1))[:, :, None]
+        same = (second == -1) | (behind == second)
+        return ((values[:, :, None] == first) & same).any(1).float()
 
 
 class _Time(nn.Module):
