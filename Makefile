@@ -114,4 +114,4 @@ licences: env
 	python -m tools.licences
 
 clean:
-	rm -rf .venv .scratch autoencoders data evaluators models plots samples site strips tables
+	rm -rf .venv .scratch autoencoders data evaluators models noisy_classifiers plots samples site strips tables

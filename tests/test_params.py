@@ -222,6 +222,22 @@ def test_bad_values_are_named_in_one_line(document: dict, message: str) -> None:
     ("document", "message"),
     [
         (
+            changed(faces__noisy_classifier__steps=4),
+            "params.yaml (faces): noisy_classifier.steps: 4 are for labels, classes or prompts, an",
+        ),
+        (
+            changed(captions__text__encoder="clip", captions__noisy_classifier__steps=4),
+            "params.yaml (captions): noisy_classifier.steps: 4 are to tell words, and text.encoder",
+        ),
+        (
+            changed(iclevr__noisy_classifier__steps=0),
+            "params.yaml (iclevr): sample.classifier_scale: 15 guides by a classifier of noisy ima",
+        ),
+        (
+            changed(iclevr__sample__classifier_interval=[0.5, 0.5]),
+            "params.yaml (iclevr): sample.classifier_interval: [0.5, 0.5] is empty",
+        ),
+        (
             changed(faces__model__placement_heads=4),
             "params.yaml (faces): model.placement_heads: 4 are for labels or words, and the",
         ),

@@ -60,7 +60,7 @@ def test_a_clone_samples_at_once_and_runs_nothing(
         other = clone(project, tmp_path / "elsewhere/project")
         away.sign_in(other)
 
-        other.dvc("pull", MODEL)
+        other.dvc("pull", MODEL, "noisy_classifiers/iclevr")
         assert not [
             name for name in ("data", "evaluators", "samples") if (other.root / name).exists()
         ]

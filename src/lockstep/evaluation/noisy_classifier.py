@@ -7,7 +7,6 @@ import torch
 
 from lockstep.core import device as hardware
 from lockstep.data.dataset import Dataset
-from lockstep.diffusion import ImageNoise
 from lockstep.evaluation.accuracy import top_k_accuracy
 from lockstep.models.noisy_classifier import NoisyClassifier
 from lockstep.training.batches import x0_of
@@ -26,7 +25,8 @@ def accuracies(classifier: NoisyClassifier | None, data: Dataset) -> dict[str, f
     if classifier is None or not len(held_out):
         return {}
     device, schedule = hardware.device(), classifier.config.schedule
-    noise = ImageNoise(0, range(len(held_out)), classifier.config.shape)()
+    random = torch.Generator().manual_seed(0)
+    noise = torch.randn(len(held_out), *classifier.config.shape, generator=random)
     labels = classifier.targets(torch.from_numpy(data.conditions_of(held_out)))
     found = {}
     for share in _AT:

@@ -81,6 +81,11 @@ def load(
 
 
 def _classifier(folder: Path, description: Description) -> NoisyClassifier:
+    if not (folder / noisy_classifier.DESCRIPTION).exists():
+        raise LockstepError(
+            f"{folder}: missing; `dvc pull {folder}` or `dvc repro` brings it, or set "
+            "sample.classifier_scale to 0"
+        )
     found = noisy_classifier.load(folder)
     if found is None:
         raise LockstepError(
