@@ -26,7 +26,9 @@ SAMPLERS = [{"sample.sampler": "ddpm", "sample.steps": 5}]
 
 def settings() -> Params:
     params = tiny_params()
-    some = dataclasses.replace(params.sample, steps=3, guidance_scale=2.0, batch_size=3)
+    some = dataclasses.replace(
+        params.sample, steps=3, guidance_scale=2.0, batch_size=3, classifier_scale=0.0
+    )
     return dataclasses.replace(params, sample=some)
 
 
@@ -72,7 +74,7 @@ def finished(workload: str, labels: int, seed: int = 0) -> generator.Description
     sampled = params.deciding("sample")
     write_provenance(paths.samples(workload), sampled, model=description.fingerprint)
     write_provenance(paths.evaluator(workload), {"evaluator.seed": 0})
-    for stage in ("collect", "autoencoder", "evaluator"):
+    for stage in ("collect", "autoencoder", "evaluator", "noisy_classifier"):
         write_json(paths.metrics(workload, stage), {})
     write_provenance(paths.reference(workload), {"evaluate.reference": "train"})
     write_provenance(paths.tables(workload, "evaluate"), {"evaluate.count": None})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 import shutil
@@ -30,7 +31,9 @@ from lockstep.core.files import read_json, write_json
 from lockstep.core.images import read_rgb
 from lockstep.core.pixels import to_bytes
 from lockstep.core.provenance import write_provenance
+from lockstep.models import noisy_classifier
 from lockstep.models.conditions import Conditions
+from lockstep.models.noisy_classifier import Config, NoisyClassifier
 from lockstep.sampling.preview import Preview
 from lockstep.sampling.sample import load, sample
 from lockstep.tracking.live import followed
@@ -103,6 +106,41 @@ def test_the_registered_model_draws_what_lockstep_sample_draws(store: MlflowClie
         assert np.array_equal(image, drawn("iclevr", [own], seed=7)[0])
     changed = model.predict(pd.DataFrame({"objects": asked}), params={"guidance_scale": 5.0})
     assert not np.array_equal(changed, given)
+
+
+def test_the_classifier_that_guides_goes_along(store: MlflowClient) -> None:
+    description = finished("iclevr", labels=3)
+    made = paths.samples("iclevr") / "provenance.json"
+    provenance = read_json(made)
+    provenance["params"] |= {
+        "sample.classifier_scale": 40.0,
+        "sample.classifier_interval": [0.1, 1.0],
+    }
+    write_json(made, provenance)
+    folder = paths.noisy_classifier("iclevr")
+    torch.manual_seed(0)
+    folder.mkdir(parents=True)
+    config = Config(3, None, (3, 16, 16), 4, description.schedule)
+    noisy_classifier.save(NoisyClassifier(config), folder)
+    write_provenance(folder, {"noisy_classifier.steps": 7})
+    record("iclevr")
+    (evaluation,) = runs(store, "evaluation", "iclevr")
+    assert evaluation.data.params["noisy_classifier.steps"] == "7"
+    assert evaluation.data.params["sample.classifier_scale"] == "40.0"
+    model = mlflow.pyfunc.load_model("models:/lockstep-iclevr/1")
+    with torch_set_to(1):
+        given = model.predict(pd.DataFrame({"objects": ["red cube"]}))
+        changed = {"classifier_scale": 40.0, "classifier_interval": (0.1, 1.0)}
+        guided = dataclasses.replace(settings().sample, **changed)
+        trained = load(paths.model("iclevr"), "ema", classifier=folder)
+        rows = Conditions.of(torch.tensor([[1, 0, 0]]))
+        expected = to_bytes(sample(trained, guided, rows, seed=0))
+    assert np.array_equal(given, expected)
+    assert not np.array_equal(given, drawn("iclevr", [[1, 0, 0]], seed=0))
+    # Another classifier, another evaluation.
+    noisy_classifier.save(NoisyClassifier(config), folder)
+    record("iclevr")
+    assert len(runs(store, "evaluation", "iclevr")) == 2
 
 
 def test_a_model_without_a_condition_draws_by_seed_and_number(store: MlflowClient) -> None:
