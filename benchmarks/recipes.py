@@ -87,7 +87,7 @@ def _run(tree: Path, workload: str, values: dict[str, Any], seconds: float) -> d
         steps = int(seconds * (_LONG - _SHORT) / (times[1] - times[0]))
     _set_steps(tree, workload, steps)
     taken = _stage(tree, "train", workload)
-    for stage in ("sample", "evaluate"):
+    for stage in ("noisy_classifier", "sample", "evaluate"):
         _stage(tree, stage, workload)
     batch = load_params(workload, tree / "params.yaml").train.batch_size
     with safe_open(tree / "models" / workload / "last.safetensors", "pt") as file:

@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).parent))  # which PYTHONSAFEPATH leaves ou
 
 import this_tree  # noqa: F401
 from lockstep.config.schema import Params
-from lockstep.core import distributed, paths
+from lockstep.core import distributed, hashing, paths
 from lockstep.core.device import make_deterministic
 from lockstep.core.files import atomic_folder
 from lockstep.core.images import grid, write_animation, write_png
@@ -35,13 +35,10 @@ from lockstep.stage import run
 def main(params: Params) -> None:
     make_deterministic(params.threads)
     settings, seeds = params.sample, params.sample.seeds
+    classifier = classifier_folder(params.workload, settings)
     with distributed.together():
-        trained = load(
-            paths.model(params.workload),
-            settings.weights,
-            settings.guidance_weights,
-            classifier_folder(params.workload, settings),
-        )
+        model = paths.model(params.workload)
+        trained = load(model, settings.weights, settings.guidance_weights, classifier)
         targets = condition_of(params).targets(params)
     images = len(seeds) * sum(len(target.conditions) for target in targets.sets) + len(
         targets.strips
@@ -98,8 +95,10 @@ def main(params: Params) -> None:
             sheets = [grid(to_bytes(state), per_row=4) for state in ways.unbind(dim=1)]
             write_animation(apart / "denoising.gif", np.stack(sheets), seconds=2.5)
             for folder in (out, apart):
-                model = trained.description.fingerprint
-                write_provenance(folder, params.deciding("sample"), model=model)
+                made_by = {"model": trained.description.fingerprint}
+                if classifier is not None:
+                    made_by["noisy_classifier"] = hashing.sha256(classifier)
+                write_provenance(folder, params.deciding("sample"), **made_by)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).parent))  # which PYTHONSAFEPATH leaves ou
 
 import this_tree  # noqa: F401
 from lockstep.config.schema import Params, Sample
-from lockstep.core import distributed, paths
+from lockstep.core import distributed, hashing, paths
 from lockstep.core.device import make_deterministic
 from lockstep.core.files import atomic_folder, write_csv, write_json
 from lockstep.core.lock import exclusive
@@ -71,7 +71,12 @@ def main(params: Params) -> None:
             shown = stack.enter_context(atomic_folder(paths.plots(params.workload, "sweep")))
             write(out, shown, rows, evaluator_of(params).ACCURACY)
             decided = params.deciding("sample", "sweep")
-            write_provenance(out, decided, model=description.fingerprint, settings=changes)
+            made_by = {"model": description.fingerprint}
+            if any(classifier_folder(params.workload, one) for one in every):
+                made_by["noisy_classifier"] = hashing.sha256(
+                    paths.noisy_classifier(params.workload)
+                )
+            write_provenance(out, decided, **made_by, settings=changes)
             write_json(paths.metrics(params.workload, "sweep"), sweep.best(rows["guidance"]))
     if distributed.is_main():
         at_the_end(lambda: record_sweep(params.workload, seconds))

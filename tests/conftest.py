@@ -41,7 +41,10 @@ LONG = (
     "test_presets",
 )
 # Of a finished pipeline, what is written once and then only replaced: a copy shares it.
-LINKED = (".dvc/cache", ".git/objects", "autoencoders", "data", "evaluators", "models", "samples")
+LINKED = (
+    *(".dvc/cache", ".git/objects", "autoencoders", "data", "evaluators", "models"),
+    *("noisy_classifiers", "samples"),
+)
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 OURS = ("DVC_", "MLFLOW_", "GIT_")

@@ -35,6 +35,7 @@ from lockstep.evaluation.noisy_classifier import accuracies
 from lockstep.models import generator, noisy_classifier
 from lockstep.models.conditions import Conditions
 from lockstep.models.noisy_classifier import Config, NoisyClassifier, has, terms_of
+from lockstep.models.text import Tokenizer, tokenizer
 from lockstep.sampling.sample import load, sample
 from lockstep.training.noisy_classifier import make
 from tiny import tiny_dataset, tiny_params
@@ -141,7 +142,7 @@ def test_images_of_any_size_and_each_by_itself(shape: tuple[int, int, int]) -> N
 
 def test_the_likelihood_is_that_of_just_these_labels() -> None:
     made, x, t = classifier(), torch.randn(2, 3, 16, 16), torch.tensor([10, 60])
-    labels = torch.tensor([[1, 0, 1], [0, 0, 0]], dtype=torch.uint8)
+    labels = torch.tensor([[1, 0, 1], [0, 0, 0]]).float()
     says = made(x, t).sigmoid().double()
     expected = torch.where(labels.bool(), says, 1 - says).log().sum(1)
     found = made.log_likelihood(x, t, labels).double()
@@ -214,7 +215,7 @@ def test_it_tells_the_words_of_prompts() -> None:
     assert made(x, t).shape == (4, 6)
     expected = torch.tensor([[1, 1, 1, 1, 0, 0], [1, 1, 0, 1, 1, 0], [0, 0, 1, 0, 0, 1], [0] * 6])
     assert torch.equal(made.targets(ROWS), expected.float())
-    likelihoods = made.log_likelihood(x, t, ROWS)
+    likelihoods = made.log_likelihood(x, t, made.targets(ROWS))
     says = made(x, t).sigmoid()
     by_hand = torch.where(expected.bool(), says, 1 - says).log().sum(1)
     torch.testing.assert_close(likelihoods, by_hand, atol=1e-5, rtol=1e-5)
@@ -254,12 +255,23 @@ def test_no_steps_make_none(tmp_path: Path) -> None:
     ("changes", "said"),
     [
         ({"batch_size": 33}, r"noisy_classifier\.batch_size: 33 is more than the 32 images"),
+        ({"flip": True}, r"noisy_classifier\.flip: latents cannot be mirrored, and the conditions"),
         ({"lr": 1e30, "muon_lr": 1e30}, r"the noisy classifier's loss is nan at step \d+; lower"),
     ],
 )
 def test_what_cannot_be_trained(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
+    data = dataclasses.replace(tiny_dataset(tmp_path), mirrorable=False)
     with pytest.raises(LockstepError, match=said):
-        make(params(**changes), tiny_dataset(tmp_path), unseen)
+        make(params(**{"flip": False, **changes}), data, unseen)
+
+
+def test_prompts_without_a_common_word_are_one_line(tmp_path: Path) -> None:
+    data = dataclasses.replace(tiny_dataset(tmp_path), rows=np.ones((3, 4), np.int64))
+    Tokenizer(("red",), 4).save(tmp_path / tokenizer.FILE)
+    numbers = np.zeros((len(data.images), 1), np.int64)
+    data = dataclasses.replace(data, encoded=tmp_path, conditions=numbers, mirrorable=False)
+    with pytest.raises(LockstepError, match=r"no word is in 10 or more of the prompts, so there"):
+        make(params(flip=False), data, unseen)
 
 
 def test_images_are_led_to_what_was_asked_for_alone(tmp_path: Path) -> None:
@@ -281,7 +293,8 @@ def test_images_are_led_to_what_was_asked_for_alone(tmp_path: Path) -> None:
     led = sample(load(model, "ema", classifier=folder), settings, conditions, seed=0)
     assert torch.equal(led[2:], plain[2:])
     clean = torch.zeros(4, dtype=torch.int64)
-    gained = judge.log_likelihood(led, clean, values) - judge.log_likelihood(plain, clean, values)
+    was, became = (judge.log_likelihood(x, clean, judge.targets(values)) for x in (plain, led))
+    gained = became - was
     assert (gained[:2] > 0.5).all()
 
 
@@ -302,6 +315,20 @@ def test_a_classifier_of_something_else_is_one_line(tmp_path: Path) -> None:
             LockstepError, match=r"classifier: is for other labels, images or noise"
         ):
             load(model, "ema", classifier=folder)
+
+
+def test_in_inference_mode_too() -> None:
+    made, x = classifier(), torch.randn(2, 3, 16, 16)
+    denoise = Denoiser(lambda x, _: x, SCHEDULE, "x0")
+
+    def likely(x: Tensor, t: Tensor) -> Tensor:
+        return made.log_likelihood(x, t, torch.eye(3)[:2])
+
+    guided = ClassifierGuidance(denoise, likely, 2.0)
+    expected = guided(x, 50).x0
+    assert not torch.equal(expected, denoise(x, 50).x0)
+    with torch.inference_mode():
+        torch.testing.assert_close(guided(x.clone(), 50).x0, expected)
 
 
 def test_ddim_is_led_too() -> None:

@@ -24,7 +24,7 @@ from mlflow.exceptions import MlflowException
 from PIL import Image
 
 from lockstep.cli import results
-from lockstep.core import paths
+from lockstep.core import hashing, paths
 from lockstep.core.device import make_deterministic
 from lockstep.core.errors import LockstepError
 from lockstep.core.files import read_json, write_json
@@ -123,6 +123,8 @@ def test_the_classifier_that_guides_goes_along(store: MlflowClient) -> None:
     config = Config(3, None, (3, 16, 16), 4, description.schedule)
     noisy_classifier.save(NoisyClassifier(config), folder)
     write_provenance(folder, {"noisy_classifier.steps": 7})
+    provenance["inputs"]["noisy_classifier"] = hashing.sha256(folder)
+    write_json(made, provenance)
     record("iclevr")
     (evaluation,) = runs(store, "evaluation", "iclevr")
     assert evaluation.data.params["noisy_classifier.steps"] == "7"
@@ -137,8 +139,12 @@ def test_the_classifier_that_guides_goes_along(store: MlflowClient) -> None:
         expected = to_bytes(sample(trained, guided, rows, seed=0))
     assert np.array_equal(given, expected)
     assert not np.array_equal(given, drawn("iclevr", [[1, 0, 0]], seed=0))
-    # Another classifier, another evaluation.
     noisy_classifier.save(NoisyClassifier(config), folder)
+    with pytest.raises(LockstepError, match=r"samples/iclevr: guided by another noisy classifier"):
+        record("iclevr")
+    # Drawn anew it is another evaluation, and not of the model that MLflow has.
+    provenance["inputs"]["noisy_classifier"] = hashing.sha256(folder)
+    write_json(made, provenance)
     record("iclevr")
     assert len(runs(store, "evaluation", "iclevr")) == 2
 

@@ -34,7 +34,7 @@ from lockstep.evaluation import (
     sweep,
 )
 from lockstep.evaluation.evaluators import evaluator_of
-from lockstep.models import generator
+from lockstep.models import generator, noisy_classifier
 from lockstep.models.generator import Description
 from lockstep.models.text import ScratchConfig, tokenizer
 from lockstep.sampling.conditions import prompts as reading
@@ -176,8 +176,9 @@ def outputs(home: Path) -> Description:
     ):
         (paths.dataset("iclevr") / f"{name}.json").write_text(json.dumps(asked))
     torch.manual_seed(0)
-    for folder in (paths.evaluator("iclevr"), paths.reference("iclevr")):
-        folder.mkdir(parents=True)
+    for folder in (paths.evaluator, paths.reference, paths.noisy_classifier):
+        folder("iclevr").mkdir(parents=True)
+    noisy_classifier.save(None, paths.noisy_classifier("iclevr"))
     classifier.save(classifier.Classifier(3), paths.evaluator("iclevr"))
     (seen,) = reference.of_space(params, data, evaluator_of(params).space(params, data)).values()
     reference.save(paths.reference("iclevr") / "classifier.npz", seen)
@@ -291,6 +292,9 @@ def test_what_decides_a_row_decides_where_it_is_kept(outputs: Description) -> No
     found.add(sweep.identity(params, outputs))
     assert len(found) == 5
     (paths.evaluator("iclevr") / "another").unlink()
+    (paths.noisy_classifier("iclevr") / "another").write_text("classifier")
+    assert sweep.identity(params, outputs) not in found
+    (paths.noisy_classifier("iclevr") / "another").unlink()
     assert sweep.identity(params, outputs) == first
     # Another list of settings has rows in common with this one.
     assert sweep.identity(sweeping(seeds=1, guidance_scales=(9.0,)), outputs) in found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +17,14 @@ from lockstep.app.verdict import Verdict, judge_of
 from lockstep.app.worker import Give, Worker
 from lockstep.config.load import load_params
 from lockstep.config.schema import Params
+from lockstep.core import paths
 from lockstep.core.device import make_deterministic
 from lockstep.core.errors import LockstepError
 from lockstep.core.pixels import to_bytes
 from lockstep.diffusion import StepInfo
+from lockstep.models import noisy_classifier
 from lockstep.sampling.conditions import condition_called
-from lockstep.sampling.sample import classifier_folder, load, moments, sample
+from lockstep.sampling.sample import load, moments, sample
 
 _SHOWN = 6  # states on the way, the image not among them
 _LONGEST = 200  # characters of a warning
@@ -123,7 +126,11 @@ class Studio:
     ) -> NDArray[np.uint8]:
         """The images of a side (N, H, W, 3); what is not read of the text is noted first."""
         choice, settings = chosen(offer, request.sides[side], params.sample, request.count)
-        folder, classifier = choice.folder, classifier_folder(offer.workload, settings)
+        folder, classifier = choice.folder, None
+        if settings.classifier_scale:
+            classifier = _classifier_of(folder, offer.workload)
+            if classifier is None:
+                note(f"{folder}: no noisy classifier is here for it, so none guides")
         trained = self._kept.get(
             ("model", choice.weights, settings.guidance_weights),
             (folder,) if classifier is None else (folder, classifier),
@@ -150,6 +157,13 @@ class Studio:
 
         images = sample(trained, settings, conditions, seed=request.seed, callback=on_step)
         return to_bytes(images)
+
+
+def _classifier_of(model: Path, workload: str) -> Path | None:
+    """The folder of the noisy classifier that belongs to a model: its own, or the workload's."""
+    own = [paths.noisy_classifier(workload)] if model == paths.model(workload) else []
+    places = (place for place in (model, *own) if (place / noisy_classifier.DESCRIPTION).exists())
+    return next(places, None)
 
 
 def _shortened(line: str) -> str:

@@ -74,6 +74,9 @@ def main() -> None:
     command.add_argument("--sampler", help="default: sample.sampler")
     command.add_argument("--steps", type=int, help="default: sample.steps")
     command.add_argument("--guidance", type=float, help="default: sample.guidance_scale")
+    command.add_argument(
+        "--classifier-scale", type=float, help="default: sample.classifier_scale; 0: no classifier"
+    )
     command.add_argument("--weights", type=_weights, help="default: sample.weights")
     command.add_argument(
         "--from", dest="image", type=Path, metavar="IMAGE", help="begin from this image and noise"

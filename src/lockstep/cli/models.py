@@ -37,6 +37,7 @@ def sample(arguments: argparse.Namespace) -> None:
         sampler=arguments.sampler,
         steps=arguments.steps,
         guidance_scale=arguments.guidance,
+        classifier_scale=arguments.classifier_scale,
         weights=arguments.weights,
     )
     settings, model = params.sample, paths.model(workload)

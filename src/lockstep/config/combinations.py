@@ -140,11 +140,14 @@ def _misfits_of_sizes(params: Params) -> Iterator[str]:
             f"sample.clip: {clip} is for pixels, and latents have unit variance; empty it, or "
             "set it to 10.0"
         )
-    if params.train.flip and (params.reads_text or autoencoder.kind != "pixels"):
-        yield (
-            "train.flip: latents cannot be mirrored, and prompts may speak of left and right; "
-            "set it to false"
-        )
+    flips = {"train": params.train.flip}
+    flips["noisy_classifier"] = params.noisy_classifier.flip and params.noisy_classifier.steps > 0
+    for section, flip in flips.items():
+        if flip and (params.reads_text or autoencoder.kind != "pixels"):
+            yield (
+                f"{section}.flip: latents cannot be mirrored, and prompts may speak of left and "
+                "right; set it to false"
+            )
 
 
 def _misfits_of_training(params: Params) -> Iterator[str]:

@@ -16,10 +16,12 @@ from lockstep.diffusion._check import one_of
 from lockstep.diffusion.schedule import NoiseSchedule
 
 _LEAST_SIGNAL = 1e-5
-"""Of alphas_bar: below it x_t says nothing of an image, and a gradient by it is nothing but error.
+"""The least alphas_bar at which a classifier guides.
 
-Its way to x0 would multiply it by more than 300.
+Below it x_t tells nothing about the image: the gradient with respect to x_t is only error, and
+converting it to x0 would amplify that more than 300 times.
 """
+
 Prediction = Literal["epsilon", "v", "x0", "flow"]
 Network = Callable[[Tensor, Tensor], Tensor]
 """(x_t (B, C, H, W), t (B,) int64) -> (B, C, H, W); a condition is bound by the caller."""
@@ -210,8 +212,8 @@ class ClassifierGuidance:
         inside = _is_inside(self.interval, t, self.schedule)
         if self.scale == 0 or not inside or alpha_bar < _LEAST_SIGNAL:
             return estimate
-        with torch.enable_grad():
-            noisy = x.detach().requires_grad_()
+        with torch.inference_mode(False), torch.enable_grad():
+            noisy = x.detach().clone().requires_grad_()
             levels = torch.full((len(x),), t, dtype=torch.int64, device=x.device)
             # Each image's likelihood depends on that image alone, so a sum has all gradients.
             (gradient,) = torch.autograd.grad(self.classifier(noisy, levels).sum(), noisy)

@@ -19,7 +19,8 @@ _IMAGES, _AT_ONCE = 1024, 128
 def accuracies(classifier: NoisyClassifier | None, data: Dataset) -> dict[str, float]:
     """Its micro top-k accuracy on held-out images at some noise levels t / T, by name.
 
-    At most 1,024 of them, always with the same noise; nothing without any, or without a classifier.
+    At most 1,024 of them, always with the same noise. Nothing without a classifier, or without any
+    image that has a label or a word that it knows.
     """
     held_out = data.indices("validation")[:_IMAGES]
     if classifier is None or not len(held_out):
@@ -28,6 +29,8 @@ def accuracies(classifier: NoisyClassifier | None, data: Dataset) -> dict[str, f
     random = torch.Generator().manual_seed(0)
     noise = torch.randn(len(held_out), *classifier.config.shape, generator=random)
     labels = classifier.targets(torch.from_numpy(data.conditions_of(held_out)))
+    if not labels.any():
+        return {}
     found = {}
     for share in _AT:
         t = torch.tensor(int(share * schedule.timesteps), device=device)

@@ -82,7 +82,9 @@ def other_settings(params: Params) -> list[tuple[str, Sample]]:
 
 def identity(params: Params, description: Description) -> str:
     """From all that decides a row besides its setting."""
-    folders = (paths.dataset, paths.evaluator, paths.reference, paths.noisy_classifier)
+    folders = [paths.dataset, paths.evaluator, paths.reference]
+    if params.noisy_classifier.steps:
+        folders.append(paths.noisy_classifier)
     kinds = (evaluators.REGISTRY.module(params), conditions.REGISTRY.module(params))
     return hashing.digest_of(
         {

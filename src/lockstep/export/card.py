@@ -241,6 +241,9 @@ def _origin(out: Path, exported: Exported, params: Params, lock: Lock) -> Iterat
             yield f"SHA-256 of {part}/{file.name}", hashing.sha256(file)
     if (made := lock.made.get(paths.model(workload).as_posix())) is not None:
         yield f"{paths.model(workload)} in dvc.lock", made
+    classifier = paths.noisy_classifier(workload).as_posix()
+    if params.sample.classifier_scale and (made := lock.made.get(classifier)) is not None:
+        yield f"{classifier} in dvc.lock", made
     for path, md5 in lock.read.get(f"train@{workload}", {}).items():
         yield f"{path} in dvc.lock", md5
     if (commit := git.head(apart_from=out)) is not None:
@@ -263,7 +266,8 @@ def _again(params: Params, out: Path, licence: str | None) -> Iterator[str]:
 
 def _params(exported: Exported, params: Params) -> dict[str, Any]:
     """What made the model, and what samples from it."""
-    return {**exported.description.params, **params.deciding("sample")}
+    guide = ("noisy_classifier",) if params.sample.classifier_scale else ()
+    return {**exported.description.params, **params.deciding(*guide, "sample")}
 
 
 def _public(value: Any) -> Any:

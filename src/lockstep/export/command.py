@@ -46,16 +46,17 @@ def export(
 
 def write(out: Path, params: Params, name: str, license: str | None) -> Exported:
     """Write the folder and its card; `name` is what the card loads. Raises as `export`."""
-    lock = check_model(params.workload)
+    classifier = None
+    if params.sample.classifier_scale:
+        classifier = paths.noisy_classifier(params.workload)
+    lock = check_model(params.workload, classifier)
     # Here: diffusers takes seconds, and a mistake should not.
     try:
         from lockstep.export import card, folder
-        from lockstep.sampling.sample import classifier_folder
     except ImportError as error:
         raise LockstepError(
             f"an export wants diffusers ({error}); `pip install -e '.[pretrained]'`"
         ) from None
-    classifier = classifier_folder(params.workload, params.sample)
     made = folder.write(out, paths.model(params.workload), params.sample, classifier)
     if not card.write(out, params, made, lock, name, license):
         target = f"evaluate@{params.workload}"

@@ -7,15 +7,17 @@ import json
 from pathlib import Path
 
 from lockstep.config.schema import Params
-from lockstep.core import paths
+from lockstep.core import hashing, paths
 from lockstep.core.errors import LockstepError
 from lockstep.core.provenance import FILE, read_provenance
 from lockstep.tracking import dvc_lock
 from lockstep.tracking.dvc_lock import Lock
 
 
-def check_model(workload: str) -> Lock:
+def check_model(workload: str, classifier: Path | None = None) -> Lock:
     """What dvc.lock says, if it does not speak against the model on disk.
+
+    Nor against the folder of the noisy classifier that guides it, if one does.
 
     Raises
     ------
@@ -32,12 +34,16 @@ def check_model(workload: str) -> Lock:
             f"{model}: outdated, since {', '.join(anew)} was made anew after the training; "
             f"`dvc repro {target}`"
         )
-    expected = lock.made.get(model.as_posix())
-    if expected is not None and dvc_hash(model) != expected:
-        raise LockstepError(
-            f"{model}: not the model that dvc.lock has; `dvc checkout {model}` brings that back, "
-            f"`dvc repro {target}` trains it"
-        )
+    made_by = {model: target}
+    if classifier is not None:
+        made_by[classifier] = f"noisy_classifier@{workload}"
+    for folder, stage in made_by.items():
+        expected = lock.made.get(folder.as_posix())
+        if expected is not None and folder.exists() and dvc_hash(folder) != expected:
+            raise LockstepError(
+                f"{folder}: not the model that dvc.lock has; `dvc checkout {folder}` brings that "
+                f"back, `dvc repro {stage}` trains it"
+            )
     return lock
 
 
@@ -53,6 +59,8 @@ def is_evaluated(params: Params, fingerprint: str, lock: Lock) -> bool:
         return False
     made = read_provenance(samples)
     wanted = {"model": fingerprint, **params.deciding("sample")}
+    if params.sample.classifier_scale:
+        wanted["noisy_classifier"] = hashing.sha256(paths.noisy_classifier(workload))
     if any({**made.params, **made.inputs}.get(name) != value for name, value in wanted.items()):
         return False
     shown = paths.metrics(workload, "evaluate"), paths.plots(workload, "sample")

@@ -85,7 +85,8 @@ class NoisyClassifier(nn.Module):
         self.shifts = nn.ModuleList(nn.Linear(4 * config.width, inner) for inner in before)
         for parameter in self.shifts.parameters():
             nn.init.zeros_(parameter)
-        self.head = nn.Linear(widths[-1], len(config.terms or range(config.inputs)))
+        outputs = config.inputs if config.terms is None else len(config.terms)
+        self.head = nn.Linear(widths[-1], outputs)
 
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
         waves = timestep_embedding(t, 4 * self.config.width, flip_sin_to_cos=True, freq_shift=0)
@@ -99,9 +100,8 @@ class NoisyClassifier(nn.Module):
         """(B, K) zeros and ones in fp32, of labels (B, K) or rows of word ids (B, L)."""
         return values.float() if self.config.terms is None else has(values, self.config.terms)
 
-    def log_likelihood(self, x: Tensor, t: Tensor, values: Tensor) -> Tensor:
-        """(B,): the log-probability of having just the labels, or terms, of the conditions."""
-        targets = self.targets(values)
+    def log_likelihood(self, x: Tensor, t: Tensor, targets: Tensor) -> Tensor:
+        """(B,): the log-probability of having just these `targets` (B, K)."""
         wrong = F.binary_cross_entropy_with_logits(self(x, t), targets, reduction="none")
         return -wrong.sum(1)
 

@@ -55,7 +55,7 @@ _MEANINGS = {
     "rotation_accuracy": "the evaluator's own: which way up an image is, of four",
     "evaluator_place_error": "the evaluator's own: how far off places are, in sides of an image",
     "evaluator_size_accuracy": "the evaluator's own: sizes told right",
-    "noisy_classifier_accuracy_*": "its own, on held-out images at that noise level (t / T)",
+    "noisy_classifier_accuracy_*": "the noisy classifier's own, on held-out images at that t / T",
     "psnr": "the autoencoder's, of held-out images: signal to noise, in decibels",
     "precision_*": "generated images among the reference's, by features",
     "evaluate/recall_*": "of the reference, what is among the generated images, by features",

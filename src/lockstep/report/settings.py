@@ -78,6 +78,7 @@ def stale(params: Params) -> tuple[Setting, ...]:
         paths.evaluator(workload),
         paths.reference(workload),
         paths.model(workload),
+        paths.noisy_classifier(workload),
         paths.samples(workload),
         paths.tables(workload, "evaluate"),
         paths.tables(workload, "sweep"),

@@ -269,9 +269,10 @@ def _denoiser(trained: Trained, settings: Sample, condition: Conditions) -> Deno
         return guided
 
     def log_likelihood(x: Tensor, t: Tensor) -> Tensor:
-        found = classifier.log_likelihood(x.float(), t, condition.values)
-        # Where nothing is said, or no label or word, no image is likelier than another.
-        return found * (condition.given & condition.values.any(1))
+        targets = classifier.targets(condition.values)
+        # Where nothing is said, or nothing that it knows, no image is likelier than another.
+        said = condition.given & targets.bool().any(1)
+        return classifier.log_likelihood(x.float(), t, targets) * said
 
     return ClassifierGuidance(
         guided, log_likelihood, settings.classifier_scale, settings.classifier_interval

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from mlflow.models import Model
 
@@ -47,7 +49,7 @@ def record(workload: str) -> None:
             f"{paths.samples(workload)}: the images here are another model's; `dvc repro "
             f"evaluate@{workload}`"
         )
-    classifier = _classifier(workload, sampling.params)
+    guide = _guide(workload, paths.samples(workload), f"evaluate@{workload}")
     evaluator = paths.evaluator(workload)
     compared = read_provenance(paths.reference(workload)).params
     evaluated = read_provenance(paths.tables(workload, "evaluate")).params
@@ -56,12 +58,12 @@ def record(workload: str) -> None:
         "evaluator": hashing.sha256(evaluator),
         "evaluated": evaluated,
         **_prompts(workload),
-        **({"noisy_classifier": hashing.sha256(classifier)} if classifier else {}),
+        **guide.identity,
     }
     identity = hashing.digest_of({**about, "reference": compared})
     params = {
         **model.params,
-        **(read_provenance(classifier).params if classifier else {}),
+        **guide.params,
         **read_provenance(evaluator).params,
         **sampling.params,
         **compared,
@@ -88,13 +90,14 @@ def record(workload: str) -> None:
 
     def package_into(folder: Path, about: Model) -> None:
         try:
-            export.write(folder, paths.model(workload), settings, about, classifier)
+            export.write(folder, paths.model(workload), settings, about, guide.folder)
         except FileNotFoundError as error:
             raise LockstepError(f"{error.filename}: missing; `dvc checkout` restores it") from None
 
     logged, failed = None, None
     try:
-        logged = record_model(tracking, run, model.fingerprint, settings, package_into)
+        described = {**settings, **guide.identity}
+        logged = record_model(tracking, run, model.fingerprint, described, package_into)
     except LockstepError as error:  # the metrics are not lost for want of a registry
         failed = error
     tracking.record_evaluation(
@@ -110,9 +113,29 @@ def record(workload: str) -> None:
         raise failed
 
 
-def _classifier(workload: str, sampled: Mapping[str, object]) -> Path | None:
-    """The folder of the noisy classifier that guided, if one did."""
-    return paths.noisy_classifier(workload) if sampled.get("sample.classifier_scale") else None
+@dataclass(frozen=True)
+class _Guide:
+    """The noisy classifier that guided: its folder, its hash by name, and its parameters.
+
+    Where none did, there is nothing of it.
+    """
+
+    folder: Path | None = None
+    identity: Mapping[str, str] = field(default_factory=dict)
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+
+def _guide(workload: str, outputs: Path, target: str) -> _Guide:
+    """What guided the images of which `outputs` are. Raises `LockstepError` if it is gone."""
+    made = read_provenance(outputs).inputs.get("noisy_classifier")
+    if made is None:
+        return _Guide()
+    folder = paths.noisy_classifier(workload)
+    if not folder.exists() or hashing.sha256(folder) != made:
+        raise LockstepError(
+            f"{outputs}: guided by another noisy classifier than the one here; `dvc repro {target}`"
+        )
+    return _Guide(folder, {"noisy_classifier": made}, read_provenance(folder).params)
 
 
 def record_sweep(workload: str, seconds: Mapping[str, Sequence[float]] | None = None) -> None:
@@ -128,10 +151,10 @@ def record_sweep(workload: str, seconds: Mapping[str, Sequence[float]] | None = 
         raise LockstepError(f"{folder}: another model's; `dvc repro sweep@{workload}`")
     evaluator = paths.evaluator(workload)
     compared = read_provenance(paths.reference(workload)).params
-    classifier = _classifier(workload, sweep.params)
+    guide = _guide(workload, folder, f"sweep@{workload}")
     base = {
         **model.params,
-        **(read_provenance(classifier).params if classifier else {}),
+        **guide.params,
         **read_provenance(evaluator).params,
         **compared,
         **sweep.params,
@@ -141,7 +164,7 @@ def record_sweep(workload: str, seconds: Mapping[str, Sequence[float]] | None = 
         "evaluator": hashing.sha256(evaluator),
         "reference": compared,
         **_prompts(workload),
-        **({"noisy_classifier": hashing.sha256(classifier)} if classifier else {}),
+        **guide.identity,
     }
     points, names = [], []
     for name, settings in sweep.inputs["settings"].items():

@@ -66,7 +66,10 @@ def make(
     positions = data.indices("train")
     _check(settings, data, positions)
     precision = hardware.resolve_precision(settings.precision, "noisy_classifier.precision")
-    schedule = noise_schedule(params.diffusion)
+    try:
+        schedule = noise_schedule(params.diffusion)
+    except ValueError as error:
+        raise LockstepError(f"diffusion: {error}") from None
     classifier = _untrained(settings, data, positions, schedule)
     classifier = hardware.place(classifier).train()
     rates = _Optimizer(settings.lr, settings.muon_lr, settings.weight_decay)
@@ -109,8 +112,11 @@ def _check(settings: Settings, data: Dataset, positions: NDArray[np.int64]) -> N
             f"noisy_classifier.batch_size: {settings.batch_size} is more than the "
             f"{len(positions)} images there are to train on; lower it, or collect more"
         )
-    if settings.flip and data.latents is not None:
-        raise LockstepError("noisy_classifier.flip: latents cannot be mirrored; set it to false")
+    if settings.flip and (data.latents is not None or not data.mirrorable):
+        raise LockstepError(
+            "noisy_classifier.flip: latents cannot be mirrored, and the conditions here may speak "
+            "of left and right; set it to false"
+        )
 
 
 def _untrained(
@@ -121,7 +127,11 @@ def _untrained(
     if data.rows is not None:
         assert data.encoded is not None  # which the rows are from
         inputs = tokenizer.load(data.encoded / tokenizer.FILE).size
-        terms = terms_of(values, _LEAST_OFTEN)
+        if not (terms := terms_of(values, _LEAST_OFTEN)):
+            raise LockstepError(
+                f"noisy_classifier.steps: no word is in {_LEAST_OFTEN} or more of the prompts, so "
+                "there is nothing to tell; set it to 0, or collect more prompts"
+            )
     _, channels, height, width = x0_of(data.seen[positions[:1]]).shape
     config = Config(inputs, terms, (channels, height, width), settings.width, schedule)
     with torch.random.fork_rng():

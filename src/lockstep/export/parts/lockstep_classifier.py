@@ -58,14 +58,16 @@ class NoisyClassifier(ModelMixin, ConfigMixin):
     def gradient(self, x: Tensor, t: int, values: Tensor, said: Tensor) -> Tensor:
         """By x (B, C, H, W): of the log-probability that it has just what conditions say.
 
-        `values` are labels (B, K), or word ids (B, L). It is 0 where nothing is `said` (B,).
+        `values` are labels (B, K), or word ids (B, L). It is 0 where nothing is `said` (B,),
+        or nothing that it knows.
         """
-        targets = self.targets(values)
-        with torch.enable_grad():
-            noisy = x.detach().to(self.dtype).requires_grad_()
+        with torch.inference_mode(False), torch.enable_grad():
+            targets = self.targets(values)
+            noisy = x.detach().clone().to(self.dtype).requires_grad_()
             logits = self(noisy, torch.full((len(x),), t, device=x.device)).float()
             wrong = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
-            likelihood = -(wrong.sum(1) * said).sum()
+            known = said & targets.bool().any(1)
+            likelihood = -(wrong.sum(1) * known).sum()
             (found,) = torch.autograd.grad(likelihood, noisy)
         return found.to(x.dtype)
 
