@@ -231,7 +231,7 @@ def test_bad_values_are_named_in_one_line(document: dict, message: str) -> None:
         ),
         (
             changed(iclevr__noisy_classifier__steps=0),
-            "params.yaml (iclevr): sample.classifier_scale: 15 guides by a classifier of noisy ima",
+            "params.yaml (iclevr): sample.classifier_scale: 30 guides by a classifier of noisy ima",
         ),
         (
             changed(iclevr__sample__classifier_interval=[0.5, 0.5]),
