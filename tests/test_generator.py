@@ -55,7 +55,8 @@ def settings(**changes: object) -> Sample:
     values = {
         "weights": "ema", "sampler": "ddim", "steps": 4, "spacing": "trailing", "eta": 0.0,
         "variance": "fixed_small", "clip": 1.0, "guidance_scale": 2.0, "guidance_interval": None,
-        "guidance_rescale": 0.0, "guidance_weights": None, "classifier_scale": 0.0, "classifier_interval": None,
+        "guidance_rescale": 0.0, "guidance_weights": None,
+        "classifier_scale": 0.0, "classifier_interval": None,
         "batch_size": 3, "count": 2, "strip": 4, "seeds": (0,), "processes": 1, **changes,
     }  # fmt: skip
     return Sample(**values)  # type: ignore[arg-type]
