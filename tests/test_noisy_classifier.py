@@ -270,7 +270,7 @@ def test_prompts_without_a_common_word_are_one_line(tmp_path: Path) -> None:
     Tokenizer(("red",), 4).save(tmp_path / tokenizer.FILE)
     numbers = np.zeros((len(data.images), 1), np.int64)
     data = dataclasses.replace(data, encoded=tmp_path, conditions=numbers, mirrorable=False)
-    with pytest.raises(LockstepError, match=r"no word is in 10 or more of the prompts, so there"):
+    with pytest.raises(LockstepError, match=r"no word is in the prompts of 10 or more images, so"):
         make(params(flip=False), data, unseen)
 
 

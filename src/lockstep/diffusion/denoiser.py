@@ -172,23 +172,24 @@ class ClassifierGuidance:
     """Guidance of a denoiser by a classifier of noisy images; itself a denoiser.
 
     epsilon = epsilon - sqrt(1 - ab) scale grad log p(y | x_t), Dhariwal & Nichol 2021 (arXiv
-    2105.05233), algorithm 2, and x0 what then belongs to x_t. It may be put on top of `Guidance`.
+    2105.05233), algorithm 2, and x0 follows from x_t and that epsilon. It may be put on top of
+    `Guidance`.
 
     Parameters
     ----------
     denoise
         What is guided.
     classifier
-        Log-likelihoods that can be differentiated by x_t. Trained at the schedule's levels.
+        log p(y | x_t), differentiable with respect to x_t, for this schedule's noise levels.
     scale
-        0 guides nothing; finite and not negative. 1 is Bayes' rule, more sharpens the classifier.
+        0 guides nothing; finite and not negative. On an unconditional denoiser 1 is Bayes' rule.
     interval
         As in `Guidance`: where to guide.
 
     Raises
     ------
     ValueError
-        If one of the two is out of range.
+        If `scale` or `interval` is out of range.
     """
 
     denoise: ScheduledDenoise

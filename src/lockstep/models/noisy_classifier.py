@@ -1,4 +1,4 @@
-"""A classifier of noisy images: which labels or words an image has, at any noise level.
+"""A classifier of noisy images: which labels an image has, or which words its prompt has.
 
 Its gradient guides sampling (`lockstep.diffusion.ClassifierGuidance`). A ResNet-18 (He et al. 2016,
 arXiv:1512.03385), narrower, that is told the noise level as a U-Net is. Nothing in it has a kink
@@ -39,17 +39,17 @@ _Positive = Annotated[int, Field(ge=1)]
 
 _Id = Annotated[int, Field(ge=0)]
 Terms: TypeAlias = tuple[tuple[_Id, _Id | None], ...]
-"""Words, and pairs of a word and the one behind it, by the words' ids."""
+"""Words, each with None, and pairs of a word and the one after it, by the words' ids."""
 
 
 @dataclass(frozen=True)
 class Config:
     """All of a classifier but its weights.
 
-    `inputs` are the labels, or the words of a vocabulary where prompts are the condition; of these
-    it tells which `terms` a prompt has. `shape` is that of what is diffused, (C, H, W); `width`
-    that of the first stage, and each of the other three has twice the one before; `schedule` has
-    the noise levels that it knows.
+    `inputs` is the number of labels, or the size of the vocabulary where prompts are the condition;
+    it then predicts which `terms` the prompt of an image has. `shape` is that of what is diffused,
+    (C, H, W); `width` that of the first stage, and each of the other three has twice the one
+    before; `schedule` has the noise levels that it knows.
     """
 
     inputs: _Positive

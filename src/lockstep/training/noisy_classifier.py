@@ -43,7 +43,7 @@ _LEAST_OFTEN = 10  # a term that fewer images have is not learned
 
 @dataclass(frozen=True)
 class _Optimizer:
-    """Muon for the matrices, AdamW for the rest."""
+    """Muon for all matrices but `conv_in`, the last layer's too; AdamW for the rest."""
 
     lr: float
     muon_lr: float
@@ -55,10 +55,11 @@ class _Optimizer:
 def make(
     params: Params, data: Dataset, progress: Callable[[Iterable[Any], int], Iterable[Any]]
 ) -> NoisyClassifier | None:
-    """A classifier of the generator's training images at all noise levels, or none.
+    """A classifier trained on the generator's training images at all noise levels, or none.
 
     Every random number comes from (seed, step). Raises `LockstepError` if there are fewer images
-    than a batch has, or the loss is not finite.
+    than a batch has, they cannot be mirrored and are to be, no word is frequent enough, there is no
+    such noise schedule, or the loss is not finite.
     """
     settings = params.noisy_classifier
     if settings.steps == 0:
@@ -129,8 +130,8 @@ def _untrained(
         inputs = tokenizer.load(data.encoded / tokenizer.FILE).size
         if not (terms := terms_of(values, _LEAST_OFTEN)):
             raise LockstepError(
-                f"noisy_classifier.steps: no word is in {_LEAST_OFTEN} or more of the prompts, so "
-                "there is nothing to tell; set it to 0, or collect more prompts"
+                f"noisy_classifier.steps: no word is in the prompts of {_LEAST_OFTEN} or more "
+                "images, so there is nothing to learn; set it to 0, or collect more images"
             )
     _, channels, height, width = x0_of(data.seen[positions[:1]]).shape
     config = Config(inputs, terms, (channels, height, width), settings.width, schedule)

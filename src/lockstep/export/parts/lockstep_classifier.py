@@ -1,4 +1,4 @@
-"""Tells what noisy images show: its gradient leads to what was asked for.
+"""Recognises what noisy images show: its gradient leads to what was requested.
 
 Loaded by the pipeline of this folder. It needs torch and diffusers alone.
 """
@@ -20,10 +20,10 @@ class NoisyClassifier(ModelMixin, ConfigMixin):
     Parameters
     ----------
     inputs
-        How many labels, or words, a condition may have.
+        Number of labels, or size of the vocabulary.
     terms
-        Where conditions are words: those that it tells, and pairs of neighbours, by their ids; a
-        word alone has null behind it. None where conditions are labels.
+        Where conditions are words: those that it predicts, and pairs of adjacent ones, by their
+        ids; a single word has None as its second element. None where conditions are labels.
     channels
         Of the noisy images or latents.
     width
@@ -56,10 +56,10 @@ class NoisyClassifier(ModelMixin, ConfigMixin):
         return self.head(x.mean((2, 3)))
 
     def gradient(self, x: Tensor, t: int, values: Tensor, said: Tensor) -> Tensor:
-        """By x (B, C, H, W): of the log-probability that it has just what conditions say.
+        """Gradient of the log-probability of exactly what `values` say, by x (B, C, H, W).
 
-        `values` are labels (B, K), or word ids (B, L). It is 0 where nothing is `said` (B,),
-        or nothing that it knows.
+        `values` are labels (B, K), or word ids (B, L). It is 0 for images of which nothing is
+        `said` (B,), or nothing that the classifier knows.
         """
         with torch.inference_mode(False), torch.enable_grad():
             targets = self.targets(values)
