@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,16 @@ from lockstep.models.text import Tokenizer, tokenizer
 from lockstep.sampling.sample import load, sample
 from lockstep.training.noisy_classifier import make
 from tiny import tiny_dataset, tiny_params
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Two would wait for each other beside other processes."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
 
 SCHEDULE = NoiseSchedule("squaredcos_cap_v2", 100)
 PLACE, SPREAD = 0.7, 0.3  # of two classes of pixels, N(+PLACE, SPREAD²) and N(-PLACE, SPREAD²)
@@ -222,7 +232,7 @@ def test_it_tells_the_words_of_prompts() -> None:
 
 
 def params(**changes: Any) -> Params:
-    quick = {"steps": 60, "batch_size": 16, "width": 4, "precision": "fp32", "flip": True}
+    quick = {"steps": 60, "batch_size": 16, "width": 8, "precision": "fp32", "flip": True}
     made = tiny_params()
     settings = dataclasses.replace(made.noisy_classifier, **{**quick, **changes})
     return dataclasses.replace(made, noisy_classifier=settings)

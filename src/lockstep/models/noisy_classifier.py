@@ -122,9 +122,9 @@ def terms_of(rows: NDArray[np.generic], least: int) -> Terms:
 
 def has(rows: Tensor, terms: Terms) -> Tensor:
     """(B, K): 1 where a row (B, L) of word ids has a term, else 0; in fp32."""
-    first = torch.tensor([a for a, _ in terms], device=rows.device)
-    alone = torch.tensor([b is None for _, b in terms], device=rows.device)
-    second = torch.tensor([b or 0 for _, b in terms], device=rows.device)
+    first = torch.tensor([a for a, _ in terms], dtype=torch.int64, device=rows.device)
+    alone = torch.tensor([b is None for _, b in terms], dtype=torch.bool, device=rows.device)
+    second = torch.tensor([b or 0 for _, b in terms], dtype=torch.int64, device=rows.device)
     behind = F.pad(rows[:, 1:], (0, 1))[:, :, None]
     return ((rows[:, :, None] == first) & (alone | (behind == second))).any(1).float()
 
