@@ -38,9 +38,11 @@ DATA_CARD = "---\nlicense: unknown\n---\n# Cubes: 256 影像\n"
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project with an evaluated model. Shared: take `project`."""
     root = tmp_path_factory.mktemp("made")
-    shutil.copy(ROOT / "params.yaml", root)
+    chosen = yaml.safe_load((ROOT / "params.yaml").read_text("utf-8"))
+    chosen[W]["sample"]["classifier_scale"] = 0.0  # test_export has folders with the classifier
+    (root / "params.yaml").write_text(yaml.safe_dump(chosen), "utf-8")
     model = tiny_models.save(root / "models" / W, "labels", patch=2)
-    params = load_params(W, ROOT / "params.yaml")
+    params = load_params(W, root / "params.yaml")
     samples, plots, metrics = (root / kind / W for kind in ("samples", "plots", "metrics"))
     samples.mkdir(parents=True)
     write_provenance(samples, params.deciding("sample"), model="0" * 64)

@@ -87,6 +87,8 @@ def text_params(forget: float = 0.0, pooled: bool = True, **train: Any) -> Param
         clip=None,
         guidance_scale=2.0,
         guidance_interval=None,
+        classifier_scale=0.0,
+        classifier_interval=None,
         batch_size=3,
         strip=3,
     )
@@ -579,7 +581,7 @@ def test_the_served_model_takes_prompts(words_folder: Path, tmp_path: Path) -> N
     from lockstep.tracking import export
 
     settings, asked = text_params().sample, ["a bright image", "zebra", ""]
-    export.write(tmp_path / "served", words_folder, dataclasses.asdict(settings), Model())
+    export.write(tmp_path / "served", words_folder, dataclasses.asdict(settings), Model(), None)
     served = mlflow.pyfunc.load_model(str(tmp_path / "served"))
     shutil.rmtree(words_folder)  # it has all it needs
     given = served.predict(pd.DataFrame({"prompt": asked}))
