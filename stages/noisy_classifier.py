@@ -1,4 +1,4 @@
-"""What tells the labels or words of noisy images, to guide sampling; or that there is none."""
+"""What tells the labels or the prompt of noisy images, to guide sampling; or that there is none."""
 
 import sys
 from pathlib import Path
@@ -13,7 +13,7 @@ from lockstep.core.files import atomic_folder, write_json
 from lockstep.core.processes import progress
 from lockstep.core.provenance import write_provenance
 from lockstep.data.dataset import open_dataset
-from lockstep.evaluation.noisy_classifier import accuracies
+from lockstep.evaluation.noisy_classifier import quality
 from lockstep.models import noisy_classifier
 from lockstep.stage import run
 from lockstep.training.noisy_classifier import make
@@ -26,7 +26,7 @@ def main(params: Params) -> None:
     with atomic_folder(paths.noisy_classifier(params.workload)) as out:
         noisy_classifier.save(made, out)
         write_provenance(out, {} if made is None else params.deciding("noisy_classifier"))
-    metrics = accuracies(made, data)
+    metrics = quality(made, data)
     write_json(paths.metrics(params.workload, "noisy_classifier"), metrics)
 
 

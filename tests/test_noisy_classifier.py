@@ -22,6 +22,7 @@ import tiny_models
 from lockstep.config.schema import Params
 from lockstep.core.device import make_deterministic
 from lockstep.core.errors import LockstepError
+from lockstep.data.dataset import Dataset
 from lockstep.diffusion import (
     ClassifierGuidance,
     Denoiser,
@@ -31,10 +32,16 @@ from lockstep.diffusion import (
     dpmpp_2m,
     timesteps,
 )
-from lockstep.evaluation.noisy_classifier import accuracies
+from lockstep.evaluation.noisy_classifier import quality
 from lockstep.models import generator, noisy_classifier
 from lockstep.models.conditions import Conditions
-from lockstep.models.noisy_classifier import Config, NoisyClassifier, has, terms_of
+from lockstep.models.noisy_classifier import (
+    Config,
+    LabelClassifier,
+    PromptClassifier,
+    counts,
+    untrained,
+)
 from lockstep.models.text import Tokenizer, tokenizer
 from lockstep.sampling.sample import load, sample
 from lockstep.training.noisy_classifier import make
@@ -132,11 +139,24 @@ def test_a_scale_out_of_range(scale: float) -> None:
         ClassifierGuidance(UNGUIDED, likelihood, scale)
 
 
-def classifier(shape: tuple[int, int, int] = (3, 16, 16), labels: int = 3) -> NoisyClassifier:
+def classifier(shape: tuple[int, int, int] = (3, 16, 16)) -> LabelClassifier:
+    """Of three labels."""
     torch.manual_seed(0)
-    made = NoisyClassifier(Config(labels, None, shape, 4, SCHEDULE))
+    made = LabelClassifier(Config(3, None, shape, 4, SCHEDULE))
     for parameter in made.shifts.parameters():
         torch.nn.init.normal_(parameter)
+    return made.eval()
+
+
+def reader(
+    words: int = 6, length: int = 5, shape: tuple[int, int, int] = (3, 16, 16)
+) -> PromptClassifier:
+    """Of prompts; all of it has an effect."""
+    torch.manual_seed(0)
+    made = PromptClassifier(Config(words, length, shape, 4, SCHEDULE))
+    for name, parameter in made.named_parameters():
+        if name.startswith(("shifts", "layers")) and ".norm_" not in name:
+            torch.nn.init.normal_(parameter, std=0.5)
     return made.eval()
 
 
@@ -191,44 +211,101 @@ def test_damage_is_one_line(tmp_path: Path) -> None:
 
 
 # Of the words 2 to 5; 1 is unknown, 0 padding.
-ROWS = torch.tensor([[2, 3, 1, 4, 0], [3, 2, 3, 0, 0], [4, 4, 0, 0, 0], [0, 0, 0, 0, 0]])
+NEAR = {"atol": 1e-4, "rtol": 1e-4}
+ROWS = torch.tensor([[2, 3, 1, 4, 0], [3, 2, 3, 0, 0], [4, 4, 5, 4, 4], [0, 0, 0, 0, 0]])
 
 
-def test_terms_are_words_and_pairs_of_neighbours() -> None:
-    assert terms_of(ROWS.numpy(), 1) == (
-        *((2, None), (3, None), (4, None)),
-        *((2, 3), (3, 2), (4, 4)),
+def image(count: int = 4) -> tuple[Tensor, Tensor]:
+    return torch.randn(count, 3, 16, 16), torch.arange(count) * 20
+
+
+def test_a_prompt_is_its_known_words_and_its_end() -> None:
+    made, (x, t) = reader(), image()
+    logits = made(x, t, ROWS)
+    assert logits.shape == (4, 5, 6)
+    says = logits.log_softmax(2)
+    expected = [
+        sum(says[0, place, word] for place, word in enumerate([2, 3, 1, 4, 0]) if word != 1),
+        sum(says[1, place, word] for place, word in enumerate([3, 2, 3, 0])),
+        sum(says[2, place, word] for place, word in enumerate([4, 4, 5, 4, 4])),
+        says[3, 0, 0],
+    ]
+    found = made.log_likelihood(x, t, ROWS)
+    torch.testing.assert_close(
+        found, torch.stack([torch.as_tensor(each) for each in expected]), **NEAR
     )
-    assert terms_of(ROWS.numpy(), 2) == ((2, None), (3, None), (4, None), (2, 3))
-    assert terms_of(ROWS.numpy(), 5) == ()
+    assert made.says(ROWS).tolist() == [True, True, True, False]
+    assert not made.says(torch.tensor([[1, 1, 0, 0, 0]])).any()
 
 
-@given(
-    rows=st.lists(st.lists(st.integers(0, 5), min_size=4, max_size=4), min_size=1, max_size=6),
-    least=st.integers(1, 3),
-)
-def test_what_rows_have_is_what_stands_in_them(rows: list[list[int]], least: int) -> None:
-    terms = terms_of(np.array(rows), least)
-    assert all(word is None or word > 1 for term in terms for word in term)
-    found = has(torch.tensor(rows), terms)
-    for row, its in zip(rows, found.tolist(), strict=True):
-        there = {(word, None) for word in row} | set(itertools.pairwise(row))
-        assert its == [float(term in there) for term in terms]
-    assert (found.sum(0) >= least).all()
+@given(st.lists(st.integers(2, 5), max_size=6), st.data())
+def test_what_counts_of_a_row(words: list[int], data: st.DataObject) -> None:
+    unknown = data.draw(st.lists(st.integers(0, 6), max_size=3))
+    row = [1 if place in unknown else word for place, word in enumerate(words)]
+    found = counts(torch.tensor([[*row, *[0] * (6 - len(row))]]))[0].tolist()
+    assert found == [
+        *(word != 1 for word in row),
+        *(place == len(row) for place in range(len(row), 6)),
+    ]
 
 
-def test_it_tells_the_words_of_prompts() -> None:
-    torch.manual_seed(0)
-    terms = terms_of(ROWS.numpy(), 1)
-    made = NoisyClassifier(Config(6, terms, (3, 16, 16), 4, SCHEDULE)).eval()
-    x, t = torch.randn(4, 3, 16, 16), torch.tensor([10, 60, 30, 99])
-    assert made(x, t).shape == (4, 6)
-    expected = torch.tensor([[1, 1, 1, 1, 0, 0], [1, 1, 0, 1, 1, 0], [0, 0, 1, 0, 0, 1], [0] * 6])
-    assert torch.equal(made.targets(ROWS), expected.float())
-    likelihoods = made.log_likelihood(x, t, made.targets(ROWS))
-    says = made(x, t).sigmoid()
-    by_hand = torch.where(expected.bool(), says, 1 - says).log().sum(1)
-    torch.testing.assert_close(likelihoods, by_hand, atol=1e-5, rtol=1e-5)
+def test_all_prompts_together_are_certain() -> None:
+    """Probabilities of all rows that can be, with no word unknown, add up to 1."""
+    made = reader(words=4, length=3)
+    with torch.no_grad():
+        made.head.bias[1] = -1e4
+    rows = [
+        [*said, *[0] * (3 - len(said))]
+        for length in range(4)
+        for said in itertools.product((2, 3), repeat=length)
+    ]
+    x, t = (part.expand(len(rows), *part.shape[1:]) for part in image(1))
+    total = made.log_likelihood(x, t, torch.tensor(rows)).double().exp().sum()
+    assert abs(total - 1) < 1e-5
+
+
+def test_a_word_knows_the_image_and_the_words_before_alone() -> None:
+    made, (x, t) = reader(), image()
+    logits = made(x, t, ROWS)
+    changed = ROWS.clone()
+    changed[:, 2] = 5
+    other = made(x, t, changed)
+    torch.testing.assert_close(other[:, :3], logits[:, :3], **NEAR)
+    assert not torch.allclose(other[:2, 3:], logits[:2, 3:], atol=1e-3)
+    assert not torch.allclose(made(x.flip(0), t, ROWS)[:, 0], logits[:, 0], atol=1e-3)
+    assert not torch.allclose(made(x, t.flip(0), ROWS)[:, 0], logits[:, 0], atol=1e-3)
+    torch.testing.assert_close(made(x[1:2], t[1:2], ROWS[1:2]), logits[1:2], **NEAR)
+
+
+def test_where_something_is_matters_to_words() -> None:
+    """Each half of the image alone would tell the same."""
+    made, (x, t) = reader(), image(1)
+    x[:, :, :, 8:] = 0
+    first = made(x, t, ROWS[:1])
+    assert not torch.allclose(made(x.roll(8, 3), t, ROWS[:1]), first, atol=1e-3)
+
+
+@pytest.mark.parametrize("shape", [(3, 64, 64), (4, 8, 8), (1, 2, 6), (3, 1, 1), (3, 40, 24)])
+def test_prompts_of_images_of_any_size(shape: tuple[int, int, int]) -> None:
+    made = reader(shape=shape)
+    x = torch.randn(4, *shape)
+    assert made(x, torch.tensor([0, 30, 60, 99]), ROWS).shape == (4, 5, 6)
+
+
+def test_prompts_have_a_length() -> None:
+    config = Config(6, None, (3, 16, 16), 4, SCHEDULE)
+    with pytest.raises(ValueError, match="length: None is for labels"):
+        PromptClassifier(config)
+    assert isinstance(untrained(config), LabelClassifier)
+    assert isinstance(untrained(dataclasses.replace(config, length=5)), PromptClassifier)
+
+
+def test_one_for_prompts_is_kept_in_a_folder(tmp_path: Path) -> None:
+    made, (x, t) = reader(), image()
+    noisy_classifier.save(made, tmp_path)
+    again = noisy_classifier.load(tmp_path)
+    assert isinstance(again, PromptClassifier) and again.config == made.config
+    assert torch.equal(again(x, t, ROWS), made(x, t, ROWS))
 
 
 def params(**changes: Any) -> Params:
@@ -248,17 +325,57 @@ def test_it_learns_and_the_same_again(tmp_path: Path) -> None:
     made, again = (make(params(), data, unseen) for _ in range(2))
     assert made is not None and again is not None and not made.training
     assert all(torch.equal(w, again.state_dict()[n]) for n, w in made.state_dict().items())
-    found = accuracies(made, data)
+    found = quality(made, data)
     assert list(found) == [f"noisy_classifier_accuracy_{t}" for t in (0.25, 0.5, 0.75, 0.9)]
     assert found["noisy_classifier_accuracy_0.25"] > 0.9  # chance is one third
     other = make(params(seed=1), data, unseen)
-    assert other is not None and not torch.equal(other.head.weight, made.head.weight)
+    assert isinstance(other, LabelClassifier) and isinstance(made, LabelClassifier)
+    assert not torch.equal(other.head.weight, made.head.weight)
+
+
+def spoken(folder: Path, count: int) -> Dataset:
+    """Images of one of three colours, which their prompts name in one of two ways."""
+    data = tiny_dataset(folder, count)
+    said = Tokenizer(("a", "red", "green", "blue", "image"), 4)
+    said.save(folder / tokenizer.FILE)
+    ways = ("a {} image", "{}")
+    colours = np.asarray(data.conditions).argmax(1)
+    prompts = [
+        ways[number % 2].format(("red", "green", "blue")[colour])
+        for number, colour in enumerate(colours)
+    ]
+    numbers = np.arange(count)[:, None]
+    return dataclasses.replace(
+        data,
+        rows=said.encode(prompts),
+        conditions=numbers,
+        encoded=folder,
+        mirrorable=False,
+    )
+
+
+def test_it_learns_prompts_and_the_same_again(tmp_path: Path) -> None:
+    make_deterministic(1)
+    data = spoken(tmp_path, 120)
+    made, again = (make(params(flip=False), data, unseen) for _ in range(2))
+    assert isinstance(made, PromptClassifier) and again is not None and not made.training
+    assert all(torch.equal(w, again.state_dict()[n]) for n, w in made.state_dict().items())
+    found = quality(made, data)
+    assert list(found) == [f"noisy_classifier_perplexity_{t}" for t in (0.25, 0.5, 0.75, 0.9)]
+    # Which of two ways is chance, once in three words and an end; which of three colours is not.
+    assert 1 < found["noisy_classifier_perplexity_0.25"] < 1.5
+    x = torch.full((1, 3, 16, 16), -0.7)
+    x[:, 0] = 0.7
+    rows = torch.from_numpy(np.asarray(data.rows))
+    red = made.log_likelihood(x.expand(len(rows), -1, -1, -1), torch.zeros(len(rows)).long(), rows)
+    named = (rows == 3).any(1)
+    assert red[named].min() > red[~named].max() + 1
 
 
 def test_no_steps_make_none(tmp_path: Path) -> None:
     data = tiny_dataset(tmp_path)
     assert make(params(steps=0), data, unseen) is None
-    assert accuracies(None, data) == {}
+    assert quality(None, data) == {}
 
 
 @pytest.mark.parametrize(
@@ -275,12 +392,12 @@ def test_what_cannot_be_trained(tmp_path: Path, changes: dict[str, Any], said: s
         make(params(**{"flip": False, **changes}), data, unseen)
 
 
-def test_prompts_without_a_common_word_are_one_line(tmp_path: Path) -> None:
+def test_prompts_without_a_known_word_are_one_line(tmp_path: Path) -> None:
     data = dataclasses.replace(tiny_dataset(tmp_path), rows=np.ones((3, 4), np.int64))
     Tokenizer(("red",), 4).save(tmp_path / tokenizer.FILE)
     numbers = np.zeros((len(data.images), 1), np.int64)
     data = dataclasses.replace(data, encoded=tmp_path, conditions=numbers, mirrorable=False)
-    with pytest.raises(LockstepError, match=r"no word is in the prompts of 10 or more images, so"):
+    with pytest.raises(LockstepError, match=r"no training image's prompt has a known word, so"):
         make(params(flip=False), data, unseen)
 
 
@@ -303,7 +420,7 @@ def test_images_are_led_to_what_was_asked_for_alone(tmp_path: Path) -> None:
     led = sample(load(model, "ema", classifier=folder), settings, conditions, seed=0)
     assert torch.equal(led[2:], plain[2:])
     clean = torch.zeros(4, dtype=torch.int64)
-    was, became = (judge.log_likelihood(x, clean, judge.targets(values)) for x in (plain, led))
+    was, became = (judge.log_likelihood(x, clean, values) for x in (plain, led))
     gained = became - was
     assert (gained[:2] > 0.1).all()
 
@@ -320,7 +437,7 @@ def test_a_classifier_of_something_else_is_one_line(tmp_path: Path) -> None:
         changed = dataclasses.replace(right, **wrong)
         if changed == right:  # the schedule of the tiny model is this one
             changed = dataclasses.replace(right, schedule=NoiseSchedule("linear", 100))
-        noisy_classifier.save(NoisyClassifier(changed), folder)
+        noisy_classifier.save(LabelClassifier(changed), folder)
         with pytest.raises(
             LockstepError, match=r"classifier: is for other labels, images or noise"
         ):

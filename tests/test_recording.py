@@ -33,7 +33,7 @@ from lockstep.core.pixels import to_bytes
 from lockstep.core.provenance import write_provenance
 from lockstep.models import noisy_classifier
 from lockstep.models.conditions import Conditions
-from lockstep.models.noisy_classifier import Config, NoisyClassifier
+from lockstep.models.noisy_classifier import Config, LabelClassifier
 from lockstep.sampling.preview import Preview
 from lockstep.sampling.sample import load, sample
 from lockstep.tracking.live import followed
@@ -121,7 +121,7 @@ def test_the_classifier_that_guides_goes_along(store: MlflowClient) -> None:
     torch.manual_seed(0)
     folder.mkdir(parents=True)
     config = Config(3, None, (3, 16, 16), 4, description.schedule)
-    noisy_classifier.save(NoisyClassifier(config), folder)
+    noisy_classifier.save(LabelClassifier(config), folder)
     write_provenance(folder, {"noisy_classifier.steps": 7})
     provenance["inputs"]["noisy_classifier"] = hashing.sha256(folder)
     write_json(made, provenance)
@@ -139,7 +139,7 @@ def test_the_classifier_that_guides_goes_along(store: MlflowClient) -> None:
         expected = to_bytes(sample(trained, guided, rows, seed=0))
     assert np.array_equal(given, expected)
     assert not np.array_equal(given, drawn("iclevr", [[1, 0, 0]], seed=0))
-    noisy_classifier.save(NoisyClassifier(config), folder)
+    noisy_classifier.save(LabelClassifier(config), folder)
     with pytest.raises(LockstepError, match=r"samples/iclevr: guided by another noisy classifier"):
         record("iclevr")
     # Drawn anew it is another evaluation, and not of the model that MLflow has.

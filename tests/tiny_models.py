@@ -21,7 +21,7 @@ from lockstep.models import autoencoder, generator, noisy_classifier
 from lockstep.models.autoencoder import KLAutoencoder
 from lockstep.models.autoencoder.pretrained import Origin, Pretrained
 from lockstep.models.generator import Description, FrozenConfig
-from lockstep.models.noisy_classifier import Config, NoisyClassifier
+from lockstep.models.noisy_classifier import Config, untrained
 from lockstep.models.text import FrozenText, ScratchConfig, Tokenizer, pretrained, tokenizer
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -44,16 +44,17 @@ def save_classifier(folder: Path, model: Path) -> Path:
     folder.mkdir(parents=True)
     description = generator.describe(model)
     torch.manual_seed(1)
-    inputs, terms = description.labels, None
+    inputs, length = description.labels, None
     if isinstance(description.text, ScratchConfig):
-        inputs, terms = description.text.words, ((3, None), (4, None), (3, 4), (2, 3))
-    config = Config(inputs, terms, description.shape, 4, description.schedule)
-    classifier = NoisyClassifier(config)
-    for parameter in classifier.shifts.parameters():
-        torch.nn.init.normal_(parameter)
+        inputs, length = description.text.words, description.text.length
+    config = Config(inputs, length, description.shape, 4, description.schedule)
+    classifier = untrained(config)
+    for name, parameter in classifier.named_parameters():
+        if name.startswith(("shifts", "layers")) and ".norm_" not in name:
+            torch.nn.init.normal_(parameter, std=0.5)
     with torch.no_grad():  # so that its batch norms have seen something
         for _ in range(20):
-            classifier(torch.randn(32, *description.shape), torch.randint(100, (32,)))
+            classifier.features(torch.randn(32, *description.shape), torch.randint(100, (32,)))
     noisy_classifier.save(classifier, folder)
     return folder
 

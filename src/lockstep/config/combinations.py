@@ -51,7 +51,7 @@ def _misfits(params: Params) -> Iterator[str]:
         )
     if params.noisy_classifier.steps and params.reads_text and params.text.encoder != SCRATCH:
         yield (
-            f"noisy_classifier.steps: {params.noisy_classifier.steps} are to tell words, and "
+            f"noisy_classifier.steps: {params.noisy_classifier.steps} are for words, and "
             f"text.encoder is not {SCRATCH}; set it to 0"
         )
     scale = params.sample.classifier_scale

@@ -228,9 +228,9 @@ def _classifier(trained: Trained) -> Any:
     if (ours := trained.classifier) is None:
         return None
     config = ours.config
-    terms = config.terms and [[*term] for term in config.terms]
-    arguments = config.inputs, terms, config.shape[0], config.width
-    theirs = lockstep_classifier.NoisyClassifier(*arguments)
+    theirs = lockstep_classifier.NoisyClassifier(
+        config.inputs, config.length, [*config.shape], config.width
+    )
     theirs.load_state_dict(ours.state_dict())
     return theirs.eval()
 

@@ -1,23 +1,24 @@
-"""A classifier of noisy images: which labels an image has, or which words its prompt has.
+"""Classifiers of noisy images: how likely labels, or a prompt, are for what an image shows.
 
-Its gradient guides sampling (`lockstep.diffusion.ClassifierGuidance`). A ResNet-18 (He et al. 2016,
-arXiv:1512.03385), narrower, that is told the noise level as a U-Net is. Nothing in it has a kink
-(SiLU for ReLU, means for maxima): its gradient is continuous, and nearly the same on any machine.
+Their gradient guides sampling (`lockstep.diffusion.ClassifierGuidance`). A ResNet-18 (He et al.
+2016, arXiv:1512.03385), narrower, that is told the noise level as a U-Net is. On top of it labels
+have one logit each, and prompts a transformer that says one word after the other, as a captioning
+model does: so it knows which word belongs to which, and what stands where.
+
+Nothing in it has a kink (SiLU for ReLU, means for maxima): its gradient is continuous, and nearly
+the same on any machine.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import itertools
-from collections import Counter
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from pydantic import Field, TypeAdapter, ValidationError
 from torch import Tensor, nn
 
@@ -26,20 +27,15 @@ from lockstep.core.errors import LockstepError, what_is_wrong
 from lockstep.core.files import read_json, write_json
 from lockstep.core.weights import load_weights, save_weights
 from lockstep.diffusion import NoiseSchedule
-from lockstep.models.text.tokenizer import UNKNOWN
+from lockstep.models.text.tokenizer import PADDING, UNKNOWN
 from lockstep.models.unet.embeddings import MLP, timestep_embedding
 
 DESCRIPTION, WEIGHTS = "noisy_classifier.json", "noisy_classifier.safetensors"
 FILES = (DESCRIPTION, WEIGHTS)
 _STAGES = 4
-_FIRST = UNKNOWN + 1  # id of a word
+_LAYERS, _HEADS = 2, 4  # of the transformer
 
 _Positive = Annotated[int, Field(ge=1)]
-
-
-_Id = Annotated[int, Field(ge=0)]
-Terms: TypeAlias = tuple[tuple[_Id, _Id | None], ...]
-"""Words, each with None, and pairs of a word and the one after it, by the words' ids."""
 
 
 @dataclass(frozen=True)
@@ -47,13 +43,13 @@ class Config:
     """All of a classifier but its weights.
 
     `inputs` is the number of labels, or the size of the vocabulary where prompts are the condition;
-    it then predicts which `terms` the prompt of an image has. `shape` is that of what is diffused,
-    (C, H, W); `width` that of the first stage, and each of the other three has twice the one
-    before; `schedule` has the noise levels that it knows.
+    `length` is how many words a prompt has at most, None for labels. `shape` is that of what is
+    diffused, (C, H, W); `width` that of the first stage, and each of the other three has twice the
+    one before; `schedule` has the noise levels that it knows.
     """
 
     inputs: _Positive
-    terms: Terms | None
+    length: _Positive | None
     shape: tuple[_Positive, _Positive, _Positive]
     width: _Positive
     schedule: NoiseSchedule
@@ -66,13 +62,13 @@ class _Description:
     config: Config | None
 
 
-class NoisyClassifier(nn.Module):
-    """(x_t (B, C, H, W), t (B,)) -> (B, K), the logits of K labels or terms, each for itself."""
+class NoisyClassifier(nn.Module, ABC):
+    """log p(condition | x_t), of the images that it was trained on."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
-        widths = [config.width * 2**stage for stage in range(_STAGES)]
+        widths = self.widths
         before = [widths[0], *widths[:-1]]
         self.time = MLP(4 * config.width, 4 * config.width)
         self.conv_in = nn.Conv2d(config.shape[0], config.width, 5, stride=2, padding=2, bias=False)
@@ -85,48 +81,118 @@ class NoisyClassifier(nn.Module):
         self.shifts = nn.ModuleList(nn.Linear(4 * config.width, inner) for inner in before)
         for parameter in self.shifts.parameters():
             nn.init.zeros_(parameter)
-        outputs = config.inputs if config.terms is None else len(config.terms)
-        self.head = nn.Linear(widths[-1], outputs)
 
-    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+    @property
+    def widths(self) -> list[int]:
+        """Of the stages."""
+        return [self.config.width * 2**stage for stage in range(_STAGES)]
+
+    def features(self, x: Tensor, t: Tensor) -> list[Tensor]:
+        """What each stage makes of x_t (B, C, H, W) at the levels t (B,): the last is smallest."""
         waves = timestep_embedding(t, 4 * self.config.width, flip_sin_to_cos=True, freq_shift=0)
         embedded = F.silu(self.time(waves))
         x = F.avg_pool2d(F.silu(self.norm_in(self.conv_in(x))), 2, ceil_mode=True)
+        made = []
         for stage, shift in zip(self.stages, self.shifts, strict=True):
             x = stage(x + shift(embedded)[:, :, None, None])
-        return self.head(x.mean((2, 3)))
+            made.append(x)
+        return made
 
-    def targets(self, values: Tensor) -> Tensor:
-        """(B, K) zeros and ones in fp32, of labels (B, K) or rows of word ids (B, L)."""
-        return values.float() if self.config.terms is None else has(values, self.config.terms)
+    @abstractmethod
+    def log_likelihood(self, x: Tensor, t: Tensor, values: Tensor) -> Tensor:
+        """(B,): the log-probability of the conditions `values`, in fp32.
 
-    def log_likelihood(self, x: Tensor, t: Tensor, targets: Tensor) -> Tensor:
-        """(B,): the log-probability of having just these `targets` (B, K)."""
-        wrong = F.binary_cross_entropy_with_logits(self(x, t), targets, reduction="none")
-        return -wrong.sum(1)
+        `values` are labels (B, K), or rows of word ids (B, L).
+        """
+
+    @abstractmethod
+    def says(self, values: Tensor) -> Tensor:
+        """(B,), bool: whether a condition says anything that the classifier knows."""
 
 
-def terms_of(rows: NDArray[np.generic], least: int) -> Terms:
-    """Terms that `least` or more of the rows (N, L) of word ids have; none with unknown words.
+class LabelClassifier(NoisyClassifier):
+    """(x_t (B, C, H, W), t (B,)) -> (B, K), the logits of K labels, each for itself."""
 
-    Pairs say what stands together, such as which colour which shape has.
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self.head = nn.Linear(self.widths[-1], config.inputs)
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        return self.head(self.features(x, t)[-1].mean((2, 3)))
+
+    def log_likelihood(self, x: Tensor, t: Tensor, values: Tensor) -> Tensor:
+        """Of having just these labels."""
+        logits = self(x, t).float()
+        return -F.binary_cross_entropy_with_logits(logits, values.float(), reduction="none").sum(1)
+
+    def says(self, values: Tensor) -> Tensor:
+        return values.bool().any(1)
+
+
+class PromptClassifier(NoisyClassifier):
+    """(x_t (B, C, H, W), t (B,), ids (B, L)) -> (B, L, W), the logits of all W words.
+
+    At each place those of the word that stands there, given the image and the words before. The
+    words look at what the last three stages make of the image.
     """
-    counts: Counter[tuple[int, int | None]] = Counter()
-    for row in rows.tolist():
-        pairs = itertools.pairwise(row)
-        counts.update({(word, None) for word in row} | set(pairs))
-    known = [term for term in counts if all(word is None or word >= _FIRST for word in term)]
-    often = [term for term in known if counts[term] >= least]
-    return tuple(sorted(often, key=lambda term: (term[1] is not None, term[0], term[1] or 0)))
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        if config.length is None:
+            raise ValueError("length: None is for labels; use the most words that a prompt has")
+        width = 4 * config.width
+        self.looks = nn.ModuleList(nn.Linear(each, width) for each in self.widths[1:])
+        self.places = nn.ParameterList(
+            nn.Parameter(0.5 * torch.randn(high * wide, width)) for high, wide in self._sizes()
+        )
+        self.norm_places = nn.LayerNorm(width)
+        # The beginning stands behind the words.
+        self.words = nn.Embedding(config.inputs + 1, width)
+        nn.init.normal_(self.words.weight, std=0.5)
+        self.positions = nn.Parameter(0.1 * torch.randn(config.length, width))
+        self.layers = nn.ModuleList(_Layer(width) for _ in range(_LAYERS))
+        self.norm = nn.LayerNorm(width)
+        self.head = nn.Linear(width, config.inputs)
+
+    def _sizes(self) -> list[tuple[int, int]]:
+        """Height and width of what the last three stages make."""
+        _, height, width = self.config.shape
+        # Rounded up: what they halve has a border of zeros.
+        return [(-(-height // part), -(-width // part)) for part in (8, 16, 32)]
+
+    def forward(self, x: Tensor, t: Tensor, ids: Tensor) -> Tensor:
+        seen = [
+            look(made.flatten(2).transpose(1, 2)) + place
+            for look, made, place in zip(
+                self.looks, self.features(x, t)[1:], self.places, strict=True
+            )
+        ]
+        image = self.norm_places(torch.cat(seen, 1))
+        before = F.pad(ids.long()[:, :-1], (1, 0), value=self.config.inputs)
+        said = self.words(before) + self.positions
+        for layer in self.layers:
+            said = layer(said, image)
+        return self.head(self.norm(said))
+
+    def log_likelihood(self, x: Tensor, t: Tensor, values: Tensor) -> Tensor:
+        """Of just these words, and of no more of them; unknown ones do not count."""
+        logits = self(x, t, values).float().transpose(1, 2)
+        wrong = F.cross_entropy(logits, values.long(), reduction="none")
+        return -(wrong * counts(values)).sum(1)
+
+    def says(self, values: Tensor) -> Tensor:
+        return (values > UNKNOWN).any(1)
 
 
-def has(rows: Tensor, terms: Terms) -> Tensor:
-    """(B, K): 1 where a row (B, L) of word ids has a term, else 0; in fp32."""
-    first = torch.tensor([a for a, _ in terms], dtype=torch.int64, device=rows.device)
-    alone = torch.tensor([b is None for _, b in terms], dtype=torch.bool, device=rows.device)
-    second = torch.tensor([b or 0 for _, b in terms], dtype=torch.int64, device=rows.device)
-    behind = F.pad(rows[:, 1:], (0, 1))[:, :, None]
-    return ((rows[:, :, None] == first) & (alone | (behind == second))).any(1).float()
+def counts(ids: Tensor) -> Tensor:
+    """(B, L), bool: the known words of rows of ids, and the end behind the last word."""
+    is_end = (ids == PADDING) & ((ids == PADDING).cumsum(1) == 1)
+    return (ids > UNKNOWN) | is_end
+
+
+def untrained(config: Config) -> NoisyClassifier:
+    """The classifier of a configuration, with random weights."""
+    return LabelClassifier(config) if config.length is None else PromptClassifier(config)
 
 
 class _Block(nn.Module):
@@ -149,6 +215,57 @@ class _Block(nn.Module):
         return F.silu(inside + self.shortcut(x))
 
 
+class _Layer(nn.Module):
+    """Words look back at words, then at the image, then each changes by itself: a decoder's layer.
+
+    Vaswani et al. 2017 (arXiv:1706.03762), with the normalisation before each part. At first it
+    changes nothing.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm_1 = nn.LayerNorm(width)
+        self.back = _Attention(width)
+        self.norm_2 = nn.LayerNorm(width)
+        self.look = _Attention(width)
+        self.norm_3 = nn.LayerNorm(width)
+        narrow = nn.Linear(4 * width, width)
+        self.feed_forward = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), narrow)
+        for last in (self.back.out, self.look.out, narrow):
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
+
+    def forward(self, x: Tensor, image: Tensor) -> Tensor:
+        """Words x (B, L, D), and an image (B, S, D) -> (B, L, D)."""
+        length = x.shape[1]
+        earlier = torch.ones(length, length, dtype=torch.bool, device=x.device).tril()
+        own = self.norm_1(x)
+        x = x + self.back(own, own, earlier)
+        x = x + self.look(self.norm_2(x), image)
+        return x + self.feed_forward(self.norm_3(x))
+
+
+class _Attention(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.query = nn.Linear(width, width, bias=False)
+        self.key = nn.Linear(width, width, bias=False)
+        self.value = nn.Linear(width, width, bias=False)
+        self.out = nn.Linear(width, width)
+
+    def forward(self, x: Tensor, other: Tensor, mask: Tensor | None = None) -> Tensor:
+        """x (B, L, D) looks at (B, S, D), where mask (L, S) is True -> (B, L, D)."""
+        q, k, v = (
+            made.unflatten(2, (_HEADS, -1)).transpose(1, 2)
+            for made in (self.query(x), self.key(other), self.value(other))
+        )
+        # Plain products, as in `lockstep.models.text`.
+        scores = (q * q.shape[3] ** -0.5) @ k.transpose(2, 3)
+        if mask is not None:
+            scores = scores.masked_fill(~mask, -torch.inf)
+        return self.out((scores.softmax(dim=3) @ v).transpose(1, 2).flatten(2))
+
+
 def save(classifier: NoisyClassifier | None, folder: Path) -> None:
     """Write it into an existing folder, or that there is none."""
     if classifier is not None:
@@ -169,6 +286,6 @@ def load(folder: Path) -> NoisyClassifier | None:
         raise LockstepError(f"{path}: {what_is_wrong(error)}; `dvc checkout` restores it") from None
     if config is None:
         return None
-    classifier = NoisyClassifier(config)
+    classifier = untrained(config)
     load_weights(classifier, folder / WEIGHTS)
     return hardware.place(classifier).eval().requires_grad_(False)

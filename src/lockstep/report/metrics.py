@@ -56,6 +56,7 @@ _MEANINGS = {
     "evaluator_place_error": "the evaluator's own: how far off places are, in sides of an image",
     "evaluator_size_accuracy": "the evaluator's own: sizes told right",
     "noisy_classifier_accuracy_*": "the noisy classifier's own, on held-out images at that t / T",
+    "noisy_classifier_perplexity_*": "the same of a word of their prompts; 1 is sure and right",
     "psnr": "the autoencoder's, of held-out images: signal to noise, in decibels",
     "precision_*": "generated images among the reference's, by features",
     "evaluate/recall_*": "of the reference, what is among the generated images, by features",

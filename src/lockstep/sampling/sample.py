@@ -95,7 +95,7 @@ def _classifier(folder: Path, description: Description) -> NoisyClassifier:
     words = description.text.words if isinstance(description.text, ScratchConfig) else 0
     its, inputs = found.config, description.labels or words
     same = (inputs, words == 0, description.shape, description.schedule)
-    if (its.inputs, its.terms is None, its.shape, its.schedule) != same:
+    if (its.inputs, its.length is None, its.shape, its.schedule) != same:
         raise LockstepError(
             f"{folder}: is for other labels, images or noise levels than the model; train both "
             "anew, or set sample.classifier_scale to 0"
@@ -269,10 +269,9 @@ def _denoiser(trained: Trained, settings: Sample, condition: Conditions) -> Deno
         return guided
 
     def log_likelihood(x: Tensor, t: Tensor) -> Tensor:
-        targets = classifier.targets(condition.values)
         # Where nothing is said, or nothing that it knows, no image is likelier than another.
-        said = condition.given & targets.bool().any(1)
-        return classifier.log_likelihood(x.float(), t, targets) * said
+        said = condition.given & classifier.says(condition.values)
+        return classifier.log_likelihood(x.float(), t, condition.values) * said
 
     return ClassifierGuidance(
         guided, log_likelihood, settings.classifier_scale, settings.classifier_interval

@@ -12,7 +12,6 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -23,7 +22,7 @@ from lockstep.core.errors import LockstepError
 from lockstep.data.dataset import Dataset
 from lockstep.diffusion import ImageNoise, NoiseSchedule
 from lockstep.models.build import noise_schedule
-from lockstep.models.noisy_classifier import Config, NoisyClassifier, terms_of
+from lockstep.models.noisy_classifier import Config, LabelClassifier, NoisyClassifier, untrained
 from lockstep.models.text import tokenizer
 from lockstep.training import optimizers
 from lockstep.training.batches import (
@@ -38,7 +37,6 @@ from lockstep.training.learning_rate import factor
 _STEP, _NOISE = 7, 8  # streams of random numbers beside those of `lockstep.training.batches`
 _WARMUP = 100
 _LEAST_FREQUENCY = 1e-3
-_LEAST_OFTEN = 10  # a term that fewer images have is not learned
 
 
 @dataclass(frozen=True)
@@ -58,7 +56,7 @@ def make(
     """A classifier trained on the generator's training images at all noise levels, or none.
 
     Every random number comes from (seed, step). Raises `LockstepError` if there are fewer images
-    than a batch has, they cannot be mirrored and are to be, no word is frequent enough, there is no
+    than a batch has, they cannot be mirrored and are to be, no prompt has a known word, there is no
     such noise schedule, or the loss is not finite.
     """
     settings = params.noisy_classifier
@@ -87,10 +85,9 @@ def make(
         x0 = x0_of(seen).to(device)
         noise = _noise(settings.seed, step * count, x0)
         noisy = schedule.add_noise(x0, noise, t.to(device))
-        targets = classifier.targets(torch.from_numpy(data.conditions_of(chosen))).to(device)
+        values = torch.from_numpy(data.conditions_of(chosen)).to(device)
         with hardware.autocast(precision):
-            logits = classifier(noisy, t.to(device)).float()
-        loss = F.binary_cross_entropy_with_logits(logits, targets)
+            loss = -classifier.log_likelihood(noisy, t.to(device), values).mean()
         if not math.isfinite(loss.item()):
             raise LockstepError(
                 f"the noisy classifier's loss is {loss.item()} at step {step + 1}; lower "
@@ -123,26 +120,27 @@ def _check(settings: Settings, data: Dataset, positions: NDArray[np.int64]) -> N
 def _untrained(
     settings: Settings, data: Dataset, positions: NDArray[np.int64], schedule: NoiseSchedule
 ) -> NoisyClassifier:
-    values = data.conditions_of(positions)
-    inputs, terms = values.shape[1], None
+    values = torch.from_numpy(data.conditions_of(positions))
+    inputs, length = values.shape[1], None
     if data.rows is not None:
         assert data.encoded is not None  # which the rows are from
-        inputs = tokenizer.load(data.encoded / tokenizer.FILE).size
-        if not (terms := terms_of(values, _LEAST_OFTEN)):
-            raise LockstepError(
-                f"noisy_classifier.steps: no word is in the prompts of {_LEAST_OFTEN} or more "
-                "images, so there is nothing to learn; set it to 0, or collect more images"
-            )
+        inputs, length = tokenizer.load(data.encoded / tokenizer.FILE).size, inputs
     _, channels, height, width = x0_of(data.seen[positions[:1]]).shape
-    config = Config(inputs, terms, (channels, height, width), settings.width, schedule)
+    config = Config(inputs, length, (channels, height, width), settings.width, schedule)
     with torch.random.fork_rng():
         torch.manual_seed(int(random_numbers(settings.seed, INIT, 0).integers(2**32)))
-        classifier = NoisyClassifier(config)
-    # Start from each label's frequency, not from one half: the first steps need not learn it.
-    frequency = classifier.targets(torch.from_numpy(values)).double().mean(0)
-    with torch.no_grad():
-        usual = frequency.clamp(_LEAST_FREQUENCY, 1 - _LEAST_FREQUENCY)
-        classifier.head.bias.copy_(torch.logit(usual))
+        classifier = untrained(config)
+    if length is not None and not classifier.says(values).any():
+        raise LockstepError(
+            "noisy_classifier.steps: no training image's prompt has a known word, so there is "
+            "nothing to learn; set it to 0"
+        )
+    if isinstance(classifier, LabelClassifier):
+        # Start from each label's frequency, not from one half: the first steps need not learn it.
+        frequency = values.double().mean(0)
+        with torch.no_grad():
+            usual = frequency.clamp(_LEAST_FREQUENCY, 1 - _LEAST_FREQUENCY)
+            classifier.head.bias.copy_(torch.logit(usual))
     return classifier
 
 

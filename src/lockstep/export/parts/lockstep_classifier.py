@@ -13,28 +13,28 @@ from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
+_PADDING, _UNKNOWN = 0, 1  # ids of words
+
 
 class NoisyClassifier(ModelMixin, ConfigMixin):
-    """A narrow ResNet-18 that is told the noise level.
+    """A narrow ResNet-18 that is told the noise level; for prompts with a transformer on top.
 
     Parameters
     ----------
     inputs
         Number of labels, or size of the vocabulary.
-    terms
-        Where conditions are words: those that it predicts, and pairs of adjacent ones, by their
-        ids; a single word has None as its second element. None where conditions are labels.
-    channels
-        Of the noisy images or latents.
+    length
+        L, the number of word ids of a prompt; None where conditions are labels.
+    shape
+        (C, H, W) of the noisy images or latents.
     width
         Of the first of four stages; each of the others has twice the one before.
     """
 
     @register_to_config
-    def __init__(
-        self, inputs: int, terms: list[list[int | None]] | None, channels: int, width: int
-    ) -> None:
+    def __init__(self, inputs: int, length: int | None, shape: list[int], width: int) -> None:
         super().__init__()
+        channels, high, wide = shape
         widths = [width, 2 * width, 4 * width, 8 * width]
         before = [width, *widths[:-1]]
         self.time = _Time(4 * width)
@@ -45,15 +45,21 @@ class NoisyClassifier(ModelMixin, ConfigMixin):
             for inner, outer in zip(before, widths, strict=True)
         )
         self.shifts = nn.ModuleList(nn.Linear(4 * width, inner) for inner in before)
-        self.head = nn.Linear(widths[-1], inputs if terms is None else len(terms))
-
-    def forward(self, x: Tensor, t: Tensor) -> Tensor:
-        """Logits (B, K) of noisy images (B, C, H, W) at levels (B,)."""
-        embedded = F.silu(self.time(t))
-        x = F.avg_pool2d(F.silu(self.norm_in(self.conv_in(x))), 2, ceil_mode=True)
-        for stage, shift in zip(self.stages, self.shifts, strict=True):
-            x = stage(x + shift(embedded)[:, :, None, None])
-        return self.head(x.mean((2, 3)))
+        if length is None:
+            self.head = nn.Linear(widths[-1], inputs)
+            return
+        inner = 4 * width
+        sizes = [(-(-high // part), -(-wide // part)) for part in (8, 16, 32)]
+        self.looks = nn.ModuleList(nn.Linear(each, inner) for each in widths[1:])
+        self.places = nn.ParameterList(
+            nn.Parameter(torch.zeros(rows * columns, inner)) for rows, columns in sizes
+        )
+        self.norm_places = nn.LayerNorm(inner)
+        self.words = nn.Embedding(inputs + 1, inner)
+        self.positions = nn.Parameter(torch.zeros(length, inner))
+        self.layers = nn.ModuleList([_Layer(inner), _Layer(inner)])
+        self.norm = nn.LayerNorm(inner)
+        self.head = nn.Linear(inner, inputs)
 
     def gradient(self, x: Tensor, t: int, values: Tensor, said: Tensor) -> Tensor:
         """Gradient of the log-probability of exactly what `values` say, by x (B, C, H, W).
@@ -61,25 +67,47 @@ class NoisyClassifier(ModelMixin, ConfigMixin):
         `values` are labels (B, K), or word ids (B, L). It is 0 for images of which nothing is
         `said` (B,), or nothing that the classifier knows.
         """
+        is_prompt = self.config.length is not None
         with torch.inference_mode(False), torch.enable_grad():
-            targets = self.targets(values)
+            values = values.clone()
             noisy = x.detach().clone().to(self.dtype).requires_grad_()
-            logits = self(noisy, torch.full((len(x),), t, device=x.device)).float()
-            wrong = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
-            known = said & targets.bool().any(1)
-            likelihood = -(wrong.sum(1) * known).sum()
-            (found,) = torch.autograd.grad(likelihood, noisy)
-        return found.to(x.dtype)
+            features = self._features(noisy, torch.full((len(x),), t, device=x.device))
+            found = self._of_prompts if is_prompt else self._of_labels
+            known = said & (values > (_UNKNOWN if is_prompt else 0)).any(1)
+            likelihood = (found(features, values) * known).sum()
+            (gradient,) = torch.autograd.grad(likelihood, noisy)
+        return gradient.to(x.dtype)
 
-    def targets(self, values: Tensor) -> Tensor:
-        """(B, K): 1 where there is a label or a term, else 0."""
-        if self.config.terms is None:
-            return values.float()
-        pairs = [(first, -1 if second is None else second) for first, second in self.config.terms]
-        first, second = torch.tensor(pairs, device=values.device).T
-        behind = F.pad(values[:, 1:], (0, 1))[:, :, None]
-        same = (second == -1) | (behind == second)
-        return ((values[:, :, None] == first) & same).any(1).float()
+    def _features(self, x: Tensor, t: Tensor) -> list[Tensor]:
+        embedded = F.silu(self.time(t))
+        x = F.avg_pool2d(F.silu(self.norm_in(self.conv_in(x))), 2, ceil_mode=True)
+        made = []
+        for stage, shift in zip(self.stages, self.shifts, strict=True):
+            x = stage(x + shift(embedded)[:, :, None, None])
+            made.append(x)
+        return made
+
+    def _of_labels(self, features: list[Tensor], labels: Tensor) -> Tensor:
+        """Log-probability (B,) of just these labels (B, K)."""
+        logits = self.head(features[-1].mean((2, 3))).float()
+        wrong = F.binary_cross_entropy_with_logits(logits, labels.float(), reduction="none")
+        return -wrong.sum(1)
+
+    def _of_prompts(self, features: list[Tensor], ids: Tensor) -> Tensor:
+        """Log-probability (B,) of the known words (B, L), and of no more of them."""
+        ids = ids.long()
+        seen = [
+            look(made.flatten(2).transpose(1, 2)) + place
+            for look, made, place in zip(self.looks, features[1:], self.places, strict=True)
+        ]
+        image = self.norm_places(torch.cat(seen, 1))
+        x = self.words(F.pad(ids[:, :-1], (1, 0), value=self.config.inputs)) + self.positions
+        for layer in self.layers:
+            x = layer(x, image)
+        logits = self.head(self.norm(x)).float()
+        wrong = F.cross_entropy(logits.transpose(1, 2), ids, reduction="none")
+        is_end = (ids == _PADDING) & ((ids == _PADDING).cumsum(1) == 1)
+        return -(wrong * ((ids > _UNKNOWN) | is_end)).sum(1)
 
 
 class _Time(nn.Module):
@@ -116,3 +144,43 @@ class _Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         inside = self.norm2(self.conv2(F.silu(self.norm1(self.conv1(x)))))
         return F.silu(inside + self.shortcut(x))
+
+
+class _Layer(nn.Module):
+    """Of a decoder: words look back at words, then at the image, then each changes by itself."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm_1 = nn.LayerNorm(width)
+        self.back = _Attention(width)
+        self.norm_2 = nn.LayerNorm(width)
+        self.look = _Attention(width)
+        self.norm_3 = nn.LayerNorm(width)
+        self.feed_forward = nn.Sequential(
+            nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)
+        )
+
+    def forward(self, x: Tensor, image: Tensor) -> Tensor:
+        own = self.norm_1(x)
+        x = x + self.back(own, own, is_causal=True)
+        x = x + self.look(self.norm_2(x), image)
+        return x + self.feed_forward(self.norm_3(x))
+
+
+class _Attention(nn.Module):
+    """With four heads."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.query = nn.Linear(width, width, bias=False)
+        self.key = nn.Linear(width, width, bias=False)
+        self.value = nn.Linear(width, width, bias=False)
+        self.out = nn.Linear(width, width)
+
+    def forward(self, x: Tensor, other: Tensor, is_causal: bool = False) -> Tensor:
+        q, k, v = (
+            made.unflatten(2, (4, -1)).transpose(1, 2)
+            for made in (self.query(x), self.key(other), self.value(other))
+        )
+        found = F.scaled_dot_product_attention(q, k, v, is_causal=is_causal)
+        return self.out(found.transpose(1, 2).flatten(2))
