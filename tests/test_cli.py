@@ -206,15 +206,19 @@ def test_add_says_which_workload_has_a_value_of_its_own(run, tmp_path: Path) -> 
     assert status == 0
     command = "lockstep add captions.text.encoder 'my clip'"
     assert err == f"captions has a value of its own, captions.text.encoder: `{command}`\n"
-    assert run("add", "captions.text.encoder", "my clip")[2] == ""
+    status, out, err = run("add", "captions.text.encoder", "my clip")
+    assert status == 0 and err.startswith("the classifier that guides reads words, which such an ")
+    assert "captions.noisy_classifier.steps: 0\ncaptions.sample.classifier_scale: 0.0\n" in out
+    assert run("add", "captions.text.encoder", "my clip")[2] == ""  # it is off already
     path = Path("params.yaml")
     empty = "iclevr:\n  evaluator:\n    checkpoint:\n"
     path.write_text(
         path.read_text().replace("iclevr:\n", empty, 1).replace("  evaluator: {}\n", "", 1)
     )
     assert "iclevr has a value of its own" in run("add", "evaluator.checkpoint", "presets")[2]
-    found = load_params("captions", Path("params.yaml")).text
-    assert found.encoder == "my clip"
+    found = load_params("captions", Path("params.yaml"))
+    assert found.text.encoder == "my clip"
+    assert found.noisy_classifier.steps == 0 and found.sample.classifier_scale == 0
 
 
 def test_add_from_another_folder_says_so(run, tmp_path: Path, monkeypatch) -> None:

@@ -219,9 +219,19 @@ def add(arguments: argparse.Namespace) -> None:
         and sections[0] in names
         and {name, f"{name}_sha256"} <= set(section(document, sections[1]))
     )
-    named = paths.from_home(path)
-    set_values(paths.PARAMS, {arguments.key: named, hash_key: digest}, may_add=own)
-    print(f"{arguments.key}: {named}\n{hash_key}: {digest}")
+    values: dict[str, Any] = {arguments.key: paths.from_home(path), hash_key: digest}
+    guide = section(document, *sections[:1]).get("noisy_classifier") or {}
+    if sections[1:] == ["text"] and name == "encoder" and guide.get("steps"):
+        off = {"noisy_classifier.steps": 0, "sample.classifier_scale": 0.0}
+        values |= {f"{sections[0]}.{key}": value for key, value in off.items()}
+    set_values(paths.PARAMS, values, may_add=own)
+    print("\n".join(f"{key}: {value}" for key, value in values.items()))
+    if len(values) > 2:
+        print(
+            "the classifier that guides reads words, which such an encoder does not give: it is "
+            f"off now, and {sections[0]}.sample.guidance_scale may have to be higher",
+            file=sys.stderr,
+        )
     for workload in names:
         if name in section(document, workload, *sections):
             whole = f"{workload}.{arguments.key}"

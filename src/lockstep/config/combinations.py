@@ -52,7 +52,7 @@ def _misfits(params: Params) -> Iterator[str]:
     if params.noisy_classifier.steps and params.reads_text and params.text.encoder != SCRATCH:
         yield (
             f"noisy_classifier.steps: {params.noisy_classifier.steps} are for words, and "
-            f"text.encoder is not {SCRATCH}; set it to 0"
+            f"text.encoder is not {SCRATCH}; set it and sample.classifier_scale to 0"
         )
     scale = params.sample.classifier_scale
     if scale and not params.noisy_classifier.steps:
