@@ -331,6 +331,8 @@ def prompted(*, known: bool) -> tuple[Params, Trained]:
     )
     for folder in (paths.dataset, paths.evaluator, paths.reference, paths.model):
         folder(W).mkdir(parents=True)
+    paths.noisy_classifier(W).mkdir(parents=True)
+    noisy_classifier.save(None, paths.noisy_classifier(W))
     images = np.random.default_rng(0).integers(0, 256, (8, 16, 16, 3)).astype(np.uint8)
     captions.write(paths.dataset(W), {f"{i}.png": ["a cube"] for i in range(8)}, PROMPTS)
     numbers, split = np.ones((8, 1), np.uint8), np.zeros(8, np.uint8)
