@@ -21,7 +21,6 @@ from lockstep.core.provenance import write_provenance
 from lockstep.core.weights import save_weights
 from lockstep.sampling.conditions import condition_of
 from lockstep.sampling.sample import (
-    classifier_folder,
     denoising_strips,
     frames,
     load,
@@ -35,7 +34,7 @@ from lockstep.stage import run
 def main(params: Params) -> None:
     make_deterministic(params.threads)
     settings, seeds = params.sample, params.sample.seeds
-    classifier = classifier_folder(params.workload, settings)
+    classifier = paths.guiding_classifier(params.workload, settings.classifier_scale)
     with distributed.together():
         model = paths.model(params.workload)
         trained = load(model, settings.weights, settings.guidance_weights, classifier)

@@ -20,7 +20,7 @@ from lockstep.core.provenance import write_provenance
 from lockstep.evaluation import sweep
 from lockstep.evaluation.evaluators import evaluator_of
 from lockstep.models import generator
-from lockstep.sampling.sample import Trained, classifier_folder, load
+from lockstep.sampling.sample import Trained, load
 from lockstep.stage import run
 from lockstep.tracking.record import at_the_end, record_sweep
 
@@ -40,7 +40,8 @@ def main(params: Params) -> None:
             return load(folder, weights, guidance_weights, classifier)
 
     def named(one: Sample) -> tuple[str | int, str | int | None, Path | None]:
-        return one.weights, one.guidance_weights, classifier_folder(params.workload, one)
+        classifier = paths.guiding_classifier(params.workload, one.classifier_scale)
+        return one.weights, one.guidance_weights, classifier
 
     settings = {
         "guidance": sweep.guidance_settings(params),
@@ -72,7 +73,7 @@ def main(params: Params) -> None:
             write(out, shown, rows, evaluator_of(params).ACCURACY)
             decided = params.deciding("sample", "sweep")
             made_by = {"model": description.fingerprint}
-            if any(classifier_folder(params.workload, one) for one in every):
+            if any(one.classifier_scale for one in every):
                 made_by["noisy_classifier"] = hashing.sha256(
                     paths.noisy_classifier(params.workload)
                 )

@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+import tiny_models
 from app_project import (
     OBJECTS,
     write_labelled,
@@ -41,7 +42,7 @@ from lockstep.data.clevr import COLOURS, SHAPES
 from lockstep.data.dataset import open_dataset
 from lockstep.models.generator import Generator
 
-SIDE = Side("ema", "dpmpp_2m", 4, 2.0)
+SIDE = Side("ema", "dpmpp_2m", 4, 2.0, 0.0)
 
 
 @pytest.fixture
@@ -84,8 +85,30 @@ def test_the_images_are_those_of_lockstep_sample(
     with pytest.raises(SystemExit) as ended:
         cli.main()
     assert ended.value.code == 0
-    side = Side("last", "dpmpp_2m", 3, 4.5)
+    side = Side("last", "dpmpp_2m", 3, 4.5, 0.0)
     found = images(studio, offered("iclevr"), request("cyan sphere, red cube", side))
+    assert np.array_equal(grid(found, per_row=8), read_rgb(Path("sample.png")))
+
+
+def test_a_noisy_classifier_guides_as_far_as_is_asked(
+    work: Path, studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_labelled("iclevr")
+    of, led = offered("iclevr"), request("red cube", dataclasses.replace(SIDE, classifier=30.0))
+    plain = images(studio, of, request("red cube"))
+    events = list(studio.draw(of, led, nearest=False))
+    notes = [event.text for event in events if isinstance(event, Note)]
+    assert "models/iclevr: no noisy classifier is here for it, so none guides" in notes
+    tiny_models.save_classifier(paths.noisy_classifier("iclevr"), paths.model("iclevr"))
+    found = images(studio, of, led)
+    assert not np.array_equal(found, plain)
+    assert np.array_equal(images(studio, of, request("red cube")), plain)
+    command = ["sample", "iclevr", "red cube", "--count", "3", "--seed", "5", "--steps", "4"]
+    options = ["--guidance", "2", "--classifier-scale", "30"]
+    monkeypatch.setattr(sys, "argv", ["lockstep", *command, *options])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 0
     assert np.array_equal(grid(found, per_row=8), read_rgb(Path("sample.png")))
 
 
@@ -144,6 +167,7 @@ def test_a_model_that_is_replaced_is_loaded_anew(work: Path, studio: Studio) -> 
         ({"steps": 251}, "steps: 251; this model takes 1 to 250 here"),
         ({"guidance": -0.5}, "guidance: -0.5; give 0 to 20"),
         ({"guidance": float("nan")}, "guidance: nan; give 0 to 20"),
+        ({"classifier": 61.0}, "classifier guidance: 61.0; give 0 to 60"),
     ],
     ids=str,
 )

@@ -13,7 +13,14 @@ import gradio as gr
 from lockstep.app import html
 from lockstep.app.draw import Finished, Note, Progress, Studio
 from lockstep.app.models import Offer, offer
-from lockstep.app.request import MOST_GUIDANCE, MOST_IMAGES, MOST_STEPS, Request, Side
+from lockstep.app.request import (
+    MOST_CLASSIFIER,
+    MOST_GUIDANCE,
+    MOST_IMAGES,
+    MOST_STEPS,
+    Request,
+    Side,
+)
 from lockstep.config.load import load_params
 from lockstep.config.schema import Params, is_guided
 from lockstep.core.errors import LockstepError
@@ -123,7 +130,7 @@ def _asked(offered: Offer) -> list[Any]:
 
 
 def _settings(params: Params, offered: Offer, suffix: str) -> list[Any]:
-    """The controls of one side; without a condition there is no guidance."""
+    """The controls of one side; guidance where there is a condition, or a classifier for it."""
     sample, names = params.sample, list(offered.choices)
     weights = f"step {sample.weights}" if isinstance(sample.weights, int) else sample.weights
     most = min(offered.levels, MOST_STEPS)
@@ -141,7 +148,16 @@ def _settings(params: Params, offered: Offer, suffix: str) -> list[Any]:
         **_INPUT,
         visible=is_guided(offered.condition, sample.guidance_weights),
     )
-    return [model, sampler, steps, guidance]
+    classifier = gr.Slider(
+        0,
+        MOST_CLASSIFIER,
+        min(sample.classifier_scale, MOST_CLASSIFIER),
+        step=1,
+        label=f"Classifier guidance{suffix}",
+        **_INPUT,
+        visible=params.noisy_classifier.steps > 0,
+    )
+    return [model, sampler, steps, guidance, classifier]
 
 
 def _pressed(studio: Studio, offered: Offer) -> Callable[..., Iterator[tuple[Any, Any]]]:
@@ -149,11 +165,11 @@ def _pressed(studio: Studio, offered: Offer) -> Callable[..., Iterator[tuple[Any
         count: int, seed: int, compare: bool, nearest: bool, *values: Any
     ) -> Iterator[tuple[Any, Any]]:
         """What the page says and shows, again and again until all is there."""
-        sides = [Side(*values[:4]), Side(*values[4:8])][: 1 + compare]
+        sides = [Side(*values[:5]), Side(*values[5:10])][: 1 + compare]
         notes: list[str] = []
         yield html.status("Generating ..."), gr.skip()
         try:
-            request = Request(_text(offered, values[8:]), int(count), int(seed or 0), tuple(sides))
+            request = Request(_text(offered, values[10:]), int(count), int(seed or 0), tuple(sides))
             titles = _TITLES[: len(sides)] if compare else ("Images",)
             there: list[Progress | Finished | None] = [None] * len(sides)
             for event in studio.draw(offered, request, nearest=nearest):

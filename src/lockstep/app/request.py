@@ -11,7 +11,7 @@ from lockstep.app.models import Choice, Offer
 from lockstep.config.schema import Sample
 from lockstep.core.errors import LockstepError, what_is_wrong
 
-MOST_IMAGES, MOST_STEPS, MOST_GUIDANCE = 32, 250, 20.0
+MOST_IMAGES, MOST_STEPS, MOST_GUIDANCE, MOST_CLASSIFIER = 32, 250, 20.0, 60.0
 _LONGEST = 10_000  # characters; more words than any model reads
 
 
@@ -23,6 +23,7 @@ class Side:
     sampler: str
     steps: int
     guidance: float
+    classifier: float
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,10 @@ def chosen(offer: Offer, side: Side, sample: Sample, count: int) -> tuple[Choice
         raise LockstepError(f"steps: {side.steps}; this model takes 1 to {most} here")
     if not 0 <= side.guidance <= MOST_GUIDANCE:
         raise LockstepError(f"guidance: {side.guidance}; give 0 to {MOST_GUIDANCE:g}")
+    if not 0 <= side.classifier <= MOST_CLASSIFIER:
+        raise LockstepError(
+            f"classifier guidance: {side.classifier}; give 0 to {MOST_CLASSIFIER:g}"
+        )
     try:
         settings = dataclasses.replace(
             sample,
@@ -70,6 +75,7 @@ def chosen(offer: Offer, side: Side, sample: Sample, count: int) -> tuple[Choice
             sampler=side.sampler,  # type: ignore[arg-type]  # checked by it
             steps=side.steps,
             guidance_scale=float(side.guidance),
+            classifier_scale=float(side.classifier),
             batch_size=count,
             processes=1,
         )

@@ -24,7 +24,7 @@ def sample(arguments: argparse.Namespace) -> None:
     from lockstep.core.pixels import to_bytes
     from lockstep.sampling.beginning import between
     from lockstep.sampling.conditions import condition_called
-    from lockstep.sampling.sample import classifier_folder, load, sample
+    from lockstep.sampling.sample import load, sample
 
     workload, count = arguments.workload, arguments.count
     if arguments.strength is not None and arguments.image is None:
@@ -43,7 +43,7 @@ def sample(arguments: argparse.Namespace) -> None:
     settings, model = params.sample, paths.model(workload)
     check_place(arguments.out)
     make_deterministic(params.threads)
-    classifier = classifier_folder(workload, settings)
+    classifier = paths.guiding_classifier(workload, settings.classifier_scale)
     trained = load(model, settings.weights, settings.guidance_weights, classifier)
     levels = trained.description.schedule.timesteps
     if settings.steps > levels:

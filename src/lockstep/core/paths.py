@@ -67,6 +67,11 @@ samples = _of_each("samples")  # the generated images
 strips = _of_each("strips")  # denoising strips, one an image, and the animation of all
 
 
+def guiding_classifier(workload: str, scale: float) -> Path | None:
+    """The noisy classifier, if it is to guide: if `sample.classifier_scale` is not 0."""
+    return noisy_classifier(workload) if scale else None
+
+
 def card(workload: str) -> Path:
     """What is to be known of the collected images, for people who get them."""
     return collected(workload) / "card.md"

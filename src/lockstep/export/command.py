@@ -46,9 +46,7 @@ def export(
 
 def write(out: Path, params: Params, name: str, license: str | None) -> Exported:
     """Write the folder and its card; `name` is what the card loads. Raises as `export`."""
-    classifier = None
-    if params.sample.classifier_scale:
-        classifier = paths.noisy_classifier(params.workload)
+    classifier = paths.guiding_classifier(params.workload, params.sample.classifier_scale)
     lock = check_model(params.workload, classifier)
     # Here: diffusers takes seconds, and a mistake should not.
     try:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lockstep.config.schema import Sample
 from lockstep.core import device as hardware
-from lockstep.core import distributed, paths
+from lockstep.core import distributed
 from lockstep.core.errors import LockstepError
 from lockstep.diffusion import (
     Callback,
@@ -54,11 +54,6 @@ class Trained:
     autoencoder: Autoencoder = PIXELS
     guide: Generator | None = None
     classifier: NoisyClassifier | None = None
-
-
-def classifier_folder(workload: str, settings: Sample) -> Path | None:
-    """The folder of a workload's noisy classifier, if it is to guide."""
-    return paths.noisy_classifier(workload) if settings.classifier_scale else None
 
 
 def load(
