@@ -219,6 +219,16 @@ def test_add_says_which_workload_has_a_value_of_its_own(run, tmp_path: Path) -> 
     found = load_params("captions", Path("params.yaml"))
     assert found.text.encoder == "my clip"
     assert found.noisy_classifier.steps == 0 and found.sample.classifier_scale == 0
+    # The same of steps that a workload has from the shared section.
+    document = yaml.safe_load(path.read_text("utf-8"))
+    document["captions"]["noisy_classifier"] = {"width": 8}
+    document["captions"]["sample"]["classifier_scale"] = 2.0
+    document["noisy_classifier"]["steps"] = 5
+    document["faces"]["noisy_classifier"] = document["anime"]["noisy_classifier"] = {"steps": 0}
+    path.write_text(yaml.safe_dump(document), "utf-8")
+    run("add", "captions.text.encoder", "my clip")
+    found = load_params("captions", path)
+    assert found.noisy_classifier.steps == 0 and found.sample.classifier_scale == 0
 
 
 def test_add_from_another_folder_says_so(run, tmp_path: Path, monkeypatch) -> None:

@@ -142,21 +142,18 @@ def test_a_scale_out_of_range(scale: float) -> None:
 def classifier(shape: tuple[int, int, int] = (3, 16, 16)) -> LabelClassifier:
     """Of three labels."""
     torch.manual_seed(0)
-    made = LabelClassifier(Config(3, None, shape, 4, SCHEDULE))
-    for parameter in made.shifts.parameters():
-        torch.nn.init.normal_(parameter)
+    made = LabelClassifier(Config(3, None, None, shape, 4, SCHEDULE))
+    tiny_models.nothing_zero(made)
     return made.eval()
 
 
 def reader(
     words: int = 6, length: int = 5, shape: tuple[int, int, int] = (3, 16, 16)
 ) -> PromptClassifier:
-    """Of prompts; all of it has an effect."""
+    """Of prompts."""
     torch.manual_seed(0)
-    made = PromptClassifier(Config(words, length, shape, 4, SCHEDULE))
-    for name, parameter in made.named_parameters():
-        if name.startswith(("shifts", "layers")) and ".norm_" not in name:
-            torch.nn.init.normal_(parameter, std=0.5)
+    made = PromptClassifier(Config(words, length, "0" * 64, shape, 4, SCHEDULE))
+    tiny_models.nothing_zero(made)
     return made.eval()
 
 
@@ -210,8 +207,8 @@ def test_damage_is_one_line(tmp_path: Path) -> None:
         noisy_classifier.load(tmp_path)
 
 
-# Of the words 2 to 5; 1 is unknown, 0 padding.
 NEAR = {"atol": 1e-4, "rtol": 1e-4}
+# Of the words 2 to 5; 1 is unknown, 0 padding.
 ROWS = torch.tensor([[2, 3, 1, 4, 0], [3, 2, 3, 0, 0], [4, 4, 5, 4, 4], [0, 0, 0, 0, 0]])
 
 
@@ -234,8 +231,8 @@ def test_a_prompt_is_its_known_words_and_its_end() -> None:
     torch.testing.assert_close(
         found, torch.stack([torch.as_tensor(each) for each in expected]), **NEAR
     )
-    assert made.says(ROWS).tolist() == [True, True, True, False]
-    assert not made.says(torch.tensor([[1, 1, 0, 0, 0]])).any()
+    assert made.has_known(ROWS).tolist() == [True, True, True, False]
+    assert not made.has_known(torch.tensor([[1, 1, 0, 0, 0]])).any()
 
 
 @given(st.lists(st.integers(2, 5), max_size=6), st.data())
@@ -277,12 +274,20 @@ def test_a_word_knows_the_image_and_the_words_before_alone() -> None:
     torch.testing.assert_close(made(x[1:2], t[1:2], ROWS[1:2]), logits[1:2], **NEAR)
 
 
-def test_where_something_is_matters_to_words() -> None:
-    """Each half of the image alone would tell the same."""
-    made, (x, t) = reader(), image(1)
-    x[:, :, :, 8:] = 0
-    first = made(x, t, ROWS[:1])
-    assert not torch.allclose(made(x.roll(8, 3), t, ROWS[:1]), first, atol=1e-3)
+def test_where_something_is_matters_to_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, (x, t) = reader(shape=(3, 64, 64)), image(1)
+    maps = [torch.randn(1, 4 * 2**stage, 16 // 2**stage, 16 // 2**stage) for stage in range(4)]
+
+    def logits() -> Tensor:
+        monkeypatch.setattr(made, "features", lambda x, t: maps)
+        before = made(x, t, ROWS[:1])
+        monkeypatch.setattr(made, "features", lambda x, t: [each.flip(3) for each in maps])
+        return made(x, t, ROWS[:1]) - before
+
+    assert logits().abs().max() > 1e-3
+    for positions in made.image_positions:
+        torch.nn.init.zeros_(positions)
+    assert logits().abs().max() < 1e-5  # of a set of vectors without an order
 
 
 @pytest.mark.parametrize("shape", [(3, 64, 64), (4, 8, 8), (1, 2, 6), (3, 1, 1), (3, 40, 24)])
@@ -293,7 +298,7 @@ def test_prompts_of_images_of_any_size(shape: tuple[int, int, int]) -> None:
 
 
 def test_prompts_have_a_length() -> None:
-    config = Config(6, None, (3, 16, 16), 4, SCHEDULE)
+    config = Config(6, None, None, (3, 16, 16), 4, SCHEDULE)
     with pytest.raises(ValueError, match="length: None is for labels"):
         PromptClassifier(config)
     assert isinstance(untrained(config), LabelClassifier)
@@ -366,6 +371,10 @@ def test_it_learns_prompts_and_the_same_again(tmp_path: Path) -> None:
     assert 1 < found["noisy_classifier_perplexity_0.25"] < 1.5
     x = torch.full((1, 3, 16, 16), -0.7)
     x[:, 0] = 0.7
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        fresh = untrained(made.config)
+    assert not torch.equal(made.words.weight[1], fresh.words.weight[1])  # unknown words are known
     rows = torch.from_numpy(np.asarray(data.rows))
     red = made.log_likelihood(x.expand(len(rows), -1, -1, -1), torch.zeros(len(rows)).long(), rows)
     named = (rows == 3).any(1)
@@ -432,16 +441,47 @@ def test_a_classifier_of_something_else_is_one_line(tmp_path: Path) -> None:
     noisy_classifier.save(None, folder)
     with pytest.raises(LockstepError, match=r"classifier: has no noisy classifier; set noisy_"):
         load(model, "ema", classifier=folder)
-    right = Config(3, None, (3, 16, 16), 4, generator.describe(model).schedule)
+    right = Config(3, None, None, (3, 16, 16), 4, generator.describe(model).schedule)
     for wrong in ({"inputs": 4}, {"shape": (3, 8, 8)}, {"schedule": SCHEDULE}):
         changed = dataclasses.replace(right, **wrong)
         if changed == right:  # the schedule of the tiny model is this one
             changed = dataclasses.replace(right, schedule=NoiseSchedule("linear", 100))
         noisy_classifier.save(LabelClassifier(changed), folder)
         with pytest.raises(
-            LockstepError, match=r"classifier: is for other labels, images or noise"
+            LockstepError, match=r"classifier: is for other labels, words, images or noise"
         ):
             load(model, "ema", classifier=folder)
+
+
+def test_a_classifier_of_other_words_is_one_line(tmp_path: Path) -> None:
+    """As many, but numbered in another order: it would lead to other words."""
+    model = tiny_models.save(tmp_path / "model", "prompts")
+    folder = tiny_models.save_classifier(tmp_path / "classifier", model)
+    assert load(model, "ema", classifier=folder).classifier is not None
+    (file,) = model.glob(tokenizer.FILE)
+    file.write_text(file.read_text().replace('"cube"', '"x"').replace('"red"', '"cube"'))
+    with pytest.raises(LockstepError, match=r"classifier: is for other labels, words, images or"):
+        load(model, "ema", classifier=folder)
+
+
+@pytest.mark.parametrize("inference", [False, True])
+def test_images_are_led_to_prompts_alone(tmp_path: Path, inference: bool) -> None:
+    model = tiny_models.save(tmp_path / "model", "prompts")
+    folder = tiny_models.save_classifier(tmp_path / "classifier", model)
+    judge = noisy_classifier.load(folder)
+    assert judge is not None
+    length = judge.config.length or 0
+    with torch.inference_mode(inference):
+        # Of the last three nothing is said, in three ways.
+        rows = F.pad(torch.tensor([[3, 4], [4, 0], [3, 4], [0, 0], [1, 1]]), (0, length - 2))
+        conditions = Conditions(rows, torch.tensor([True, True, False, True, True]))
+    settings = tiny_models.sample(classifier_scale=1.0, clip=None)
+    plain = sample(load(model, "ema"), settings, conditions, seed=0)
+    led = sample(load(model, "ema", classifier=folder), settings, conditions, seed=0)
+    assert torch.equal(led[2:], plain[2:])
+    clean = torch.zeros(5, dtype=torch.int64)
+    was, became = (judge.log_likelihood(x, clean, rows.clone()) for x in (plain, led))
+    assert (became > was)[:2].all()
 
 
 def test_in_inference_mode_too() -> None:

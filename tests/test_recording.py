@@ -120,7 +120,7 @@ def test_the_classifier_that_guides_goes_along(store: MlflowClient) -> None:
     folder = paths.noisy_classifier("iclevr")
     torch.manual_seed(0)
     folder.mkdir(parents=True)
-    config = Config(3, None, (3, 16, 16), 4, description.schedule)
+    config = Config(3, None, None, (3, 16, 16), 4, description.schedule)
     noisy_classifier.save(LabelClassifier(config), folder)
     write_provenance(folder, {"noisy_classifier.steps": 7})
     provenance["inputs"]["noisy_classifier"] = hashing.sha256(folder)

@@ -277,6 +277,8 @@ def test_an_error_stands_beside_its_metric(project: Path) -> None:
         *[(name, -1) for name in ("loss", "val_loss", "false_objects_new_test")],
         *[(name, 1) for name in ("relation_accuracy_found", "clip_score", "psnr")],
         *[(name, -1) for name in ("false_objects", "evaluator_place_error")],
+        ("noisy_classifier_accuracy_0.25", 1),
+        ("noisy_classifier_perplexity_0.25", -1),
         *[(name, 0) for name in ("object_accuracy_chance", "relation_accuracy_found_sd")],
         *[(name, 1) for name in ("precision_dlib", "recall_dlib", "density_dlib", "coverage_dlib")],
         *[(name, 0) for name in ("fd_dlib_se", "precision_dlib_se", "authenticity_dlib")],

@@ -21,7 +21,7 @@ from lockstep.models import autoencoder, generator, noisy_classifier
 from lockstep.models.autoencoder import KLAutoencoder
 from lockstep.models.autoencoder.pretrained import Origin, Pretrained
 from lockstep.models.generator import Description, FrozenConfig
-from lockstep.models.noisy_classifier import Config, untrained
+from lockstep.models.noisy_classifier import Config, NoisyClassifier, untrained
 from lockstep.models.text import FrozenText, ScratchConfig, Tokenizer, pretrained, tokenizer
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -39,19 +39,24 @@ def sample(**changes: Any) -> Sample:
     return dataclasses.replace(committed, **{**quick, **guided, **changes})
 
 
+def nothing_zero(classifier: NoisyClassifier) -> NoisyClassifier:
+    """The same with random weights where there are zeros at first."""
+    for name, parameter in classifier.named_parameters():
+        if name.startswith(("shifts", "layers")) and ".norm_" not in name:
+            torch.nn.init.normal_(parameter, std=0.5)
+    return classifier
+
+
 def save_classifier(folder: Path, model: Path) -> Path:
     """A classifier of noisy images for the labels of a saved model."""
     folder.mkdir(parents=True)
     description = generator.describe(model)
     torch.manual_seed(1)
-    inputs, length = description.labels, None
-    if isinstance(description.text, ScratchConfig):
-        inputs, length = description.text.words, description.text.length
-    config = Config(inputs, length, description.shape, 4, description.schedule)
-    classifier = untrained(config)
-    for name, parameter in classifier.named_parameters():
-        if name.startswith(("shifts", "layers")) and ".norm_" not in name:
-            torch.nn.init.normal_(parameter, std=0.5)
+    inputs, length, file = description.labels, None, None
+    if isinstance(text := description.text, ScratchConfig):
+        inputs, length, file = text.words, text.length, hashing.sha256(model / tokenizer.FILE)
+    config = Config(inputs, length, file, description.shape, 4, description.schedule)
+    classifier = nothing_zero(untrained(config))
     with torch.no_grad():  # so that its batch norms have seen something
         for _ in range(20):
             classifier.features(torch.randn(32, *description.shape), torch.randint(100, (32,)))

@@ -220,7 +220,8 @@ def add(arguments: argparse.Namespace) -> None:
         and {name, f"{name}_sha256"} <= set(section(document, sections[1]))
     )
     values: dict[str, Any] = {arguments.key: paths.from_home(path), hash_key: digest}
-    guide = section(document, *sections[:1]).get("noisy_classifier") or {}
+    own_guide = section(document, *sections[:1]).get("noisy_classifier") or {}
+    guide = {**(document.get("noisy_classifier") or {}), **own_guide}
     if sections[1:] == ["text"] and name == "encoder" and guide.get("steps"):
         off = {"noisy_classifier.steps": 0, "sample.classifier_scale": 0.0}
         values |= {f"{sections[0]}.{key}": value for key, value in off.items()}

@@ -51,8 +51,8 @@ def _misfits(params: Params) -> Iterator[str]:
         )
     if params.noisy_classifier.steps and params.reads_text and params.text.encoder != SCRATCH:
         yield (
-            f"noisy_classifier.steps: {params.noisy_classifier.steps} are for words, and "
-            f"text.encoder is not {SCRATCH}; set it and sample.classifier_scale to 0"
+            f"noisy_classifier.steps: {params.noisy_classifier.steps}, of a classifier that reads "
+            f"words, while text.encoder is not {SCRATCH}; set it and sample.classifier_scale to 0"
         )
     scale = params.sample.classifier_scale
     if scale and not params.noisy_classifier.steps:

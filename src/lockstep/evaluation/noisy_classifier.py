@@ -33,7 +33,7 @@ def quality(classifier: NoisyClassifier | None, data: Dataset) -> dict[str, floa
     random = torch.Generator().manual_seed(0)
     noise = torch.randn(len(held_out), *classifier.config.shape, generator=random)
     values = torch.from_numpy(data.conditions_of(held_out))
-    if not classifier.says(values).any():
+    if not classifier.has_known(values).any():
         return {}
     found = {}
     for share in _AT:

@@ -43,13 +43,15 @@ class Config:
     """All of a classifier but its weights.
 
     `inputs` is the number of labels, or the size of the vocabulary where prompts are the condition;
-    `length` is how many words a prompt has at most, None for labels. `shape` is that of what is
-    diffused, (C, H, W); `width` that of the first stage, and each of the other three has twice the
-    one before; `schedule` has the noise levels that it knows.
+    `length` is how many words a prompt has at most, and `tokenizer` the SHA-256 of the file that
+    numbers them, both None for labels. `shape` is that of what is diffused, (C, H, W); `width` that
+    of the first stage, and each of the other three has twice the one before; `schedule` has the
+    noise levels that it knows.
     """
 
     inputs: _Positive
     length: _Positive | None
+    tokenizer: str | None
     shape: tuple[_Positive, _Positive, _Positive]
     width: _Positive
     schedule: NoiseSchedule
@@ -106,8 +108,8 @@ class NoisyClassifier(nn.Module, ABC):
         """
 
     @abstractmethod
-    def says(self, values: Tensor) -> Tensor:
-        """(B,), bool: whether a condition says anything that the classifier knows."""
+    def has_known(self, values: Tensor) -> Tensor:
+        """(B,), bool: whether a condition has any label, or any word that the classifier knows."""
 
 
 class LabelClassifier(NoisyClassifier):
@@ -125,15 +127,20 @@ class LabelClassifier(NoisyClassifier):
         logits = self(x, t).float()
         return -F.binary_cross_entropy_with_logits(logits, values.float(), reduction="none").sum(1)
 
-    def says(self, values: Tensor) -> Tensor:
+    def has_known(self, values: Tensor) -> Tensor:
         return values.bool().any(1)
 
 
 class PromptClassifier(NoisyClassifier):
     """(x_t (B, C, H, W), t (B,), ids (B, L)) -> (B, L, W), the logits of all W words.
 
-    At each place those of the word that stands there, given the image and the words before. The
-    words look at what the last three stages make of the image.
+    At each place those of the word that stands there, given the image and the words before. Words
+    attend to the feature maps of the last three stages.
+
+    Raises
+    ------
+    ValueError
+        If the configuration is one for labels.
     """
 
     def __init__(self, config: Config) -> None:
@@ -141,12 +148,12 @@ class PromptClassifier(NoisyClassifier):
         if config.length is None:
             raise ValueError("length: None is for labels; use the most words that a prompt has")
         width = 4 * config.width
-        self.looks = nn.ModuleList(nn.Linear(each, width) for each in self.widths[1:])
-        self.places = nn.ParameterList(
+        self.image_projections = nn.ModuleList(nn.Linear(each, width) for each in self.widths[1:])
+        self.image_positions = nn.ParameterList(
             nn.Parameter(0.5 * torch.randn(high * wide, width)) for high, wide in self._sizes()
         )
-        self.norm_places = nn.LayerNorm(width)
-        # The beginning stands behind the words.
+        self.image_norm = nn.LayerNorm(width)
+        # The last id, after those of the vocabulary, is the start token.
         self.words = nn.Embedding(config.inputs + 1, width)
         nn.init.normal_(self.words.weight, std=0.5)
         self.positions = nn.Parameter(0.1 * torch.randn(config.length, width))
@@ -155,24 +162,25 @@ class PromptClassifier(NoisyClassifier):
         self.head = nn.Linear(width, config.inputs)
 
     def _sizes(self) -> list[tuple[int, int]]:
-        """Height and width of what the last three stages make."""
+        """Height and width of the last three stages' feature maps."""
         _, height, width = self.config.shape
-        # Rounded up: what they halve has a border of zeros.
+        # Rounded up: strided convolutions are padded.
         return [(-(-height // part), -(-width // part)) for part in (8, 16, 32)]
 
     def forward(self, x: Tensor, t: Tensor, ids: Tensor) -> Tensor:
-        seen = [
-            look(made.flatten(2).transpose(1, 2)) + place
-            for look, made, place in zip(
-                self.looks, self.features(x, t)[1:], self.places, strict=True
-            )
+        maps = zip(
+            self.image_projections, self.features(x, t)[1:], self.image_positions, strict=True
+        )
+        tokens = [
+            project(found.flatten(2).transpose(1, 2)) + position
+            for project, found, position in maps
         ]
-        image = self.norm_places(torch.cat(seen, 1))
+        image = self.image_norm(torch.cat(tokens, 1))
         before = F.pad(ids.long()[:, :-1], (1, 0), value=self.config.inputs)
-        said = self.words(before) + self.positions
+        hidden = self.words(before) + self.positions
         for layer in self.layers:
-            said = layer(said, image)
-        return self.head(self.norm(said))
+            hidden = layer(hidden, image)
+        return self.head(self.norm(hidden))
 
     def log_likelihood(self, x: Tensor, t: Tensor, values: Tensor) -> Tensor:
         """Of just these words, and of no more of them; unknown ones do not count."""
@@ -180,7 +188,7 @@ class PromptClassifier(NoisyClassifier):
         wrong = F.cross_entropy(logits, values.long(), reduction="none")
         return -(wrong * counts(values)).sum(1)
 
-    def says(self, values: Tensor) -> Tensor:
+    def has_known(self, values: Tensor) -> Tensor:
         return (values > UNKNOWN).any(1)
 
 
@@ -216,22 +224,21 @@ class _Block(nn.Module):
 
 
 class _Layer(nn.Module):
-    """Words look back at words, then at the image, then each changes by itself: a decoder's layer.
+    """Of a transformer's decoder (Vaswani et al. 2017, arXiv:1706.03762), with pre-normalisation.
 
-    Vaswani et al. 2017 (arXiv:1706.03762), with the normalisation before each part. At first it
-    changes nothing.
+    Words attend to those before, then to the image. It begins as the identity.
     """
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.norm_1 = nn.LayerNorm(width)
-        self.back = _Attention(width)
+        self.self_attention = _Attention(width)
         self.norm_2 = nn.LayerNorm(width)
-        self.look = _Attention(width)
+        self.cross_attention = _Attention(width)
         self.norm_3 = nn.LayerNorm(width)
         narrow = nn.Linear(4 * width, width)
         self.feed_forward = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), narrow)
-        for last in (self.back.out, self.look.out, narrow):
+        for last in (self.self_attention.out, self.cross_attention.out, narrow):
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)
 
@@ -240,8 +247,8 @@ class _Layer(nn.Module):
         length = x.shape[1]
         earlier = torch.ones(length, length, dtype=torch.bool, device=x.device).tril()
         own = self.norm_1(x)
-        x = x + self.back(own, own, earlier)
-        x = x + self.look(self.norm_2(x), image)
+        x = x + self.self_attention(own, own, earlier)
+        x = x + self.cross_attention(self.norm_2(x), image)
         return x + self.feed_forward(self.norm_3(x))
 
 
@@ -254,7 +261,7 @@ class _Attention(nn.Module):
         self.out = nn.Linear(width, width)
 
     def forward(self, x: Tensor, other: Tensor, mask: Tensor | None = None) -> Tensor:
-        """x (B, L, D) looks at (B, S, D), where mask (L, S) is True -> (B, L, D)."""
+        """x (B, L, D) attends to (B, S, D), where mask (L, S) is True -> (B, L, D)."""
         q, k, v = (
             made.unflatten(2, (_HEADS, -1)).transpose(1, 2)
             for made in (self.query(x), self.key(other), self.value(other))

@@ -28,10 +28,11 @@ _MOST_KEYS = 8
 _MORE = (
     *("accuracy*", "*_accuracy", "*_accuracy_found", "exact_match*", "precision", "recall"),
     *("precision_*", "recall_*", "density_*", "coverage_*", "clip_score", "psnr"),
+    "noisy_classifier_accuracy_*",
 )
 _LESS = (
     *("false_objects*", "fd_*", "fid", "kid_*", "swd", "copies*", "loss", "val_loss"),
-    *("evaluator_place_error", "kept_*"),
+    *("evaluator_place_error", "kept_*", "noisy_classifier_perplexity_*"),
 )
 # The first of these forms that a name has, or stage and name.
 _MEANINGS = {
@@ -56,7 +57,7 @@ _MEANINGS = {
     "evaluator_place_error": "the evaluator's own: how far off places are, in sides of an image",
     "evaluator_size_accuracy": "the evaluator's own: sizes told right",
     "noisy_classifier_accuracy_*": "the noisy classifier's own, on held-out images at that t / T",
-    "noisy_classifier_perplexity_*": "the same of a word of their prompts; 1 is sure and right",
+    "noisy_classifier_perplexity_*": "the noisy classifier's own, of a word of held-out prompts",
     "psnr": "the autoencoder's, of held-out images: signal to noise, in decibels",
     "precision_*": "generated images among the reference's, by features",
     "evaluate/recall_*": "of the reference, what is among the generated images, by features",

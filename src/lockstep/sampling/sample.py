@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lockstep.config.schema import Sample
 from lockstep.core import device as hardware
-from lockstep.core import distributed
+from lockstep.core import distributed, hashing
 from lockstep.core.errors import LockstepError
 from lockstep.diffusion import (
     Callback,
@@ -34,8 +34,8 @@ from lockstep.models import autoencoder, generator, noisy_classifier
 from lockstep.models.autoencoder import Autoencoder, Pixels
 from lockstep.models.conditions import Conditions
 from lockstep.models.generator import Description, Generator
-from lockstep.models.noisy_classifier import NoisyClassifier
-from lockstep.models.text import ScratchConfig
+from lockstep.models.noisy_classifier import Config, NoisyClassifier
+from lockstep.models.text import ScratchConfig, tokenizer
 from lockstep.sampling.beginning import Edit, NoiseOf
 
 PIXELS = Pixels()
@@ -71,11 +71,11 @@ def load(
     is_latent = description.reduction > 1 or description.unet.in_channels != 3
     has_file = (folder / autoencoder.DESCRIPTION).exists()
     decoder = autoencoder.load(folder) if is_latent or has_file else PIXELS
-    judge = None if classifier is None else _classifier(classifier, description)
+    judge = None if classifier is None else _classifier(classifier, folder, description)
     return Trained(model, description, decoder, guide, judge)
 
 
-def _classifier(folder: Path, description: Description) -> NoisyClassifier:
+def _classifier(folder: Path, model: Path, description: Description) -> NoisyClassifier:
     if not (folder / noisy_classifier.DESCRIPTION).exists():
         raise LockstepError(
             f"{folder}: missing; `dvc pull {folder}` or `dvc repro` brings it, or set "
@@ -87,13 +87,15 @@ def _classifier(folder: Path, description: Description) -> NoisyClassifier:
             f"{folder}: has no noisy classifier; set noisy_classifier.steps, or "
             "sample.classifier_scale to 0"
         )
-    words = description.text.words if isinstance(description.text, ScratchConfig) else 0
-    its, inputs = found.config, description.labels or words
-    same = (inputs, words == 0, description.shape, description.schedule)
-    if (its.inputs, its.length is None, its.shape, its.schedule) != same:
+    inputs, length, file = description.labels, None, None
+    if isinstance(text := description.text, ScratchConfig):
+        inputs, length, file = text.words, text.length, hashing.sha256(model / tokenizer.FILE)
+    its = found.config
+    right = Config(inputs, length, file, description.shape, its.width, description.schedule)
+    if its != right:
         raise LockstepError(
-            f"{folder}: is for other labels, images or noise levels than the model; train both "
-            "anew, or set sample.classifier_scale to 0"
+            f"{folder}: is for other labels, words, images or noise levels than the model; train "
+            "both anew, or set sample.classifier_scale to 0"
         )
     return found
 
@@ -264,9 +266,10 @@ def _denoiser(trained: Trained, settings: Sample, condition: Conditions) -> Deno
         return guided
 
     def log_likelihood(x: Tensor, t: Tensor) -> Tensor:
+        values = condition.values.clone()  # they may be from inference mode
         # Where nothing is said, or nothing that it knows, no image is likelier than another.
-        said = condition.given & classifier.says(condition.values)
-        return classifier.log_likelihood(x.float(), t, condition.values) * said
+        said = condition.given & classifier.has_known(values)
+        return classifier.log_likelihood(x.float(), t, values) * said
 
     return ClassifierGuidance(
         guided, log_likelihood, settings.classifier_scale, settings.classifier_interval

@@ -18,11 +18,18 @@ from torch import Tensor
 from lockstep.config.schema import NoisyClassifier as Settings
 from lockstep.config.schema import Params
 from lockstep.core import device as hardware
+from lockstep.core import hashing
 from lockstep.core.errors import LockstepError
 from lockstep.data.dataset import Dataset
 from lockstep.diffusion import ImageNoise, NoiseSchedule
 from lockstep.models.build import noise_schedule
-from lockstep.models.noisy_classifier import Config, LabelClassifier, NoisyClassifier, untrained
+from lockstep.models.noisy_classifier import (
+    Config,
+    LabelClassifier,
+    NoisyClassifier,
+    PromptClassifier,
+    untrained,
+)
 from lockstep.models.text import tokenizer
 from lockstep.training import optimizers
 from lockstep.training.batches import (
@@ -37,11 +44,12 @@ from lockstep.training.learning_rate import factor
 _STEP, _NOISE = 7, 8  # streams of random numbers beside those of `lockstep.training.batches`
 _WARMUP = 100
 _LEAST_FREQUENCY = 1e-3
+_FORGET = 0.02  # words that are made unknown, so that such words are known as that
 
 
 @dataclass(frozen=True)
 class _Optimizer:
-    """Muon for all matrices but `conv_in`, the last layer's too; AdamW for the rest."""
+    """Muon for the weights of linear layers and convolutions but `conv_in`; AdamW for the rest."""
 
     lr: float
     muon_lr: float
@@ -85,7 +93,10 @@ def make(
         x0 = x0_of(seen).to(device)
         noise = _noise(settings.seed, step * count, x0)
         noisy = schedule.add_noise(x0, noise, t.to(device))
-        values = torch.from_numpy(data.conditions_of(chosen)).to(device)
+        conditions = data.conditions_of(chosen)
+        if isinstance(classifier, PromptClassifier):
+            conditions = tokenizer.forget(conditions, _FORGET, random)
+        values = torch.from_numpy(conditions).to(device)
         with hardware.autocast(precision):
             loss = -classifier.log_likelihood(noisy, t.to(device), values).mean()
         if not math.isfinite(loss.item()):
@@ -121,16 +132,17 @@ def _untrained(
     settings: Settings, data: Dataset, positions: NDArray[np.int64], schedule: NoiseSchedule
 ) -> NoisyClassifier:
     values = torch.from_numpy(data.conditions_of(positions))
-    inputs, length = values.shape[1], None
+    inputs, length, file = values.shape[1], None, None
     if data.rows is not None:
         assert data.encoded is not None  # which the rows are from
-        inputs, length = tokenizer.load(data.encoded / tokenizer.FILE).size, inputs
+        words = data.encoded / tokenizer.FILE
+        inputs, length, file = tokenizer.load(words).size, inputs, hashing.sha256(words)
     _, channels, height, width = x0_of(data.seen[positions[:1]]).shape
-    config = Config(inputs, length, (channels, height, width), settings.width, schedule)
+    config = Config(inputs, length, file, (channels, height, width), settings.width, schedule)
     with torch.random.fork_rng():
         torch.manual_seed(int(random_numbers(settings.seed, INIT, 0).integers(2**32)))
         classifier = untrained(config)
-    if length is not None and not classifier.says(values).any():
+    if length is not None and not classifier.has_known(values).any():
         raise LockstepError(
             "noisy_classifier.steps: no training image's prompt has a known word, so there is "
             "nothing to learn; set it to 0"

@@ -50,11 +50,11 @@ class NoisyClassifier(ModelMixin, ConfigMixin):
             return
         inner = 4 * width
         sizes = [(-(-high // part), -(-wide // part)) for part in (8, 16, 32)]
-        self.looks = nn.ModuleList(nn.Linear(each, inner) for each in widths[1:])
-        self.places = nn.ParameterList(
+        self.image_projections = nn.ModuleList(nn.Linear(each, inner) for each in widths[1:])
+        self.image_positions = nn.ParameterList(
             nn.Parameter(torch.zeros(rows * columns, inner)) for rows, columns in sizes
         )
-        self.norm_places = nn.LayerNorm(inner)
+        self.image_norm = nn.LayerNorm(inner)
         self.words = nn.Embedding(inputs + 1, inner)
         self.positions = nn.Parameter(torch.zeros(length, inner))
         self.layers = nn.ModuleList([_Layer(inner), _Layer(inner)])
@@ -96,11 +96,12 @@ class NoisyClassifier(ModelMixin, ConfigMixin):
     def _of_prompts(self, features: list[Tensor], ids: Tensor) -> Tensor:
         """Log-probability (B,) of the known words (B, L), and of no more of them."""
         ids = ids.long()
-        seen = [
-            look(made.flatten(2).transpose(1, 2)) + place
-            for look, made, place in zip(self.looks, features[1:], self.places, strict=True)
+        maps = zip(self.image_projections, features[1:], self.image_positions, strict=True)
+        tokens = [
+            project(found.flatten(2).transpose(1, 2)) + position
+            for project, found, position in maps
         ]
-        image = self.norm_places(torch.cat(seen, 1))
+        image = self.image_norm(torch.cat(tokens, 1))
         x = self.words(F.pad(ids[:, :-1], (1, 0), value=self.config.inputs)) + self.positions
         for layer in self.layers:
             x = layer(x, image)
@@ -147,14 +148,14 @@ class _Block(nn.Module):
 
 
 class _Layer(nn.Module):
-    """Of a decoder: words look back at words, then at the image, then each changes by itself."""
+    """Of a transformer's decoder: words attend to those before, then to the image."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.norm_1 = nn.LayerNorm(width)
-        self.back = _Attention(width)
+        self.self_attention = _Attention(width)
         self.norm_2 = nn.LayerNorm(width)
-        self.look = _Attention(width)
+        self.cross_attention = _Attention(width)
         self.norm_3 = nn.LayerNorm(width)
         self.feed_forward = nn.Sequential(
             nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)
@@ -162,8 +163,8 @@ class _Layer(nn.Module):
 
     def forward(self, x: Tensor, image: Tensor) -> Tensor:
         own = self.norm_1(x)
-        x = x + self.back(own, own, is_causal=True)
-        x = x + self.look(self.norm_2(x), image)
+        x = x + self.self_attention(own, own, is_causal=True)
+        x = x + self.cross_attention(self.norm_2(x), image)
         return x + self.feed_forward(self.norm_3(x))
 
 
