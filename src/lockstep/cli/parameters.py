@@ -220,14 +220,17 @@ def add(arguments: argparse.Namespace) -> None:
         and {name, f"{name}_sha256"} <= set(section(document, sections[1]))
     )
     values: dict[str, Any] = {arguments.key: paths.from_home(path), hash_key: digest}
-    own_guide = section(document, *sections[:1]).get("noisy_classifier") or {}
-    guide = {**(document.get("noisy_classifier") or {}), **own_guide}
-    if sections[1:] == ["text"] and name == "encoder" and guide.get("steps"):
-        off = {"noisy_classifier.steps": 0, "sample.classifier_scale": 0.0}
-        values |= {f"{sections[0]}.{key}": value for key, value in off.items()}
+    guide = "noisy_classifier"
+    guides = section(document, guide) | section(document, *sections[:1], guide)
+    turns_off = sections[1:] == ["text"] and name == "encoder" and guides.get("steps")
+    if turns_off:
+        values |= {
+            f"{sections[0]}.{guide}.steps": 0,
+            f"{sections[0]}.sample.classifier_scale": 0.0,
+        }
     set_values(paths.PARAMS, values, may_add=own)
     print("\n".join(f"{key}: {value}" for key, value in values.items()))
-    if len(values) > 2:
+    if turns_off:
         print(
             "the classifier that guides reads words, which such an encoder does not give: it is "
             f"off now, and {sections[0]}.sample.guidance_scale may have to be higher",
