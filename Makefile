@@ -10,12 +10,13 @@
 # make pull   and back; "Not in cache" then lists what is on neither the remote nor this machine
 # make remotes  what S3 and SSH need, and what tests them
 # make dask   what workers of Dask need, see docs/scale.md
+# make slurm  what submits jobs to Slurm from Python, see docs/training.md
 # make app    what `lockstep app` needs
 # make docs   README.md and docs/ as a site, in site/index.html
 # make results  the figures and pictures of a finished `make` into README.md and docs/
 # make lock   the newest versions that pyproject.toml allows into requirements*.lock; installs nothing
 # make audit  what is known to be unsafe in them
-# make licences  docs/licences.md, after `make remotes dask app`
+# make licences  docs/licences.md, after `make remotes dask slurm app`
 # make clean  remove the outputs, checkpoints and environment (DVC's cache and MLflow's store stay)
 
 PYTHON ?= python3.11
@@ -28,7 +29,7 @@ export VIRTUAL_ENV := $(abspath $(LOCKSTEP_ENV))
 # It would hide tools/ from `python -m`.
 unexport PYTHONSAFEPATH
 
-.PHONY: all demo env test test-all drills fuzz lint format ui remote push pull remotes dask app docs results lock audit licences clean
+.PHONY: all demo env test test-all drills fuzz lint format ui remote push pull remotes dask slurm app docs results lock audit licences clean
 
 all: env
 	dvc repro
@@ -86,6 +87,9 @@ remotes: env
 
 dask: env
 	$(BIN)/python -m pip install --quiet --no-deps --requirement requirements-dask.lock
+
+slurm: env
+	$(BIN)/python -m pip install --quiet --no-deps --requirement requirements-slurm.lock
 
 app: env
 	$(BIN)/python -m pip install --quiet --no-deps --requirement requirements-app.lock

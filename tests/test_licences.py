@@ -35,7 +35,7 @@ def test_rows_say_what_the_packages_say() -> None:
         try:
             package = distribution(name)
         except PackageNotFoundError:
-            continue  # of `make remotes dask app`, or of another system
+            continue  # of `make remotes dask slurm app`, or of another system
         if package.version == version:
             assert ROWS[name][1] == licences.licence(package), "run `make licences`"
             checked += 1

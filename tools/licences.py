@@ -1,6 +1,7 @@
 """Write docs/licences.md: the licence of every package in requirements*.lock, and what is in them.
 
-`make licences` runs it, after `make remotes app`: a licence is what the installed package says.
+`make licences` runs it, after `make remotes dask slurm app`: a licence is what the installed
+package says.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ LOCKS = {
     "requirements-dask.lock": "`make dask` installs",
     "requirements-docs.lock": "`make docs` installs",
     "requirements-remotes.lock": "`make remotes` installs",
+    "requirements-slurm.lock": "`make slurm` installs",
 }
 # Where the metadata is empty or wrong: what the package's files say.
 READ_BY_EYE = {
