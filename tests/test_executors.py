@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -17,12 +19,19 @@ import pytest
 from PIL import Image
 
 import squares
+import test_merge
+import test_photo_faces
+from collecting import contents
 from lockstep.core import executors
 from lockstep.core.errors import LockstepError
 from lockstep.core.processes import each, in_order
+from lockstep.sources.folders.unpack import Source
+from lockstep.synthetic import portraits
+from odd_files import encoded, head
 
 TESTS = Path(__file__).resolve().parent
 SRC = TESTS.parent / "src"
+ALONE = ("--nthreads", "1", "--no-nanny")  # nothing starts it again
 NEEDS = "Dask is not installed: requirements-dask.lock"
 
 
@@ -39,19 +48,22 @@ def start(*arguments: str, cwd: Path, **environment: str) -> subprocess.Popen[st
 
 
 @contextmanager
-def ended(process: subprocess.Popen[str]) -> Iterator[None]:
+def ended(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
     try:
-        yield
+        yield process
     finally:
         process.kill()
         process.wait()
 
 
 @contextmanager
-def worker(address: str, cwd: Path, *more: str, **environment: str) -> Iterator[None]:
+def worker(
+    address: str, cwd: Path, *more: str, **environment: str
+) -> Iterator[subprocess.Popen[str]]:
     arguments = ("distributed.cli.dask_worker", address, "--no-dashboard", "--local-directory")
-    with ended(start(*arguments, str(cwd), *(more or ("--nthreads", "1")), cwd=cwd, **environment)):
-        yield
+    process = start(*arguments, str(cwd), *(more or ("--nthreads", "1")), cwd=cwd, **environment)
+    with ended(process):
+        yield process
 
 
 @pytest.fixture
@@ -120,6 +132,74 @@ def test_images_come_back_as_they_are(
     with worker(scheduler, elsewhere), worker(scheduler, elsewhere):
         assert drawn("there") == here
     assert np.asarray(Image.open(project / "there/images/scene_000000.png")).shape == (16, 16, 3)
+
+
+@contextmanager
+def killed(process: subprocess.Popen[str], scheduler: str) -> Iterator[None]:
+    """As soon as each of two workers has something to do."""
+    from distributed import Client
+
+    over = threading.Event()
+
+    def watch() -> None:
+        with Client(scheduler) as client:
+            while not over.wait(0.005):
+                tasks = client.processing().values()
+                if len(tasks) == 2 and all(tasks):
+                    process.kill()
+                    return
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join()
+    assert process.wait(60) == -signal.SIGKILL, "it never had anything to do"
+
+
+def crop(out: Path) -> None:
+    test_photo_faces.run(out, Path("photos"))
+
+
+def merge(out: Path) -> None:
+    test_merge.run([Source("heads", Path("heads"))], out, out.parent / f"{out.name}.db")
+
+
+@pytest.mark.parametrize("collect", [crop, merge])
+def test_faces_and_merged_folders_come_out_the_same_though_a_worker_is_killed(
+    scheduler: str,
+    project: Path,
+    elsewhere: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    collect: Callable[[Path], None],
+) -> None:
+    for folder, files in {"photos": photographs(), "heads": heads()}.items():
+        (project / folder).mkdir()
+        for number, data in enumerate(files):
+            (project / folder / f"{number:03}.png").write_bytes(data)
+    collect(project / "here")
+    assert any((project / "here").rglob("*.png"))
+    monkeypatch.setenv(executors.ADDRESS, f"dask:{scheduler}")
+    with worker(scheduler, elsewhere), worker(scheduler, elsewhere, *ALONE) as victim:
+        collect(project / "there")
+        with killed(victim, scheduler):
+            collect(project / "interrupted")
+    here = contents(project / "here")
+    for name in ("there", "interrupted"):
+        assert contents(project / name) == here
+
+
+def photographs() -> list[bytes]:
+    """As they are on the replica of the board: all kinds of good and bad ones."""
+    return [portraits.image(number).data for number in range(24)]
+
+
+def heads() -> list[bytes]:
+    """Twelve heads, each of them twice, and something broken."""
+    some = [head(number) for number in range(12)]
+    return [encoded(image) for image in some * 2] + [b"no image"]
 
 
 def test_the_only_worker_that_is_gone_as_soon_as_it_is_seen(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import json
 import os
 import subprocess
@@ -21,6 +22,7 @@ import tiny_models
 from lockstep.config import presets
 from lockstep.config.document import read_yaml
 from lockstep.config.load import parse_params
+from lockstep.config.schema import Params
 from lockstep.core.errors import LockstepError
 from lockstep.diffusion.noise import stream_seed
 from lockstep.export import folder
@@ -66,6 +68,38 @@ def asked(condition: str, texts: list[str], model: dict[str, Any], **settings: A
 
 def unasked(model: dict[str, Any], **settings: Any) -> Case:
     return Case(OWN, model=model, settings=settings, call={"batch_size": 3})
+
+
+def in_force(workload: str, preset: str | None) -> Params:
+    """What params.yaml says of a workload, or what a preset makes of it."""
+    path = tiny_models.ROOT / "params.yaml"
+    document = read_yaml(path)
+    if preset is not None:
+        document = presets.load(preset, tiny_models.ROOT / "presets").over(document)
+    return parse_params(document, workload, path)
+
+
+def as_sampled(workload: str, preset: str | None = None) -> Case:
+    """A small model of the same kind, sampled with the same settings in fewer steps."""
+    params = in_force(workload, preset)
+    model = {
+        "prediction": params.diffusion.prediction,
+        "schedule": params.diffusion.schedule,
+        "zero_terminal_snr": params.diffusion.zero_terminal_snr,
+        "scale_shift": params.model.scale_shift,
+        "patch": min(params.model.patch, 2),
+        "placement_heads": params.model.placement_heads,
+    }
+    settings = dataclasses.asdict(params.sample)
+    for name in ("weights", "batch_size", "count", "strip", "seeds", "processes"):
+        del settings[name]
+    settings["steps"] = min(settings["steps"], 8)
+    # The classifier has random weights: its gradient is steeper.
+    settings["classifier_scale"] = min(settings["classifier_scale"], 2.0)
+    if params.condition == "prompts":
+        model["pooled_text"] = params.model.pooled_text
+        return asked("prompts", PROMPTS, model, **settings)
+    return asked("labels", LABELS, model, **settings)
 
 
 CLIPPED = {"use_clipped_model_output": True}
@@ -131,6 +165,17 @@ CASES = {
         *("classes", [*NAMES], {"latents": "kl"}), classifier_scale=2.0, sampler="heun", clip=None
     ),
     "words, classifier": asked("prompts", PROMPTS, {}, classifier_scale=3.0),
+    **{
+        f"{workload}, {preset or 'as committed'}": as_sampled(workload, preset)
+        for workload, preset in (
+            ("iclevr", None),
+            ("captions", None),
+            ("iclevr", "lab6"),
+            ("iclevr", "best-iclevr"),
+            ("iclevr", "long-cpu"),
+            ("captions", "long-cpu"),
+        )
+    },
     "labels, latents": asked("labels", LABELS, {"latents": "pretrained"}, clip=None),
     "classes": asked("classes", [*NAMES], {}, guidance_interval=(0.2, 0.8)),
     "classes, noise": asked("classes", [*NAMES], {"patch": 2}, sampler="ddpm", guidance_scale=1.0),
@@ -355,10 +400,7 @@ def test_half_precision_draws_about_the_same(pipe: Any) -> None:
 def test_published_settings_ask_for_nothing_that_diffusers_has_not(
     preset: str, workload: str
 ) -> None:
-    path = tiny_models.ROOT / "params.yaml"
-    params = parse_params(
-        presets.load(preset, tiny_models.ROOT / "presets").over(read_yaml(path)), workload, path
-    )
+    params = in_force(workload, preset)
     assert params.model.patch == 1
     schedule = noise_schedule(params.diffusion)
     scheduler = scheduler_of(schedule, params.diffusion.prediction, params.sample)

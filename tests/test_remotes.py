@@ -129,3 +129,40 @@ def test_a_model_comes_out_into_any_folder(project: Project, tmp_path: Path) -> 
     outside.dvc("artifacts", "get", repository, "iclevr", "--rev", "v1.0.0", "--out", "registered")
     for name in ("got", "registered"):
         assert hashing.sha256(outside.root / name) == model
+
+
+@pytest.mark.long
+def test_an_experiment_is_run_elsewhere_and_taken_over(project: Project, tmp_path: Path) -> None:
+    """The walk of docs/experiments.md, with two machines besides the first."""
+    origin = tmp_path / "origin.git"
+    with KINDS["folder"](tmp_path) as away:
+        share(project, away, "--with-deps", *TARGETS)
+        project.run("git", "clone", "--quiet", "--bare", str(project.root), str(origin))
+        project.run("git", "remote", "add", "origin", str(origin))
+        worker, third = (
+            clone(Project(origin), tmp_path / name / "project") for name in ("worker", "third")
+        )
+        for one in (worker, third):
+            one.run("git", "config", "user.name", "tester")
+            one.run("git", "config", "user.email", "tester@example.com")
+
+        worker.dvc("pull", "--with-deps", TARGETS[0])
+        change = ("-S", "iclevr.sample.steps=2")
+        done = worker.dvc("exp", "run", "--name", "few", *change, TARGETS[0])
+        assert ran(done.stdout) == ["check", "sample@iclevr", "evaluate@iclevr"]
+        worker.dvc("exp", "push", "origin", "few")
+
+        assert "few" in project.dvc("exp", "list", "origin").stdout
+        project.dvc("exp", "pull", "origin", "few")
+        assert "few" in project.dvc("exp", "show", "--csv").stdout
+        project.dvc("exp", "apply", "few", check=False)  # the other workloads are not there
+        for place in ("samples/iclevr", "metrics/iclevr/evaluate.json"):
+            assert hashing.sha256(project.root / place) == hashing.sha256(worker.root / place)
+        assert ran(project.dvc("repro", TARGETS[0]).stdout) == []
+
+        worker.dvc("push", "--run-cache", TARGETS[0])
+        third.dvc("pull", "--run-cache", "--with-deps", TARGETS[0])
+        (third.root / "params.yaml").write_bytes((worker.root / "params.yaml").read_bytes())
+        again = third.dvc("repro", TARGETS[0]).stdout
+        assert "Stage 'sample@iclevr' is cached - skipping run" in again
+        assert set(ran(again)) <= {"check"}

@@ -97,11 +97,13 @@ def app(browser: Browser, address: str) -> None:
     page = opened(browser, address, 1260, 1100)
     page.get_by_role("tab", name="iclevr").click()
     panel = page.get_by_role("tabpanel")
+    for box in panel.get_by_role("group", name="Objects").get_by_role("checkbox").all():
+        box.uncheck()
     for name in ("red cube", "cyan sphere"):
         panel.get_by_label(name).check()
     panel.get_by_label("Images", exact=True).and_(panel.get_by_role("spinbutton")).fill("4")
     panel.get_by_label("Compare").check()
-    for label, value in (("Guidance, second", "4"), ("Classifier guidance, second", "0")):
+    for label, value in (("Guidance (second)", "4"), ("Classifier guidance (second)", "0")):
         field = panel.get_by_role("spinbutton", name=label)
         field.fill(value)
         field.press("Tab")

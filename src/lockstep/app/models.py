@@ -60,7 +60,7 @@ def offer(params: Params, others: Iterable[Path] = ()) -> Offer:
         other = generator.describe(folder)
         if (other.condition, other.labels) != (description.condition, description.labels):
             raise LockstepError(
-                f"{folder}: is asked for something else than the model in {own}; leave it out"
+                f"{folder}: takes other conditions than the model in {own}; leave it out"
             )
         choices |= {
             f"{folder}: {_called(weights)}": Choice(folder, weights) for weights in _weights(folder)

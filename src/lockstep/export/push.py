@@ -13,7 +13,7 @@ from lockstep.core.errors import LockstepError
 from lockstep.export.command import write
 
 _FIXES = {
-    401: "the token is none that it knows; run `hf auth login`",
+    401: "it does not know the token; run `hf auth login`",
     403: "the token may not write to {repo}; give it the right, or name another",
     404: "there is no {repo} that this token may see; name another",
 }
