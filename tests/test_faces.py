@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import matplotlib.cbook
 import numpy as np
 import pytest
 import torch
@@ -397,6 +398,16 @@ def test_a_photograph_is_kept_and_well_cropped(astronaut: NDArray[np.uint8]) -> 
     np.testing.assert_allclose(right, [0.635, 0.45], atol=0.015)
     assert 0.45 < nose[0] < 0.55
     assert nose[1] > 0.5
+
+
+def test_a_photograph_of_somebody_with_a_cap_and_glasses_is_well_cropped() -> None:
+    """Rear Admiral Grace Hopper, by the US Navy, in the public domain; matplotlib brings it."""
+    with matplotlib.cbook.get_sample_data("grace_hopper.jpg") as file:
+        photograph = np.asarray(Image.open(file).convert("RGB"))
+    (found,) = detect_faces(photograph, DETECTION)
+    left, right, nose = eyes_and_nose(decoded(found.png))
+    np.testing.assert_allclose([left[1], right[1]], 0.45, atol=0.03)
+    assert 0.3 < left[0] < nose[0] < right[0] < 0.7
 
 
 @pytest.mark.parametrize("scale", [0.8, 1.6, 4.0])

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import errno
 import io
 import os
 import random
 import tarfile
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -150,6 +152,34 @@ def test_every_other_file_is_a_row_and_the_rest_goes_on(tmp_path: Path) -> None:
         "more.zip!//absolute.jpg": "refused",
     }
     assert not list(tmp_path.rglob("climbs.jpg"))
+
+
+def test_what_may_not_be_read_is_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file and a folder of somebody else's, as they look to those who are not root."""
+    folder = photos(tmp_path / "photos")
+    (folder / "secret.jpg").write_bytes(CLEAR[0])
+    (folder / "theirs").mkdir()
+    opened, listed = Path.open, os.scandir
+
+    def refuse(path: Path) -> None:
+        if path.name in ("secret.jpg", "theirs"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    def as_user(path: Path, *arguments: Any, **options: Any) -> Any:
+        refuse(path)
+        return opened(path, *arguments, **options)
+
+    def scan(path: Path) -> Any:
+        refuse(Path(path))
+        return listed(path)
+
+    monkeypatch.setattr(Path, "open", as_user)
+    monkeypatch.setattr(os, "scandir", scan)
+    found, rows = run(tmp_path / "out", folder)
+    became = {row["address"].removeprefix("photos:"): (row["decision"], row["why"]) for row in rows}
+    assert found.kept == 4
+    for name in ("secret.jpg", "theirs"):
+        assert became[name] == ("refused", "not readable (Permission denied)")
 
 
 def test_an_exclusion_takes_a_face_and_its_copies(tmp_path: Path) -> None:
