@@ -86,7 +86,7 @@ def test_what_is_no_float_stays_what_it_was(text: str) -> None:
         (changed(iclevr__sample__steps=1001), "params.yaml (iclevr): sample.steps: 1001 is above"),
         (
             changed(iclevr__noisy_classifier__steps=0),
-            "params.yaml (iclevr): sample.classifier_scale: 30 guides by a classifier of noisy ima",
+            "params.yaml (iclevr): sample.classifier_scale: 50 guides by a classifier of noisy ima",
         ),
         (
             changed(iclevr__sample__classifier_interval=[0.5, 0.5]),
