@@ -117,10 +117,16 @@ def test_what_is_no_float_stays_what_it_was(text: str) -> None:
             "params.yaml: iclevr.sweep.settings: {'eta': 0.5} stands there twice",
         ),
         (changed(sweep__settings=[{}]), "params.yaml: sweep.settings.0: dictionary should have"),
-        (changed(dataset__evaluator=0.99), "params.yaml (iclevr): dataset.validation + dataset.e"),
+        (
+            changed(iclevr__dataset__evaluator=0.99),
+            "params.yaml (iclevr): dataset.validation + dataset.e",
+        ),
         (changed(train__lr=float("inf")), "params.yaml: train.lr: input should be a finite"),
         (changed(sample__seeds=[0, 0]), "params.yaml: sample.seeds: must be all"),
-        (changed(dataset__evaluator=0.0), "params.yaml (iclevr): dataset.evaluator: 0.0 leaves no"),
+        (
+            changed(iclevr__dataset__evaluator=0.0),
+            "params.yaml (iclevr): dataset.evaluator: 0.0 leaves no",
+        ),
         (changed(iclevr__source__size=63), "params.yaml (iclevr): source.size: 63 is not a multi"),
         (changed(model__channels=[32, 65]), "params.yaml: model: Model.channels is (32, 65): "),
         (changed(diffusion__beta_end=2.0), "params.yaml: diffusion: beta_start and beta_end are"),

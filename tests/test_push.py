@@ -315,7 +315,9 @@ def test_a_refusal_is_one_line(
 
 def test_an_unknown_token_is_said(project: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_another")
-    assert "401 Invalid username or password.; the token is none" in one_line(push, W, REPO)
+    assert "401 Invalid username or password.; it does not know the token" in one_line(
+        push, W, REPO
+    )
 
 
 def test_a_hub_out_of_reach_is_said(

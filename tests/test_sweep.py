@@ -48,10 +48,10 @@ def sweeping(**values: object) -> Params:
 
 
 def test_each_guidance_scale_changes_nothing_else() -> None:
-    params = sweeping(guidance_scales=(1.0, 2.5))
+    params = sweeping(guidance_scales=(1.0, 3.5))
     settings = sweep.guidance_settings(params)
-    assert [name for name, _ in settings] == ["1", "2.5"]
-    for (_, setting), scale in zip(settings, (1.0, 2.5), strict=True):
+    assert [name for name, _ in settings] == ["1", "3.5"]
+    for (_, setting), scale in zip(settings, (1.0, 3.5), strict=True):
         assert sweep.changes(params.sample, setting) == {"sample.guidance_scale": scale}
 
 

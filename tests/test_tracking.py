@@ -242,8 +242,11 @@ def test_the_machine_is_watched_while_training(
         name = "system/cpu_utilization_percentage"
         return len(store.get_metric_history(run.info.run_id, name))
 
+    others = set(threading.enumerate())  # of tests before, which some stores keep waiting
+
     def watchers() -> list[threading.Thread]:
-        return [t for t in threading.enumerate() if t.name == "SystemMetricsMonitor"]
+        named = (t for t in threading.enumerate() if t.name == "SystemMetricsMonitor")
+        return [thread for thread in named if thread not in others]
 
     monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.05")
     seen = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -66,8 +67,8 @@ def changed_params() -> bool:
 
     DVC leaves them there when a stage fails; under `--temp` and `--queue` it was a copy's. They are
     compared by content. Git's index goes by size and by whole seconds, and DVC writes the file
-    twice within one: where git is fooled, the file's time moves by a second, so that `git status`
-    shows the change and `git checkout` takes it back.
+    twice within one: where git would be fooled, the file's time moves by a second, so that `git
+    status` shows the change and `git checkout` takes it back.
     """
     if "DVC_EXP_NAME" not in os.environ or paths.home() != Path.cwd():
         return False
@@ -75,8 +76,10 @@ def changed_params() -> bool:
     here, committed = _said("hash-object", "--", name), _said("rev-parse", f"HEAD:./{name}")
     if here is None or committed is None or here == committed:
         return False
-    if _said("diff", "--quiet", "HEAD", "--", name) is not None:
-        times = paths.PARAMS.stat()
+    # What git says now proves nothing: it reads files as young as its index, which is written anew.
+    noted = re.search(rb"mtime: (\d+)", _said("ls-files", "--debug", "--", name) or b"")
+    times = paths.PARAMS.stat()
+    if noted is not None and int(noted[1]) == times.st_mtime_ns // _SECOND:
         os.utime(paths.PARAMS, ns=(times.st_atime_ns, times.st_mtime_ns - _SECOND))
     return True
 
