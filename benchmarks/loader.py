@@ -19,7 +19,6 @@ from statistics import median
 import numpy as np
 
 from lockstep.config.load import load_params
-from lockstep.config.schema import Params
 from lockstep.data import dataset
 from lockstep.training.batches import Batch, training_batches
 
@@ -48,16 +47,12 @@ def _pack(folder: Path, side: int) -> None:
     dataset.pack(folder, images, conditions, split, {}, mirrorable=True)
 
 
-def _params(batch_size: int) -> Params:
-    committed = load_params("iclevr", Path("params.yaml"))
-    settings = dataclasses.replace(committed.train, batch_size=batch_size)
-    return dataclasses.replace(committed, train=settings)
-
-
 def _batches(folder: Path, batch_size: int, steps: int) -> Iterator[tuple[int, list[Batch]]]:
     """Of `steps` steps, after a warm-up."""
-    data = dataset.open_dataset(folder)
-    batches = training_batches(data, _params(batch_size), range(steps + _WARM_UP))
+    committed = load_params("iclevr", Path("params.yaml"))
+    settings = dataclasses.replace(committed.train, batch_size=batch_size)
+    params = dataclasses.replace(committed, train=settings)
+    batches = training_batches(dataset.open_dataset(folder), params, range(steps + _WARM_UP))
     for _ in range(_WARM_UP):
         next(batches)
     return batches

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -199,6 +200,14 @@ def finished(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Projec
             finish(root, "iclevr", 2, "sweep@iclevr")  # some tests compare bytes
             done.touch()
     return Project(root)
+
+
+@pytest.fixture
+def port() -> int:
+    """A free one of 127.0.0.1."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
 
 
 @pytest.fixture

@@ -148,13 +148,6 @@ def node(
         return start(root, run, **changes)
 
 
-@pytest.fixture
-def port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
-
-
 def errors(said: str) -> list[str]:
     assert "Traceback" not in said, said
     return [line for line in said.splitlines() if line.startswith("error: ")]

@@ -1,7 +1,6 @@
 """The script of docs/training.md that submits a training, without Slurm: two nodes on loopback."""
 
 import re
-import socket
 import sys
 from pathlib import Path
 
@@ -15,7 +14,7 @@ pytest.importorskip("submitit", reason="submitit is not installed: requirements-
 
 @pytest.mark.long
 @pytest.mark.pipeline
-def test_both_nodes_train_the_model_of_one(finished: Project, tmp_path: Path) -> None:
+def test_the_script_trains_on_two_nodes(finished: Project, tmp_path: Path, port: int) -> None:
     page = (REPOSITORY / "docs" / "training.md").read_text("utf-8")
     (script,) = (
         block for block in re.findall(r"```python\n(.*?)```", page, re.S) if "submitit" in block
@@ -26,11 +25,8 @@ def test_both_nodes_train_the_model_of_one(finished: Project, tmp_path: Path) ->
     document = yaml.safe_load(params.read_text("utf-8"))
     document["iclevr"]["train"]["lr"] = 0.002  # or there would be nothing to train
     params.write_text(yaml.safe_dump(document, sort_keys=False), "utf-8")
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        place = f"127.0.0.1:{found.getsockname()[1]}"
-    command = (sys.executable, "submit.py", "iclevr")
-    done = project.run("env", f"LOCKSTEP_RDZV={place}", *command)
+    place = f"LOCKSTEP_RDZV=127.0.0.1:{port}"
+    done = project.run("env", place, sys.executable, "submit.py", "iclevr")
     logs = {
         rank: (project.root / "submitit" / f"{done.stdout.strip()}_{rank}_log.out").read_text()
         for rank in (0, 1)

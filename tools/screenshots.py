@@ -9,16 +9,13 @@ It wants Debian's package `chromium`. Those of MLflow and DVC were taken by hand
 from __future__ import annotations
 
 import shutil
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import requests
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
@@ -29,31 +26,20 @@ _PATIENCE = 120  # seconds
 def main() -> None:
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=shutil.which("chromium"))
-        with server([sys.executable, "-m", "lockstep.cli", "app"]) as address:
+        with served() as address:
             app(browser, address)
         report(browser)
         browser.close()
 
 
 @contextmanager
-def server(command: list[str]) -> Iterator[str]:
-    """The address of a web server on a free port here, for as long as the block lasts."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    address = f"http://127.0.0.1:{port}"
-    process = subprocess.Popen([*command, "--port", str(port)])
+def served() -> Iterator[str]:
+    """The address of `lockstep app` on a free port, for as long as the block lasts."""
+    command = [sys.executable, "-m", "lockstep.cli", "app", "--port", "0"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
     try:
-        end = time.monotonic() + _PATIENCE
-        while True:
-            try:
-                requests.get(address, timeout=_PATIENCE).raise_for_status()
-                break
-            except requests.ConnectionError:
-                if time.monotonic() > end or process.poll() is not None:
-                    raise
-                time.sleep(0.3)
-        yield address
+        yield process.stdout.readline().split()[0]
     finally:
         process.terminate()
         process.wait()
@@ -90,25 +76,25 @@ def app(browser: Browser, address: str) -> None:
         field = panel.get_by_label(f"number input for {label}", exact=True)
         field.fill(value)
         field.press("Tab")
-    generated(page)
-    page.evaluate("window.scrollTo(0, 0)")
+    generate(page)
     save(page, "app.png")
     page.set_viewport_size({"width": 1260, "height": 900})
     page.get_by_role("tab", name="captions").click()
     panel = page.get_by_role("tabpanel")
     panel.get_by_label("Sentence").fill("a shiny red cube and a small cyan sphere")
     panel.get_by_label("number input for Images").fill("3")
-    generated(page)
-    page.evaluate("window.scrollTo(0, 0)")
+    generate(page)
     save(page, "app_captions.png")
     page.close()
 
 
-def generated(page: Page) -> None:
+def generate(page: Page) -> None:
+    """Press the button, wait for the images, and go back to the top of the page."""
     panel = page.get_by_role("tabpanel")
     panel.get_by_role("button", name="Generate").click()
     panel.locator("[role=status]").filter(has_text="Done.").wait_for()
     page.wait_for_timeout(1000)  # the images fade in
+    page.evaluate("window.scrollTo(0, 0)")
 
 
 def report(browser: Browser) -> None:
