@@ -7,16 +7,14 @@ largest process, bytes and files of each stage.
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import yaml
 
-_ROOT = Path(__file__).resolve().parent.parent
+from benchmarks import stage
+
 _W = "captions"
 _OUTPUTS = {
     "collect": "data/collected",
@@ -28,7 +26,7 @@ _OUTPUTS = {
 
 
 def _write_params(folder: Path, count: int) -> None:
-    document = yaml.safe_load((_ROOT / "params.yaml").read_text("utf-8"))
+    document = yaml.safe_load((stage.ROOT / "params.yaml").read_text("utf-8"))
     changes = {
         "source": {"count": count, "supersample": 1},
         "dataset": {"evaluator": 0.02},
@@ -41,37 +39,24 @@ def _write_params(folder: Path, count: int) -> None:
     for section, values in changes.items():
         document[_W].setdefault(section, {}).update(values)
     (folder / "params.yaml").write_text(yaml.safe_dump(document), "utf-8")
-    (folder / "exclude.txt").write_text("", "utf-8")
-    (folder / "stages").symlink_to(_ROOT / "stages")  # digested by the first stage
-
-
-def _run(stage: str, folder: Path) -> tuple[float, int]:
-    """Seconds of a stage, and the peak bytes of it or of a process that it waited for."""
-    command = [sys.executable, str(_ROOT / "stages" / f"{stage}.py")]
-    start = time.perf_counter()
-    done = subprocess.Popen([*command, *([] if stage == "check" else [_W])], cwd=folder)
-    _, status, usage = os.wait4(done.pid, 0)
-    done.returncode = os.waitstatus_to_exitcode(status)
-    if done.returncode:
-        raise SystemExit(f"{stage}: exit status {done.returncode}")
-    return time.perf_counter() - start, 1024 * usage.ru_maxrss
+    stage.prepare(folder)
 
 
 def _main(count: int) -> None:
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
         _write_params(folder, count)
         print(
             "| stage | seconds | peak memory | on disk | files |\n| --- | --- | --- | --- | --- |"
         )
-        for stage in ("check", "crawl", "download", *_OUTPUTS):
-            seconds, peak = _run(stage, folder)
-            if (out := _OUTPUTS.get(stage)) is None:
+        for name in ("check", "crawl", "download", *_OUTPUTS):
+            seconds, peak = stage.run(name, _W, folder)
+            if (out := _OUTPUTS.get(name)) is None:
                 continue
             files = [path for path in (folder / out / _W).rglob("*") if path.is_file()]
             size = sum(path.stat().st_size for path in files)
             sizes = f"{peak / 2**30:.2f} GiB | {size / 1e6:.0f} MB | {len(files)}"
-            print(f"| {stage} | {seconds:.0f} | {sizes} |", flush=True)
+            print(f"| {name} | {seconds:.0f} | {sizes} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -40,6 +40,7 @@ LONG = (
     "test_faces_pipeline",
     "test_text_training",
     "test_presets",
+    "test_newcomer",
 )
 # Of a finished pipeline, what is written once and then only replaced: a copy shares it.
 LINKED = (

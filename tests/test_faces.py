@@ -172,6 +172,30 @@ def test_the_right_faces_are_kept(done: Done) -> None:
         assert shares[f"kept_{why}"] == 0
 
 
+@pytest.mark.parametrize(
+    ("rule", "lower"),
+    [  # the lower a bound is set wrongly, the less is kept, or the more that is unfit
+        ({"min_sharpness": 200.0}, "recall"),
+        ({"max_slope": 0.02}, "recall"),
+        ({"min_box": 200.0}, "recall"),
+        ({"eye_ratio": (0.44, 0.51)}, "recall"),
+        ({"nose": (0.48, 0.52)}, "recall"),
+        ({"max_cover": 2.0}, "recall"),
+        ({"max_tint": 5.0}, "recall"),
+        ({"min_sharpness": 0.0}, "precision"),
+        ({"max_slope": 1.0}, "precision"),
+        ({"nose": (-9.0, 9.0)}, "precision"),
+        ({"max_cover": 999.0}, "precision"),
+    ],
+    ids=str,
+)
+def test_a_wrong_rule_lowers_the_figures(done: Done, rule: dict[str, Any], lower: str) -> None:
+    wrong = dataclasses.replace(RULES_HERE, **rule)
+    faces, known = done.found.faces, done.download.annotations
+    right = score(faces, done.found.decisions, known)[lower]
+    assert score(faces, decide(faces, wrong), known)[lower] < right - 0.01
+
+
 def test_every_face_has_its_row_and_every_kept_one_its_crop(done: Done) -> None:
     with (done.out / "decisions.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import socket
 import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -134,18 +138,25 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def node(
-    number: int, port: int, root: Path, run: str, limit: int = 120, **changes: object
+    number: int,
+    port: int,
+    root: Path,
+    run: str,
+    limit: int = 120,
+    host: str = "127.0.0.1",
+    launcher: tuple[str, ...] = (),
+    **changes: object,
 ) -> subprocess.Popen[str]:
     variables = {
         "LOCKSTEP_NODES": "2",
         "LOCKSTEP_NODE": str(number),
-        "LOCKSTEP_RDZV": f"127.0.0.1:{port}",
+        "LOCKSTEP_RDZV": f"{host}:{port}",
         "LOCKSTEP_RDZV_TIMEOUT": str(limit),
     }
     with pytest.MonkeyPatch.context() as environment:
         for name, value in variables.items():
             environment.setenv(name, value)
-        return start(root, run, **changes)
+        return start(root, run, launcher, **changes)
 
 
 def errors(said: str) -> list[str]:
@@ -165,6 +176,87 @@ def test_two_nodes_give_the_curve_of_one_process(root: Path, port: int) -> None:
     for child in (*pair, alone):
         assert "error" not in finish(child)
     assert losses(root, "nodes") == pytest.approx(losses(root, "alone"), rel=1e-4)
+
+
+def ip(*arguments: str) -> None:
+    done = subprocess.run(["ip", *arguments], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        pytest.skip(f"no network of one's own here: ip {' '.join(arguments)}: {done.stderr}")
+
+
+@pytest.fixture
+def machines() -> Iterator[tuple[str, str]]:
+    """The names of two network namespaces with a cable between them, and nothing else.
+
+    Their addresses are 10.213.7.1 and 10.213.7.2. Both go by this machine's name, which leads
+    each of them to itself at best.
+    """
+    if shutil.which("ip") is None:
+        pytest.skip("no iproute2")
+    names = f"lk{os.getpid()}a", f"lk{os.getpid()}b"
+    try:
+        for name in names:
+            ip("netns", "add", name)
+        ends = "cable0", "cable1"
+        ip(*f"-n {names[0]} link add {ends[0]} type veth peer {ends[1]} netns {names[1]}".split())
+        for number, (name, end) in enumerate(zip(names, ends, strict=True), 1):
+            ip("-n", name, "address", "add", f"10.213.7.{number}/24", "dev", end)
+            ip("-n", name, "link", "set", end, "up")
+            ip("-n", name, "link", "set", "lo", "up")
+        yield names
+    finally:
+        for name in names:
+            subprocess.run(["ip", "netns", "delete", name], capture_output=True, check=False)
+
+
+def test_two_nodes_on_a_network_give_the_curve_of_one_process(
+    root: Path, port: int, machines: tuple[str, str]
+) -> None:
+    pair = [
+        node(
+            number,
+            port,
+            root,
+            "network",
+            host="10.213.7.1",
+            launcher=("ip", "netns", "exec", name, sys.executable),
+            **FIFTY,
+        )
+        for number, name in enumerate(machines)
+    ]
+    for child in pair:
+        assert "error" not in finish(child)
+    finish(start(root, "no-network", **FIFTY))
+    assert losses(root, "network") == pytest.approx(losses(root, "no-network"), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [("127.0.0.1", "lo"), ("localhost", "lo"), ("no-such-host.invalid", None)],
+)
+def test_the_interface_that_leads_to_node_0(
+    bare: pytest.MonkeyPatch, host: str, expected: str | None
+) -> None:
+    bare.setenv("GLOO_SOCKET_IFNAME", "")  # so that what is set is taken back
+    bare.delenv("GLOO_SOCKET_IFNAME")
+    nodes.Nodes(2, 1, host, 29500, 600).choose_interface()
+    assert os.environ.get("GLOO_SOCKET_IFNAME") == expected
+
+
+def test_a_name_of_node_0_that_means_itself_leads_out(bare: pytest.MonkeyPatch) -> None:
+    """On Debian a machine's own name is 127.0.1.1."""
+    addresses = {"node-0": "127.0.1.1", "192.0.2.1": "10.0.0.7"}
+    bare.setattr(nodes, "_own_address", lambda host, port: addresses[host])
+    found = {"lo": [SimpleNamespace(address="127.0.0.1")]}
+    found["eth7"] = [SimpleNamespace(address="10.0.0.7")]
+    bare.setattr(psutil, "net_if_addrs", lambda: found)
+    bare.setenv("GLOO_SOCKET_IFNAME", "")
+    bare.delenv("GLOO_SOCKET_IFNAME")
+    nodes.Nodes(2, 0, "node-0", 29500, 600).choose_interface()
+    assert os.environ["GLOO_SOCKET_IFNAME"] == "eth7"
+    bare.setenv("GLOO_SOCKET_IFNAME", "mine")
+    nodes.Nodes(2, 0, "node-0", 29500, 600).choose_interface()
+    assert os.environ["GLOO_SOCKET_IFNAME"] == "mine"
 
 
 @pytest.mark.drill(

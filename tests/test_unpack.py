@@ -108,6 +108,15 @@ def test_archives_in_archives_give_their_files(kinds: list[str], members: dict) 
     assert found == {prefix + name: content for name, content in members.items()}
 
 
+def test_a_zip_with_names_in_big5_gives_its_files(tmp_path: Path) -> None:
+    name = "照片/花.png".encode("big5")
+    placeholder = b"x" * len(name)
+    packed = zipped({placeholder.decode(): b"flower", "b.png": b"other"})
+    found = by_path(read(put(tmp_path / "x", packed.replace(placeholder, name))))
+    assert sorted(found.values()) == [b"flower", b"other"]  # type: ignore[type-var]
+    assert all(label.isprintable() for label in found)
+
+
 BAD_NAMES = ["../a.png", "x/../../a.png", "/etc/a.png", "C:\\a.png", "..\\a.png", "\\\\host\\a.png"]
 
 

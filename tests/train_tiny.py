@@ -105,8 +105,11 @@ def main() -> None:
         with distributed.group():
             distributed.check_alike({"ROOT/data": os.environ.get("TINY_DATA", "")})
             train(root, run, changes)
-    elif processes > 1 or nodes.of_environment() is not None:
-        distributed.launch(processes, nodes.of_environment())
+    elif (several := nodes.of_environment()) is not None:
+        several.choose_interface()
+        distributed.launch(processes, several)
+    elif processes > 1:
+        distributed.launch(processes)
     else:
         train(root, run, changes)
 

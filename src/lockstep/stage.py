@@ -59,6 +59,7 @@ def run(
                 distributed.check_alike(_decided_by(stage, params))
                 main(params)
         elif on_nodes and (several := nodes.of_environment()) is not None:
+            several.choose_interface()
             # Only once they have met is the code checked: node 0 may be digesting it right now.
             distributed.launch(processes(load_params(workload, paths.PARAMS)), several)
         else:

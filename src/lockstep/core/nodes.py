@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 import socket
 import time
 from dataclasses import dataclass
 
+import psutil
+
 from lockstep.core.errors import LockstepError
 
 _LIMIT = 600  # seconds for all nodes to come
+_GLOO_INTERFACE = "GLOO_SOCKET_IFNAME"
+# An address that leads out of here, wherever that is (RFC 5737); nothing is sent there.
+_ELSEWHERE = "192.0.2.1"
 # Beyond what Linux gives to outgoing connections (32768 up) and below what services claim.
 _PORTS = range(20000, 30000)
 
@@ -47,6 +53,21 @@ class Nodes:
                 if time.monotonic() > until:
                     raise self.not_met() from None
                 time.sleep(0.5)
+
+    def choose_interface(self) -> None:
+        """Let torch's processes talk through the interface that leads to node 0.
+
+        Else they offer what their machine's own name leads to, which on Debian is loopback, where
+        no other node finds them. `GLOO_SOCKET_IFNAME` is left as it is where it is set.
+        """
+        if _GLOO_INTERFACE in os.environ:
+            return
+        own = _own_address(self.host, self.port)
+        if own is not None and _is_loopback(own) and not _is_loopback(self.host):
+            own = _own_address(_ELSEWHERE, self.port)  # node 0's name for itself
+        for name, addresses in psutil.net_if_addrs().items():
+            if own is not None and own in (found.address for found in addresses):
+                os.environ[_GLOO_INTERFACE] = name
 
     def not_met(self) -> LockstepError:
         """What to say where the nodes have waited for each other in vain."""
@@ -91,6 +112,24 @@ def of_environment() -> Nodes | None:
 def limit() -> int:
     """How many seconds those who begin a job together wait for each other."""
     return _number("LOCKSTEP_RDZV_TIMEOUT", least=1, missing=_LIMIT)
+
+
+def _own_address(host: str, port: int) -> str | None:
+    """From which address this machine would speak to another one; None if it could not."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
+        with socket.socket(family, socket.SOCK_DGRAM) as way:
+            way.connect(address)  # sends nothing
+            return str(way.getsockname()[0])
+    except OSError:
+        return None  # `reach` says so
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _meeting_point() -> tuple[str, int]:
