@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from pathlib import Path
@@ -20,12 +21,31 @@ ELSEWHERE = {
 }
 
 
-def everyday() -> list[str]:
-    """The commands under "Every day", without the remarks."""
-    text = README.read_text("utf-8")
-    (block,) = re.findall(r"## Every day\n.*?```sh\n(.*?)```", text, re.S)
-    lines = (line.split(" #")[0].strip() for line in block.splitlines())
-    return [command.strip() for line in lines for command in line.split(";")]
+SECTION = re.compile(r"## Every day\n.*?```console\n(.*?)```.*?```sh\n(.*?)```", re.S)
+Shown = dict[str, list[str]]
+
+
+def shown() -> Shown:
+    """The commands under "Every day" without remarks, and the lines of output below them."""
+    found = SECTION.search(README.read_text("utf-8"))
+    assert found is not None
+    output: Shown = {}
+    for line in found[1].splitlines():
+        if line.startswith("$ "):
+            lines: list[str] = []
+            output[line.removeprefix("$ ").split(" #")[0].strip()] = lines
+        elif line != "...":
+            lines.append(line)
+    others = (line.split(" #")[0] for line in found[2].splitlines())
+    return output | {
+        command.strip(): [] for line in others for command in line.split(";") if command.strip()
+    }
+
+
+def form(line: str) -> str:
+    """A line whatever its numbers, the width of its columns and the name of an experiment."""
+    line = re.sub(r"(experiment\(s\): )[\w-]+", r"\1NAME", line)
+    return " ".join(re.sub(r"[-+−]?\d[\d.]*", "#", line).split())
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +63,7 @@ def walked(
     commit(project, "one workload")
     return {  # the other workloads of the preset are not there
         command: project.run("bash", "-c", command.replace("smoke)", "smoke iclevr)"))
-        for command in everyday()
+        for command in shown()
         if command not in ELSEWHERE
     }
 
@@ -71,15 +91,31 @@ def test_they_do_what_their_remarks_say(
         "sweep",
         "train",
     ]
-    assert "train" not in stages("dvc exp run -S iclevr.sample.steps")
+    assert stages("dvc exp run -S iclevr.sample.classifier_scale") == ["sample", "evaluate"]
     assert "accuracy_test" in walked["dvc exp show"].stdout
-    assert "accuracy_test" in walked["dvc metrics diff"].stdout
-    assert "fd_classifier" in walked["lockstep compare HEAD"].stdout
-    assert walked['lockstep sample iclevr "red cube, cyan sphere"'].stdout == "sample.png\n"
     assert "LockstepPipeline" in walked["lockstep export iclevr FOLDER"].stdout
 
 
+@pytest.mark.long
+def test_they_print_what_is_shown(walked: dict[str, subprocess.CompletedProcess[str]]) -> None:
+    for command, lines in shown().items():
+        if lines:  # which metrics change by how much is the model's affair: one of them is enough
+            printed = {form(line) for line in walked[command].stdout.splitlines()}
+            assert printed & {form(line) for line in lines}, command
+
+
+def test_the_metrics_shown_are_the_committed_ones() -> None:
+    lines = shown()["dvc metrics diff"]
+    assert lines
+    for path, name, before, after, change in (line.split() for line in lines):
+        committed = json.loads((README.parent / path).read_text("utf-8"))[name]
+        assert float(before) == pytest.approx(committed, abs=1e-5), (
+            "README.md: the experiment under `Every day` is one of earlier results; run it again"
+        )
+        assert float(after) - float(before) == pytest.approx(float(change), abs=2e-5)
+
+
 def test_what_is_run_elsewhere_is_in_the_readme() -> None:
-    assert ELSEWHERE.keys() <= set(everyday())
+    assert ELSEWHERE.keys() <= shown().keys()
     for name in ELSEWHERE.values():
         assert Path(__file__).with_name(name).exists()
