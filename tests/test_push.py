@@ -207,6 +207,21 @@ def test_an_outdated_model_is_said(project: Path) -> None:
     assert not Path("out").exists()
 
 
+def test_a_model_of_other_parameters_is_said(project: Path) -> None:
+    lock = yaml.safe_load(Path("dvc.lock").read_text())
+    document = yaml.safe_load(Path("params.yaml").read_text())
+    had = {"train": document["train"], f"{W}.train": document[W].get("train", {})}
+    lock["stages"][f"train@{W}"]["params"] = {"params.yaml": had}
+    Path("dvc.lock").write_text(yaml.safe_dump(lock))
+    command.export(W, Path("same"))
+    had["train"] = {**document["train"], "muon_lr": 0.5}
+    Path("dvc.lock").write_text(yaml.safe_dump(lock))
+    message = one_line(command.export, W, Path("out"))
+    assert "outdated, since train.muon_lr in params.yaml is no longer what it was made" in message
+    assert f"`dvc repro train@{W}`, or set it back" in message
+    assert not Path("out").exists()
+
+
 def test_another_model_than_dvcs_is_said(project: Path) -> None:
     path = project / "models" / W / "names.json"
     path.write_text(path.read_text() + " ")

@@ -6,6 +6,7 @@ import hashlib
 import json
 from pathlib import Path
 
+from lockstep.config.document import read_yaml
 from lockstep.config.schema import Params
 from lockstep.core import hashing, paths
 from lockstep.core.errors import LockstepError
@@ -22,8 +23,8 @@ def check_model(workload: str, classifier: Path | None = None) -> Lock:
     Raises
     ------
     LockstepError
-        If nothing is trained, the data or code before the training is newer, or the files of the
-        model are not those that dvc.lock has.
+        If nothing is trained, the data, code or parameters before the training are newer, or the
+        files of the model are not those that dvc.lock has.
     """
     model, target = paths.model(workload), f"train@{workload}"
     if not (model / "model.json").is_file():
@@ -37,6 +38,13 @@ def check_model(workload: str, classifier: Path | None = None) -> Lock:
     made_by = {model: target}
     if classifier is not None:
         made_by[classifier] = f"noisy_classifier@{workload}"
+    document = read_yaml(paths.PARAMS)
+    for folder, stage in made_by.items():
+        if edited := lock.edited(stage, document):
+            raise LockstepError(
+                f"{folder}: outdated, since {', '.join(edited)} in {paths.PARAMS} is no longer "
+                f"what it was made with; `dvc repro {stage}`, or set it back"
+            )
     for folder, stage in made_by.items():
         expected = lock.made.get(folder.as_posix())
         if expected is not None and folder.exists() and dvc_hash(folder) != expected:
