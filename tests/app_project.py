@@ -66,11 +66,13 @@ def write_unconditional(workload: str, seed: int = 0) -> None:
     _save(paths.model(workload), _description(tiny_params()), seed)
 
 
-def write_labelled(workload: str, seed: int = 0, folder: Path | None = None) -> None:
-    """A model of three objects, one of them with a name that HTML would read as a tag."""
+def write_labelled(
+    workload: str, seed: int = 0, folder: Path | None = None, condition: str = "labels"
+) -> None:
+    """A model of three objects or classes, one of them with a name that HTML takes for a tag."""
     out = folder or paths.model(workload)
     described = dataclasses.replace(
-        _description(tiny_params()), condition="labels", labels=len(OBJECTS)
+        _description(tiny_params()), condition=condition, labels=len(OBJECTS)
     )
     _save(out, described, seed)
     names = {name: number for number, name in enumerate(OBJECTS)}

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -102,10 +103,11 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         os.chdir(before)
 
 
-@pytest.fixture(scope="module")
-def address(project: Path) -> Iterator[str]:
+@contextmanager
+def served(*arguments: str) -> Iterator[str]:
+    """The address of `lockstep app` in the current folder."""
     server = subprocess.Popen(
-        [sys.executable, "-m", "lockstep.cli", "app", "--port", "0"],
+        [sys.executable, "-m", "lockstep.cli", "app", *arguments, "--port", "0"],
         env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
         text=True,
         stdout=subprocess.PIPE,
@@ -122,14 +124,20 @@ def address(project: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def visit(address: str) -> Iterator[Callable[[], Visit]]:
-    """Opens a tab each time it is called."""
+def address(project: Path) -> Iterator[str]:
+    with served() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def visit(address: str) -> Iterator[Callable[..., Visit]]:
+    """Opens a tab each time it is called: of the page, or of another server's."""
     with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=CHROMIUM)
         context = browser.new_context(viewport={"width": 1280, "height": 900})
         context.set_default_timeout(_PATIENCE)
 
-        def call() -> Visit:
+        def call(where: str = address) -> Visit:
             seen = Visit(context.new_page())
             seen.page.on("request", lambda request: seen.asked.append(request.url))
             seen.page.on(
@@ -139,7 +147,7 @@ def visit(address: str) -> Iterator[Callable[[], Visit]]:
                 ),
             )
             seen.page.on("pageerror", lambda error: seen.complaints.append(str(error)))
-            seen.page.goto(address)
+            seen.page.goto(where)
             seen.page.get_by_role("tab").first.wait_for()
             return seen
 
@@ -148,7 +156,7 @@ def visit(address: str) -> Iterator[Callable[[], Visit]]:
 
 
 def test_objects_are_ticked_and_images_come_with_verdicts_and_neighbours(
-    visit: Callable[[], Visit], address: str
+    visit: Callable[..., Visit], address: str
 ) -> None:
     seen = visit()
     panel = seen.open("iclevr")
@@ -176,7 +184,7 @@ def test_objects_are_ticked_and_images_come_with_verdicts_and_neighbours(
     assert seen.complaints == []
 
 
-def test_two_settings_side_by_side(visit: Callable[[], Visit]) -> None:
+def test_two_settings_side_by_side(visit: Callable[..., Visit]) -> None:
     seen = visit()
     panel = seen.open("faces")
     assert panel.get_by_label("Guidance").count() == 0  # nothing can be asked for
@@ -195,7 +203,42 @@ def test_two_settings_side_by_side(visit: Callable[[], Visit]) -> None:
     assert sources[0] != sources[1]
 
 
-def test_the_ends_of_a_narrow_slider_can_be_read(visit: Callable[[], Visit]) -> None:
+def test_a_class_is_chosen_and_another_model_compared(
+    visit: Callable[..., Visit], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_params()
+    write_labelled("faces", condition="classes")
+    write_labelled("faces", seed=1, folder=Path("before"), condition="classes")
+    with served("faces", "--model", "before") as where:
+        seen = visit(where)
+        panel = seen.open("faces")
+        panel.get_by_label("Class").click()
+        seen.page.get_by_role("option", name="blue <cylinder>").click()
+        panel.get_by_label("Compare with other settings").check()
+        panel.get_by_label("Weights (second)").click()
+        seen.page.get_by_role("option", name="before: ema").click()
+        seen.pressed(panel)
+
+        def sources() -> list[str | None]:
+            return [
+                panel.get_by_role("region", name=name)
+                .get_by_alt_text("Image 1, seed 0")
+                .get_attribute("src")
+                for name in ("First", "Second")
+            ]
+
+        cylinders = sources()
+        assert None not in cylinders and cylinders[0] != cylinders[1]
+        panel.get_by_label("Class").click()
+        seen.page.get_by_role("option", name="red cube").click()
+        seen.pressed(panel)
+        assert not {*sources()} & {*cylinders}
+        assert seen.complaints == []
+        seen.page.close()
+
+
+def test_the_ends_of_a_narrow_slider_can_be_read(visit: Callable[..., Visit]) -> None:
     seen = visit()
     seen.page.set_viewport_size({"width": 1100, "height": 900})
     panel = seen.open("faces")
@@ -205,7 +248,7 @@ def test_the_ends_of_a_narrow_slider_can_be_read(visit: Callable[[], Visit]) -> 
     assert whole <= shown
 
 
-def test_two_tabs_at_once_take_turns_and_keep_apart(visit: Callable[[], Visit]) -> None:
+def test_two_tabs_at_once_take_turns_and_keep_apart(visit: Callable[..., Visit]) -> None:
     tabs = [visit(), visit()]
     panels = [tab.open("iclevr") for tab in tabs]
     for number, panel in enumerate(panels):
@@ -218,7 +261,7 @@ def test_two_tabs_at_once_take_turns_and_keep_apart(visit: Callable[[], Visit]) 
         assert panel.get_by_alt_text(f"Image 1, seed {2 - number}").count() == 0
 
 
-def test_long_and_strange_sentences(visit: Callable[[], Visit]) -> None:
+def test_long_and_strange_sentences(visit: Callable[..., Visit]) -> None:
     seen = visit()
     panel = seen.open("captions")
     sentence = panel.get_by_label("Sentence")
@@ -237,7 +280,7 @@ def test_long_and_strange_sentences(visit: Callable[[], Visit]) -> None:
 
 
 def test_a_model_that_goes_and_comes_while_the_page_is_open(
-    visit: Callable[[], Visit], project: Path
+    visit: Callable[..., Visit], project: Path
 ) -> None:
     seen = visit()
     panel = seen.open("anime")
