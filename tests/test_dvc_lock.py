@@ -80,24 +80,3 @@ def test_the_committed_one_is_of_one_run(monkeypatch: pytest.MonkeyPatch) -> Non
     lock = dvc_lock.load()
     assert len(lock.read) > 30
     assert {stage: found for stage in lock.read if (found := lock.outdated(stage))} == {}
-
-
-def test_which_parameters_were_edited_since() -> None:
-    def entry(path: str) -> dict[str, str]:
-        return {"path": path, "md5": "a"}
-
-    train = {"train": {"lr": "1e-05", "betas": [0.9, 0.99], "init_from": None}, "faces.train": {}}
-    stages = {
-        "dataset@faces": {"outs": [entry("data")], "params": {"params.yaml": {"dataset.seed": 0}}},
-        "train@faces": {"deps": [entry("data")], "params": {"params.yaml": train}},
-    }
-    Path("dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": stages}))
-    lock = dvc_lock.load()
-    same = {"dataset": {"seed": 0}, "train": {"lr": 0.00001, "betas": [0.9, 0.99]}, "faces": {}}
-    assert lock.edited("train@faces", same) == []
-    other = {"dataset": {"seed": 1}, "train": {"lr": 1.0, "betas": [0.9, 0.99], "steps": 3}}
-    found = lock.edited("train@faces", {**other, "faces": {"train": {"lr": 2.0}}})
-    assert found == ["dataset.seed", "faces.train.lr", "train.lr", "train.steps"]
-    assert lock.edited("dataset@faces", {**same, "dataset": {}}) == ["dataset.seed"]
-    assert lock.edited("dataset@faces", {**same, "dataset": None}) == ["dataset.seed"]
-    assert lock.edited("train@anime", other) == []  # never ran

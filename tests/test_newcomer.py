@@ -42,9 +42,9 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Project:
     path.write_text(yaml.safe_dump(document, sort_keys=False), "utf-8")
     commit(origin, "quick")
     (line,) = (line for line in block("# Lockstep", "sh") if line.startswith("git clone"))
-    clones, entered = line.replace("<this repository>", str(origin.root)).split(" && ")
+    clones, entered = line.replace("ADDRESS", str(origin.root)).split(" && ")
     assert entered == "cd lockstep"
-    subprocess.run([*shlex.split(clones), "lockstep"], cwd=folder, check=True)
+    subprocess.run(shlex.split(clones), cwd=folder, check=True)
     return Project(folder / "lockstep")
 
 
@@ -66,8 +66,8 @@ def test_the_demo_makes_what_it_says(clone: Project) -> None:
 def test_ones_own_images_become_a_workload(clone: Project) -> None:
     command, *said = block("## Your own images", "")
     for number in range(120):
-        colour = list(COLOURS)[number % 2]
-        write_image(clone.root / f"pets/{colour}/{number}.png", COLOURS[colour], number)
+        pet, colour = (("cats", "red"), ("dogs", "green"))[number % 2]
+        write_image(clone.root / f"pets/{pet}/{number}.png", COLOURS[colour], number)
     arguments = shlex.split(command.removeprefix("$ "))
     assert arguments[0] == "lockstep"
     done = clone.lockstep(*arguments[1:])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -208,17 +209,19 @@ def test_an_outdated_model_is_said(project: Path) -> None:
 
 
 def test_a_model_of_other_parameters_is_said(project: Path) -> None:
-    lock = yaml.safe_load(Path("dvc.lock").read_text())
-    document = yaml.safe_load(Path("params.yaml").read_text())
-    had = {"train": document["train"], f"{W}.train": document[W].get("train", {})}
-    lock["stages"][f"train@{W}"]["params"] = {"params.yaml": had}
-    Path("dvc.lock").write_text(yaml.safe_dump(lock))
+    path = project / "models" / W / "provenance.json"
+    made = json.loads(path.read_text())
+    params = load_params(W)
+    made["params"] = {"threads": 99, **params.deciding("model", "diffusion", "train")}
+    path.write_text(json.dumps(made))
+    Path("dvc.lock").unlink()
     command.export(W, Path("same"))
-    had["train"] = {**document["train"], "muon_lr": 0.5}
-    Path("dvc.lock").write_text(yaml.safe_dump(lock))
+    text = Path("params.yaml").read_text()
+    assert text.count("muon_lr: 0.02\n") == 2  # of the noisy classifier too
+    Path("params.yaml").write_text(text.replace("muon_lr: 0.02\n", "muon_lr: 0.5\n"))
     message = one_line(command.export, W, Path("out"))
-    assert "outdated, since train.muon_lr in params.yaml is no longer what it was made" in message
-    assert f"`dvc repro train@{W}`, or set it back" in message
+    assert "outdated, since params.yaml has train.muon_lr: 0.5 and it was made with 0.02" in message
+    assert f"`dvc repro train@{W}`, or set that back" in message
     assert not Path("out").exists()
 
 

@@ -47,7 +47,7 @@ def export(
 def write(out: Path, params: Params, name: str, license: str | None) -> Exported:
     """Write the folder and its card; `name` is what the card loads. Raises as `export`."""
     classifier = paths.guiding_classifier(params.workload, params.sample.classifier_scale)
-    lock = check_model(params.workload, classifier)
+    lock = check_model(params, classifier)
     # Here: diffusers takes seconds, and a mistake should not.
     try:
         from lockstep.export import card, folder

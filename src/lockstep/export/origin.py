@@ -6,16 +6,16 @@ import hashlib
 import json
 from pathlib import Path
 
-from lockstep.config.document import read_yaml
 from lockstep.config.schema import Params
 from lockstep.core import hashing, paths
 from lockstep.core.errors import LockstepError
 from lockstep.core.provenance import FILE, read_provenance
+from lockstep.report import settings
 from lockstep.tracking import dvc_lock
 from lockstep.tracking.dvc_lock import Lock
 
 
-def check_model(workload: str, classifier: Path | None = None) -> Lock:
+def check_model(params: Params, classifier: Path | None = None) -> Lock:
     """What dvc.lock says, if it does not speak against the model on disk.
 
     Nor against the folder of the noisy classifier that guides it, if one does.
@@ -26,6 +26,7 @@ def check_model(workload: str, classifier: Path | None = None) -> Lock:
         If nothing is trained, the data, code or parameters before the training are newer, or the
         files of the model are not those that dvc.lock has.
     """
+    workload = params.workload
     model, target = paths.model(workload), f"train@{workload}"
     if not (model / "model.json").is_file():
         raise LockstepError(f"{model}: not trained; `dvc repro {target}` trains it")
@@ -38,13 +39,13 @@ def check_model(workload: str, classifier: Path | None = None) -> Lock:
     made_by = {model: target}
     if classifier is not None:
         made_by[classifier] = f"noisy_classifier@{workload}"
-    document = read_yaml(paths.PARAMS)
     for folder, stage in made_by.items():
-        if edited := lock.edited(stage, document):
-            raise LockstepError(
-                f"{folder}: outdated, since {', '.join(edited)} in {paths.PARAMS} is no longer "
-                f"what it was made with; `dvc repro {stage}`, or set it back"
-            )
+        for setting in settings.stale(params, [folder]):
+            if setting.name != "threads":  # another machine may have others
+                raise LockstepError(
+                    f"{folder}: outdated, since {paths.PARAMS} has {setting.name}: {setting.value} "
+                    f"and it was made with {setting.before}; `dvc repro {stage}`, or set that back"
+                )
     for folder, stage in made_by.items():
         expected = lock.made.get(folder.as_posix())
         if expected is not None and folder.exists() and dvc_hash(folder) != expected:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,18 +63,28 @@ def changed(found: tuple[Section, ...]) -> tuple[Setting, ...]:
     )
 
 
-def stale(params: Params) -> tuple[Setting, ...]:
+def stale(params: Params, folders: Iterable[Path] | None = None) -> tuple[Setting, ...]:
     """Parameters that are in force now but are not what made the outputs on disk.
 
-    `before` is what made them.
+    `before` is what made them. With `folders`, of these outputs alone.
     """
     now = _counted(params)
     now.pop("source.paths", None)  # outputs know the last part alone
     if not now.get("source.sha256"):  # they were not asked for, but were found all the same
         now.pop("source.sha256", None)
-    workload = params.workload
     found: dict[Setting, None] = {}
-    for folder in (
+    for folder in _outputs(params.workload) if folders is None else folders:
+        if not (folder / FILE).exists():
+            continue
+        with damage_named(folder / FILE):
+            for name, value in read_provenance(folder).params.items():
+                if name in now and now[name] != value:
+                    found[Setting(name, text(now[name]), text(value))] = None
+    return tuple(found)
+
+
+def _outputs(workload: str) -> tuple[Path, ...]:
+    return (
         paths.dataset(workload),
         paths.evaluator(workload),
         paths.reference(workload),
@@ -82,14 +93,7 @@ def stale(params: Params) -> tuple[Setting, ...]:
         paths.samples(workload),
         paths.tables(workload, "evaluate"),
         paths.tables(workload, "sweep"),
-    ):
-        if not (folder / FILE).exists():
-            continue
-        with damage_named(folder / FILE):
-            for name, value in read_provenance(folder).params.items():
-                if name in now and now[name] != value:
-                    found[Setting(name, text(now[name]), text(value))] = None
-    return tuple(found)
+    )
 
 
 def _counted(params: Params) -> dict[str, Any]:
