@@ -1,6 +1,6 @@
 """How long it takes to find and choose the faces in large photographs, and how much memory.
 
-`python -m benchmarks.photographs COUNT` makes so many JPEGs of 12 megapixels (2 MB each), each with
+`python -m benchmarks.photographs COUNT` makes so many JPEGs of 12 megapixels, each with
 a drawn face of 90 to 900 pixels on noise, adds them as a user would (`lockstep new NAME FOLDER
 --faces`), and prints seconds, megapixels a second, faces found and kept, and the peak resident
 memory of the largest process of the stage `collect`.
@@ -37,7 +37,8 @@ def photograph(portrait: int, number: int) -> NDArray[np.uint8]:
     width = np.exp(random.uniform(*np.log(_WIDTHS)))
     room = min(_HEIGHT / drawn.shape[0], _WIDTH / drawn.shape[1])
     scale = min(width / (face.box.right - face.box.left), room)
-    small = cv2.resize(drawn, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    small = cv2.resize(drawn, None, fx=scale, fy=scale, interpolation=how)
     top = random.integers(0, _HEIGHT - small.shape[0] + 1)
     left = random.integers(0, _WIDTH - small.shape[1] + 1)
     image[top : top + small.shape[0], left : left + small.shape[1]] = small

@@ -120,7 +120,12 @@ def test_a_link_astray_is_found(tmp_path: Path) -> None:
 def blocks(page: Path) -> list[tuple[str, str]]:
     """Its blocks of code; of a shell's without what remarks say."""
     return [
-        (token.info, re.sub(r" #.*", " #", token.content) if token.info == "sh" else token.content)
+        (
+            token.info,
+            re.sub(r" #.*", " #", token.content)
+            if token.info in ("sh", "console")
+            else token.content,
+        )
         for token in tokens(page)
         if token.type in ("fence", "code_block")
     ]

@@ -16,7 +16,7 @@ from lockstep.config import presets
 from lockstep.config.load import read_yaml
 from test_new_workloads import COLOURS, SMALL, write_image
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.pipeline]
 
 README = Path(__file__).resolve().parent.parent / "README.md"
 

@@ -188,15 +188,19 @@ def ip(*arguments: str) -> None:
 def machines() -> Iterator[tuple[str, str]]:
     """The names of two network namespaces with a cable between them, and nothing else.
 
-    Their addresses are 10.213.7.1 and 10.213.7.2. Both go by this machine's name, which leads
-    each of them to itself at best.
+    Their addresses are 10.213.7.1 and 10.213.7.2. Both know `node-0`, which takes its name for
+    127.0.1.1, as Debian has it; neither knows this machine's own name.
     """
     if shutil.which("ip") is None:
         pytest.skip("no iproute2")
     names = f"lk{os.getpid()}a", f"lk{os.getpid()}b"
+    hosts = [Path("/etc/netns") / name for name in names]
     try:
-        for name in names:
+        for name, folder, node_0 in zip(names, hosts, ("127.0.1.1", "10.213.7.1"), strict=True):
             ip("netns", "add", name)
+            folder.mkdir(parents=True)
+            (folder / "hosts").write_text(f"127.0.0.1 localhost\n{node_0} node-0\n")
+            ip("netns", "exec", name, "true")
         ends = "cable0", "cable1"
         ip(*f"-n {names[0]} link add {ends[0]} type veth peer {ends[1]} netns {names[1]}".split())
         for number, (name, end) in enumerate(zip(names, ends, strict=True), 1):
@@ -205,58 +209,117 @@ def machines() -> Iterator[tuple[str, str]]:
             ip("-n", name, "link", "set", "lo", "up")
         yield names
     finally:
-        for name in names:
+        for name, folder in zip(names, hosts, strict=True):
             subprocess.run(["ip", "netns", "delete", name], capture_output=True, check=False)
+            shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.mark.parametrize("host", ["10.213.7.1", "node-0"])
 def test_two_nodes_on_a_network_give_the_curve_of_one_process(
-    root: Path, port: int, machines: tuple[str, str]
+    root: Path, port: int, machines: tuple[str, str], host: str
 ) -> None:
+    run = f"network-{host}"
     pair = [
         node(
             number,
             port,
             root,
-            "network",
-            host="10.213.7.1",
+            run,
+            host=host,
             launcher=("ip", "netns", "exec", name, sys.executable),
             **FIFTY,
         )
         for number, name in enumerate(machines)
     ]
-    for child in pair:
-        assert "error" not in finish(child)
+    try:
+        for child in pair:
+            assert "error" not in finish(child)
+    finally:
+        for child in pair:
+            if child.poll() is None:
+                kill(child)
     finish(start(root, "no-network", **FIFTY))
-    assert losses(root, "network") == pytest.approx(losses(root, "no-network"), rel=1e-4)
+    assert losses(root, run) == pytest.approx(losses(root, "no-network"), rel=1e-4)
+
+
+# How gloo is told which interface to use
+
+
+@pytest.fixture
+def network(bare: pytest.MonkeyPatch) -> dict[str, list[str]]:
+    """A machine called `here`; each host's addresses, to which a test may add."""
+    cards = {
+        "lo": ["127.0.0.1", "::1"],
+        "eth0": ["192.168.7.2", "10.0.0.2", "fe80::2%eth0"],
+        "eth1": ["10.1.0.2"],
+    }
+
+    def family(address: str) -> socket.AddressFamily:
+        return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+    def interfaces() -> dict[str, list[SimpleNamespace]]:
+        return {
+            name: [SimpleNamespace(family=family(each), address=each) for each in addresses]
+            for name, addresses in cards.items()
+        }
+
+    hosts: dict[str, list[str]] = {"here": ["127.0.1.1"]}
+
+    def resolve(host: str, port: object, **_: object) -> list[tuple]:
+        if host not in hosts:
+            raise socket.gaierror("no such host")
+        return [(family(each), 1, 6, "", (each, 0)) for each in hosts[host]]
+
+    bare.setattr(psutil, "net_if_addrs", interfaces)
+    bare.setattr(socket, "gethostname", lambda: "here")
+    bare.setattr(socket, "getaddrinfo", resolve)
+    bare.setenv("GLOO_SOCKET_IFNAME", "")  # so that what is set is taken back
+    bare.delenv("GLOO_SOCKET_IFNAME")
+    return hosts
 
 
 @pytest.mark.parametrize(
-    ("host", "expected"),
-    [("127.0.0.1", "lo"), ("localhost", "lo"), ("no-such-host.invalid", None)],
+    ("own", "named", "expected"),
+    [
+        ("10.1.0.2", "127.0.1.1", "eth1"),
+        ("10.1.0.2", "10.1.0.2", None),  # what gloo takes by itself
+        ("::ffff:10.1.0.2", "127.0.1.1", "eth1"),
+        ("10.0.0.2", "127.0.1.1", None),  # of eth0 gloo would take the other one
+        ("127.0.0.1", "10.1.0.2", "lo"),  # two nodes of one machine
+        ("10.9.9.9", "127.0.1.1", None),
+    ],
 )
-def test_the_interface_that_leads_to_node_0(
-    bare: pytest.MonkeyPatch, host: str, expected: str | None
+def test_the_interface_of_an_address(
+    network: dict[str, list[str]], own: str, named: str, expected: str | None
 ) -> None:
-    bare.setenv("GLOO_SOCKET_IFNAME", "")  # so that what is set is taken back
-    bare.delenv("GLOO_SOCKET_IFNAME")
-    nodes.Nodes(2, 1, host, 29500, 600).choose_interface()
+    network["here"] = [named]
+    nodes._talk_from(nodes._address(own))
     assert os.environ.get("GLOO_SOCKET_IFNAME") == expected
 
 
-def test_a_name_of_node_0_that_means_itself_leads_out(bare: pytest.MonkeyPatch) -> None:
-    """On Debian a machine's own name is 127.0.1.1."""
-    addresses = {"node-0": "127.0.1.1", "192.0.2.1": "10.0.0.7"}
-    bare.setattr(nodes, "_own_address", lambda host, port: addresses[host])
-    found = {"lo": [SimpleNamespace(address="127.0.0.1")]}
-    found["eth7"] = [SimpleNamespace(address="10.0.0.7")]
-    bare.setattr(psutil, "net_if_addrs", lambda: found)
-    bare.setenv("GLOO_SOCKET_IFNAME", "")
-    bare.delenv("GLOO_SOCKET_IFNAME")
-    nodes.Nodes(2, 0, "node-0", 29500, 600).choose_interface()
-    assert os.environ["GLOO_SOCKET_IFNAME"] == "eth7"
+def test_one_that_is_set_stays(network: dict[str, list[str]], bare: pytest.MonkeyPatch) -> None:
     bare.setenv("GLOO_SOCKET_IFNAME", "mine")
-    nodes.Nodes(2, 0, "node-0", 29500, 600).choose_interface()
+    nodes._talk_from(nodes._address("10.1.0.2"))
     assert os.environ["GLOO_SOCKET_IFNAME"] == "mine"
+
+
+@pytest.mark.parametrize(("cards", "expected"), [(("lo", "eth1"), "eth1"), (("lo",), None)])
+def test_a_node_0_whose_name_means_itself_takes_its_only_interface(
+    network: dict[str, list[str]],
+    bare: pytest.MonkeyPatch,
+    cards: tuple[str, ...],
+    expected: str | None,
+) -> None:
+    network["node-0"] = ["127.0.1.1"]
+    every = psutil.net_if_addrs()
+    first = nodes.Nodes(2, 0, "node-0", 29500, 600)
+    first.choose_interface()
+    assert "GLOO_SOCKET_IFNAME" not in os.environ  # there are two
+    bare.setattr(psutil, "net_if_addrs", lambda: {name: every[name] for name in cards})
+    nodes.Nodes(2, 1, "node-0", 29500, 600).choose_interface()
+    assert "GLOO_SOCKET_IFNAME" not in os.environ  # `reach` does so there
+    first.choose_interface()
+    assert os.environ.get("GLOO_SOCKET_IFNAME") == expected
 
 
 @pytest.mark.drill(

@@ -113,8 +113,8 @@ def test_a_zip_with_names_in_big5_gives_its_files(tmp_path: Path) -> None:
     placeholder = b"x" * len(name)
     packed = zipped({placeholder.decode(): b"flower", "b.png": b"other"})
     found = by_path(read(put(tmp_path / "x", packed.replace(placeholder, name))))
-    assert sorted(found.values()) == [b"flower", b"other"]  # type: ignore[type-var]
-    assert all(label.isprintable() for label in found)
+    # It does not say in which encoding its names are: they are read as ZIP's own.
+    assert found == {name.decode("cp437"): b"flower", "b.png": b"other"}
 
 
 BAD_NAMES = ["../a.png", "x/../../a.png", "/etc/a.png", "C:\\a.png", "..\\a.png", "\\\\host\\a.png"]

@@ -7,6 +7,7 @@ import os
 import re
 import socket
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 
 import psutil
@@ -15,8 +16,7 @@ from lockstep.core.errors import LockstepError
 
 _LIMIT = 600  # seconds for all nodes to come
 _GLOO_INTERFACE = "GLOO_SOCKET_IFNAME"
-# An address that leads out of here, wherever that is (RFC 5737); nothing is sent there.
-_ELSEWHERE = "192.0.2.1"
+_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 # Beyond what Linux gives to outgoing connections (32768 up) and below what services claim.
 _PORTS = range(20000, 30000)
 
@@ -47,7 +47,8 @@ class Nodes:
         until = time.monotonic() + self.limit
         while True:
             try:
-                socket.create_connection((self.host, self.port), timeout=5).close()
+                with socket.create_connection((self.host, self.port), timeout=5) as way:
+                    _talk_from(_address(way.getsockname()[0]))
                 return
             except OSError:
                 if time.monotonic() > until:
@@ -55,19 +56,17 @@ class Nodes:
                 time.sleep(0.5)
 
     def choose_interface(self) -> None:
-        """Let torch's processes talk through the interface that leads to node 0.
+        """On node 0, let torch's processes talk through the interface that the others know.
 
-        Else they offer what their machine's own name leads to, which on Debian is loopback, where
-        no other node finds them. `GLOO_SOCKET_IFNAME` is left as it is where it is set.
+        On the others `reach` does so. Where the address is not clear, nothing is chosen.
         """
-        if _GLOO_INTERFACE in os.environ:
+        if self.number > 0:
             return
         own = _own_address(self.host, self.port)
-        if own is not None and _is_loopback(own) and not _is_loopback(self.host):
-            own = _own_address(_ELSEWHERE, self.port)  # node 0's name for itself
-        for name, addresses in psutil.net_if_addrs().items():
-            if own is not None and own in (found.address for found in addresses):
-                os.environ[_GLOO_INTERFACE] = name
+        if own is not None and own.is_loopback and not _is_loopback(self.host):
+            own = _only_address()  # its name for itself: on Debian 127.0.1.1
+        if own is not None:
+            _talk_from(own)
 
     def not_met(self) -> LockstepError:
         """What to say where the nodes have waited for each other in vain."""
@@ -114,20 +113,70 @@ def limit() -> int:
     return _number("LOCKSTEP_RDZV_TIMEOUT", least=1, missing=_LIMIT)
 
 
-def _own_address(host: str, port: int) -> str | None:
-    """From which address this machine would speak to another one; None if it could not."""
+def _talk_from(own: _Address) -> None:
+    """Let gloo use the interface of an address of this machine.
+
+    Without being told, it takes the address that the machine's own name leads to, which may be one
+    that no other node can reach. An interface whose first address is another one would not help.
+    `GLOO_SOCKET_IFNAME` is left as it is where it is set.
+    """
+    if _GLOO_INTERFACE in os.environ or own in _addresses_of(socket.gethostname()):
+        return
+    for name, addresses in _interfaces().items():
+        if addresses[:1] == [own]:
+            os.environ[_GLOO_INTERFACE] = name
+            return
+
+
+def _interfaces() -> dict[str, list[_Address]]:
+    """The addresses of each interface that has one, those of IPv4 first, as gloo sees them."""
+    found = {
+        name: [
+            _address(each.address)
+            for family in (socket.AF_INET, socket.AF_INET6)
+            for each in addresses
+            if each.family == family
+        ]
+        for name, addresses in psutil.net_if_addrs().items()
+    }
+    return {name: addresses for name, addresses in found.items() if addresses}
+
+
+def _only_address() -> _Address | None:
+    """That of the only interface that leads out of this machine, if there is only one."""
+    outward = [found[0] for found in _interfaces().values() if not found[0].is_loopback]
+    return outward[0] if len(outward) == 1 else None
+
+
+def _own_address(host: str, port: int) -> _Address | None:
+    """From which address this machine speaks to one; None if it cannot, which is said later."""
+    for address in _addresses_of(host):
+        family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+        with suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as way:
+            way.connect((str(address), port))  # sends nothing
+            return _address(way.getsockname()[0])
+    return None
+
+
+def _addresses_of(host: str) -> list[_Address]:
     try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
-        with socket.socket(family, socket.SOCK_DGRAM) as way:
-            way.connect(address)  # sends nothing
-            return str(way.getsockname()[0])
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except OSError:
-        return None  # `reach` says so
+        return []
+    return [_address(str(entry[4][0])) for entry in found]
+
+
+def _address(text: str) -> _Address:
+    """An address without its scope (`%eth0`); one of IPv4 in IPv6's form as what it is."""
+    address = ipaddress.ip_address(text.partition("%")[0])
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return mapped or address
 
 
 def _is_loopback(host: str) -> bool:
+    """Whether a host is written as this very machine."""
     try:
-        return ipaddress.ip_address(host).is_loopback
+        return _address(host).is_loopback
     except ValueError:
         return host == "localhost"
 

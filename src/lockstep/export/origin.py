@@ -23,8 +23,8 @@ def check_model(params: Params, classifier: Path | None = None) -> Lock:
     Raises
     ------
     LockstepError
-        If nothing is trained, the data, code or parameters before the training are newer, or the
-        files of the model are not those that dvc.lock has.
+        If nothing is trained, the data or code before the training is newer, params.yaml has other
+        values than the model's provenance, or its files are not those that dvc.lock has.
     """
     workload = params.workload
     model, target = paths.model(workload), f"train@{workload}"
