@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from lockstep.config.load import load_params
 from lockstep.config.schema import SECTIONS, Params
-from lockstep.core import code, nodes, paths, rank
+from lockstep.core import code, crowding, nodes, paths, rank
 from lockstep.core.errors import LockstepError
 from lockstep.core.reports import reported
 from lockstep.data import texts
@@ -43,11 +43,15 @@ def run(
         check_code(stage, params)
         return params
 
+    def compute(params: Params) -> None:
+        with crowding.watched(params.threads // rank.size_here()):
+            main(params)
+
     def work() -> None:
         if processes is None:
             if rank.size() > 1:
                 raise LockstepError("this stage runs in one process; start it without torchrun")
-            main(begin())
+            compute(begin())
             return
         # Here, not above: it imports torch, which some stages and `check` do without.
         from lockstep.core import distributed
@@ -57,7 +61,7 @@ def run(
                 with distributed.together():
                     params = begin()
                 distributed.check_alike(_decided_by(stage, params))
-                main(params)
+                compute(params)
         elif on_nodes and (several := nodes.of_environment()) is not None:
             several.choose_interface()
             # Only once they have met is the code checked: node 0 may be digesting it right now.
@@ -67,7 +71,7 @@ def run(
             if processes(params) > 1:
                 distributed.launch(processes(params))
             else:
-                main(params)
+                compute(params)
 
     sys.exit(reported(work))
 

@@ -29,6 +29,7 @@ _LEFT_OUT = tuple(
         "config.schema",
         "config.sources",
         "core.code",
+        "core.crowding",
         "core.errors",
         "core.executors",
         "core.experiments",
