@@ -132,7 +132,9 @@ def test_a_folder_becomes_a_workload(run, make, condition: str, evaluator: str) 
     assert (found.condition, found.evaluator.type, found.source.size) == (condition, evaluator, 64)
     assert found.source.paths == (str(path),)
     assert found.source.sha256 == (hashing.sha256(path),)
-    assert set(read_yaml(PARAMS)["pets"]) == {"source", "condition", *SHARED_NAMES}
+    grids = "grid_every_epochs", "grid_every_steps"
+    assert set(read_yaml(PARAMS)["pets"]) == {"source", "condition", *grids, *SHARED_NAMES}
+    assert (found.grid_every_epochs, found.grid_every_steps) == (None, found.train.steps // 4)
     # A dozen images: held out ones for each purpose, and batches no larger than there are images.
     assert found.dataset.validation > 0 and found.dataset.evaluator > 0
     assert found.train.batch_size <= 6 and found.evaluator.batch_size <= 4

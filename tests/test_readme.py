@@ -45,7 +45,7 @@ def shown() -> Shown:
 def form(line: str) -> str:
     """A line whatever its numbers, the width of its columns and the name of an experiment."""
     line = re.sub(r"(experiment\(s\): )[\w-]+", r"\1NAME", line)
-    words = re.sub(r"[-+−]?\d[\d.,]*", "#", line).split()
+    words = re.sub(r"[-+−]?\d[\d.,]*(e[-+]?\d+)?", "#", line).split()
     if words[-1] in ("better", "worse"):  # which metrics, and how, is the model's affair
         words[1], words[-1] = "METRIC", "CHANGED"
     return " ".join(words)

@@ -34,6 +34,9 @@ _OF_FOLDERS = {TRAIN, *METADATA, "objects.json"}
 _OF_PATHS = ("type", "paths", "sha256")
 _EVALUATOR_STEPS = 300  # at least, of training the evaluator
 _MOST_EPOCHS = 60
+_STEPS = 600  # of training the generator
+# Not by epochs: a hundred images have one every few steps.
+_GRIDS = {"grid_every_epochs": None, "grid_every_steps": _STEPS // 4}
 
 FACES: dict[str, Any] = {
     **{"detector": "hog", "megapixels": None, "size": 64},
@@ -114,7 +117,7 @@ def section_of_faces(contents: Contents, path: str, sha256: str) -> dict[str, An
     overrides = _overrides(contents)
     overrides["dataset"]["evaluator"] = 0.0  # dlib's embedding has nothing to learn
     overrides["evaluator"] = {"type": "dlib"}
-    return {"source": source, "condition": "none", **shared, **overrides}
+    return {"source": source, "condition": "none", **_GRIDS, **shared, **overrides}
 
 
 def is_table(path: Path) -> bool:
@@ -151,7 +154,8 @@ def section_of(contents: Contents, path: str, sha256: str) -> dict[str, Any]:
     if contents.condition in ("none", "classes"):
         source |= {"min_side": size, **_RULES}
     shared: dict[str, Any] = {name: {} for name in SHARED}
-    return {"source": source, "condition": contents.condition, **shared, **_overrides(contents)}
+    own = {"source": source, "condition": contents.condition, **_GRIDS}
+    return {**own, **shared, **_overrides(contents)}
 
 
 def _overrides(contents: Contents) -> dict[str, dict[str, Any]]:
@@ -170,7 +174,7 @@ def _overrides(contents: Contents) -> dict[str, dict[str, Any]]:
             "batch_size": batch,
         },
         "train": {
-            "steps": 600,
+            "steps": _STEPS,
             "batch_size": max(1, min(32, trained_on // 2)),  # the rules leave some images out
             "flip": contents.condition in ("none", "classes"),
         },
