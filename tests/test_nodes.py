@@ -283,6 +283,8 @@ def network(bare: pytest.MonkeyPatch) -> dict[str, list[str]]:
     [
         ("10.1.0.2", "127.0.1.1", "eth1"),
         ("10.1.0.2", "10.1.0.2", None),  # what gloo takes by itself
+        ("10.1.0.2", "10.1.0.2 127.0.1.1", None),
+        ("10.1.0.2", "127.0.1.1 10.1.0.2", "eth1"),  # it would take the first
         ("::ffff:10.1.0.2", "127.0.1.1", "eth1"),
         ("10.0.0.2", "127.0.1.1", None),  # of eth0 gloo would take the other one
         ("127.0.0.1", "10.1.0.2", "lo"),  # two nodes of one machine
@@ -292,7 +294,7 @@ def network(bare: pytest.MonkeyPatch) -> dict[str, list[str]]:
 def test_the_interface_of_an_address(
     network: dict[str, list[str]], own: str, named: str, expected: str | None
 ) -> None:
-    network["here"] = [named]
+    network["here"] = named.split()
     nodes._talk_from(nodes._address(own))
     assert os.environ.get("GLOO_SOCKET_IFNAME") == expected
 

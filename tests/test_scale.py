@@ -61,7 +61,7 @@ def test_an_edited_table_is_not_that_of_the_costs(plan: scale.Plan) -> None:
     [
         (lambda costs: costs["packing"].pop("source"), "packing: no source"),
         (lambda costs: costs["packing"].pop("note") and costs["packing"].pop("command"), "command"),
-        (lambda costs: costs["encoding"].pop("command"), "encoding: no command"),
+        (lambda costs: costs["stage_memory"].pop("command"), "stage_memory: no command"),
         (lambda costs: costs["merging"]["source"].update(says="81,000"), "does not say '81,000'"),
         (lambda costs: costs["merging"]["source"].pop("says"), "merging: there is no 'says'"),
         (lambda costs: costs["faces"]["source"].pop("shows"), "faces: there is no 'shows'"),

@@ -35,7 +35,7 @@ _OF_PATHS = ("type", "paths", "sha256")
 _EVALUATOR_STEPS = 300  # at least, of training the evaluator
 _MOST_EPOCHS = 60
 _STEPS = 600  # of training the generator
-# Not by epochs: a hundred images have one every few steps.
+# By epochs, a set of a hundred images would draw a grid every few steps.
 _GRIDS = {"grid_every_epochs": None, "grid_every_steps": _STEPS // 4}
 
 FACES: dict[str, Any] = {

@@ -1,42 +1,44 @@
-"""Let the threads of a parallel region sleep sooner while other processes want the cores too.
+"""Let threads that wait for each other sleep sooner while other processes want the cores too.
 
-At the end of each region OpenMP's threads wait for the last one, and spin meanwhile: on a quiet
-machine it comes at once. Beside another busy process the last one may be waiting for a core, which
-the spinning thread has, for as long as the system lets it. GNU's OpenMP spins much shorter while
-it has more threads than the machine has processors (`gomp_throttled_spin_count_var` in its
-sources), so extra threads, which sleep, are started while the machine is crowded. How work is
-split, and thus every result, stays the same.
+At the end of each parallel region OpenMP's threads wait for the last one, and spin for up to some
+milliseconds before they sleep: on a quiet machine it comes sooner than that. Beside another busy
+process it may be waiting for the very core that a spinning thread has, region after region. GNU's
+OpenMP spins much shorter while it has more threads than there are processors (see
+`gomp_throttled_spin_count_var` in its sources), so extra threads, which sleep, are started while
+the machine is crowded. How work is split, and thus every result, stays the same.
 """
 
 from __future__ import annotations
 
 import ctypes
 import os
+import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-
-import psutil
 
 _EVERY = 2.0
 """Seconds between two looks at the machine."""
-_NEIGHBOUR = 0.6
-"""Cores that other processes have of those that are wanted here. With less, spinning still pays."""
+_MISSING = 0.6
+"""A process that is short of so much of a core is crowded. Short of less, spinning pays."""
+_MOST = 16
+"""Extra threads: where it takes more, most cores are not for this process anyway."""
 
 
 @contextmanager
 def watched(threads: int) -> Iterator[None]:
     """Watch for other processes while a block computes with so many threads.
 
-    Does nothing for one thread, or where the system or its OpenMP library is another one.
+    Does nothing for one thread, or on another system than Linux.
     """
-    if threads < 2 or not hasattr(os, "sched_getaffinity"):
+    if threads < 2 or (start := _look()) is None:
         yield
         return
     over = threading.Event()
-    watcher = threading.Thread(target=_watch, args=(threads, over), daemon=True)
+    watcher = threading.Thread(target=_watch, args=(threads, start, over), daemon=True)
     watcher.start()
     try:
         yield
@@ -45,54 +47,65 @@ def watched(threads: int) -> Iterator[None]:
         watcher.join()
 
 
-def _watch(threads: int, over: threading.Event) -> None:
-    extra: _ExtraThreads | None = None
-    before = _Reading()
-    while not over.wait(_EVERY):
-        now = _Reading()
-        crowded = now.cores - now.others_since(before) < threads - _NEIGHBOUR
+def _watch(threads: int, before: _Reading, over: threading.Event) -> None:
+    extra: dict[str, _ExtraThreads] = {}  # by library
+    while not over.wait(_EVERY) and (now := _look()) is not None:
+        # Without a surplus to make up, OpenMP has too many threads by itself.
+        more = now.cores - threads + 1
+        if now.cores - now.others_since(before) >= threads - _MISSING:
+            _end(extra)
+        elif 0 < more <= _MOST:
+            for file, library in _libraries(but=extra):
+                extra[file] = _ExtraThreads(library, more)
         before = now
-        if crowded and extra is None and (libraries := _libraries()):
-            extra = _ExtraThreads(libraries, now.cores - threads + 1)
-        elif not crowded and extra is not None:
-            extra.end()
-            extra = None
-    if extra is not None:
-        extra.end()
+    _end(extra)
 
 
+@dataclass(frozen=True)
 class _Reading:
-    """What the processors that this process may use have done so far."""
+    """What the processors that this process may use have done so far, in seconds."""
 
-    def __init__(self) -> None:
-        processors = psutil.cpu_times(percpu=True)
-        usable = [each for each in os.sched_getaffinity(0) if each < len(processors)]
-        self.cores = len(usable)
-        self.idle = sum(processors[each].idle + processors[each].iowait for each in usable)
-        self.own = time.process_time()
-        self.time = time.monotonic()
+    cores: int
+    time: float
+    idle: float
+    own: float
+    """What this process has had of them."""
 
     def others_since(self, before: _Reading) -> float:
         """How many of the processors others had, on average; a virtual machine's host is one."""
-        passed = self.time - before.time
-        idle, own = self.idle - before.idle, self.own - before.own
-        return self.cores - (idle + own) / passed
+        mine = self.idle - before.idle + self.own - before.own
+        return self.cores - mine / (self.time - before.time)
+
+
+def _look(system: Path = Path("/")) -> _Reading | None:
+    """None where the system does not say what each of the processors has done."""
+    if sys.platform != "linux":
+        return None
+    idle = {}
+    for line in (system / "proc/stat").read_text().splitlines():
+        name, *ticks = line.split()
+        if name.startswith("cpu"):
+            idle[name] = (int(ticks[3]) + int(ticks[4])) / os.sysconf("SC_CLK_TCK")
+    usable = [f"cpu{number}" for number in os.sched_getaffinity(0)]
+    if not idle.keys() >= set(usable):
+        return None
+    total = sum(idle[name] for name in usable)
+    return _Reading(len(usable), time.monotonic(), total, time.process_time())
 
 
 class _ExtraThreads:
-    """Threads of OpenMP that sleep until `end`."""
+    """Threads of an OpenMP library that sleep until `end`."""
 
-    def __init__(self, libraries: list[ctypes.CDLL], count: int) -> None:
+    def __init__(self, library: ctypes.CDLL, count: int) -> None:
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._hold, args=(libraries, count), daemon=True)
+        self._thread = threading.Thread(target=self._hold, args=(library, count), daemon=True)
         self._thread.start()
 
-    def _hold(self, libraries: list[ctypes.CDLL], count: int) -> None:
+    def _hold(self, library: ctypes.CDLL, count: int) -> None:
         # A region of its own, in which each thread does nothing, as `free` does with no address.
         # Its threads stay with the one that has begun it, until that ends.
         nothing = ctypes.CDLL(None).free
-        for library in libraries:
-            library.GOMP_parallel(nothing, None, ctypes.c_uint(1 + count), ctypes.c_uint(0))
+        library.GOMP_parallel(nothing, None, ctypes.c_uint(1 + count), ctypes.c_uint(0))
         self._over.wait()
 
     def end(self) -> None:
@@ -100,8 +113,20 @@ class _ExtraThreads:
         self._thread.join()
 
 
-def _libraries() -> list[ctypes.CDLL]:
-    """GNU's OpenMP library, as often as this process has loaded one (packages bring their own)."""
+def _end(extra: dict[str, _ExtraThreads]) -> None:
+    for threads in extra.values():
+        threads.end()
+    extra.clear()
+
+
+def _libraries(but: dict[str, _ExtraThreads]) -> Iterator[tuple[str, ctypes.CDLL]]:
+    """GNU's OpenMP as this process has loaded it: packages bring copies of their own."""
     lines = Path("/proc/self/maps").read_text("utf-8", "surrogateescape").splitlines()
-    files = {line.split(maxsplit=5)[5] for line in lines if line.count("/")}
-    return [ctypes.CDLL(file) for file in sorted(files) if Path(file).name.startswith("libgomp")]
+    files = {line.split(maxsplit=5)[5] for line in lines if "/" in line}
+    for file in sorted(files - but.keys()):
+        if Path(file).name.startswith("libgomp"):
+            # One that has been replaced on disk since, say, is left alone.
+            with suppress(OSError):
+                library = ctypes.CDLL(file, mode=os.RTLD_NOLOAD | os.RTLD_NOW)
+                if hasattr(library, "GOMP_parallel"):
+                    yield file, library

@@ -48,12 +48,13 @@ class Nodes:
         while True:
             try:
                 with socket.create_connection((self.host, self.port), timeout=5) as way:
-                    _talk_from(_address(way.getsockname()[0]))
-                return
+                    own = _address(way.getsockname()[0])
+                break
             except OSError:
                 if time.monotonic() > until:
                     raise self.not_met() from None
                 time.sleep(0.5)
+        _talk_from(own)
 
     def choose_interface(self) -> None:
         """On node 0, let torch's processes talk through the interface that the others know.
@@ -120,7 +121,7 @@ def _talk_from(own: _Address) -> None:
     that no other node can reach. An interface whose first address is another one would not help.
     `GLOO_SOCKET_IFNAME` is left as it is where it is set.
     """
-    if _GLOO_INTERFACE in os.environ or own in _addresses_of(socket.gethostname()):
+    if _GLOO_INTERFACE in os.environ or _addresses_of(socket.gethostname())[:1] == [own]:
         return
     for name, addresses in _interfaces().items():
         if addresses[:1] == [own]:
