@@ -9,8 +9,8 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from statistics import median
 
@@ -43,7 +43,7 @@ def _main() -> None:
     torch.set_num_threads(threads)
     precision = hardware.resolve_precision("auto", "precision")
     step = partial(trainer(contestants(_SHAPE)["lockstep"], precision), a_batch(_SHAPE))
-    cases = {
+    cases: dict[str, list[Callable[[], AbstractContextManager[None]]]] = {
         "alone": [],
         "beside a neighbour": [_neighbour],
         "beside a neighbour, watched": [_neighbour, partial(crowding.watched, threads)],
