@@ -1,7 +1,7 @@
 """How long the stages up to the training take for a large set, and how much memory.
 
 `python -m benchmarks.large_set COUNT` makes so many images of `captions`, latents and 50 training
-steps in a temporary folder (12 GB for 200,000), and prints seconds, the peak resident memory of the
+steps in a temporary folder (4 GB for 200,000), and prints seconds, the peak resident memory of the
 largest process with and without mapped files, bytes and files of each stage.
 """
 

@@ -24,13 +24,13 @@ def prepare(folder: Path) -> None:
 
 @dataclass(frozen=True)
 class Cost:
-    """Of a stage: seconds, and bytes of the largest of its processes at its largest."""
+    """What a stage takes: seconds, and the peak bytes of its largest process."""
 
     seconds: float
     resident: int
     """With the pages of mapped files, which the system takes back when it needs them."""
     own: int
-    """Without those, seen five times a second."""
+    """Without those and shared memory, as seen five times a second."""
 
 
 def run(stage: str, workload: str, folder: Path) -> Cost:

@@ -1,9 +1,9 @@
 """Let threads that wait for each other sleep sooner while other processes want the cores too.
 
-At the end of each parallel region OpenMP's threads wait for the last one, and spin for up to some
-milliseconds before they sleep: on a quiet machine it comes sooner than that. Beside another busy
-process it may be waiting for the very core that a spinning thread has, region after region. GNU's
-OpenMP spins much shorter while it has more threads than there are processors (see
+At the end of each parallel region OpenMP's threads wait for the last one, and spin for up to a few
+milliseconds before they sleep. On a quiet machine the last one arrives sooner. Beside another busy
+process it may be waiting for the very core on which another thread spins, region after region.
+GNU's OpenMP spins for a much shorter time while it has more threads than there are processors (see
 `gomp_throttled_spin_count_var` in its sources), so extra threads, which sleep, are started while
 the machine is crowded. How work is split, and thus every result, stays the same.
 """
@@ -24,8 +24,8 @@ _EVERY = 2.0
 """Seconds between two looks at the machine."""
 _MISSING = 0.6
 """A process that is short of so much of a core is crowded. Short of less, spinning pays."""
-_MOST = 16
-"""Extra threads: where it takes more, most cores are not for this process anyway."""
+_MOST = 32
+"""Extra threads. More would be needed where a quota gives few of many processors."""
 
 
 @contextmanager
@@ -49,16 +49,18 @@ def watched(threads: int) -> Iterator[None]:
 
 def _watch(threads: int, before: _Reading, over: threading.Event) -> None:
     extra: dict[str, _ExtraThreads] = {}  # by library
-    while not over.wait(_EVERY) and (now := _look()) is not None:
-        # Without a surplus to make up, OpenMP has too many threads by itself.
-        more = now.cores - threads + 1
-        if now.cores - now.others_since(before) >= threads - _MISSING:
-            _end(extra)
-        elif 0 < more <= _MOST:
-            for file, library in _libraries(but=extra):
-                extra[file] = _ExtraThreads(library, more)
-        before = now
-    _end(extra)
+    try:
+        while not over.wait(_EVERY) and (now := _look()) is not None:
+            # With none to add, OpenMP has more threads than processors by itself.
+            more = now.cores - threads + 1
+            if now.cores - now.others_since(before) >= threads - _MISSING:
+                _end(extra)
+            elif 0 < more <= _MOST:
+                for file, library in _libraries(but=extra):
+                    extra[file] = _ExtraThreads(library, more)
+            before = now
+    finally:
+        _end(extra)
 
 
 @dataclass(frozen=True)
@@ -81,10 +83,14 @@ def _look(system: Path = Path("/")) -> _Reading | None:
     """None where the system does not say what each of the processors has done."""
     if sys.platform != "linux":
         return None
+    try:
+        text = (system / "proc/stat").read_text()
+    except OSError:  # no /proc in this container
+        return None
     idle = {}
-    for line in (system / "proc/stat").read_text().splitlines():
-        name, *ticks = line.split()
-        if name.startswith("cpu"):
+    for line in text.splitlines():
+        if line.startswith("cpu"):
+            name, *ticks = line.split()
             idle[name] = (int(ticks[3]) + int(ticks[4])) / os.sysconf("SC_CLK_TCK")
     usable = [f"cpu{number}" for number in os.sched_getaffinity(0)]
     if not idle.keys() >= set(usable):
