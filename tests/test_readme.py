@@ -112,8 +112,9 @@ def test_they_do_what_their_remarks_say(
 def test_they_print_what_is_shown(walked: dict[str, subprocess.CompletedProcess[str]]) -> None:
     for command, lines in shown().items():
         if lines:
+            expected = {form(line) for line in lines}
             printed = [form(line) for line in walked[command].stdout.splitlines() if line.strip()]
-            fitting = [line for line in printed if line in {form(line) for line in lines}]
+            fitting = [line for line in printed if line in expected]
             if command.startswith("lockstep compare"):  # of small models perhaps nothing differs
                 found = re.search(r"^(\d+) of \d+ differences", walked[command].stdout, re.M)
                 assert found is not None

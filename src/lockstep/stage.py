@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from lockstep.config.load import load_params
 from lockstep.config.schema import SECTIONS, Params
-from lockstep.core import code, crowding, nodes, paths, rank
+from lockstep.core import code, contention, nodes, paths, rank
 from lockstep.core.errors import LockstepError
 from lockstep.core.reports import reported
 from lockstep.data import texts
@@ -44,7 +44,7 @@ def run(
         return params
 
     def compute(params: Params) -> None:
-        with crowding.watched(params.threads // rank.size_here()):
+        with contention.watched(params.threads // rank.size_here()):
             main(params)
 
     def work() -> None:

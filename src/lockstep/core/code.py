@@ -29,7 +29,7 @@ _LEFT_OUT = tuple(
         "config.schema",
         "config.sources",
         "core.code",
-        "core.crowding",
+        "core.contention",
         "core.errors",
         "core.executors",
         "core.experiments",

@@ -5,7 +5,7 @@ milliseconds before they sleep. On a quiet machine the last one arrives sooner. 
 process it may be waiting for the very core on which another thread spins, region after region.
 GNU's OpenMP spins for a much shorter time while it has more threads than there are processors (see
 `gomp_throttled_spin_count_var` in its sources), so extra threads, which sleep, are started while
-the machine is crowded. How work is split, and thus every result, stays the same.
+the machine is busy. How work is split, and thus every result, stays the same.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pathlib import Path
 _EVERY = 2.0
 """Seconds between two looks at the machine."""
 _MISSING = 0.6
-"""A process that is short of so much of a core is crowded. Short of less, spinning pays."""
+"""Of a core: a process that is short of so much is held up. Short of less, spinning pays."""
 _MOST = 32
 """Extra threads. More would be needed where a quota gives few of many processors."""
 

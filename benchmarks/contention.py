@@ -1,7 +1,7 @@
 """What a neighbour costs: the training step alone and beside a process that never rests.
 
-`python -m benchmarks.crowding` trains the `quick` network in turn alone, beside such a process, and
-beside it with `lockstep.core.crowding` on the watch, and prints median seconds of a step.
+`python -m benchmarks.contention` trains the `quick` network in turn alone, beside such a process,
+and beside it with `lockstep.core.contention` on the watch, and prints median seconds of a step.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import torch
 from benchmarks import turns
 from benchmarks.models import contestants
 from benchmarks.training import a_batch, trainer
-from lockstep.core import crowding
+from lockstep.core import contention
 from lockstep.core import device as hardware
 from lockstep.core.cpus import available_cores
 
@@ -46,8 +46,8 @@ def _main() -> None:
     cases: dict[str, list[Callable[[], AbstractContextManager[None]]]] = {
         "alone": [],
         "beside a neighbour": [_neighbour],
-        "beside a neighbour, watched": [_neighbour, partial(crowding.watched, threads)],
-        "alone, watched": [partial(crowding.watched, threads)],
+        "beside a neighbour, watched": [_neighbour, partial(contention.watched, threads)],
+        "alone, watched": [partial(contention.watched, threads)],
     }
     taken: dict[str, list[float]] = {case: [] for case in cases}
     for _ in range(_ROUNDS):

@@ -1,6 +1,6 @@
 """Beside a busy process, threads that wait for each other sleep sooner; no number changes.
 
-What it gains is in benchmarks/crowding.py: in the tests OpenMP's threads do not spin at all.
+What it gains is in benchmarks/contention.py: in the tests OpenMP's threads do not spin at all.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from lockstep.core import crowding
+from lockstep.core import contention
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Linux only")
 
@@ -40,8 +40,8 @@ def others(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         def others_since(self, _before: object) -> float:
             return had[0]
 
-    monkeypatch.setattr(crowding, "_look", Reading)
-    monkeypatch.setattr(crowding, "_EVERY", 0.02)
+    monkeypatch.setattr(contention, "_look", Reading)
+    monkeypatch.setattr(contention, "_EVERY", 0.02)
     torch.ones(1)  # its OpenMP is loaded
     return had
 
@@ -51,7 +51,7 @@ def extra(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many extra threads there are, of each library that has some; they are real ones."""
     now: list[int] = []
 
-    class Extra(crowding._ExtraThreads):
+    class Extra(contention._ExtraThreads):
         def __init__(self, library: object, count: int) -> None:
             before = tasks()
             super().__init__(library, count)
@@ -65,7 +65,7 @@ def extra(monkeypatch: pytest.MonkeyPatch) -> list[int]:
             assert eventually(lambda: len(self.tasks & tasks()) < len(self.tasks) - self.count)
             now.remove(self.count)
 
-    monkeypatch.setattr(crowding, "_ExtraThreads", Extra)
+    monkeypatch.setattr(contention, "_ExtraThreads", Extra)
     return now
 
 
@@ -90,7 +90,7 @@ def looked_again() -> bool:
 def test_extra_threads_are_there_only_while_others_want_the_cores(
     others: list[float], extra: list[int], threads: int, enough: float
 ) -> None:
-    with crowding.watched(threads):
+    with contention.watched(threads):
         others[0] = enough - 0.2
         assert looked_again()
         assert not extra
@@ -110,7 +110,7 @@ def test_there_are_none_for_one_thread_or_for_more_than_cores(
     others: list[float], extra: list[int], threads: int
 ) -> None:
     others[0] = 4.0
-    with crowding.watched(threads):
+    with contention.watched(threads):
         assert threads == 1 or looked_again()
         assert not extra
 
@@ -124,7 +124,7 @@ def two_threads() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("two_threads")
-def test_the_same_numbers_in_a_crowd(others: list[float], extra: list[int]) -> None:
+def test_the_same_numbers_under_contention(others: list[float], extra: list[int]) -> None:
     torch.manual_seed(0)
     a, kernel = torch.randn(4, 16, 64, 64), torch.randn(32, 16, 3, 3, requires_grad=True)
 
@@ -133,7 +133,7 @@ def test_the_same_numbers_in_a_crowd(others: list[float], extra: list[int]) -> N
         return torch.autograd.grad(loss, kernel)[0]
 
     before = gradient()
-    with crowding.watched(2):
+    with contention.watched(2):
         others[0] = 4.0
         assert eventually(lambda: bool(extra))
         assert torch.equal(gradient(), before)
@@ -142,7 +142,7 @@ def test_the_same_numbers_in_a_crowd(others: list[float], extra: list[int]) -> N
 def test_they_end_with_an_error_too(others: list[float], extra: list[int]) -> None:
     others[0] = 4.0
     before = set(threading.enumerate())
-    with pytest.raises(ZeroDivisionError), crowding.watched(2):
+    with pytest.raises(ZeroDivisionError), contention.watched(2):
         assert eventually(lambda: bool(extra))
         _ = 1 / 0
     assert not extra
@@ -150,8 +150,8 @@ def test_they_end_with_an_error_too(others: list[float], extra: list[int]) -> No
 
 
 def test_what_is_neither_idle_nor_had_by_this_process_others_have() -> None:
-    before = crowding._Reading(cores=4, time=10.0, idle=100.0, own=7.0)
-    after = crowding._Reading(cores=4, time=12.0, idle=104.0, own=9.0)
+    before = contention._Reading(cores=4, time=10.0, idle=100.0, own=7.0)
+    after = contention._Reading(cores=4, time=12.0, idle=104.0, own=9.0)
     assert after.others_since(before) == pytest.approx(1.0)
 
 
@@ -167,23 +167,23 @@ def test_only_processors_of_the_affinity_count(
         "intr 1 2 3\n"
     )
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {2, 6})
-    found = crowding._look(tmp_path)
+    found = contention._look(tmp_path)
     assert found is not None
     assert (found.cores, found.idle) == (2, 550 / os.sysconf("SC_CLK_TCK"))
     # Of a container that has renumbered its processors, nothing is known.
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {2, 8})
-    assert crowding._look(tmp_path) is None
+    assert contention._look(tmp_path) is None
     (tmp_path / "proc/stat").unlink()
-    assert crowding._look(tmp_path) is None
+    assert contention._look(tmp_path) is None
 
 
 def test_a_busy_process_is_seen() -> None:
-    before = crowding._look()
+    before = contention._look()
     if before is None:
         pytest.skip("this system does not say what its processors have done")
 
     def seen() -> bool:
-        now = crowding._look()
+        now = contention._look()
         # Less than one, if others are busy too.
         return now is not None and now.time > before.time + 1 and now.others_since(before) > 0.3
 
